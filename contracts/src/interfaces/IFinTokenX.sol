@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.37;
+
+/// @notice What the identity registry asks of the issuers registry beyond ERC-3643.
+interface IIssuerGeneration {
+    /// @return issuer the trusted signer, zero when there is none.
+    /// @return generation grows with every change of issuer or topics; zero when there is no issuer.
+    /// @return claims bitmap of the claims that the issuer may sign.
+    function activeIssuer() external view returns (address issuer, uint32 generation, uint32 claims);
+
+    function generation() external view returns (uint32);
+}
+
+/// @notice What the compliance contract and the token ask of the identity registry beyond ERC-3643.
+interface IWalletStatus {
+    /// @return The status word (layout in StatusWord.sol) of each wallet, or zero for one that is not verified now.
+    function liveStatuses(address from, address to) external view returns (uint256, uint256);
+
+    function subjectOf(address wallet) external view returns (bytes32);
+}
+
+/// @notice One rule of the chain of rules.
+interface IRule {
+    function name() external view returns (string memory);
+
+    /// @param fromStatus status word of a sender that is verified.
+    /// @param toStatus status word of a receiver that is verified.
+    /// @return Zero to let the transfer pass, else the reason of the refusal in ASCII.
+    function refusal(address from, address to, uint256 id, uint256 amount, uint256 fromStatus, uint256 toStatus)
+        external
+        view
+        returns (bytes32);
+}
+
+/// @notice What the token asks of its compliance contract. Reasons are ASCII, "ok" when allowed.
+interface IFXCompliance {
+    function canTransfer(address from, address to, uint256 id, uint256 amount)
+        external
+        view
+        returns (bool allowed, bytes32 reason);
+    function canSend(address account) external view returns (bool allowed, bytes32 reason);
+    function canReceive(address account) external view returns (bool allowed, bytes32 reason);
+    function identityRegistry() external view returns (address);
+}

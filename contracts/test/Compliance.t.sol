@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.37;
+
+import {Claims} from "../src/Claims.sol";
+import {FXComplianceModularised} from "../src/FXComplianceModularised.sol";
+import {AgentRole} from "../src/access/AgentRole.sol";
+import {IRule} from "../src/interfaces/IFinTokenX.sol";
+import {SanctionsRule} from "../src/rules/SanctionsRule.sol";
+import {FXTest} from "./FXTest.sol";
+
+contract ComplianceTest is FXTest {
+    uint256 private constant LOCKED = 2;
+
+    function test_the_four_rules_are_listed_in_order_by_name() public view {
+        address[] memory rules = compliance.getRules();
+        same(rules.length, 4);
+        same(keccak256(bytes(IRule(rules[0]).name())), keccak256("JurisdictionRule"));
+        same(keccak256(bytes(IRule(rules[1]).name())), keccak256("MiFIDRule"));
+        same(keccak256(bytes(IRule(rules[2]).name())), keccak256("LockupRule"));
+        same(keccak256(bytes(IRule(rules[3]).name())), keccak256("SanctionsRule"));
+        same(compliance.identityRegistry(), address(registry));
+    }
+
+    function test_rules_in_the_wrong_place_are_refused() public {
+        try new FXComplianceModularised(
+            address(registry), address(mifid), address(jurisdiction), address(lockup), address(sanctions)
+        ) {
+            isTrue(false);
+        } catch (bytes memory reason) {
+            same(bytes4(reason), FXComplianceModularised.WrongRule.selector);
+        }
+        try new FXComplianceModularised(
+            STRANGER, address(jurisdiction), address(mifid), address(lockup), address(sanctions)
+        ) {
+            isTrue(false);
+        } catch (bytes memory reason) {
+            same(bytes4(reason), FXComplianceModularised.NotAnIdentityRegistry.selector);
+        }
+    }
+
+    function test_a_transfer_between_verified_wallets_is_ok() public view {
+        reasonIs(MINTING, ALICE, ID, "ok");
+        reasonIs(ALICE, BOB, ID, "ok");
+    }
+
+    function test_either_wallet_not_verified() public view {
+        reasonIs(STRANGER, ALICE, ID, "wallet not verified");
+        reasonIs(ALICE, STRANGER, ID, "wallet not verified");
+    }
+
+    function test_each_missing_claim_is_named_in_order() public {
+        register(ALICE, Claims.MIFID_ECP, true);
+        reasonIs(MINTING, ALICE, ID, "missing claim: KYC_VERIFIED");
+        register(ALICE, Claims.KYC_VERIFIED, true);
+        reasonIs(MINTING, ALICE, ID, "missing claim: AML_CLEARED");
+        register(ALICE, Claims.KYC_VERIFIED | Claims.AML_CLEARED, true);
+        reasonIs(MINTING, ALICE, ID, "missing claim: JURISDICTION_UK");
+    }
+
+    function test_an_investor_needs_a_mifid_class_and_others_do_not() public {
+        register(ALICE, BASE, true);
+        reasonIs(MINTING, ALICE, ID, "MiFID classification required");
+        register(ALICE, BASE, false);
+        reasonIs(MINTING, ALICE, ID, "ok");
+        register(ALICE, BASE | Claims.MIFID_ECP, true);
+        reasonIs(MINTING, ALICE, ID, "ok");
+    }
+
+    function test_a_lock_holds_until_its_time() public {
+        lockup.setLock(ID, uint64(NOW + 10));
+        isTrue(lockup.isLocked(ID));
+        reasonIs(MINTING, ALICE, ID, "token locked");
+        reasonIs(MINTING, ALICE, LOCKED, "ok");
+        vm.warp(NOW + 10);
+        reasonIs(MINTING, ALICE, ID, "ok");
+        lockup.setLock(ID, type(uint64).max);
+        reasonIs(MINTING, ALICE, ID, "token locked");
+        lockup.setLock(ID, 0);
+        reasonIs(MINTING, ALICE, ID, "ok");
+    }
+
+    function test_a_flag_on_either_side_refuses() public {
+        sanctions.setFlagged(ALICE, true);
+        reasonIs(MINTING, ALICE, ID, "sanctions");
+        reasonIs(ALICE, BOB, ID, "sanctions");
+        sanctions.setFlagged(ALICE, false);
+        reasonIs(MINTING, ALICE, ID, "ok");
+    }
+
+    function test_a_stale_list_refuses_everything_until_refreshed() public {
+        vm.warp(NOW + MAX_AGE);
+        reasonIs(MINTING, ALICE, ID, "ok");
+        vm.warp(NOW + MAX_AGE + 1);
+        isTrue(sanctions.isStale());
+        reasonIs(MINTING, ALICE, ID, "sanctions");
+        sanctions.setFlagged(BOB, false);
+        reasonIs(MINTING, ALICE, ID, "sanctions");
+        sanctions.refresh();
+        reasonIs(MINTING, ALICE, ID, "ok");
+    }
+
+    function test_a_list_never_confirmed_refuses_everything() public {
+        SanctionsRule unset = new SanctionsRule(MAX_AGE, address(this), address(0));
+        same(unset.updatedAt(), 0);
+        isTrue(unset.isStale());
+        same(unset.refusal(ALICE, BOB, ID, 1, 0, 0), "sanctions");
+    }
+
+    function test_a_rule_without_maximum_age_is_not_deployed() public {
+        try new SanctionsRule(0, address(this), address(this)) {
+            isTrue(false);
+        } catch (bytes memory reason) {
+            same(bytes4(reason), SanctionsRule.ZeroMaxAge.selector);
+        }
+    }
+
+    function test_only_agents_operate_the_rules() public {
+        bytes memory denied = abi.encodeWithSelector(AgentRole.NotAgent.selector, STRANGER);
+        refused(STRANGER, address(lockup), abi.encodeCall(lockup.setLock, (ID, 1)), denied);
+        refused(STRANGER, address(sanctions), abi.encodeCall(sanctions.refresh, ()), denied);
+        refused(STRANGER, address(sanctions), abi.encodeCall(sanctions.setFlagged, (ALICE, true)), denied);
+    }
+
+    function test_sending_and_receiving_at_all() public {
+        verdictIs(compliance.canSend, MINTING, "ok");
+        verdictIs(compliance.canReceive, MINTING, "ok");
+        verdictIs(compliance.canSend, STRANGER, "wallet not verified");
+        verdictIs(compliance.canReceive, STRANGER, "wallet not verified");
+        register(ALICE, Claims.MIFID_ECP, true);
+        verdictIs(compliance.canSend, ALICE, "ok");
+        verdictIs(compliance.canReceive, ALICE, "missing claim: KYC_VERIFIED");
+        register(ALICE, BASE, true);
+        verdictIs(compliance.canReceive, ALICE, "MiFID classification required");
+        sanctions.setFlagged(BOB, true);
+        verdictIs(compliance.canSend, BOB, "sanctions");
+        verdictIs(compliance.canReceive, BOB, "sanctions");
+    }
+
+    /// @dev All 32 claim bitmaps x investor or not x sender known x receiver live x lock x both flags x stale list.
+    function test_the_first_failing_rule_decides_in_every_combination() public {
+        lockup.setLock(LOCKED, type(uint64).max);
+        FXComplianceModularised stale = new FXComplianceModularised(
+            address(registry),
+            address(jurisdiction),
+            address(mifid),
+            address(lockup),
+            address(new SanctionsRule(MAX_AGE, address(this), address(this)))
+        );
+        address flagged = address(0xF1A6);
+        register(flagged, LENDER, true);
+        sanctions.setFlagged(flagged, true);
+        uint256 cases;
+        for (uint256 shape = 0; shape < 256; ++shape) {
+            address to = receiver(shape);
+            for (uint256 rest = 0; rest < 16; ++rest) {
+                address from = rest & 1 == 0 ? STRANGER : rest & 2 == 0 ? MINTING : flagged;
+                uint256 id = rest & 4 == 0 ? ID : LOCKED;
+                FXComplianceModularised asked = rest & 8 == 0 ? compliance : stale;
+                (bool allowed, bytes32 told) = asked.canTransfer(from, to, id, 1);
+                bytes32 expected = expectation(shape, rest);
+                same(told, expected);
+                isTrue(allowed == (expected == "ok"));
+                ++cases;
+            }
+        }
+        same(cases, 4096);
+    }
+
+    /// @dev Bits of shape: 0–4 claims, 5 investor, 6 flagged, 7 registered.
+    function receiver(uint256 shape) private returns (address to) {
+        to = address(uint160(0xE000 + shape));
+        if (shape & 64 != 0) sanctions.setFlagged(to, true);
+        if (shape & 128 != 0) register(to, uint32(shape & 31), shape & 32 != 0);
+    }
+
+    function expectation(uint256 shape, uint256 rest) private pure returns (bytes32) {
+        bool receiverVerified = shape & 128 != 0 && shape & 31 != 0;
+        bool senderVerified = rest & 1 != 0;
+        if (!senderVerified || !receiverVerified) return "wallet not verified";
+        if (shape & 1 == 0) return "missing claim: KYC_VERIFIED";
+        if (shape & 2 == 0) return "missing claim: AML_CLEARED";
+        if (shape & 4 == 0) return "missing claim: JURISDICTION_UK";
+        if (shape & 32 != 0 && shape & 24 == 0) return "MiFID classification required";
+        if (rest & 4 != 0) return "token locked";
+        if (shape & 64 != 0 || rest & 2 != 0 || rest & 8 != 0) return "sanctions";
+        return "ok";
+    }
+
+    function verdictIs(
+        function(address) external view returns (bool, bytes32) question,
+        address account,
+        bytes32 expected
+    ) private view {
+        (bool allowed, bytes32 told) = question(account);
+        same(told, expected);
+        isTrue(allowed == (expected == "ok"));
+    }
+}

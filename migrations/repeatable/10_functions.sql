@@ -1,0 +1,235 @@
+-- Functions and triggers; re-applied whenever this file changes. Every definer function pins its search_path.
+
+create or replace function fx.tenant() returns text
+language plpgsql stable security definer parallel safe set search_path = '' as $$
+-- The pinned tenant, or NULL when there is no valid pin: no pin, no rows (TI-02).
+declare
+  pin text := nullif(current_setting('fx.pin', true), '');
+  parts text[];
+  k record;
+begin
+  if pin is null then return null; end if;
+  parts := string_to_array(pin, '.');
+  if array_length(parts, 1) is distinct from 3 or parts[2] !~ '^[0-9]{1,12}$' or parts[3] !~ '^[0-9a-f]{64}$' then
+    return null;
+  end if;
+  if parts[2]::bigint < extract(epoch from clock_timestamp()) then return null; end if;
+  for k in select inner_pad, outer_pad from fx.pin_keys where retired_at is null loop
+    if sha256(k.outer_pad || sha256(k.inner_pad || convert_to(parts[1] || '.' || parts[2], 'UTF8')))
+       = decode(parts[3], 'hex') then
+      return parts[1];
+    end if;
+  end loop;
+  return null;
+end $$;
+grant execute on function fx.tenant() to public;
+
+create or replace function fx.deny() returns trigger language plpgsql set search_path = '' as $$
+begin
+  raise exception '% is append-only (% denied)', tg_table_name, tg_op using errcode = '42501';
+end $$;
+
+create or replace function fx.guard_change() returns trigger
+language plpgsql security definer set search_path = '' as $$
+-- No domain row changes without an audit entry of this transaction (P-05), and no state changes outside its
+-- machine (IN-14). Argument 1: the machine's name, or nothing.
+declare
+  recorded_action text;
+  was text := '';
+  becomes text;
+begin
+  select p.action into recorded_action from ops.audit_pending p
+   where p.xid = pg_current_xact_id_if_assigned() and p.id = nullif(current_setting('fx.entry', true), '');
+  if recorded_action is null then
+    raise exception 'no audit entry in this transaction explains this % of %', tg_op, tg_table_name
+      using errcode = 'FX001';
+  end if;
+  if tg_nargs = 1 and tg_op <> 'DELETE' then
+    becomes := to_jsonb(new) ->> 'state';
+    if tg_op = 'UPDATE' then was := to_jsonb(old) ->> 'state'; end if;
+    if was is distinct from becomes and not exists (
+      select from fx.machine_transitions m
+       where m.machine = tg_argv[0] and m.from_state = was
+         and m.to_state = becomes and m.action = recorded_action) then
+      raise exception '% may not go from % to % by %', tg_argv[0], was, becomes, recorded_action
+        using errcode = 'FX002';
+    end if;
+  end if;
+  if tg_op = 'DELETE' then return old; end if;
+  return new;
+end $$;
+
+create or replace function fx.apply(target_schema text, changes jsonb) returns integer
+language plpgsql set search_path = '' as $$
+-- Apply the row operations of one entry's diff. The only writer of domain rows, and what a replay calls for every
+-- entry in turn (with another schema): state is the fold of the record by construction (P-06). Runs as its caller.
+-- insert: {op, table, row}   update: {op, table, key, before, after}   delete: {op, table, key, before}
+declare
+  change jsonb;
+  applied integer := 0;
+  touched integer;
+  relation text;
+  columns text;
+  assignments text;
+  conditions text;
+begin
+  for change in select value from jsonb_array_elements(changes) loop
+    relation := format('%I.%I', target_schema, change ->> 'table');
+    if change ->> 'op' = 'insert' then
+      select string_agg(format('%I', k), ', '), string_agg(format('n.%I', k), ', ')
+        into columns, assignments from jsonb_object_keys(change -> 'row') as k;
+      execute format('insert into %s (%s) select %s from jsonb_populate_record(null::%s, $1) as n',
+                     relation, columns, assignments, relation) using change -> 'row';
+    else
+      select string_agg(format('t.%1$I is not distinct from o.%1$I', k), ' and ')
+        into conditions from jsonb_object_keys((change -> 'key') || (change -> 'before')) as k;
+      if change ->> 'op' = 'update' then
+        select string_agg(format('%1$I = n.%1$I', k), ', ') into assignments from jsonb_object_keys(change -> 'after') as k;
+        execute format('update %1$s as t set %2$s from jsonb_populate_record(null::%1$s, $1) as n, '
+                       'jsonb_populate_record(null::%1$s, $2) as o where %3$s', relation, assignments, conditions)
+          using change -> 'after', (change -> 'key') || (change -> 'before');
+      elsif change ->> 'op' = 'delete' then
+        execute format('delete from %1$s as t using jsonb_populate_record(null::%1$s, $1) as o where %2$s',
+                       relation, conditions) using (change -> 'key') || (change -> 'before');
+      else
+        raise exception 'unknown row operation %', change ->> 'op' using errcode = 'FX004';
+      end if;
+      get diagnostics touched = row_count;
+      if touched <> 1 then
+        raise exception 'the row of % is not what the command read', change ->> 'table' using errcode = 'FX003';
+      end if;
+    end if;
+    applied := applied + 1;
+  end loop;
+  return applied;
+end $$;
+grant execute on function fx.apply(text, jsonb) to fx_writer;
+
+create or replace function fx.change(
+  entry_id text, entry_at timestamptz, entry_action text, entry_actor text, entry_actor_role text,
+  entry_on_behalf_of text, entry_resource text, entry_request_id text, entry_diff json) returns void
+language plpgsql security definer set search_path = '' as $$
+-- Record, then change: the entry of this transaction first, then the rows that it lists, as fx_writer, under the
+-- caller's tenant pin. The entry is linked into the chain by fx.link at COMMIT.
+declare
+  pinned text := fx.tenant();
+  rule record;
+begin
+  if pinned is null then raise exception 'no tenant is pinned' using errcode = '42501'; end if;
+  select a.actor_roles, a.on_behalf_of_rule into rule from app.audit_actions a where a.action = entry_action;
+  if not found then raise exception 'unknown audit action %', entry_action using errcode = 'FX005'; end if;
+  if not (entry_actor_role = any (rule.actor_roles)) then
+    raise exception '% may not record %', entry_actor_role, entry_action using errcode = 'FX006';
+  end if;
+  if (rule.on_behalf_of_rule = 'forbidden' and entry_on_behalf_of is not null)
+     or (rule.on_behalf_of_rule = 'required' and entry_on_behalf_of is null)
+     or (rule.on_behalf_of_rule = 'required_from_admin' and entry_actor_role = 'platform_admin'
+         and entry_on_behalf_of is null) then
+    raise exception 'on_behalf_of does not fit %', entry_action using errcode = 'FX007';
+  end if;
+  insert into ops.audit_pending (xid, id, at, action, actor, actor_role, on_behalf_of, tenant_id, resource, request_id, diff)
+  values (pg_current_xact_id(), entry_id, entry_at, entry_action, entry_actor, entry_actor_role, entry_on_behalf_of,
+          pinned, entry_resource, entry_request_id, entry_diff);
+  perform set_config('fx.entry', entry_id, true);
+  perform fx.apply('app', (entry_diff::jsonb) -> 'rows');
+  perform set_config('fx.entry', '', true);
+end $$;
+alter function fx.change(text, timestamptz, text, text, text, text, text, text, json) owner to fx_writer;
+grant execute on function fx.change(text, timestamptz, text, text, text, text, text, text, json) to fx_app;
+
+create or replace function fx.entry_bytes(
+  e_seq bigint, e_id text, e_at timestamptz, e_action text, e_actor text, e_actor_role text, e_on_behalf_of text,
+  e_tenant_id text, e_resource text, e_request_id text, e_diff json, e_prev_hash bytea, e_batch bigint) returns bytea
+language sql immutable parallel safe set search_path = '' as $$
+-- The canonical bytes of an entry: RFC 8785 JSON, format version 1, documented in docs/audit-format.md and frozen by
+-- the vectors in tests/audit. Keys stand in code-point order; to_json(text) escapes as RFC 8785 §3.2.2.2 demands.
+select convert_to(
+  '{"action":' || to_json(e_action)::text || ',"actor":' || to_json(e_actor)::text
+  || ',"actor_role":' || to_json(e_actor_role)::text
+  || ',"diff":' || e_diff::text
+  || ',"id":' || to_json(e_id)::text
+  || ',"merkle_batch_id":' || e_batch
+  || ',"on_behalf_of":' || coalesce(to_json(e_on_behalf_of)::text, 'null')
+  || ',"prev_hash":"' || encode(e_prev_hash, 'hex') || '"'
+  || ',"request_id":' || to_json(e_request_id)::text
+  || ',"resource":' || to_json(e_resource)::text
+  || ',"seq":' || e_seq
+  || ',"tenant_id":' || to_json(e_tenant_id)::text
+  || ',"timestamp":"' || to_char(e_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') || '"'
+  || ',"v":1}', 'UTF8')
+$$;
+grant execute on function fx.entry_bytes(bigint, text, timestamptz, text, text, text, text, text, text, text, json, bytea, bigint)
+  to fx_linker, fx_auditor;
+
+create or replace function fx.take_chain_lock() returns void
+language sql volatile set search_path = '' as $$ select pg_advisory_xact_lock(4242, 1) $$;
+grant execute on function fx.take_chain_lock() to fx_linker, fx_sealer;
+
+create or replace function fx.link() returns trigger
+language plpgsql security definer set search_path = '' as $$
+-- Inside COMMIT: give this transaction's entries their place in the one chain. The lock is taken here and nowhere
+-- earlier; with synchronous_commit off it is released before the fsync (decisions §4).
+declare
+  p record;
+  head_seq bigint;
+  head_hash bytea;
+  open_batch bigint;
+  entry_hash bytea;
+begin
+  perform 1 from ops.audit_pending where xid = pg_current_xact_id() limit 1;
+  if not found then return null; end if; -- an earlier row of this transaction has linked them all
+  perform fx.take_chain_lock();
+  select e.seq, e.hash into head_seq, head_hash from app.audit_entries e order by e.seq desc limit 1;
+  if not found then
+    head_seq := 0;
+    head_hash := decode(repeat('00', 32), 'hex');
+  end if;
+  select b.id into strict open_batch from app.merkle_batches b where b.state = 'COLLECTING';
+  for p in select * from ops.audit_pending where xid = pg_current_xact_id() order by n loop
+    head_seq := head_seq + 1;
+    entry_hash := sha256('\x00'::bytea || fx.entry_bytes(head_seq, p.id, p.at, p.action, p.actor, p.actor_role,
+      p.on_behalf_of, p.tenant_id, p.resource, p.request_id, p.diff, head_hash, open_batch));
+    insert into app.audit_entries (seq, id, "timestamp", action, actor, actor_role, on_behalf_of, tenant_id, resource,
+                                   request_id, diff, prev_hash, hash, merkle_batch_id)
+    values (head_seq, p.id, p.at, p.action, p.actor, p.actor_role, p.on_behalf_of, p.tenant_id, p.resource,
+            p.request_id, p.diff, head_hash, entry_hash, open_batch);
+    head_hash := entry_hash;
+  end loop;
+  delete from ops.audit_pending where xid = pg_current_xact_id();
+  return null;
+end $$;
+alter function fx.link() owner to fx_linker;
+
+drop trigger if exists zz_link_at_commit on ops.audit_pending;
+create constraint trigger zz_link_at_commit after insert on ops.audit_pending
+  deferrable initially deferred for each row execute function fx.link();
+
+drop trigger if exists a_append_only_rows on app.audit_entries;
+create trigger a_append_only_rows before update or delete on app.audit_entries for each row execute function fx.deny();
+drop trigger if exists a_append_only_table on app.audit_entries;
+create trigger a_append_only_table before truncate on app.audit_entries for each statement execute function fx.deny();
+alter table app.audit_entries enable always trigger a_append_only_rows;
+alter table app.audit_entries enable always trigger a_append_only_table;
+
+create or replace function fx.protect(relation text, owner_module text, machine_name text default null) returns void
+language plpgsql set search_path = '' as $$
+-- Called by a migration right after CREATE TABLE app.<relation>: tenant policy, FORCE RLS, grants, guards, ownership.
+-- The table must have tenant_id text NOT NULL (TI-01).
+begin
+  execute format('alter table app.%I enable row level security', relation);
+  execute format('alter table app.%I force row level security', relation);
+  execute format('drop policy if exists tenant_only on app.%I', relation);
+  execute format('create policy tenant_only on app.%I for all to fx_app, fx_writer '
+                 'using (tenant_id = (select fx.tenant())) with check (tenant_id = (select fx.tenant()))', relation);
+  execute format('grant select on app.%I to fx_app', relation);
+  execute format('grant select, insert, update, delete on app.%I to fx_writer', relation);
+  execute format('drop trigger if exists a_guard_change on app.%I', relation);
+  execute format('create trigger a_guard_change before insert or update or delete on app.%I '
+                 'for each row execute function fx.guard_change(%s)', relation, coalesce(quote_literal(machine_name), ''));
+  execute format('alter table app.%I enable always trigger a_guard_change', relation);
+  execute format('drop trigger if exists a_no_truncate on app.%I', relation);
+  execute format('create trigger a_no_truncate before truncate on app.%I for each statement execute function fx.deny()', relation);
+  execute format('alter table app.%I enable always trigger a_no_truncate', relation);
+  insert into fx.tables (table_name, module, kind, machine) values (relation, owner_module, 'tenant', machine_name)
+  on conflict (table_name) do update set module = excluded.module, machine = excluded.machine;
+end $$;

@@ -1,0 +1,23 @@
+-- Policies of the tables that fx.protect does not make. Never OR a bypass into a tenant policy (decisions §3).
+drop policy if exists tenant_only on app.audit_entries;
+create policy tenant_only on app.audit_entries for select to fx_app using (tenant_id = (select fx.tenant()));
+drop policy if exists the_chain_sees_all on app.audit_entries;
+create policy the_chain_sees_all on app.audit_entries for all to fx_linker using (true) with check (true);
+drop policy if exists sealer_sees_hashes on app.audit_entries; -- column grants: seq, id, hash, batch
+create policy sealer_sees_hashes on app.audit_entries for select to fx_sealer using (true);
+drop policy if exists auditor_reads on app.audit_entries;
+create policy auditor_reads on app.audit_entries for select to fx_auditor using (true);
+
+drop policy if exists tenant_only on ops.jobs;
+create policy tenant_only on ops.jobs for all to fx_app
+  using (tenant_id = (select fx.tenant())) with check (tenant_id = (select fx.tenant()));
+drop policy if exists worker_claims on ops.jobs;
+create policy worker_claims on ops.jobs for all to fx_worker using (true) with check (true);
+
+drop policy if exists tenant_only on ops.idempotency_keys;
+create policy tenant_only on ops.idempotency_keys for all to fx_app
+  using (tenant_id = (select fx.tenant())) with check (tenant_id = (select fx.tenant()));
+
+drop policy if exists tenant_only on ops.inbox;
+create policy tenant_only on ops.inbox for all to fx_app
+  using (tenant_id = (select fx.tenant())) with check (tenant_id = (select fx.tenant()));

@@ -1,0 +1,1 @@
+"""FinToken X: turns confirmed UK invoices into money, and proves everything that happened."""

@@ -1,0 +1,149 @@
+"""The reader in a process of its own, so that a hostile file can at worst end that process.
+
+One process per file: nothing of one document can reach the next, and a crash leaves nothing to mend.
+The worker gets no environment (no secrets), a bounded address space and processor time, and may
+write no file. What it says comes back as JSON and is validated: the worker is not trusted.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from threading import BoundedSemaphore
+from typing import Final, Literal
+
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+
+from fintokenx.adapters.documents.reader import Limits
+from fintokenx.lifecycle.invoice.ports import (
+    ActiveContent,
+    CurrencyUnsupported,
+    DamagedDocument,
+    DocumentKind,
+    DocumentRefused,
+    EmptyFile,
+    EncryptedDocument,
+    FileTooLarge,
+    NotAnInvoice,
+    Reading,
+    TooManyPages,
+    UnsupportedContent,
+)
+
+_WORKER: Final = "fintokenx.adapters.documents.worker"
+_REFUSALS: Final = {
+    refusal.code: refusal
+    for refusal in (
+        ActiveContent,
+        CurrencyUnsupported,
+        DamagedDocument,
+        EmptyFile,
+        EncryptedDocument,
+        FileTooLarge,
+        NotAnInvoice,
+        TooManyPages,
+        UnsupportedContent,
+    )
+}
+
+Task = Literal["inspect", "read"]
+
+
+class Order(BaseModel):
+    """What a worker is asked to do; the document follows on standard input."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    task: Task
+    limits: Limits
+    address_space_bytes: int
+    processor_seconds: int
+
+
+class Answer(BaseModel):
+    """What a worker says: exactly one of the three."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    kind: DocumentKind | None = None
+    reading: Reading | None = None
+    refused: str | None = None
+    """The code of a `DocumentRefused`."""
+    detail: str = ""
+
+
+ANSWER: Final = TypeAdapter(Answer)
+ORDER: Final = TypeAdapter(Order)
+
+
+class IsolatedReader:
+    """A `DocumentReader` for files from outside. Blocks until the worker is done: run it off the event loop.
+
+    Safe to call from several threads; at most ``workers_max`` processes run at once, others wait.
+    A worker that crashes, runs out of memory or takes longer than ``timeout_seconds`` means `DamagedDocument`.
+    """
+
+    def __init__(
+        self,
+        limits: Limits | None = None,
+        *,
+        timeout_seconds: float = 20.0,
+        address_space_bytes: int = 1024 * 1024 * 1024,
+        workers_max: int = 2,
+    ) -> None:
+        self._limits = limits or Limits()
+        self._timeout_seconds = timeout_seconds
+        self._address_space_bytes = address_space_bytes
+        self._slots = BoundedSemaphore(workers_max)
+
+    def inspect(self, content: bytes) -> DocumentKind:
+        """Decide by content what this is and whether we take it.
+
+        :raises DocumentRefused: a named subclass
+        """
+        answer = self._ask("inspect", content)
+        if answer.kind is None:
+            raise DamagedDocument("the reader gave no answer")
+        return answer.kind
+
+    def read(self, content: bytes) -> Reading:
+        """Inspect, then read the fields, as `TextReader.read` does.
+
+        :raises DocumentRefused: a named subclass
+        """
+        answer = self._ask("read", content)
+        if answer.reading is None:
+            raise DamagedDocument("the reader gave no answer")
+        return answer.reading
+
+    def _ask(self, task: Task, content: bytes) -> Answer:
+        if len(content) > self._limits.bytes_max:
+            raise FileTooLarge(f"at most {self._limits.bytes_max} bytes")
+        with self._slots:
+            answer = self._run(task, content)
+        if answer.refused is not None:
+            raise _REFUSALS.get(answer.refused, DocumentRefused)(answer.detail)
+        return answer
+
+    def _run(self, task: Task, content: bytes) -> Answer:
+        order = Order(
+            task=task,
+            limits=self._limits,
+            address_space_bytes=self._address_space_bytes,
+            processor_seconds=int(self._timeout_seconds) + 1,
+        )
+        try:
+            done = subprocess.run(
+                [sys.executable, "-B", "-m", _WORKER, ORDER.dump_json(order).decode()],
+                input=content,
+                capture_output=True,
+                timeout=self._timeout_seconds,
+                env={"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+                check=True,
+            )
+            return ANSWER.validate_json(done.stdout)
+        except subprocess.TimeoutExpired as error:
+            raise DamagedDocument("it takes too long to read") from error
+        except (subprocess.CalledProcessError, ValidationError) as error:
+            raise DamagedDocument("it cannot be read safely") from error

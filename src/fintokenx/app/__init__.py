@@ -1,0 +1,1 @@
+"""Starts the process; the only place that knows everybody."""

@@ -1,0 +1,52 @@
+"""The record, its chain, its anchors, and the only way to change a row.
+
+A command calls :func:`change` with its row operations: the entry is recorded first, the rows are applied from it,
+the entry is linked into one hash chain inside COMMIT. Every ten minutes a batch is sealed and its root anchored on
+chain; :func:`proof_of` shows any entry to an outsider, :func:`verify` checks it all.
+"""
+
+from fintokenx.audit.service import (
+    anchor_sealed,
+    change,
+    entries_of,
+    proof_holds,
+    proof_of,
+    seal,
+    verify,
+)
+from fintokenx.audit.types import (
+    Action,
+    Batch,
+    Entry,
+    Move,
+    NotYetAnchored,
+    Proof,
+    RowChange,
+    UnknownEntry,
+    Verdict,
+    delete,
+    insert,
+    update,
+)
+
+__all__ = [
+    "Action",
+    "Batch",
+    "Entry",
+    "Move",
+    "NotYetAnchored",
+    "Proof",
+    "RowChange",
+    "UnknownEntry",
+    "Verdict",
+    "anchor_sealed",
+    "change",
+    "delete",
+    "entries_of",
+    "insert",
+    "proof_holds",
+    "proof_of",
+    "seal",
+    "update",
+    "verify",
+]

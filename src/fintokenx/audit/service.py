@@ -1,0 +1,205 @@
+"""The only way to change a domain row; sealing, anchoring, proving and verifying what was recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import structlog
+
+from fintokenx.audit import store
+from fintokenx.audit.ports import Anchors
+from fintokenx.audit.types import (
+    GENESIS_HASH,
+    Batch,
+    Entry,
+    Move,
+    NotYetAnchored,
+    Proof,
+    UnknownEntry,
+    Verdict,
+)
+from fintokenx.kernel.caller import Caller, Role
+from fintokenx.kernel.canonical import canonical_json
+from fintokenx.kernel.clock import Instant
+from fintokenx.kernel.db import Pool, Tx
+from fintokenx.kernel.merkle import Frontier, inclusion_proof, verify_inclusion
+
+log = structlog.get_logger("fintokenx.audit")
+
+FAULTS_MAX = 100
+"""A broken chain reports this many faults and stops: the first one names the entry."""
+
+
+async def change(
+    tx: Tx,
+    caller: Caller,
+    *,
+    action: str,
+    resource: str,
+    move: Move,
+) -> str:
+    """Record an entry and apply its rows, in that order, in the caller's transaction; then tell the facts.
+
+    The rows become the entry's diff and are applied by the function that a replay uses, so state is the fold of
+    the record (P-05, P-06). In-step reactions run here and may refuse; the others become jobs of this transaction,
+    one per entry and reaction.
+
+    :returns: the entry's id
+    :raises StaleRow: a row is no longer as ``before`` says
+    """
+    entry_id = tx.ids.new("aud")
+    diff = {
+        "facts": [{"fact": fact.name(), **fact.payload()} for fact in move.facts],
+        "rows": [row.wire() for row in move.rows],
+    }
+    await store.record_and_apply(
+        tx,
+        (
+            entry_id,
+            tx.at,
+            action,
+            caller.actor,
+            str(caller.role),
+            caller.on_behalf_of,
+            resource,
+            tx.request_id,
+            canonical_json(diff).decode(),
+        ),
+    )
+    for number, fact in enumerate(move.facts):
+        for reaction in tx.reactions.in_step_with(fact):
+            await reaction.react(tx, fact)
+        for later in tx.reactions.after(fact):
+            tx.enqueue(later.job, fact.payload(), dedupe_key=f"{entry_id}:{number}")
+    return entry_id
+
+
+_EVERYBODY = tuple(role for role in Role if role is not Role.AGENT)
+
+
+async def entries_of(
+    tx: Tx, caller: Caller, *, resources: Sequence[str], after_seq: int = 0, limit: int = 200
+) -> list[Entry]:
+    """The trail of some resources, oldest first, within the caller's tenant.
+
+    :raises WrongRole: a magic-link caller
+    """
+    caller.must_be(*_EVERYBODY, tenant_id=tx.tenant_id)
+    return await store.entries_of(tx, resources, after_seq=after_seq, limit=min(limit, 1000))
+
+
+async def proof_of(tx: Tx, caller: Caller, *, entry_id: str, hashes: Pool) -> Proof:
+    """The inclusion proof of an entry in the first anchored tree that holds it, so that it never goes stale.
+
+    :raises UnknownEntry: none in the caller's tenant
+    :raises NotYetAnchored: sealed or anchored soon
+    """
+    caller.must_be(*_EVERYBODY, tenant_id=tx.tenant_id)
+    entry = await store.entry(tx, entry_id)
+    if entry is None:
+        raise UnknownEntry
+    batch = await store.batch_covering(tx, entry.seq)
+    if batch is None or batch.tx_hash is None or batch.block_number is None:
+        raise NotYetAnchored("batches are sealed every ten minutes")
+    leaves = await store.leaf_hashes(hashes, batch.tree_size)
+    path = inclusion_proof(leaves, entry.seq - 1)
+    return Proof(entry, batch.tree_size, tuple(path), batch.root, batch.id, batch.tx_hash, batch.block_number)
+
+
+async def proof_holds(proof: Proof, anchors: Anchors) -> bool:
+    """Check a proof the way an outsider would: bytes → leaf → path → root, and the root on chain."""
+    if proof.entry.recomputed_hash() != proof.entry.hash:
+        return False
+    if not verify_inclusion(proof.entry.hash, proof.entry.seq - 1, proof.tree_size, proof.path, proof.root):
+        return False
+    anchor = await anchors.read(proof.batch_id)
+    return anchor is not None and (anchor.tree_size, anchor.root) == (proof.tree_size, proof.root)
+
+
+async def seal(pool: Pool, at: Instant) -> Batch | None:
+    """Seal the open batch; None when nothing was recorded since the last one. Two sealers at once: one seals."""
+    batch = await store.seal_open_batch(pool, at)
+    if batch is not None:
+        log.info("batch_sealed", batch_id=batch.id, tree_size=batch.tree_size)
+    return batch
+
+
+async def anchor_sealed(pool: Pool, anchors: Anchors, now: Callable[[], Instant]) -> int:
+    """Anchor every sealed batch that is not anchored yet, oldest first; returns how many.
+
+    Chain down: raises, nothing is lost, the next run catches up (AD-11).
+    """
+    batches = await store.sealed_batches(pool, not_anchored=True)
+    for batch in batches:
+        anchor = await anchors.publish(batch.id, batch.tree_size, batch.root)
+        await store.mark_anchored(pool, batch, tx_hash=anchor.tx_hash, block_number=anchor.block_number, at=now())
+        log.info("batch_anchored", batch_id=batch.id, tx_hash=anchor.tx_hash, block_number=anchor.block_number)
+    return len(batches)
+
+
+async def verify(
+    connection: Any, anchors: Anchors | None, *, progress: Callable[[int], None] = lambda _seq: None
+) -> Verdict:
+    """Check the whole record: every hash and link, every batch's root, every anchor on chain (AD-03).
+
+    ``connection`` logs in as fx_auditor. Without ``anchors`` the chain is not asked, and the verdict says so by
+    counting zero anchors.
+    """
+    faults: list[str] = []
+    batches = {batch.tree_size: batch for batch in await store.sealed_batches(connection)}
+    frontier, previous, expected_seq = Frontier(), GENESIS_HASH, 1
+    async for entry in store.all_entries(connection):
+        if len(faults) >= FAULTS_MAX:
+            break
+        faults.extend(_faults_of(entry, expected_seq, previous))
+        frontier.append(entry.hash)
+        previous, expected_seq = entry.hash, entry.seq + 1
+        batch = batches.get(frontier.size)
+        if batch is not None and batch.root != frontier.root():
+            faults.append(f"batch {batch.id}: its root is not the root of the first {batch.tree_size} entries")
+        progress(entry.seq)
+    sealed = list(batches.values())
+    faults.extend(
+        f"batch {batch.id}: covers entry {batch.last_seq}, but the record ends at {frontier.size}"
+        for batch in sealed
+        if batch.tree_size > frontier.size and len(faults) < FAULTS_MAX
+    )
+    checked = 0
+    if anchors is not None:
+        anchor_faults, checked = await _anchor_faults(sealed, anchors)
+        faults.extend(anchor_faults)
+    return Verdict(frontier.size, len(sealed), checked, tuple(faults))
+
+
+def _faults_of(entry: Entry, expected_seq: int, previous: bytes) -> list[str]:
+    faults = []
+    if entry.seq != expected_seq:
+        faults.append(f"entry {expected_seq}: missing; the next one is {entry.seq} ({entry.id})")
+    if entry.prev_hash != previous:
+        faults.append(f"entry {entry.seq} ({entry.id}): does not link to the entry before it")
+    if entry.recomputed_hash() != entry.hash:
+        faults.append(f"entry {entry.seq} ({entry.id}): its content is not what was hashed")
+    return faults
+
+
+async def _anchor_faults(batches: Sequence[Batch], anchors: Anchors) -> tuple[list[str], int]:
+    """What the chain says against the database. The chain is the judge: it also knows anchors that a restored or
+    rewritten database has forgotten."""
+    faults = []
+    checked = 0
+    by_id = {batch.id: batch for batch in batches}
+    latest = await anchors.latest()
+    last_id = max([latest.batch_id if latest else 0, *by_id])
+    for batch_id in range(1, last_id + 1):
+        batch, anchor = by_id.get(batch_id), await anchors.read(batch_id)
+        if anchor is None:
+            if batch is not None and batch.state == "ANCHORED":
+                faults.append(f"batch {batch_id}: anchored according to the database, unknown to the chain")
+            continue
+        checked += 1
+        if batch is None:
+            faults.append(f"batch {batch_id}: anchored on chain at {anchor.tree_size} entries, unknown to the database")
+        elif (batch.tree_size, batch.root) != (anchor.tree_size, anchor.root):
+            faults.append(f"batch {batch_id}: its root differs from the anchor on chain; the record was rewritten")
+    return faults, checked

@@ -1,0 +1,137 @@
+"""All SQL of the record."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+from fintokenx.audit.types import Batch, Entry
+from fintokenx.kernel.clock import Instant
+from fintokenx.kernel.db import Pool, Tx
+from fintokenx.kernel.merkle import Frontier
+
+_ENTRY = (
+    'seq, id, "timestamp", action, actor, actor_role, on_behalf_of, tenant_id, resource, request_id,'
+    " diff, prev_hash, hash, merkle_batch_id"
+)
+_BATCH = "id, state, first_seq, last_seq, tree_size, root, tx_hash, block_number"
+
+
+async def record_and_apply(tx: Tx, arguments: Sequence[Any]) -> None:
+    """fx.change: the entry first, then its rows."""
+    tx.wrote = True
+    await tx.value("select fx.change($1, $2, $3, $4, $5, $6, $7, $8, $9)", *arguments)
+
+
+async def entry(tx: Tx, entry_id: str) -> Entry | None:
+    """An entry of the pinned tenant."""
+    row = await tx.row(f"select {_ENTRY} from app.audit_entries where id = $1", entry_id)
+    return Entry(**dict(row)) if row else None
+
+
+async def entries_of(tx: Tx, resources: Sequence[str], *, after_seq: int, limit: int) -> list[Entry]:
+    """Entries about any of the resources, oldest first."""
+    rows = await tx.rows(
+        f"select {_ENTRY} from app.audit_entries where resource = any($1) and seq > $2 order by seq limit $3",
+        list(resources),
+        after_seq,
+        limit,
+    )
+    return [Entry(**dict(row)) for row in rows]
+
+
+async def batch_covering(tx: Tx, seq: int) -> Batch | None:
+    """The first sealed batch whose tree holds entry ``seq``."""
+    row = await tx.row(
+        f"select {_BATCH} from app.merkle_batches where state <> 'COLLECTING' and tree_size >= $1 order by id limit 1",
+        seq,
+    )
+    return Batch(**dict(row)) if row else None
+
+
+async def sealed_batches(connection: Any, *, not_anchored: bool = False) -> list[Batch]:
+    """Sealed batches, oldest first."""
+    states = ["SEALED"] if not_anchored else ["SEALED", "ANCHORED"]
+    rows = await connection.fetch(f"select {_BATCH} from app.merkle_batches where state = any($1) order by id", states)
+    return [Batch(**dict(row)) for row in rows]
+
+
+async def leaf_hashes(pool: Pool, tree_size: int) -> list[bytes]:
+    """The leaf hashes of the first ``tree_size`` entries, all tenants: hashes disclose nothing (AD-13)."""
+    rows = await pool.fetch("select hash from app.audit_entries where seq <= $1 order by seq", tree_size)
+    return [row["hash"] for row in rows]
+
+
+async def seal_open_batch(pool: Pool, at: Instant) -> Batch | None:
+    """Close the open batch and open the next, under the chain's lock; None when it holds no entry."""
+    async with pool.acquire() as connection, connection.transaction():
+        await connection.execute("select fx.take_chain_lock()")
+        open_id = await connection.fetchval("select id from app.merkle_batches where state = 'COLLECTING'")
+        last = await connection.fetchrow(
+            "select tree_size, frontier from app.merkle_batches where state <> 'COLLECTING' order by id desc limit 1"
+        )
+        frontier = Frontier(last["tree_size"], last["frontier"]) if last else Frontier()
+        first_seq = frontier.size + 1
+        rows = await connection.fetch("select hash from app.audit_entries where seq >= $1 order by seq", first_seq)
+        if not rows:
+            return None
+        for row in rows:
+            frontier.append(row["hash"])
+        sealed = await connection.fetchrow(
+            f"""update app.merkle_batches
+                   set state = 'SEALED', sealed_at = $2, first_seq = $3, last_seq = $4, tree_size = $4, root = $5,
+                       frontier = $6
+                 where id = $1 returning {_BATCH}""",
+            open_id,
+            at,
+            first_seq,
+            frontier.size,
+            frontier.root(),
+            frontier.hashes,
+        )
+        await connection.execute(
+            "insert into app.merkle_batches (id, opened_at, state) values ($1, $2, 'COLLECTING')", open_id + 1, at
+        )
+        return Batch(**dict(sealed)) if sealed else None
+
+
+async def mark_anchored(pool: Pool, batch: Batch, *, tx_hash: str, block_number: int, at: Instant) -> None:
+    """Write the chain's receipt back (AD-07). Doing it again changes nothing."""
+    async with pool.acquire() as connection, connection.transaction():
+        await connection.execute(
+            "update app.merkle_batches set state = 'ANCHORED', tx_hash = $2, block_number = $3, anchored_at = $4"
+            " where id = $1 and state = 'SEALED'",
+            batch.id,
+            tx_hash,
+            block_number,
+            at,
+        )
+        await connection.execute(
+            "insert into app.chain_anchors (batch_id, tree_size, root, tx_hash, block_number, anchored_at)"
+            " values ($1, $2, $3, $4, $5, $6) on conflict (batch_id) do nothing",
+            batch.id,
+            batch.tree_size,
+            batch.root,
+            tx_hash,
+            block_number,
+            at,
+        )
+
+
+async def all_entries(connection: Any, *, chunk: int = 2000) -> AsyncIterator[Entry]:
+    """Every entry of every tenant in order, as fx_auditor, in bounded memory."""
+    after_seq = 0
+    while True:
+        rows = await connection.fetch(
+            f"select {_ENTRY} from app.audit_entries where seq > $1 order by seq limit $2", after_seq, chunk
+        )
+        for row in rows:
+            yield Entry(**dict(row))
+        if len(rows) < chunk:
+            return
+        after_seq = rows[-1]["seq"]
+
+
+async def entry_count(connection: Any) -> int:
+    """How many entries there are, for a progress bar."""
+    return int(await connection.fetchval("select coalesce(max(seq), 0) from app.audit_entries"))

@@ -1,0 +1,1 @@
+"""Words without a domain: money, ids, clock, callers, refusals, machines, transactions, jobs."""

@@ -1,0 +1,76 @@
+"""Who is calling, handed from the edge to every command (P-04)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from fintokenx.kernel.errors import Forbidden, NotFound
+
+
+class Role(StrEnum):
+    """The actor roles of the record. ``system`` and ``agent`` are actors like others."""
+
+    SELLER = "seller"
+    BUYER = "buyer"
+    LENDER = "lender"
+    INVESTOR = "investor"
+    BROKER = "broker"
+    PARTNER_ADMIN = "partner_admin"
+    MLRO = "mlro"
+    COMPLIANCE = "compliance"
+    PLATFORM_ADMIN = "platform_admin"
+    SYSTEM = "system"
+    AGENT = "agent"
+
+
+class WrongRole(Forbidden):
+    """Your role may not do this."""
+
+    code = "ROLE_FORBIDDEN"
+
+
+class WrongTenant(NotFound):
+    """There is nothing here that you may see."""
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """One authenticated caller in one tenant.
+
+    ``actor`` is what stands in the record: a subject id, an API key id, or ``system:<job>``.
+    ``subject_id`` is None for callers that are not a subject (API keys, system).
+    ``scope`` limits a magic-link caller to one resource (AU-06).
+    """
+
+    tenant_id: str
+    role: Role
+    actor: str
+    subject_id: str | None = None
+    on_behalf_of: str | None = None
+    session_id: str | None = None
+    has_api_key: bool = False
+    scope: str | None = None
+    ip: str | None = None
+
+    def must_be(self, *roles: Role, tenant_id: str) -> None:
+        """Refuse before any SQL. Every public service function calls this first (P-04).
+
+        :raises WrongTenant: the transaction is pinned to another tenant; says no more than "not found"
+        :raises WrongRole: none of ``roles``
+        """
+        if self.tenant_id != tenant_id:
+            raise WrongTenant
+        if self.role not in roles:
+            raise WrongRole(f"this needs the role {' or '.join(roles)}")
+
+    def must_be_subject(self) -> str:
+        """The caller's subject id. :raises WrongRole: the caller is not a subject"""
+        if self.subject_id is None:
+            raise WrongRole("this needs a signed-in subject")
+        return self.subject_id
+
+
+def system(tenant_id: str, name: str) -> Caller:
+    """The platform itself, working through the job or command ``name``."""
+    return Caller(tenant_id=tenant_id, role=Role.SYSTEM, actor=f"system:{name}")

@@ -1,0 +1,253 @@
+"""Transactions: pinned to one tenant, committed and durable before anybody is told (decisions §3, §4)."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import re
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+import asyncpg
+from asyncpg.pool import PoolConnectionProxy
+
+from fintokenx.kernel.bus import Reactions
+from fintokenx.kernel.canonical import plain
+from fintokenx.kernel.clock import Clock, Instant
+from fintokenx.kernel.errors import Refused, Unavailable
+from fintokenx.kernel.ids import Ids
+
+Row = asyncpg.Record
+if TYPE_CHECKING:  # asyncpg's classes are generic for type checkers only
+    Connection = PoolConnectionProxy[Row]
+    RawConnection = asyncpg.Connection[Row]
+    Pool = asyncpg.Pool[Row]
+else:
+    Connection, RawConnection, Pool = PoolConnectionProxy, asyncpg.Connection, asyncpg.Pool
+
+PIN_LIFE_SECONDS: Final = 300
+_TENANT: Final = re.compile(r"^tnt_[a-z0-9_]{1,40}$")
+# The flush barrier: WAL is sequential, so when this record is durable every earlier commit is (design/postgres.md §2c).
+_BARRIER: Final = "SELECT pg_logical_emit_message(false, 'fx', '', true)"
+# COMMIT of an aborted transaction succeeds silently; a SELECT before it in the same message raises instead.
+_COMMIT: Final = f"SELECT 1; COMMIT; {_BARRIER}"
+
+
+class UnsafeRole(Exception):
+    """The database role of this process could bypass tenant isolation; the process refuses to start (TI-03)."""
+
+
+class StaleRow(Refused):
+    """Somebody else changed this at the same moment; read again and retry."""
+
+    code = "CONCURRENT_CHANGE"
+    status = 409
+
+
+class DatabaseUnavailable(Unavailable):
+    """The database does not answer."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__("database", detail)
+
+
+@dataclass(frozen=True, slots=True)
+class JobRequest:
+    """A job to insert with the transaction. ``dedupe_key`` makes a second request of the same promise nothing."""
+
+    name: str
+    payload: dict[str, Any]
+    dedupe_key: str
+    run_at: Instant
+
+
+@dataclass(slots=True)
+class Tx:
+    """One transaction of one tenant. Commands get it as their first argument and never commit it themselves.
+
+    ``at`` is the transaction's instant: everything that one command writes carries the same time.
+    """
+
+    connection: Connection
+    tenant_id: str
+    at: Instant
+    ids: Ids
+    reactions: Reactions
+    request_id: str
+    jobs: list[JobRequest] = field(default_factory=list)
+    wrote: bool = False
+
+    async def rows(self, sql: str, *arguments: Any) -> list[Row]:
+        """All rows of a query. Only a module's ``store`` calls this."""
+        return await self.connection.fetch(sql, *arguments)
+
+    async def row(self, sql: str, *arguments: Any) -> Row | None:
+        """The first row, or None."""
+        return await self.connection.fetchrow(sql, *arguments)
+
+    async def value(self, sql: str, *arguments: Any) -> Any:
+        """The first column of the first row, or None."""
+        return await self.connection.fetchval(sql, *arguments)
+
+    async def write(self, sql: str, *arguments: Any) -> str:
+        """Run a statement that changes something; the commit will wait for the disk."""
+        self.wrote = True
+        return await self.connection.execute(sql, *arguments)
+
+    async def next_number(self, sequence: str) -> int:
+        """The next number of a reference sequence, used once in the life of the platform."""
+        return int(await self.connection.fetchval("select nextval($1::text::regclass)", f"fx.{sequence}"))
+
+    def enqueue(self, name: str, payload: dict[str, Any], *, dedupe_key: str, run_at: Instant | None = None) -> None:
+        """Promise a job; it exists if and only if this transaction commits."""
+        self.jobs.append(JobRequest(name, plain(payload), dedupe_key, run_at or self.at))
+        self.wrote = True
+
+    async def flush_jobs(self) -> None:
+        """Insert the promised jobs. Called once, just before the commit."""
+        if not self.jobs:
+            return
+        await self.connection.execute(
+            """insert into ops.jobs (id, tenant_id, name, payload, dedupe_key, state, run_at, attempts, created_at)
+               select id, $2, name, payload::jsonb, dedupe_key, 'READY', run_at, 0, $1
+                 from unnest($3::text[], $4::text[], $5::text[], $6::text[], $7::timestamptz[])
+                      as wanted (id, name, payload, dedupe_key, run_at)
+               on conflict (name, dedupe_key) do nothing""",
+            self.at,
+            self.tenant_id,
+            [self.ids.new("job") for _ in self.jobs],
+            [job.name for job in self.jobs],
+            [json.dumps(job.payload) for job in self.jobs],
+            [job.dedupe_key for job in self.jobs],
+            [job.run_at for job in self.jobs],
+        )
+
+
+class PinSigner:
+    """Makes the signed tenant pin ``tenant.expires_unix.hmac``; fx.tenant() verifies it inside every policy."""
+
+    def __init__(self, key: bytes) -> None:
+        self._key = key
+
+    def pin(self, tenant_id: str) -> str:
+        """A pin that holds for five minutes of machine time. :raises ValueError: not a tenant id"""
+        if not _TENANT.match(tenant_id):
+            raise ValueError("not a tenant id")
+        body = f"{tenant_id}.{int(time.time()) + PIN_LIFE_SECONDS}"
+        return f"{body}.{hmac.new(self._key, body.encode(), hashlib.sha256).hexdigest()}"
+
+    def pads(self) -> tuple[bytes, bytes]:
+        """The key's HMAC pads (RFC 2104), as the database keeps them."""
+        key = hashlib.sha256(self._key).digest() if len(self._key) > 64 else self._key
+        padded = key.ljust(64, b"\0")
+        return bytes(b ^ 0x36 for b in padded), bytes(b ^ 0x5C for b in padded)
+
+
+class Database:
+    """The pool of fx_app connections and the way to open a transaction on it."""
+
+    def __init__(self, pool: Pool, *, pins: PinSigner, clock: Clock, ids: Ids, reactions: Reactions) -> None:
+        self._pool = pool
+        self._pins = pins
+        self._clock = clock
+        self._ids = ids
+        self._reactions = reactions
+        self._committed: list[Callable[[], None]] = []
+
+    def on_commit(self, wake: Callable[[], None]) -> None:
+        """Call ``wake()`` after each commit that inserted jobs: an in-process nudge, never relied upon."""
+        self._committed.append(wake)
+
+    @asynccontextmanager
+    async def transaction(self, tenant_id: str, *, request_id: str = "") -> AsyncIterator[Tx]:
+        """A transaction pinned to ``tenant_id``. When the block ends well it is committed *and on disk*;
+        when it raises, nothing of it remains.
+
+        :raises StaleRow: a row was not as the command had read it
+        :raises DatabaseUnavailable: no connection, or it broke (then the outcome is unknown: retry with the same key)
+        """
+        pin = self._pins.pin(tenant_id)
+        try:
+            connection = await self._pool.acquire(timeout=10)
+        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as fault:
+            raise DatabaseUnavailable(type(fault).__name__) from fault
+        try:
+            await connection.execute(f"BEGIN; SET LOCAL synchronous_commit = off; SET LOCAL fx.pin = '{pin}'")
+            tx = Tx(connection, tenant_id, self._clock.now(), self._ids, self._reactions, request_id)
+            yield tx
+            await tx.flush_jobs()
+            await connection.execute(_COMMIT if tx.wrote else "COMMIT")
+        except BaseException as fault:
+            if not connection.is_closed() and connection.is_in_transaction():
+                await connection.execute("ROLLBACK")
+            named = _translated(fault)
+            if named is fault:
+                raise
+            raise named from fault
+        finally:
+            await self._pool.release(connection)
+        if tx.jobs:
+            for wake in self._committed:
+                wake()
+
+    async def healthy(self) -> bool:
+        """Whether the database answers now."""
+        try:
+            async with self._pool.acquire(timeout=2) as connection:
+                await connection.fetchval("select 1", timeout=2)
+        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            return False
+        return True
+
+    async def close(self) -> None:
+        """Let running transactions end, then close."""
+        await self._pool.close()
+
+
+def _translated(fault: BaseException) -> BaseException:
+    match fault:
+        case asyncpg.PostgresError() if fault.sqlstate in ("FX003", "40001", "40P01"):
+            return StaleRow()
+        case asyncpg.PostgresConnectionError() | asyncpg.InterfaceError() | ConnectionError():
+            return DatabaseUnavailable(type(fault).__name__)
+        case asyncpg.CannotConnectNowError() | asyncpg.AdminShutdownError() | asyncpg.CrashShutdownError():
+            return DatabaseUnavailable(type(fault).__name__)
+    return fault
+
+
+async def _leave_clean(connection: RawConnection) -> None:
+    """Instead of asyncpg's RESET ALL round trip: we only ever SET LOCAL, so only an open transaction can leak."""
+    if connection.is_in_transaction():
+        await connection.execute("ROLLBACK")
+
+
+async def open_pool(dsn: str, password: str, *, size_max: int) -> Pool:
+    """A pool on ``dsn`` (which holds no password). :raises UnsafeRole: superuser, BYPASSRLS or an owner (TI-03)"""
+    pool = await asyncpg.create_pool(
+        dsn, password=password, min_size=1, max_size=size_max, reset=_leave_clean, init=_prepare, command_timeout=60
+    )
+    async with pool.acquire() as connection:
+        await refuse_unsafe_role(connection)
+    return pool
+
+
+async def _prepare(connection: RawConnection) -> None:
+    await connection.set_type_codec("jsonb", schema="pg_catalog", encoder=json.dumps, decoder=json.loads)
+    await connection.set_type_codec("json", schema="pg_catalog", encoder=str, decoder=str)
+
+
+async def refuse_unsafe_role(connection: Connection) -> None:
+    """:raises UnsafeRole: this role is superuser, BYPASSRLS, or (a member of) the owner of a table"""
+    role = await connection.fetchrow(
+        """select current_user as name, r.rolsuper, r.rolbypassrls,
+                  exists (select from pg_class c join pg_namespace n on n.oid = c.relnamespace
+                           where n.nspname in ('app', 'ops', 'fx') and c.relkind = 'r'
+                             and pg_has_role(current_user, c.relowner, 'member')) as owns
+             from pg_roles r where r.rolname = current_user"""
+    )
+    if role is None or role["rolsuper"] or role["rolbypassrls"] or role["owns"]:
+        raise UnsafeRole(f"role {role['name'] if role else '?'} could bypass row-level security; refusing to start")

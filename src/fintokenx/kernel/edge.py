@@ -1,0 +1,260 @@
+"""The edge: problems (RFC 9457), idempotency, and answers that leave only after the commit (P-10 … P-14, P-24).
+
+A route translates, makes one call, translates. It gets a :class:`Mutation` or :class:`Query` by dependency::
+
+    @router.post("/v1/invoices", status_code=201, responses=problems(AlreadyThere))
+    async def submit(body: SubmitInvoice, command: Annotated[Mutation, Depends(mutation)]) -> Response:
+        return await command.run(lambda tx: service.submit(tx, command.caller, ...), shown=InvoiceView.of, status=201)
+
+There is no way to answer before the commit: the response is built inside the transaction, stored with the
+idempotency key, and handed out after it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
+
+import asyncpg
+from fastapi import Request
+from fastapi.responses import JSONResponse, Response
+from pydantic import BaseModel
+
+from fintokenx.kernel.caller import Caller
+from fintokenx.kernel.db import Database, Tx
+from fintokenx.kernel.errors import Refused, Unavailable
+from fintokenx.kernel.ids import Ids
+
+Result = TypeVar("Result")
+
+IDEMPOTENCY_HEADER: Final = "FX-Idempotency-Key"
+REPLAY_HEADER: Final = "FX-Idempotent-Replay"
+PROBLEM_BASE: Final = "https://docs.fintokenx.example/problems/"
+
+
+class IdempotencyKeyRequired(Refused):
+    """Every mutation needs the header FX-Idempotency-Key (1 to 255 printable characters)."""
+
+    code = "IDEMPOTENCY_KEY_REQUIRED"
+    status = 400
+
+
+class IdempotencyKeyReused(Refused):
+    """This key has been used for another request."""
+
+    code = "IDEMPOTENCY_KEY_REUSED"
+    status = 422
+
+
+class IdempotencyInFlight(Refused):
+    """The first request with this key is still running; ask again in a moment."""
+
+    code = "IDEMPOTENCY_IN_FLIGHT"
+    status = 409
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """What every route needs, put on ``app.state.edge`` by the wiring."""
+
+    database: Database
+    ids: Ids
+    authenticate: Callable[[Request], Awaitable[Caller]]
+    """:raises Unauthenticated, Forbidden: never returns a half-known caller"""
+
+
+class Problem(BaseModel):
+    """RFC 9457 problem details. ``code`` is stable and for machines; ``title`` and ``detail`` are for people."""
+
+    type: str
+    title: str
+    status: int
+    code: str
+    detail: str = ""
+    request_id: str = ""
+
+
+def problem(refusal: Refused, request_id: str) -> JSONResponse:
+    """A refusal as application/problem+json."""
+    return _problem(refusal.status, refusal.code, refusal.title(), refusal.detail, request_id, dict(refusal.members))
+
+
+def _problem(status: int, code: str, title: str, detail: str, request_id: str, members: dict[str, Any]) -> JSONResponse:
+    body = Problem(
+        type=PROBLEM_BASE + code.lower().replace("_", "-"),
+        title=title,
+        status=status,
+        code=code,
+        detail=detail,
+        request_id=request_id,
+    )
+    headers = {"Retry-After": "2"} if status == 503 or code == "IDEMPOTENCY_IN_FLIGHT" else {}
+    return JSONResponse({**members, **body.model_dump()}, status, headers, media_type="application/problem+json")
+
+
+def unavailable_problem(fault: Unavailable, request_id: str) -> JSONResponse:
+    """An outside system (or our database) does not answer: 503, and the same request may be retried as it is."""
+    return _problem(
+        503,
+        f"{fault.system.upper()}_UNAVAILABLE",
+        "Something that this needs does not answer just now; retry with the same key.",
+        "",
+        request_id,
+        {"component": fault.system},
+    )
+
+
+def unreadable_problem(errors: Sequence[Any], request_id: str) -> JSONResponse:
+    """A body or parameter that does not fit the schema: where and why, never the value."""
+    found = [{"field": ".".join(str(part) for part in error["loc"]), "message": str(error["msg"])} for error in errors]
+    detail = "; ".join(f"{e['field']}: {e['message']}" for e in found[:5])
+    title = "The request does not fit the schema."
+    return _problem(422, "INVALID_REQUEST", title, detail, request_id, {"errors": found[:50]})
+
+
+def fault_problem(request_id: str) -> JSONResponse:
+    """A fault of ours. Says nothing about it: the log has it under the request id."""
+    return _problem(500, "INTERNAL_FAULT", "A fault on our side; nothing was changed.", "", request_id, {})
+
+
+def plain_problem(status: int, request_id: str) -> JSONResponse:
+    """What the framework refuses by itself: unknown path, wrong method, too large a body."""
+    codes = {404: "NOT_FOUND", 405: "METHOD_NOT_ALLOWED", 413: "BODY_TOO_LARGE", 415: "MEDIA_TYPE_UNSUPPORTED"}
+    titles = {404: "There is nothing here that you may see.", 405: "This path does not take that method."}
+    title = titles.get(status, "The request cannot be served as it stands.")
+    return _problem(status, codes.get(status, "BAD_REQUEST"), title, "", request_id, {})
+
+
+def problems(*refusals: type[Refused]) -> dict[int | str, dict[str, Any]]:
+    """The ``responses=`` of a route: which refusals it can answer, for OpenAPI."""
+    documented: dict[int | str, dict[str, Any]] = {}
+    for refusal in refusals:
+        line = f"`{refusal.code}`: {refusal.title()}"
+        entry = documented.setdefault(
+            refusal.status, {"description": "", "content": {"application/problem+json": {"schema": _SCHEMA}}}
+        )
+        entry["description"] = f"{entry['description']}\n\n{line}".strip()
+    return documented
+
+
+_SCHEMA: Final = {"$ref": "#/components/schemas/Problem"}
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A read: a pinned transaction that writes nothing."""
+
+    edge: Edge
+    caller: Caller
+    request_id: str
+
+    async def run(self, read: Callable[[Tx], Awaitable[Result]]) -> Result:
+        """Run ``read`` in a transaction of the caller's tenant."""
+        async with self.edge.database.transaction(self.caller.tenant_id, request_id=self.request_id) as tx:
+            return await read(tx)
+
+
+@dataclass(frozen=True, slots=True)
+class Mutation:
+    """A command from outside, under an idempotency key."""
+
+    edge: Edge
+    caller: Caller
+    request_id: str
+    key: str
+    route: str
+    request_sha256: bytes
+
+    async def run(
+        self,
+        command: Callable[[Tx], Awaitable[Result]],
+        *,
+        shown: Callable[[Result], BaseModel],
+        status: int = 200,
+    ) -> Response:
+        """Run ``command`` once for this key and answer after the commit; a replay gets the stored bytes.
+
+        Only effects are remembered: when ``command`` refuses, nothing is stored and the key stays free.
+
+        :raises IdempotencyKeyReused: the key belongs to another body, route or principal (P-12)
+        :raises IdempotencyInFlight: the first request still runs after five seconds of waiting
+        """
+        async with self.edge.database.transaction(self.caller.tenant_id, request_id=self.request_id) as tx:
+            if (stored := await self._claim(tx)) is not None:
+                return stored
+            answer = shown(await command(tx))
+            body = answer.model_dump_json().encode()
+            await tx.write(
+                "update ops.idempotency_keys set status = $3, headers = '{}', body = $4"
+                " where tenant_id = $1 and key = $2",
+                self.caller.tenant_id,
+                self.key,
+                status,
+                body,
+            )
+        return _answer(status, body, replay=False)
+
+    async def _claim(self, tx: Tx) -> Response | None:
+        """Insert the key, waiting for a concurrent twin to end; the stored answer if there is one."""
+        try:
+            await tx.write("SET LOCAL lock_timeout = '5s'")
+            inserted = await tx.write(
+                "insert into ops.idempotency_keys (tenant_id, key, principal, route, request_sha256, created_at)"
+                " values ($1, $2, $3, $4, $5, $6) on conflict (tenant_id, key) do nothing",
+                self.caller.tenant_id,
+                self.key,
+                self.caller.actor,
+                self.route,
+                self.request_sha256,
+                tx.at,
+            )
+            await tx.write("SET LOCAL lock_timeout = 0")
+        except asyncpg.LockNotAvailableError as fault:
+            raise IdempotencyInFlight from fault
+        if inserted == "INSERT 0 1":
+            return None
+        tx.wrote = False
+        stored = await tx.row(
+            "select principal, route, request_sha256, status, body from ops.idempotency_keys"
+            " where tenant_id = $1 and key = $2",
+            self.caller.tenant_id,
+            self.key,
+        )
+        if stored is None:
+            raise IdempotencyInFlight
+        same = (stored["principal"], stored["route"], stored["request_sha256"])
+        if same != (self.caller.actor, self.route, self.request_sha256):
+            raise IdempotencyKeyReused
+        return _answer(stored["status"], stored["body"], replay=True)
+
+
+def _answer(status: int, body: bytes, *, replay: bool) -> Response:
+    headers = {REPLAY_HEADER: "true"} if replay else {}
+    return Response(body, status, headers, media_type="application/json")
+
+
+async def query(request: Request) -> Query:
+    """Dependency of every read."""
+    edge: Edge = request.app.state.edge
+    return Query(edge, await edge.authenticate(request), request.state.request_id)
+
+
+async def mutation(request: Request) -> Mutation:
+    """Dependency of every mutation with a JSON body. :raises IdempotencyKeyRequired: no usable header"""
+    return await mutation_of(request, fingerprint=await request.body())
+
+
+async def mutation_of(request: Request, *, fingerprint: bytes) -> Mutation:
+    """For routes whose body bytes differ between equal requests (multipart boundaries): the caller names what
+    makes two requests equal."""
+    edge: Edge = request.app.state.edge
+    caller = await edge.authenticate(request)
+    key = request.headers.get(IDEMPOTENCY_HEADER, "")
+    if not 1 <= len(key) <= 255 or not key.isprintable():
+        raise IdempotencyKeyRequired
+    route = f"{request.method} {request.url.path}"
+    digest = hashlib.sha256(json.dumps([route, request.url.query]).encode() + b"\n" + fingerprint).digest()
+    return Mutation(edge, caller, request.state.request_id, key, route, digest)

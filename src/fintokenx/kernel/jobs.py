@@ -1,0 +1,257 @@
+"""Durable jobs (the outbox): at least once, and their completion commits with their effect (decisions §2).
+
+A job's handler gets a :class:`Work`. The shape is always the same: a short transaction to read, the call to the
+outside with no transaction open, a short transaction to write. The last one completes the job::
+
+    async def mint(work: Work, payload: Payload) -> None:
+        async with work.transaction() as tx:
+            ...
+        receipt = await chain.receipt(...)
+        async with work.completing() as tx:
+            ...
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Final
+
+import asyncpg
+import structlog
+
+from fintokenx.kernel.caller import Caller, system
+from fintokenx.kernel.clock import Clock, Instant
+from fintokenx.kernel.db import Database, DatabaseUnavailable, Pool, Row, StaleRow, Tx
+from fintokenx.kernel.errors import Refused, Unavailable
+from fintokenx.kernel.ids import Ids
+
+log = structlog.get_logger("fintokenx.jobs")
+
+Payload = Mapping[str, Any]
+
+BACKOFF_SECONDS: Final = (1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200, 14400, 28800)
+"""Delay after the n-th failure; then the last one again, until the job is older than a day (→ DEAD)."""
+
+LIFE_HOURS: Final = 24
+LEASE_SECONDS: Final = 120
+
+
+class LeaseLost(Exception):
+    """Another worker has taken this job over; whatever this one was about to write is rolled back."""
+
+
+class TryAgain(Exception):
+    """Raised by a handler: not done, nothing wrong; look again after ``seconds``. Not counted as a failure."""
+
+    def __init__(self, reason: str, *, seconds: float = 1.0) -> None:
+        self.reason = reason
+        self.seconds = seconds
+        super().__init__(reason)
+
+
+class Work:
+    """One claimed job, handed to its handler."""
+
+    def __init__(self, database: Database, row: Row) -> None:
+        self._database = database
+        self.id: str = row["id"]
+        self.name: str = row["name"]
+        self.tenant_id: str = row["tenant_id"]
+        self.attempts: int = row["attempts"]
+        self._lease: str = row["lease"]
+        self.completed = False
+
+    @property
+    def caller(self) -> Caller:
+        """The platform itself, working through this job."""
+        return system(self.tenant_id, self.name)
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Tx]:
+        """A transaction of the job's tenant that leaves the job open."""
+        async with self._database.transaction(self.tenant_id, request_id=self.id) as tx:
+            yield tx
+
+    @asynccontextmanager
+    async def completing(self) -> AsyncIterator[Tx]:
+        """The last transaction: what it writes and the job's completion commit together or not at all.
+
+        :raises LeaseLost: another worker has this job by now
+        """
+        async with self._database.transaction(self.tenant_id, request_id=self.id) as tx:
+            yield tx
+            done = await tx.write(
+                "update ops.jobs set state = 'DONE', finished_at = $3, leased_until = null, last_error = null"
+                " where id = $1 and lease = $2 and state = 'READY'",
+                self.id,
+                self._lease,
+                tx.at,
+            )
+            if done != "UPDATE 1":
+                raise LeaseLost(self.id)
+        self.completed = True
+
+
+Handler = Callable[[Work, Payload], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Periodic:
+    """A job that falls due every ``every`` of business time, once per slot, for one tenant (the platform's own)."""
+
+    name: str
+    every: timedelta
+    tenant_id: str
+
+
+class Worker:
+    """Claims due jobs of all tenants (as fx_worker) and runs their handlers (as fx_app, pinned)."""
+
+    def __init__(
+        self,
+        *,
+        claims: Pool,
+        database: Database,
+        handlers: Mapping[str, Handler],
+        periodic: tuple[Periodic, ...],
+        clock: Clock,
+        ids: Ids,
+        concurrency: int = 8,
+        poll_seconds: float = 0.25,
+    ) -> None:
+        self._claims = claims
+        self._database = database
+        self._handlers = dict(handlers)
+        self._periodic = periodic
+        self._clock = clock
+        self._ids = ids
+        self._concurrency = concurrency
+        self._poll_seconds = poll_seconds
+        self._due = asyncio.Event()
+        self._stopping = False
+        self._running: set[asyncio.Task[None]] = set()
+        database.on_commit(self._due.set)
+
+    def stop(self) -> None:
+        """Claim nothing more; :meth:`run` returns when the running jobs have ended."""
+        self._stopping = True
+        self._due.set()
+
+    async def run(self) -> None:
+        """Work until stopped."""
+        while not self._stopping:
+            try:
+                await self._insert_due_periodic_jobs()
+                free = self._concurrency - len(self._running)
+                claimed = await self._claim(free) if free else []
+            except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as fault:
+                log.warning("job_claim_failed", fault=type(fault).__name__)
+                claimed = []
+            for row in claimed:
+                task = asyncio.create_task(self._run_one(row))
+                self._running.add(task)
+                task.add_done_callback(self._ended)
+            if not claimed:
+                await self._rest()
+        if self._running:
+            await asyncio.wait(self._running)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._running.discard(task)
+        self._due.set()
+
+    async def _rest(self) -> None:
+        try:
+            await asyncio.wait_for(self._due.wait(), self._poll_seconds)
+        except TimeoutError:
+            return
+        self._due.clear()
+
+    async def _insert_due_periodic_jobs(self) -> None:
+        now = self._clock.now()
+        for periodic in self._periodic:
+            slot = int(now.timestamp() // periodic.every.total_seconds())
+            await self._claims.execute(
+                "insert into ops.jobs (id, tenant_id, name, payload, dedupe_key, state, run_at, attempts, created_at)"
+                " values ($1, $2, $3, '{}', $4, 'READY', $5, 0, $5) on conflict (name, dedupe_key) do nothing",
+                self._ids.new("job"),
+                periodic.tenant_id,
+                periodic.name,
+                f"slot:{slot}",
+                now,
+            )
+
+    async def _claim(self, limit: int) -> list[Row]:
+        """Lease due jobs. Leases run on the database's clock: moving the business clock must not expire them."""
+        return await self._claims.fetch(
+            """update ops.jobs j
+                  set lease = $1, leased_until = clock_timestamp() + make_interval(secs => $2),
+                      attempts = j.attempts + 1, first_run_at = coalesce(j.first_run_at, $3)
+                where j.id in (select id from ops.jobs
+                                where state = 'READY' and run_at <= $3
+                                  and (leased_until is null or leased_until < clock_timestamp())
+                                order by run_at limit $4 for update skip locked)
+              returning j.id, j.tenant_id, j.name, j.payload, j.attempts, j.lease, j.first_run_at""",
+            self._ids.new("ls"),
+            LEASE_SECONDS,
+            self._clock.now(),
+            limit,
+        )
+
+    async def _run_one(self, row: Row) -> None:
+        work = Work(self._database, row)
+        try:
+            handler = self._handlers[work.name]
+            await handler(work, row["payload"])
+            if not work.completed:
+                async with work.completing():
+                    pass
+        except TryAgain as wait:
+            await self._put_back(row, seconds=wait.seconds, error=wait.reason, counted=False)
+        except LeaseLost:
+            log.warning("job_lease_lost", job=work.name, job_id=work.id)
+        except (Refused, Unavailable, StaleRow, DatabaseUnavailable) as fault:
+            await self._failed(row, f"{type(fault).__name__}: {getattr(fault, 'code', '')}")
+        except Exception as fault:  # a fault of ours: loud in the log, retried like the rest, dead after a day
+            log.exception("job_fault", job=work.name, job_id=work.id)
+            await self._failed(row, type(fault).__name__)
+
+    async def _failed(self, row: Row, error: str) -> None:
+        log.warning("job_failed", job=row["name"], job_id=row["id"], attempts=row["attempts"], error=error)
+        first: Instant = row["first_run_at"]
+        if self._clock.now() - first > timedelta(hours=LIFE_HOURS) and row["attempts"] > len(BACKOFF_SECONDS):
+            await self._bury(row, error)
+            return
+        seconds = BACKOFF_SECONDS[min(row["attempts"], len(BACKOFF_SECONDS)) - 1]
+        await self._put_back(row, seconds=seconds, error=error, counted=True)
+
+    async def _put_back(self, row: Row, *, seconds: float, error: str, counted: bool) -> None:
+        await self._settle(
+            "update ops.jobs set leased_until = null, last_error = $3, run_at = $4, attempts = attempts - $5"
+            " where id = $1 and lease = $2 and state = 'READY'",
+            row,
+            error,
+            self._clock.now() + timedelta(seconds=seconds),
+            0 if counted else 1,
+        )
+
+    async def _bury(self, row: Row, error: str) -> None:
+        log.error("job_dead", job=row["name"], job_id=row["id"], error=error)
+        await self._settle(
+            "update ops.jobs set state = 'DEAD', leased_until = null, last_error = $3, finished_at = $4"
+            " where id = $1 and lease = $2 and state = 'READY'",
+            row,
+            error,
+            self._clock.now(),
+        )
+
+    async def _settle(self, sql: str, row: Row, *arguments: Any) -> None:
+        """Best effort: when this fails the lease runs out and the job is claimed again."""
+        try:
+            await self._claims.execute(sql, row["id"], row["lease"], *arguments)
+        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as fault:
+            log.warning("job_settle_failed", job_id=row["id"], fault=type(fault).__name__)

@@ -1,0 +1,1 @@
+"""Submitted, read, confirmed by the buyer."""

@@ -1,0 +1,1 @@
+"""The money's own record: journals that balance, under every movement."""

@@ -1,0 +1,1 @@
+"""Listed, seen, chosen."""

@@ -1,0 +1,1 @@
+"""Paid out, collected, shared."""

@@ -1,0 +1,1 @@
+"""Minted, held, moved, burned: wraps the FinToken X Network."""

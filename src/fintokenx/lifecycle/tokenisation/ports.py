@@ -1,0 +1,161 @@
+"""What tokenisation needs of the FinToken X Network, in its own words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntFlag
+from typing import Protocol
+
+from fintokenx.kernel.errors import Unavailable
+from fintokenx.kernel.money import Pence
+
+
+class ChainUnavailable(Unavailable):
+    """The network did not answer, or does not produce blocks."""
+
+    def __init__(self, detail: str, *, outcome_unknown: bool = True) -> None:
+        super().__init__("chain", detail, outcome_unknown=outcome_unknown)
+
+
+class Claims(IntFlag):
+    """The five claim topics (CH-07), as bits of the packed status word."""
+
+    KYC_VERIFIED = 1
+    AML_CLEARED = 2
+    JURISDICTION_UK = 4
+    MIFID_PROFESSIONAL = 8
+    MIFID_ECP = 16
+
+
+@dataclass(frozen=True, slots=True)
+class RegisterIdentity:
+    """Enter a wallet with its subject, role and claims; also renews and revokes (claims = 0)."""
+
+    wallet: str
+    subject_hash: bytes
+    """32 bytes: keyed hash of the subject id; no identity stands on chain."""
+    claims: Claims
+    is_investor: bool
+    expires_at_unix: int
+    country: int = 826
+
+
+@dataclass(frozen=True, slots=True)
+class MintReceivable:
+    """Create the receivable and mint its whole face to a wallet, in one transaction."""
+
+    token_id: int
+    face: Pence
+    due_at_unix: int
+    document_sha256: bytes
+    to_wallet: str
+
+
+@dataclass(frozen=True, slots=True)
+class TransferToken:
+    """Move an amount between wallets, by the key of the sending wallet."""
+
+    from_wallet_key: str
+    from_wallet: str
+    to_wallet: str
+    token_id: int
+    amount: Pence
+
+
+@dataclass(frozen=True, slots=True)
+class BurnReceivable:
+    """Burn the whole receivable, whoever holds it. ``holders`` are the wallets that hold it now."""
+
+    token_id: int
+    holders: tuple[str, ...]
+    reason: bytes
+    """32 bytes, e.g. ``SETTLED`` padded with zeros."""
+
+
+Call = RegisterIdentity | MintReceivable | TransferToken | BurnReceivable
+
+
+@dataclass(frozen=True, slots=True)
+class SignedTransaction:
+    """A transaction that can be broadcast any number of times and takes effect once."""
+
+    sender: str
+    nonce: int
+    tx_hash: str
+    """0x + 64 lower-case hex."""
+    raw: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """A mined transaction. IBFT: one block is final."""
+
+    tx_hash: str
+    block_number: int
+    succeeded: bool
+    revert_reason: str
+    """The refusing rule's reason in words of the specification, or ``reverted``; empty on success."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChainHead:
+    """The newest block."""
+
+    number: int
+    timestamp_unix: int
+
+
+class Chain(Protocol):
+    """The network as seen through the relay. Raises :class:`ChainUnavailable`; signing raises VaultUnavailable."""
+
+    async def head(self) -> ChainHead:
+        """The newest block."""
+        ...
+
+    async def contract_address(self) -> str:
+        """FXReceivableToken of this environment, checksummed."""
+        ...
+
+    async def minting_wallet(self) -> str:
+        """fx_minting_wallet, checksummed."""
+        ...
+
+    async def create_wallet(self, key_name: str) -> str:
+        """Make (or find) a custody wallet's key in the vault; return its address, checksummed."""
+        ...
+
+    async def sender_of(self, call: Call) -> str:
+        """The address that must sign this call (its role's key in the vault)."""
+        ...
+
+    async def transaction_count(self, sender: str) -> int:
+        """The next nonce as far as mined blocks know."""
+        ...
+
+    async def sign(self, call: Call, nonce: int) -> SignedTransaction:
+        """Encode and sign; touches the vault, not the network. Deterministic for one call and nonce."""
+        ...
+
+    async def broadcast(self, raw: bytes) -> None:
+        """Send; "already known" and "nonce too low" for a mined twin count as sent."""
+        ...
+
+    async def receipt(self, tx_hash: str) -> Receipt | None:
+        """None while the transaction is not in a block."""
+        ...
+
+    async def can_transfer(self, from_wallet: str, to_wallet: str, token_id: int, amount: Pence) -> tuple[bool, str]:
+        """Ask the compliance contract; the reason in the specification's words, ``ok`` when true."""
+        ...
+
+    async def holding(self, wallet: str, token_id: int) -> Pence:
+        """What a wallet holds of a receivable."""
+        ...
+
+    async def supply(self, token_id: int) -> Pence:
+        """What exists of a receivable; zero before the mint and after the burn."""
+        ...
+
+    async def is_verified(self, wallet: str) -> bool:
+        """Whether the identity registry knows the wallet and its required claims hold now."""
+        ...

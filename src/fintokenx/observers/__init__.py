@@ -1,0 +1,1 @@
+"""They watch and tell; nobody calls them."""

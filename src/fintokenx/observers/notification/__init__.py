@@ -1,0 +1,1 @@
+"""Mail and webhooks: tells people what happened, once."""

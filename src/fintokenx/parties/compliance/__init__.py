@@ -1,0 +1,1 @@
+"""Who decides, and what stays decided: the review queue."""

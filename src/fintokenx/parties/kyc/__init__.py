@@ -1,0 +1,1 @@
+"""May they act? Gates 1 to 3 per subject."""

@@ -1,0 +1,1 @@
+"""Under whose flag: tenants, their names and API keys' home."""

@@ -1,0 +1,193 @@
+"""A local mailbox: an SMTP server that keeps every message, and a small HTTP API that shows them.
+
+``GET /messages?to=…`` lists newest last, ``GET /messages/{number}`` shows one, ``DELETE /messages`` empties the box.
+A message that arrives again under the same Message-ID is counted, not shown twice, as a careful receiver would.
+
+Modes of the SMTP side are switched at ``/control/mode`` as for every mock; their count is in deliveries:
+
+- ``smtp_down``: hangs up (421) on the first command
+- ``smtp_silent``: says nothing more once it has the message
+- ``smtp_defer``: 451 to every recipient; ``smtp_refuse``: 550
+- ``smtp_reject_data``: takes the envelope, then 554 to the content
+- ``smtp_lost_response``: keeps the message, then drops the connection without a word
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from email import message_from_bytes
+from email.policy import default as default_policy
+from typing import Any, Final
+
+from aiosmtpd import smtp as aiosmtpd
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from fintokenx.kernel.clock import Clock, to_wire
+from fintokenx.sandbox.providers.modes import Modes
+
+KEPT_MAX: Final = 10_000
+
+OWN_MODES: Final = {
+    "smtp_down": "421 to the first command",
+    "smtp_silent": "no answer once the message has been read, nothing is kept",
+    "smtp_defer": "451 to every recipient",
+    "smtp_refuse": "550 to every recipient",
+    "smtp_reject_data": "554 to the content",
+    "smtp_lost_response": "the message is kept, then the connection drops",
+}
+
+
+@dataclass(slots=True)
+class Kept:
+    """One message. ``deliveries`` counts arrivals under its Message-ID."""
+
+    number: int
+    message_id: str
+    from_header: str
+    recipients: list[str]
+    subject: str
+    text: str
+    received_at: str
+    deliveries: int = 1
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "number": self.number,
+            "message_id": self.message_id,
+            "from": self.from_header,
+            "to": self.recipients,
+            "subject": self.subject,
+            "text": self.text,
+            "received_at": self.received_at,
+            "deliveries": self.deliveries,
+        }
+
+
+class _Sink:
+    """aiosmtpd's handler; its method names are aiosmtpd's."""
+
+    def __init__(self, modes: Modes, clock: Clock) -> None:
+        self.kept: dict[str, Kept] = {}
+        self._modes = modes
+        self._clock = clock
+        self._arrived = 0
+
+    async def handle_EHLO(  # noqa: N802
+        self,
+        _server: aiosmtpd.SMTP,
+        session: aiosmtpd.Session,
+        _envelope: aiosmtpd.Envelope,
+        hostname: str,
+        responses: list[str],
+    ) -> list[str]:
+        if self._modes.take("smtp_down"):
+            return ["421 4.3.2 Service not available"]
+        session.host_name = hostname
+        return responses
+
+    async def handle_RCPT(  # noqa: N802
+        self,
+        _server: aiosmtpd.SMTP,
+        _session: aiosmtpd.Session,
+        envelope: aiosmtpd.Envelope,
+        address: str,
+        _options: list[str],
+    ) -> str:
+        if self._modes.take("smtp_defer"):
+            return "451 4.3.0 Try again later"
+        if self._modes.take("smtp_refuse"):
+            return "550 5.1.1 No such mailbox"
+        envelope.rcpt_tos.append(address)
+        return "250 2.1.5 OK"
+
+    async def handle_DATA(  # noqa: N802
+        self, server: aiosmtpd.SMTP, _session: aiosmtpd.Session, envelope: aiosmtpd.Envelope
+    ) -> str:
+        if self._modes.take("smtp_reject_data"):
+            return "554 5.6.0 Content rejected"
+        if self._modes.is_on("smtp_silent"):
+            await self._modes.until_off("smtp_silent")
+            return "451 4.3.0 Try again later"
+        message = self._keep(envelope)
+        if self._modes.take("smtp_lost_response") and isinstance(server.transport, asyncio.Transport):
+            server.transport.abort()
+        return f"250 2.0.0 OK: kept as {message.number}"
+
+    def _keep(self, envelope: aiosmtpd.Envelope) -> Kept:
+        content = envelope.content if isinstance(envelope.content, bytes) else b""
+        message = message_from_bytes(content, policy=default_policy)
+        body = message.get_body(("plain", "html"))
+        message_id = str(message.get("Message-ID", "")).strip() or f"<without-id-{self._arrived + 1}>"
+        again = self.kept.get(message_id)
+        if again is not None:
+            again.deliveries += 1
+            return again
+        self._arrived += 1
+        kept = Kept(
+            self._arrived,
+            message_id,
+            str(message.get("From", "")),
+            list(envelope.rcpt_tos),
+            str(message.get("Subject", "")),
+            body.get_content() if body is not None else "",
+            to_wire(self._clock.now()),
+        )
+        self.kept[message_id] = kept
+        while len(self.kept) > KEPT_MAX:
+            self.kept.pop(next(iter(self.kept)))
+        self._modes.effect(message_id, "message kept")
+        return kept
+
+
+def create_app(*, clock: Clock, smtp_port: int, smtp_host: str = "127.0.0.1") -> Starlette:
+    """The mailbox as an ASGI application; its lifespan runs the SMTP server.
+
+    With ``smtp_port`` 0 the system chooses; ``GET /smtp`` tells the port either way.
+    """
+    modes = Modes("mailbox", clock, own=OWN_MODES)
+    sink = _Sink(modes, clock)
+    servers: list[asyncio.Server] = []
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        loop = asyncio.get_running_loop()
+        smtp = await loop.create_server(
+            lambda: aiosmtpd.SMTP(sink, hostname="mailbox.localhost", loop=loop), smtp_host, smtp_port
+        )
+        servers.append(smtp)
+        yield
+        smtp.close()
+
+    async def messages(request: Request) -> Response:
+        to = request.query_params.get("to", "").lower()
+        found = [m.as_json() for m in sink.kept.values() if not to or to in (name.lower() for name in m.recipients)]
+        return JSONResponse({"messages": found})
+
+    async def message(request: Request) -> Response:
+        wanted = request.path_params["number"]
+        found = next((kept for kept in sink.kept.values() if kept.number == wanted), None)
+        return JSONResponse(found.as_json()) if found else Response(status_code=404)
+
+    async def clear(_: Request) -> Response:
+        sink.kept.clear()
+        return Response(status_code=204)
+
+    async def smtp_address(_: Request) -> Response:
+        host, port = servers[0].sockets[0].getsockname()[:2]
+        return JSONResponse({"host": host, "port": port})
+
+    routes = [
+        Route("/messages", messages, methods=["GET"]),
+        Route("/messages", clear, methods=["DELETE"]),
+        Route("/messages/{number:int}", message, methods=["GET"]),
+        Route("/smtp", smtp_address, methods=["GET"]),
+    ]
+    app = Starlette(routes=routes, lifespan=lifespan)
+    modes.install(app)
+    return app

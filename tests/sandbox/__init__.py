@@ -1,0 +1,1 @@
+"""Tests of the local stand-ins and of what starts them."""

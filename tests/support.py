@@ -1,0 +1,118 @@
+"""A migrated database per test, on one cluster per session, and the small things that module tests need."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import pkgutil
+import secrets
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import asyncpg
+
+import fintokenx
+from fintokenx import audit
+from fintokenx.app.migrate import Plan, bootstrap, migrate
+from fintokenx.kernel.bus import Reactions
+from fintokenx.kernel.clock import FixedClock
+from fintokenx.kernel.db import Database, PinSigner, Pool, open_pool
+from fintokenx.kernel.ids import Ids
+from fintokenx.kernel.machine import Machine
+
+ROOT = Path(__file__).parent.parent
+ROLES = ("fx_migrator", "fx_app", "fx_worker", "fx_sealer", "fx_auditor", "fx_platform")
+PASSWORD = "test-only"
+START = datetime(2026, 6, 2, 9, 0, tzinfo=UTC)
+
+
+def everything_declared() -> tuple[list[Machine], list[audit.Action]]:
+    """MACHINES and ACTIONS of every module's ``transitions``."""
+    machines: list[Machine] = []
+    actions: list[audit.Action] = []
+    for module in pkgutil.walk_packages(fintokenx.__path__, "fintokenx."):
+        if module.name.endswith(".transitions"):
+            found = importlib.import_module(module.name)
+            machines += found.MACHINES
+            actions += found.ACTIONS
+    return machines, actions
+
+
+@dataclass
+class World:
+    """One database and what runs on it. ``clock`` stands still until a test moves it."""
+
+    admin_dsn: str
+    name: str
+    clock: FixedClock
+    ids: Ids
+    database: Database
+    app: Pool
+    pins: PinSigner
+
+    def dsn(self, role: str) -> str:
+        """Log in as ``role`` (password included)."""
+        host = self.admin_dsn.rsplit("@", 1)[1].rsplit("/", 1)[0]
+        password = PASSWORD if role in ROLES else self.admin_dsn.split(":", 2)[2].split("@")[0]
+        return f"postgresql://{role}:{password}@{host}/{self.name}"
+
+    async def connect(self, role: str) -> asyncpg.Connection:
+        """A raw connection as ``role`` (``postgres`` is the superuser)."""
+        return await asyncpg.connect(self.dsn(role))
+
+    async def pool(self, role: str, size_max: int = 4) -> Pool:
+        """A pool as ``role``, with the product's codecs and checks."""
+        host = self.admin_dsn.rsplit("@", 1)[1].rsplit("/", 1)[0]
+        return await open_pool(f"postgresql://{role}@{host}/{self.name}", PASSWORD, size_max=size_max)
+
+
+async def make_template(admin_dsn: str) -> str:
+    """A migrated database that tests copy; returns its name."""
+    name = f"fx_template_{secrets.token_hex(4)}"
+    admin = await asyncpg.connect(admin_dsn)
+    await admin.execute(f"create database {name}")
+    await admin.close()
+    base = admin_dsn.rsplit("/", 1)[0]
+    machines, actions = everything_declared()
+    superuser = await asyncpg.connect(f"{base}/{name}")
+    await bootstrap(superuser, ROOT / "migrations", dict.fromkeys(ROLES, PASSWORD))
+    await superuser.close()
+    host = admin_dsn.rsplit("@", 1)[1].rsplit("/", 1)[0]
+    migrator = await asyncpg.connect(f"postgresql://fx_migrator:{PASSWORD}@{host}/{name}")
+    await migrate(migrator, Plan(ROOT / "migrations", machines, actions, PinSigner(b"p" * 32)))
+    await migrator.close()
+    return name
+
+
+@asynccontextmanager
+async def world_from(
+    admin_dsn: str, template: str, *, reactions: Reactions | None = None, pool_size: int = 8
+) -> AsyncIterator[World]:
+    """A fresh copy of the template, dropped afterwards."""
+    name = f"fx_test_{secrets.token_hex(6)}"
+    admin = await asyncpg.connect(admin_dsn)
+    await admin.execute(f"create database {name} template {template}")
+    superuser = await asyncpg.connect(f"{admin_dsn.rsplit('/', 1)[0]}/{name}")
+    # CREATE DATABASE copies neither grants on the database nor its settings.
+    await bootstrap(superuser, ROOT / "migrations", {})
+    await superuser.close()
+    host = admin_dsn.rsplit("@", 1)[1].rsplit("/", 1)[0]
+    clock = FixedClock(START)
+    ids = Ids(clock, os.urandom)
+    pins = PinSigner(b"p" * 32)
+    pool = await open_pool(f"postgresql://fx_app@{host}/{name}", PASSWORD, size_max=pool_size)
+    database = Database(pool, pins=pins, clock=clock, ids=ids, reactions=reactions or Reactions())
+    try:
+        yield World(admin_dsn, name, clock, ids, database, pool, pins)
+    finally:
+        await pool.close()
+        await admin.execute(f"drop database {name} with (force)")
+        await admin.close()
+
+
+def names(rows: Sequence[audit.Entry]) -> list[str]:
+    """The actions of entries, for comparing a trail."""
+    return [entry.action for entry in rows]
