@@ -8,7 +8,7 @@ import {IAgentRole} from "./interfaces/IAgentRole.sol";
 import {IERC165} from "./interfaces/IERC165.sol";
 import {IERC173} from "./interfaces/IERC173.sol";
 import {IIdentityRegistry} from "./interfaces/IERC3643Registries.sol";
-import {IIssuerGeneration, IWalletStatus} from "./interfaces/IFinTokenX.sol";
+import {IActiveIssuer, IIssuerListener, IWalletStatus} from "./interfaces/IFinTokenX.sol";
 
 /// @notice Maps wallets to verified subjects. A claim's signature by the trusted issuer is checked once, when the
 /// wallet is registered or renewed, and its content kept as one status word (StatusWord.sol); a transfer then reads
@@ -31,7 +31,7 @@ import {IIssuerGeneration, IWalletStatus} from "./interfaces/IFinTokenX.sol";
 ///
 /// The signature is 65 bytes r ‖ s ‖ v with s in the lower half of the curve order and v 27 or 28. The nonce makes
 /// each signature usable once, and every other change of the wallet's entry makes unused signatures void.
-contract FXIdentityRegistry is AgentRole, IERC165, IIdentityRegistry, IWalletStatus {
+contract FXIdentityRegistry is AgentRole, IERC165, IIdentityRegistry, IIssuerListener, IWalletStatus {
     using StatusWord for uint256;
 
     bytes32 private constant DOMAIN_TYPEHASH =
@@ -58,10 +58,9 @@ contract FXIdentityRegistry is AgentRole, IERC165, IIdentityRegistry, IWalletSta
     mapping(address wallet => uint256) private _words;
     mapping(address wallet => bytes32) private _subjects;
 
-    /// @dev One slot. The version counts replaced issuers registries, so that the generations of two registries
-    /// cannot be confused.
-    IIssuerGeneration private _issuersRegistry;
-    uint32 private _issuersRegistryVersion;
+    /// @dev One slot. The generation counts the changes of issuer and of issuers registry.
+    IActiveIssuer private _issuersRegistry;
+    uint64 public issuerGeneration;
 
     address private _topicsRegistry;
 
@@ -82,6 +81,8 @@ contract FXIdentityRegistry is AgentRole, IERC165, IIdentityRegistry, IWalletSta
     error ClaimsExpired(uint64 expiresAt);
     error IssuerMayNotSign(uint32 claims);
     error NoTrustedIssuer();
+    error NotIssuersRegistry(address account);
+    error IssuersRegistryNotBound();
     error InvalidIssuerSignature();
     error StorageIsBuiltIn();
     error LengthMismatch();
@@ -186,12 +187,18 @@ contract FXIdentityRegistry is AgentRole, IERC165, IIdentityRegistry, IWalletSta
         _setIssuersRegistry(trustedIssuersRegistry);
     }
 
+    /// @notice The issuers registry tells that the issuer or its topics changed: every claim signed before is void.
+    function issuerChanged() external {
+        if (msg.sender != address(_issuersRegistry)) revert NotIssuersRegistry(msg.sender);
+        ++issuerGeneration;
+    }
+
     function contains(address userAddress) external view returns (bool) {
         return _words[userAddress].isRegistered();
     }
 
     function isVerified(address userAddress) external view returns (bool) {
-        return _live(_words[userAddress], issuerGeneration()) != 0;
+        return _live(_words[userAddress], issuerGeneration) != 0;
     }
 
     /// @return The low 20 bytes of the subject hash; zero for a wallet that is not registered.
@@ -207,7 +214,7 @@ contract FXIdentityRegistry is AgentRole, IERC165, IIdentityRegistry, IWalletSta
         return address(this);
     }
 
-    function issuersRegistry() external view returns (address) {
+    function issuersRegistry() external view override(IIdentityRegistry, IIssuerListener) returns (address) {
         return address(_issuersRegistry);
     }
 
@@ -216,7 +223,7 @@ contract FXIdentityRegistry is AgentRole, IERC165, IIdentityRegistry, IWalletSta
     }
 
     function liveStatuses(address from, address to) external view returns (uint256, uint256) {
-        uint64 current = issuerGeneration();
+        uint64 current = issuerGeneration;
         return (_live(_words[from], current), _live(_words[to], current));
     }
 
@@ -234,11 +241,6 @@ contract FXIdentityRegistry is AgentRole, IERC165, IIdentityRegistry, IWalletSta
         return _words[wallet].nonce();
     }
 
-    /// @return The generation that the next signature must carry; zero while there is no issuer.
-    function issuerGeneration() public view returns (uint64) {
-        return _versioned(_issuersRegistry.generation());
-    }
-
     /// @return What the issuer must sign for a call of registerWallet with these arguments now.
     function claimsDigest(
         address wallet,
@@ -249,7 +251,7 @@ contract FXIdentityRegistry is AgentRole, IERC165, IIdentityRegistry, IWalletSta
         uint64 expiresAt
     ) external view returns (bytes32) {
         WalletClaims memory content = WalletClaims(wallet, subjectHash, country, claims, isInvestor, expiresAt, 0, 0);
-        content.issuerGeneration = issuerGeneration();
+        content.issuerGeneration = issuerGeneration;
         content.nonce = _words[wallet].nonce();
         return _digest(content);
     }
@@ -269,10 +271,11 @@ contract FXIdentityRegistry is AgentRole, IERC165, IIdentityRegistry, IWalletSta
     /// @dev Refuses claims that the issuer of this moment has not signed; fills in the generation.
     function _requireSigned(WalletClaims memory content, bytes calldata signature) private view {
         if (content.expiresAt <= block.timestamp) revert ClaimsExpired(content.expiresAt);
-        (address issuer, uint32 generation, uint32 allowed) = _issuersRegistry.activeIssuer();
+        (address issuer, uint32 allowed, address told) = _issuersRegistry.activeIssuer();
+        if (told != address(this)) revert IssuersRegistryNotBound();
         if (issuer == address(0)) revert NoTrustedIssuer();
         if (content.claims & ~allowed != 0) revert IssuerMayNotSign(content.claims);
-        content.issuerGeneration = _versioned(generation);
+        content.issuerGeneration = issuerGeneration;
         if (_signerOf(_digest(content), signature) != issuer) revert InvalidIssuerSignature();
     }
 
@@ -300,8 +303,8 @@ contract FXIdentityRegistry is AgentRole, IERC165, IIdentityRegistry, IWalletSta
 
     function _setIssuersRegistry(address trustedIssuersRegistry) private {
         _requireContract(trustedIssuersRegistry);
-        _issuersRegistry = IIssuerGeneration(trustedIssuersRegistry);
-        ++_issuersRegistryVersion;
+        _issuersRegistry = IActiveIssuer(trustedIssuersRegistry);
+        ++issuerGeneration;
         emit TrustedIssuersRegistrySet(trustedIssuersRegistry);
     }
 
@@ -310,13 +313,8 @@ contract FXIdentityRegistry is AgentRole, IERC165, IIdentityRegistry, IWalletSta
         if (!word.isRegistered()) revert WalletNotRegistered(wallet);
     }
 
-    function _versioned(uint32 generation) private view returns (uint64) {
-        return generation == 0 ? 0 : (uint64(_issuersRegistryVersion) << 32) | generation;
-    }
-
     function _live(uint256 word, uint64 current) private view returns (uint256) {
-        bool live =
-            current != 0 && word.claims() != 0 && word.generation() == current && block.timestamp < word.expiresAt();
+        bool live = word.claims() != 0 && word.generation() == current && block.timestamp < word.expiresAt();
         return live ? word : 0;
     }
 

@@ -555,10 +555,12 @@ contract FXReceivableToken is AgentRole, IERC165, IERC1155, IERC7943MultiToken {
     }
 
     function _move(address from, address to, uint256 id, uint256 amount) private {
-        uint256 balance = _holdings[id][from].balance;
+        mapping(address => Holding) storage holdings = _holdings[id];
+        Holding storage source = holdings[from];
+        uint256 balance = source.balance;
         if (amount > balance) revert ERC1155InsufficientBalance(from, balance, amount, id);
-        _holdings[id][from].balance = uint128(balance - amount);
-        _holdings[id][to].balance += uint128(amount);
+        source.balance = uint128(balance - amount);
+        holdings[to].balance += uint128(amount);
     }
 
     /// @return reason why the token itself refuses, zero when it does not.

@@ -81,6 +81,7 @@ abstract contract FXTest {
         token = new FXReceivableToken(
             "FinToken X Receivables", "FXR", address(compliance), address(this), address(this), address(this)
         );
+        issuers.bindIdentityRegistry(address(registry));
         issuers.addTrustedIssuer(vm.addr(ISSUER_KEY), topics.getClaimTopics());
         sanctions.refresh();
         register(MINTING, BASE, false);

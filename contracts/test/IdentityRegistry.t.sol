@@ -76,8 +76,12 @@ contract IdentityRegistryTest is FXTest {
 
     function test_a_signature_for_another_registry_is_refused() public {
         bytes memory signature = signed(ISSUER_KEY, CAROL, subject(CAROL), 826, LENDER, true, EXPIRY);
+        FXTrustedIssuersRegistry otherIssuers = new FXTrustedIssuersRegistry(address(this));
         FXIdentityRegistry other =
-            new FXIdentityRegistry(address(topics), address(issuers), address(this), address(this));
+            new FXIdentityRegistry(address(topics), address(otherIssuers), address(this), address(this));
+        otherIssuers.bindIdentityRegistry(address(other));
+        otherIssuers.addTrustedIssuer(vm.addr(ISSUER_KEY), topics.getClaimTopics());
+        same(other.issuerGeneration(), registry.issuerGeneration());
         refused(
             address(this),
             address(other),
@@ -146,7 +150,7 @@ contract IdentityRegistryTest is FXTest {
                 uint256(LENDER),
                 uint256(1),
                 uint256(EXPIRY),
-                (uint256(1) << 32) | 1,
+                uint256(2),
                 uint256(1)
             )
         );
@@ -219,18 +223,42 @@ contract IdentityRegistryTest is FXTest {
         isTrue(registry.isVerified(ALICE));
     }
 
-    function test_another_issuers_registry_voids_the_claims_even_at_the_same_generation() public {
+    function test_another_issuers_registry_voids_the_claims_and_must_be_bound() public {
         FXTrustedIssuersRegistry other = new FXTrustedIssuersRegistry(address(this));
-        other.addTrustedIssuer(vm.addr(ISSUER_KEY), topics.getClaimTopics());
-        same(other.generation(), issuers.generation());
         registry.setTrustedIssuersRegistry(address(other));
         same(registry.issuersRegistry(), address(other));
         isFalse(registry.isVerified(ALICE));
+        registrationRefused(
+            registration(CAROL, subject(CAROL), 1, EXPIRY, ""),
+            abi.encodeWithSelector(FXIdentityRegistry.IssuersRegistryNotBound.selector)
+        );
+        other.bindIdentityRegistry(address(registry));
+        other.addTrustedIssuer(vm.addr(ISSUER_KEY), topics.getClaimTopics());
         register(ALICE, LENDER, true);
+        isTrue(registry.isVerified(ALICE));
+        issuers.removeTrustedIssuer(vm.addr(ISSUER_KEY));
         isTrue(registry.isVerified(ALICE));
         registry.setTrustedIssuersRegistry(address(issuers));
         isFalse(registry.isVerified(ALICE));
         isFalse(registry.isVerified(BOB));
+    }
+
+    function test_an_identity_registry_that_its_issuers_registry_does_not_tell_registers_nobody() public {
+        FXIdentityRegistry other =
+            new FXIdentityRegistry(address(topics), address(issuers), address(this), address(this));
+        refused(
+            address(this),
+            address(other),
+            registration(CAROL, subject(CAROL), LENDER, EXPIRY, ""),
+            abi.encodeWithSelector(FXIdentityRegistry.IssuersRegistryNotBound.selector)
+        );
+    }
+
+    function test_only_the_issuers_registry_tells_of_changes() public {
+        registrationRefused(
+            abi.encodeCall(registry.issuerChanged, ()),
+            abi.encodeWithSelector(FXIdentityRegistry.NotIssuersRegistry.selector, address(this))
+        );
     }
 
     function test_erc3643_registration_gives_no_claims_until_signed() public {

@@ -88,15 +88,36 @@ contract TrustedIssuersRegistryTest is FXTest {
     }
 
     function test_every_change_moves_the_generation_on() public {
-        same(issuers.generation(), 1);
+        same(registry.issuerGeneration(), 2);
         issuers.updateIssuerClaimTopics(issuer, one(topics.getClaimTopics()[1]));
-        same(issuers.generation(), 2);
+        same(registry.issuerGeneration(), 3);
         same(issuers.getTrustedIssuerClaimTopics(issuer).length, 1);
         issuers.removeTrustedIssuer(issuer);
-        same(issuers.generation(), 0);
+        same(registry.issuerGeneration(), 4);
         same(issuers.getTrustedIssuers().length, 0);
         issuers.addTrustedIssuer(issuer, topics.getClaimTopics());
-        same(issuers.generation(), 4);
+        same(registry.issuerGeneration(), 5);
+    }
+
+    function test_there_is_no_issuer_before_the_identity_registry_is_bound_for_ever() public {
+        FXTrustedIssuersRegistry other = new FXTrustedIssuersRegistry(address(this));
+        bytes memory add = abi.encodeCall(other.addTrustedIssuer, (issuer, topics.getClaimTopics()));
+        refused(address(this), address(other), add, abi.encodeWithSelector(FXTrustedIssuersRegistry.NotBound.selector));
+        bytes memory bind = abi.encodeCall(other.bindIdentityRegistry, (address(registry)));
+        refused(
+            address(this),
+            address(other),
+            bind,
+            abi.encodeWithSelector(FXTrustedIssuersRegistry.ForeignRegistry.selector, address(registry))
+        );
+        refused(STRANGER, address(other), bind, abi.encodeWithSelector(Owned.NotOwner.selector, STRANGER));
+        refused(
+            address(this),
+            address(issuers),
+            abi.encodeCall(issuers.bindIdentityRegistry, (address(registry))),
+            abi.encodeWithSelector(FXTrustedIssuersRegistry.AlreadyBound.selector, address(registry))
+        );
+        same(issuers.identityRegistry(), address(registry));
     }
 
     function test_an_unknown_issuer_is_neither_removed_nor_updated_nor_described() public {

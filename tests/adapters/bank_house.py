@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -26,6 +27,8 @@ from fintokenx.sandbox.providers.bank import create_app
 
 NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 OUR_KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+TRUST = ssl.create_default_context()
+"""Shared, because reading the machine's certificates takes longer than most of these tests."""
 PAYMENTS_TOKEN = "payments-token"
 INFORMATION_TOKEN = "information-token"
 
@@ -40,19 +43,22 @@ async def sign(body: bytes) -> bytes:
 
 @asynccontextmanager
 async def serving(app: Starlette) -> AsyncIterator[str]:
-    """Run the application on a free port of this machine; gives its base URL."""
-    server = uvicorn.Server(
-        uvicorn.Config(app, host="127.0.0.1", port=0, log_level="error", timeout_graceful_shutdown=1)
-    )
-    task = asyncio.create_task(server.serve())
+    """Run the application on a free port of this machine; gives its base URL.
+
+    uvicorn's own ``serve`` looks for the end ten times a second and takes over signals; tests want neither.
+    """
+    config = uvicorn.Config(app, host="127.0.0.1", port=0, log_level="error", timeout_graceful_shutdown=1)
+    config.load()
+    server = uvicorn.Server(config)
+    server.lifespan = config.lifespan_class(config)
+    await server.startup()
     try:
-        async with asyncio.timeout(10):
-            while not server.started and not task.done():
-                await asyncio.sleep(0.005)
         yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
     finally:
-        server.should_exit = True
-        await task
+        for connection in list(server.server_state.connections):
+            connection.shutdown()
+        await asyncio.sleep(0)
+        await server.shutdown()
 
 
 @dataclass
@@ -67,14 +73,14 @@ class House:
 
     def payments(self, **changes: Any) -> ClearBankClient:
         wanted: dict[str, Any] = {"base_url": self.url, "token": PAYMENTS_TOKEN, "sign": sign}
-        wanted |= {"debtor_address": "GB, London, EC1A 1AA, 1 High St", "timeout_seconds": 5.0}
+        wanted |= {"debtor_address": "GB, London, EC1A 1AA, 1 High St", "timeout_seconds": 5.0, "tls": TRUST}
         client = ClearBankClient(**(wanted | changes))
         self.clients.append(client)
         return client
 
     def information(self, **changes: Any) -> OpenBankingClient:
         wanted: dict[str, Any] = {"base_url": self.url, "token": INFORMATION_TOKEN, "clock": self.clock}
-        client = OpenBankingClient(**(wanted | {"timeout_seconds": 5.0} | changes))
+        client = OpenBankingClient(**(wanted | {"timeout_seconds": 5.0, "tls": TRUST} | changes))
         self.clients.append(client)
         return client
 
@@ -121,7 +127,7 @@ async def bank_house(state_path: Path, *, page_size: int = 50) -> AsyncIterator[
         wall=wall,
         page_size=page_size,
     )
-    async with serving(app) as url, httpx.AsyncClient(base_url=url, trust_env=False) as http:
+    async with serving(app) as url, httpx.AsyncClient(base_url=url, trust_env=False, verify=False) as http:
         house = House(url, clock, wall, http)
         try:
             yield house

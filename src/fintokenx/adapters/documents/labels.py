@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Final, Generic, TypeVar
 
 from fintokenx.adapters.documents.layout import Cell, Layout
@@ -20,7 +21,7 @@ _ORDER_WORD: Final = rf"(?:\s*(?:{_NUMBER_WORD}|\#))?"
 
 
 def _tiers(*patterns: str) -> tuple[re.Pattern[str], ...]:
-    return tuple(re.compile(rf"(?ix)^\W{{0,2}}(?:{pattern})(?=$|[\s:.\#(/,–-])") for pattern in patterns)
+    return tuple(re.compile(rf"(?ix)^\W{{0,2}}(?:{pattern})(?=$|[\s:.\#(/,]|[–-]\s)") for pattern in patterns)
 
 
 INVOICE_NUMBER: Final = _tiers(
@@ -89,10 +90,16 @@ ADJUSTMENT: Final = _tiers(
     r"(?:less\s+)?(?:\w+\s+)?discount|carriage|(?:delivery|shipping|postage)(?:\s+\S+){0,2}|p\s?&\s?p|rounding|surcharge"
 )
 LINE_TABLE_HEADING: Final = re.compile(
-    r"(?i)^(?:description|details|items?|qty|quantity|units?|unit price|price|rate|product|particulars|hours|code|work)\b"
+    r"(?i)^(?:description|details|items?|qty|quantity|units?|unit price|price|rate|product|particulars|hours|code"
+    r"|work)\b"
 )
 _ALL: Final = (
     INVOICE_NUMBER + ISSUE_DATE + DUE_DATE + TERMS + PURCHASE_ORDER + TOTAL + BALANCE + NET + VAT + PAID + ACCOUNT_NAME
+)
+
+
+_NEXT_PAIR: Final = re.compile(
+    r"(?ix)(?<=\d)\s+(?=(?:" + "|".join(pattern.pattern.removeprefix("(?ix)^") for pattern in _ALL) + r")\s*:)"
 )
 
 
@@ -114,7 +121,8 @@ class Page:
     """Look-ups between the cells of a layout."""
 
     def __init__(self, layout: Layout) -> None:
-        self.layout = layout
+        rows = (tuple(part for cell in row for part in _pairs(cell)) for row in layout.rows)
+        self.layout = replace(layout, rows=tuple(rows))
 
     def right_of(self, cell: Cell) -> Cell | None:
         """The next cell on the row."""
@@ -173,6 +181,15 @@ class Page:
             return None
         under = self.below(cell)
         return parse(under.text) if under and not is_label(under.text) else None
+
+
+def _pairs(cell: Cell) -> Iterator[Cell]:
+    """``Invoice No: 20613 Date: 03/04/2026`` is two cells: a new label with a colon starts one."""
+    starts = [0, *(match.end() for match in _NEXT_PAIR.finditer(cell.text)), len(cell.text)]
+    width = (cell.right - cell.left) / max(len(cell.text), 1)
+    for start, end in pairwise(starts):
+        left, right = cell.left + start * width, cell.left + end * width
+        yield replace(cell, text=cell.text[start:end].strip(), left=left, right=right)
 
 
 def strongest(found: list[Found[Value]]) -> set[Value]:

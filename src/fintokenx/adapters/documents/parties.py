@@ -21,7 +21,7 @@ from fintokenx.adapters.documents.values import (
 from fintokenx.lifecycle.invoice.ports import PartyOnPaper
 
 _SUFFIX: Final = r"(?i:ltd|limited|plc|p\.l\.c|llp|lp|cic|c\.i\.c|cyf|cyfyngedig|ccc)"
-_NAME: Final = rf"(?P<name>[A-Z0-9][\w&'’.,()+/ -]{{0,90}}?\s{_SUFFIX}\b\.?)"
+_NAME: Final = rf"(?P<name>[A-Z0-9][\w&'’.,()+/ -]{{0,90}}?\s{_SUFFIX}\b)\.?"
 _COMPANY: Final = re.compile(rf"{_NAME}(?=$|\s*[,(:–-]|\s+(?i:t/a|trading|is|reg|registered|company|co|vat)\b)")
 _TRADES_FOR: Final = re.compile(rf"(?i:\btrading\s+(?:name|style|division)\s+of|\bon\s+behalf\s+of)\s+{_NAME}")
 _PAY_TO: Final = re.compile(

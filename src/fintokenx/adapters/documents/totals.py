@@ -19,7 +19,7 @@ from fintokenx.adapters.documents.values import Amount, find_amounts, find_dates
 from fintokenx.lifecycle.invoice.ports import CurrencyUnsupported, NotAnInvoice
 
 _TAIL: Final = re.compile(
-    r"(?i)^[\s:.]*(?:\([^)]*\)?|in|gbp|sterling|pounds|amount|inc(?:l(?:uding|usive)?)?\.?(?:\s+of)?|vat|[£€$]|[\s:.@-])*"
+    r"(?i)^(?:\([^)]*\)?|in\b|gbp|sterling|pounds|inc(?:l(?:uding|usive)?)?\.?(?:\s+of)?\s+(?:vat|tax)|[£€$]|[\s:.@-])*"
     r"(?=$|[-−(]?\s*[£€$]?\s?[-−]?\d|eur|usd|chf)"
 )
 _RATE: Final = re.compile(r"(?<![\d.,])(\d{1,2})(?:\.(\d{1,2}))?\s*%")
@@ -171,7 +171,7 @@ def _amount_of(page: Page, cell: Cell, rest: str) -> Amount | None:
         amounts = here or amounts
     if amounts:
         return amounts[-1]
-    if re.search(r"\d", rest) or page.in_line_table(cell):
+    if re.search(r"\d", _RATE.sub("", rest)) or page.in_line_table(cell):
         return None
     under = page.below(cell)
     below = find_amounts(under.text) if under and not re.match(r"\W*[A-Za-z]{4,}", under.text) else []

@@ -43,8 +43,8 @@ _CURRENCIES: Final = {"£": "GBP", "€": "EUR", "$": "USD"}
 
 _WORDS: Final = {"seven": 7, "ten": 10, "fourteen": 14, "thirty": 30, "sixty": 60, "ninety": 90}
 _TERMS: Final = re.compile(
-    r"(?i)(?<![\w.,/])(?P<days>\d{1,3}|seven|ten|fourteen|thirty|sixty|ninety)(?:\s*\(\d{1,3}\))?"
-    r"\b\s*-?\s*(?P<unit>(?:calendar\s+)?days?\b['’]?)?"
+    r"(?i)(?<![\w.,/])(?P<days>\d{1,3}|seven|ten|fourteen|thirty|sixty|ninety)(?!\d)(?:\s*\(\d{1,3}\))?"
+    r"\s*-?\s*(?P<unit>(?:calendar\s+)?days?\b['’]?)?"
 )
 _NET_BEFORE: Final = re.compile(r"(?i)\b(?:net|eom\s*\+?)\s*$")
 _NET_AFTER: Final = re.compile(r"(?i)\s*net\b")

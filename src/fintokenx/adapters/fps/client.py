@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import re
+import ssl
 import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -76,8 +77,9 @@ class ClearBankClient:
 
     ``sign`` returns the raw RSA PKCS#1 v1.5 SHA-256 signature of the bytes it is given; the key stays in the vault.
     ``debtor_address`` is ours, as the scheme wants it (at most 140 characters). ``timeout_seconds`` bounds each
-    request as a whole. Methods return an outcome or raise ``Unavailable``, whose ``outcome_unknown`` speaks of
-    *this* call only: False after an earlier True does not make the earlier one harmless.
+    request as a whole; ``tls`` stands in for the usual trust. Methods return an outcome or raise ``Unavailable``,
+    whose ``outcome_unknown`` speaks of *this* call only: False after an earlier True does not make the earlier one
+    harmless.
     """
 
     def __init__(
@@ -88,6 +90,7 @@ class ClearBankClient:
         sign: Callable[[bytes], Awaitable[bytes]],
         debtor_address: str,
         timeout_seconds: float = 10.0,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self._sign = sign
         self._debtor_address = re.sub(r"[^a-zA-Z0-9/\-?:().,'+ ]", " ", debtor_address)[:140]
@@ -96,6 +99,7 @@ class ClearBankClient:
         self._http = httpx.AsyncClient(
             base_url=base_url,
             headers={"Authorization": f"Bearer {token}", "Accept": "application/json"},
+            verify=tls or True,
             timeout=timeout_seconds,
             follow_redirects=False,
             trust_env=False,

@@ -1,1 +1,88 @@
-"""Submitted, read, confirmed by the buyer."""
+"""Submitted, read, confirmed by the buyer: the spine of everything downstream (IN-16).
+
+A seller uploads a document and declares what it says; a reader reads it; where both agree the buyer is asked, else a
+person looks. The buyer confirms a page whose hash is kept. From then on the modules above move the invoice along its
+machine through the doors below, each of which contributes a Move to the one entry that the top command records.
+"""
+
+from fintokenx.lifecycle.invoice.service.confirm import ConfirmationPage, confirm, decline, page_for, viewed
+from fintokenx.lifecycle.invoice.service.onward import (
+    collected,
+    committed,
+    fall_due,
+    fallen_due,
+    funded,
+    listed,
+    released,
+    settled,
+    settling,
+    tokenised,
+)
+from fintokenx.lifecycle.invoice.service.reads import documents, get, page
+from fintokenx.lifecycle.invoice.service.submit import (
+    finish_extraction,
+    record_duplicate,
+    refuse_document,
+    review_decided,
+    start_extraction,
+    submit,
+    withdraw,
+)
+from fintokenx.lifecycle.invoice.types import (
+    AlreadyConfirmed,
+    Declaration,
+    Document,
+    DuplicateInvoice,
+    Invoice,
+    IssuedInFuture,
+    MaturityBeforeIssue,
+    MaturityInPast,
+    MoreThanOutstanding,
+    NotYourInvoice,
+    ObligorUnknown,
+    PageChanged,
+    SameParty,
+    UnknownInvoice,
+)
+
+__all__ = [
+    "AlreadyConfirmed",
+    "ConfirmationPage",
+    "Declaration",
+    "Document",
+    "DuplicateInvoice",
+    "Invoice",
+    "IssuedInFuture",
+    "MaturityBeforeIssue",
+    "MaturityInPast",
+    "MoreThanOutstanding",
+    "NotYourInvoice",
+    "ObligorUnknown",
+    "PageChanged",
+    "SameParty",
+    "UnknownInvoice",
+    "collected",
+    "committed",
+    "confirm",
+    "decline",
+    "documents",
+    "fall_due",
+    "fallen_due",
+    "finish_extraction",
+    "funded",
+    "get",
+    "listed",
+    "page",
+    "page_for",
+    "record_duplicate",
+    "refuse_document",
+    "released",
+    "review_decided",
+    "settled",
+    "settling",
+    "start_extraction",
+    "submit",
+    "tokenised",
+    "viewed",
+    "withdraw",
+]

@@ -1,1 +1,37 @@
-"""The money's own record: journals that balance, under every movement."""
+"""The money's own record: journals that balance, under every movement.
+
+A command above adds :func:`post`'s Move to its own, so that the journal stands in the same entry as what it explains.
+Client money never goes negative, a posted journal is never edited: both hold in the database, not only here.
+"""
+
+from fintokenx.lifecycle.ledger.service import client_balance, post, trial_balance
+from fintokenx.lifecycle.ledger.types import (
+    BANK_COLLECTIONS,
+    SUSPENSE,
+    Account,
+    AccountBalance,
+    AccountKind,
+    Line,
+    TrialBalance,
+    Unbalanced,
+    held_for,
+    payable_to,
+    refund_due,
+)
+
+__all__ = [
+    "BANK_COLLECTIONS",
+    "SUSPENSE",
+    "Account",
+    "AccountBalance",
+    "AccountKind",
+    "Line",
+    "TrialBalance",
+    "Unbalanced",
+    "client_balance",
+    "held_for",
+    "payable_to",
+    "post",
+    "refund_due",
+    "trial_balance",
+]

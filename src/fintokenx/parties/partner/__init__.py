@@ -1,1 +1,51 @@
-"""Under whose flag: tenants, their names and API keys' home."""
+"""Under whose flag: tenants, what is agreed with them, and their API keys."""
+
+from fintokenx.parties.partner.service import (
+    PartnerServices,
+    api_keys,
+    authenticate_api_key,
+    create_api_key,
+    open_tenant,
+    raw_api_key,
+    require_feature,
+    revoke_api_key,
+    tenant,
+    tenant_of_api_key,
+)
+from fintokenx.parties.partner.types import (
+    ApiKey,
+    ApiKeyRefused,
+    BadScope,
+    CollectionsAccount,
+    Feature,
+    OutOfScope,
+    Tenant,
+    TenantExists,
+    TenantTerms,
+    UnknownApiKey,
+    UnknownTenant,
+)
+
+__all__ = [
+    "ApiKey",
+    "ApiKeyRefused",
+    "BadScope",
+    "CollectionsAccount",
+    "Feature",
+    "OutOfScope",
+    "PartnerServices",
+    "Tenant",
+    "TenantExists",
+    "TenantTerms",
+    "UnknownApiKey",
+    "UnknownTenant",
+    "api_keys",
+    "authenticate_api_key",
+    "create_api_key",
+    "open_tenant",
+    "raw_api_key",
+    "require_feature",
+    "revoke_api_key",
+    "tenant",
+    "tenant_of_api_key",
+]

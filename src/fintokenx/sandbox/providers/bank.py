@@ -22,7 +22,7 @@ account number      amount            what becomes of it
 
 Control surface beside that of ``modes``: ``POST /control/accounts``, ``GET /control/accounts/{sort}/{number}``,
 ``POST /control/payments`` (somebody pays at their own bank), ``POST /control/returns``, ``POST /control/fates``,
-``POST /control/oddities`` (an Open Banking transaction shown as given), ``GET /control/instructions``.
+``POST /control/oddities`` (an Open Banking transaction shown as given, first), ``GET /control/instructions``.
 """
 
 from __future__ import annotations
@@ -63,6 +63,7 @@ OWN_MODES: Final = {
     "late_read_model": "ClearBank's lists of transactions are empty",
     "wrong_amount": "ClearBank's lists show a penny more than was paid",
     "endless_pages": "every Open Banking page names a next one",
+    "moving_pages": "an Open Banking page after the first begins with the last row of the page before",
     "foreign_next_page": "Open Banking's next page is on another host",
 }
 
@@ -309,7 +310,7 @@ class _OpenBanking:
         if account is None:
             raise _Refusal(403, "UK.OBIE.Resource.NotFound")
         self._book.settle_due()
-        rows = [*self._booked(account), *self._pending(account), *account.oddities]
+        rows = [*self._booked(account), *self._pending(account)]
         try:
             for name, keeps in (("fromBookingDateTime", 1), ("toBookingDateTime", -1)):
                 if name in request.query_params:
@@ -318,7 +319,7 @@ class _OpenBanking:
         except ValueError as error:
             raise _Refusal(400, "UK.OBIE.Field.InvalidDate") from error
         rows.sort(key=lambda row: from_wire(row["BookingDateTime"]), reverse=True)
-        return self._answer(request, "Transaction", rows)
+        return self._answer(request, "Transaction", [*account.oddities, *rows])
 
     def _booked(self, account: Account) -> list[dict[str, Any]]:
         rows = []
@@ -361,7 +362,8 @@ class _OpenBanking:
             links["Next"] = str(request.url.include_query_params(page=page + 1))
         if self._modes.is_on("foreign_next_page"):
             links["Next"] = str(request.url.replace(hostname="localhost").include_query_params(page=page + 1))
-        shown = rows[(page - 1) * self._page_size : page * self._page_size]
+        moved = int(name == "Transaction" and page > 1 and self._modes.take("moving_pages"))
+        shown = rows[(page - 1) * self._page_size - moved : page * self._page_size - moved]
         made_up = str(uuid.uuid5(uuid.NAMESPACE_URL, str(request.url)))
         headers = {"x-fapi-interaction-id": request.headers.get("x-fapi-interaction-id", made_up)}
         return JSONResponse({"Data": {name: shown}, "Links": links, "Meta": {"TotalPages": pages}}, headers=headers)

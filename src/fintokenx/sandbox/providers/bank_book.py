@@ -214,7 +214,8 @@ class Book:
 
     def _record(self, event: str, **fields: Any) -> None:
         line = json.dumps({"event": event, **fields}, separators=(",", ":")).encode() + b"\n"
-        os.write(self._journal, line)
+        if os.write(self._journal, line) != len(line):
+            raise OSError("the journal took only a part of the line")
         self._apply(event, fields)
 
     def _replay(self, path: Path) -> None:

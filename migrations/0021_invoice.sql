@@ -1,0 +1,102 @@
+-- The spine (IN-16). Runs as fx_owner.
+create table app.invoices (
+  tenant_id                  text not null,
+  reference                  text not null check (reference ~ '^FXI-[0-9A-HJKMNP-TV-Z]{7}$'),
+  originator_id              text not null,
+  obligor_id                 text not null,
+  invoice_number             text not null check (length(invoice_number) between 1 and 64),
+  invoice_number_normalised  text not null, -- compared with =: LIKE and lower() are not leakproof under RLS
+  face_value_pence           bigint not null check (face_value_pence between 1 and 9007199254740991),
+  collected_pence            bigint not null check (collected_pence between 0 and face_value_pence),
+  currency                   text not null check (currency = 'GBP'),
+  issue_date                 date not null,
+  tenor_days                 integer not null check (tenor_days > 0),
+  maturity_date              date not null check (maturity_date = issue_date + tenor_days),
+  asking_discount_bps        integer not null check (asking_discount_bps between 1 and 5000),
+  state                      text not null,
+  token_reference            text,
+  document_sha256            text not null check (document_sha256 ~ '^[0-9a-f]{64}$'),
+  created_at                 timestamptz not null,
+  primary key (tenant_id, reference),
+  foreign key (tenant_id, originator_id) references app.subjects (tenant_id, id),
+  foreign key (tenant_id, obligor_id) references app.subjects (tenant_id, id),
+  check (originator_id <> obligor_id)
+);
+create unique index invoices_one_live_per_number on app.invoices (tenant_id, originator_id, invoice_number_normalised)
+  where state not in ('REJECTED', 'DECLINED_BY_BUYER', 'EXPIRED', 'WITHDRAWN');
+create unique index invoices_one_live_per_file on app.invoices (tenant_id, document_sha256)
+  where state not in ('REJECTED', 'DECLINED_BY_BUYER', 'EXPIRED', 'WITHDRAWN');
+create index invoices_alike on app.invoices (tenant_id, obligor_id, face_value_pence, issue_date);
+create index invoices_newest on app.invoices (tenant_id, created_at, reference);
+select fx.protect('invoices', 'invoice', 'invoice');
+
+create function fx.token_reference_is_final() returns trigger language plpgsql set search_path = '' as $$
+begin -- IN-15: filled once, after tokenisation, and never changed
+  if old.token_reference is not null and new.token_reference is distinct from old.token_reference then
+    raise exception 'the token reference of % is final', old.reference using errcode = 'FX020';
+  end if;
+  return new;
+end $$;
+grant execute on function fx.token_reference_is_final() to fx_writer;
+create trigger b_token_reference_final before update on app.invoices
+  for each row execute function fx.token_reference_is_final();
+
+create table app.invoice_documents (
+  tenant_id          text not null,
+  id                 text not null,
+  invoice_reference  text not null,
+  type               text not null check (type in ('original_pdf', 'original_xml', 'ocr_extract', 'vision_artefacts', 'confirmation_page')),
+  storage_ref        text not null,
+  sha256             text not null check (sha256 ~ '^[0-9a-f]{64}$'),
+  size_bytes         bigint not null check (size_bytes >= 0),
+  created_at         timestamptz not null,
+  primary key (tenant_id, id),
+  unique (tenant_id, invoice_reference, type, sha256),
+  foreign key (tenant_id, invoice_reference) references app.invoices (tenant_id, reference)
+);
+select fx.protect('invoice_documents', 'invoice');
+
+create table app.vision_runs (
+  tenant_id          text not null,
+  id                 text not null,
+  invoice_reference  text not null,
+  model              text not null,
+  confidence_bps     integer not null check (confidence_bps between 0 and 10000),
+  extracted_fields   jsonb not null,
+  findings           jsonb not null,
+  ran_at             timestamptz not null,
+  primary key (tenant_id, id),
+  foreign key (tenant_id, invoice_reference) references app.invoices (tenant_id, reference)
+);
+create index vision_runs_of_invoice on app.vision_runs (tenant_id, invoice_reference);
+select fx.protect('vision_runs', 'invoice');
+
+create table app.buyer_confirmations (
+  tenant_id          text not null,
+  id                 text not null,
+  invoice_reference  text not null,
+  confirmed_by       text not null,
+  confirmed_at       timestamptz not null,
+  page_hash          text not null check (page_hash ~ '^[0-9a-f]{64}$'),
+  ip_sealed          text not null,
+  session_id         text not null,
+  primary key (tenant_id, id),
+  unique (tenant_id, invoice_reference), -- IN-11: at most one
+  foreign key (tenant_id, invoice_reference) references app.invoices (tenant_id, reference),
+  foreign key (tenant_id, confirmed_by) references app.subjects (tenant_id, id)
+);
+select fx.protect('buyer_confirmations', 'invoice');
+
+create table app.duplicates (
+  tenant_id          text not null,
+  id                 text not null,
+  invoice_reference  text not null, -- the invoice that was there first
+  kind               text not null check (kind in ('SAME_FILE', 'SAME_NUMBER', 'SAME_OBLIGOR_AMOUNT_DATE')),
+  document_sha256    text not null check (document_sha256 ~ '^[0-9a-f]{64}$'),
+  submitted_by       text not null,
+  detected_at        timestamptz not null,
+  primary key (tenant_id, id),
+  foreign key (tenant_id, invoice_reference) references app.invoices (tenant_id, reference)
+);
+create index duplicates_of_invoice on app.duplicates (tenant_id, invoice_reference);
+select fx.protect('duplicates', 'invoice');

@@ -1,0 +1,5 @@
+"""The object store; implements the kernel's ``Blobs`` over local folders and S3, encrypted before bytes leave us."""
+
+from fintokenx.adapters.blobs.store import DataKeys, EncryptedBlobs
+
+__all__ = ["DataKeys", "EncryptedBlobs"]

@@ -1,0 +1,12 @@
+"""Routes of invoices: the API for sellers and staff, and the pages that a buyer sees."""
+
+from fastapi import APIRouter
+
+from fintokenx.lifecycle.invoice.http import api, pages
+from fintokenx.lifecycle.invoice.http.services import InvoiceServices
+
+router = APIRouter()
+router.include_router(api.router)
+router.include_router(pages.router)
+
+__all__ = ["InvoiceServices", "router"]

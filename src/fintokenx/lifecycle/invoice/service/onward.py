@@ -1,0 +1,95 @@
+"""What the modules above do to an invoice: each door locks it, checks its machine and contributes a Move."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import date
+
+from fintokenx import audit
+from fintokenx.kernel.caller import Caller, Role
+from fintokenx.kernel.db import Tx
+from fintokenx.kernel.money import Pence
+from fintokenx.lifecycle.invoice import store
+from fintokenx.lifecycle.invoice.service.reads import locked
+from fintokenx.lifecycle.invoice.transitions import INVOICE
+from fintokenx.lifecycle.invoice.types import Invoice, MoreThanOutstanding
+
+
+async def tokenised(tx: Tx, caller: Caller, *, reference: str, token_reference: str) -> audit.Move:
+    """CONFIRMED → TOKENISED, and the token's reference for ever (IN-15); recorded as TOKEN_MINT."""
+    caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
+    invoice = await locked(tx, reference)
+    transition = INVOICE.next(invoice.state, "tokenised")
+    return audit.Move((store.move(invoice, transition, token_reference=(None, token_reference)),))
+
+
+async def listed(tx: Tx, caller: Caller, *, reference: str) -> audit.Move:
+    """TOKENISED → LISTED; recorded as LISTING_OPEN."""
+    return await _moved(tx, caller, reference, "listed")
+
+
+async def committed(tx: Tx, caller: Caller, *, reference: str) -> audit.Move:
+    """LISTED → FUNDING; recorded as FUND_COMMIT."""
+    return await _moved(tx, caller, reference, "commit")
+
+
+async def released(tx: Tx, caller: Caller, *, reference: str, refunded: bool) -> audit.Move:
+    """FUNDING → LISTED; recorded as FIAT_REFUND when money had moved, else as FUND_CANCEL."""
+    return await _moved(tx, caller, reference, "refund" if refunded else "cancel")
+
+
+async def funded(tx: Tx, caller: Caller, *, reference: str) -> audit.Move:
+    """FUNDING → FUNDED; recorded as FUND_INVOICE."""
+    return await _moved(tx, caller, reference, "fund")
+
+
+async def collected(
+    tx: Tx, caller: Caller, *, reference: str, amount: Pence
+) -> tuple[audit.Move, Invoice]:
+    """Book a collection: PART_PAID, or PAID when nothing is outstanding; recorded as RECEIVE_SETTLEMENT.
+
+    :returns: the Move, and the invoice as it will be
+    :raises MoreThanOutstanding: the caller allocates at most what is owed
+    """
+    caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
+    invoice = await locked(tx, reference)
+    if amount > invoice.outstanding or amount <= Pence(0):
+        raise MoreThanOutstanding
+    after = invoice.collected + amount
+    target = "PAID" if after == invoice.face_value else "PART_PAID"
+    transition = INVOICE.next(invoice.state, "collect", to=target)
+    row = store.move(invoice, transition, collected_pence=(invoice.collected, after))
+    return audit.Move((row,)), replace(invoice, state=target, collected=after)
+
+
+async def settling(tx: Tx, caller: Caller, *, reference: str) -> audit.Move:
+    """PAID → SETTLING; recorded as SETTLEMENT_START."""
+    return await _moved(tx, caller, reference, "start_settling")
+
+
+async def settled(tx: Tx, caller: Caller, *, reference: str) -> audit.Move:
+    """SETTLING → SETTLED; recorded as TOKEN_BURN."""
+    return await _moved(tx, caller, reference, "settle")
+
+
+async def fallen_due(tx: Tx, caller: Caller, *, day: date) -> list[str]:
+    """Funded invoices that have reached maturity."""
+    caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
+    return await store.due_by(tx, day)
+
+
+async def fall_due(tx: Tx, caller: Caller, *, reference: str) -> None:
+    """FUNDED → DUE at maturity; told again, nothing happens."""
+    caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
+    invoice = await locked(tx, reference)
+    if invoice.state != "FUNDED" or invoice.maturity_date > tx.at.date():
+        return
+    transition = INVOICE.next(invoice.state, "fall_due")
+    move = audit.Move((store.move(invoice, transition),))
+    await audit.change(tx, caller, action=transition.action, resource=reference, move=move)
+
+
+async def _moved(tx: Tx, caller: Caller, reference: str, event: str) -> audit.Move:
+    caller.must_be(Role.SYSTEM, Role.LENDER, tenant_id=tx.tenant_id)
+    invoice = await locked(tx, reference)
+    return audit.Move((store.move(invoice, INVOICE.next(invoice.state, event)),))

@@ -1,0 +1,55 @@
+"""The invoice's machine (statemachines §1), as far as code walks it, and the actions that invoice records."""
+
+from __future__ import annotations
+
+from fintokenx.audit import Action
+from fintokenx.kernel.caller import Role
+from fintokenx.kernel.machine import Machine, transitions
+
+INVOICE = Machine(
+    "invoice",
+    transitions(
+        [
+            ("", "submit", "SUBMITTED", "SUBMIT_INVOICE"),
+            ("SUBMITTED", "start_extraction", "EXTRACTING", "INVOICE_EXTRACT_START"),
+            ("EXTRACTING", "extracted", "AWAITING_BUYER", "INVOICE_EXTRACTED"),
+            ("EXTRACTING", "refer", "IN_REVIEW", "INVOICE_REFER"),
+            ("EXTRACTING", "refuse", "REJECTED", "INVOICE_REFUSE"),
+            ("IN_REVIEW", "approve", "AWAITING_BUYER", "INVOICE_REVIEW_DECIDE"),
+            ("IN_REVIEW", "reject", "REJECTED", "INVOICE_REVIEW_DECIDE"),
+            ("AWAITING_BUYER", "confirm", "CONFIRMED", "CONFIRM_INVOICE"),
+            ("AWAITING_BUYER", "decline", "DECLINED_BY_BUYER", "INVOICE_BUYER_DECLINE"),
+            ("SUBMITTED|EXTRACTING|IN_REVIEW|AWAITING_BUYER", "withdraw", "WITHDRAWN", "INVOICE_WITHDRAW"),
+            ("CONFIRMED", "tokenised", "TOKENISED", "TOKEN_MINT"),
+            ("TOKENISED", "listed", "LISTED", "LISTING_OPEN"),
+            ("LISTED", "commit", "FUNDING", "FUND_COMMIT"),
+            ("FUNDING", "cancel", "LISTED", "FUND_CANCEL"),
+            ("FUNDING", "refund", "LISTED", "FIAT_REFUND"),
+            ("FUNDING", "fund", "FUNDED", "FUND_INVOICE"),
+            ("FUNDED", "fall_due", "DUE", "INVOICE_DUE"),
+            ("FUNDED|DUE|PART_PAID", "collect", "PART_PAID", "RECEIVE_SETTLEMENT"),
+            ("FUNDED|DUE|PART_PAID", "collect", "PAID", "RECEIVE_SETTLEMENT"),
+            ("PAID", "start_settling", "SETTLING", "SETTLEMENT_START"),
+            ("SETTLING", "settle", "SETTLED", "TOKEN_BURN"),
+        ]
+    ),
+)
+
+MACHINES = (INVOICE,)
+
+_SYSTEM = (Role.SYSTEM,)
+
+ACTIONS = (
+    Action("SUBMIT_INVOICE", (Role.SELLER, Role.PLATFORM_ADMIN), True, "required_from_admin"),
+    Action("CONFIRM_INVOICE", (Role.BUYER, Role.PLATFORM_ADMIN), True, "required_from_admin"),
+    Action("INVOICE_BUYER_DECLINE", (Role.BUYER,), True),
+    Action("INVOICE_WITHDRAW", (Role.SELLER,), True),
+    Action("BUYER_PAGE_VIEW", (Role.BUYER,), True),
+    Action("INVOICE_DUPLICATE", (Role.SYSTEM, Role.SELLER)),
+    Action("INVOICE_EXTRACT_START", _SYSTEM),
+    Action("INVOICE_EXTRACTED", _SYSTEM),
+    Action("INVOICE_REFER", _SYSTEM),
+    Action("INVOICE_REFUSE", _SYSTEM),
+    Action("INVOICE_REVIEW_DECIDE", _SYSTEM),
+    Action("INVOICE_DUE", _SYSTEM),
+)

@@ -1,0 +1,153 @@
+"""Invoices, what is declared about them, and how they may be refused."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import date
+
+from fintokenx.kernel.clock import Instant
+from fintokenx.kernel.errors import Forbidden, Invalid, NotFound, Refused
+from fintokenx.kernel.money import Pence
+
+
+class UnknownInvoice(NotFound):
+    """There is no such invoice that you may see."""
+
+
+class MaturityInPast(Invalid):
+    """The invoice is due today or earlier: there is nothing left to finance."""
+
+    code = "MATURITY_IN_PAST"
+
+
+class MaturityBeforeIssue(Invalid):
+    """The due date is not after the issue date."""
+
+    code = "MATURITY_BEFORE_ISSUE"
+
+
+class IssuedInFuture(Invalid):
+    """The issue date lies in the future."""
+
+    code = "ISSUED_IN_FUTURE"
+
+
+class SameParty(Invalid):
+    """Seller and buyer are the same company."""
+
+    code = "ORIGINATOR_IS_OBLIGOR"
+
+
+class ObligorUnknown(Invalid):
+    """The buyer is not a registered, active buyer."""
+
+    code = "OBLIGOR_NOT_ACTIVE"
+
+
+class DuplicateInvoice(Refused):
+    """This invoice has been submitted before."""
+
+    code = "DUPLICATE_INVOICE"
+    status = 409
+
+    def __init__(self, kind: str, reference: str) -> None:
+        self.kind = kind
+        self.reference = reference
+        super().__init__(f"{kind} as {reference}", kind=kind, existing_reference=reference)
+
+
+class AlreadyConfirmed(Refused):
+    """This invoice has been confirmed before."""
+
+    code = "ALREADY_CONFIRMED"
+    status = 409
+
+
+class PageChanged(Refused):
+    """The page is not what you were shown; please read it again before you confirm."""
+
+    code = "PAGE_CHANGED"
+    status = 409
+
+
+class NotYourInvoice(Forbidden):
+    """The link is for another invoice."""
+
+    code = "LINK_FOR_ANOTHER_INVOICE"
+
+
+class MoreThanOutstanding(Refused):
+    """The amount is more than is still owed on the invoice."""
+
+    code = "MORE_THAN_OUTSTANDING"
+    status = 409
+
+
+@dataclass(frozen=True, slots=True)
+class Declaration:
+    """What a seller says about the document that it uploads."""
+
+    obligor_id: str
+    invoice_number: str
+    issue_date: date
+    maturity_date: date
+    face_value: Pence
+    asking_discount_bps: int
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A stored artefact. ``sha256`` is the hex digest of its clear bytes."""
+
+    type: str
+    storage_ref: str
+    sha256: str
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Invoice:
+    """An invoice as it stands. Amounts in pence; ``document_sha256`` is hex."""
+
+    tenant_id: str
+    reference: str
+    originator_id: str
+    obligor_id: str
+    invoice_number: str
+    face_value: Pence
+    collected: Pence
+    currency: str
+    issue_date: date
+    tenor_days: int
+    maturity_date: date
+    asking_discount_bps: int
+    state: str
+    token_reference: str | None
+    document_sha256: str
+    created_at: Instant
+
+    @property
+    def outstanding(self) -> Pence:
+        """Face less what has been collected."""
+        return self.face_value - self.collected
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What the comparison of the declared and the read fields found; empty means clean."""
+
+    codes: tuple[str, ...]
+
+    @property
+    def clean(self) -> bool:
+        """Whether nobody has to look."""
+        return not self.codes
+
+
+_NOT_ALPHANUMERIC = re.compile(r"[^0-9A-Z]")
+
+
+def normalised_number(invoice_number: str) -> str:
+    """``INV-00417``, ``inv 00417`` and ``INV00417`` are one number (IN-07)."""
+    return _NOT_ALPHANUMERIC.sub("", invoice_number.upper())

@@ -1,0 +1,177 @@
+"""Open and decide cases; raise, acknowledge and close alerts. Who decides is a compliance role and nobody else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from fintokenx import audit
+from fintokenx.kernel.caller import Caller, Role
+from fintokenx.kernel.db import Tx
+from fintokenx.kernel.machine import NOTHING
+from fintokenx.kernel.sealing import Sealer
+from fintokenx.parties.compliance import store
+from fintokenx.parties.compliance.events import AlertRaised, CaseDecided, CaseOpened
+from fintokenx.parties.compliance.transitions import ALERT, CASE
+from fintokenx.parties.compliance.types import (
+    Alert,
+    AlreadyDecided,
+    Case,
+    Decision,
+    Finding,
+    Rationale,
+    Severity,
+    UnknownAlert,
+    UnknownCase,
+    canonical_rationale,
+    rationale_hash,
+)
+
+_DECIDERS = (Role.MLRO, Role.COMPLIANCE)
+_OPENERS = (Role.SYSTEM, *_DECIDERS)
+
+
+@dataclass(frozen=True, slots=True)
+class ComplianceServices:
+    """What the routes need beside a transaction; wiring puts it on ``app.state.compliance``."""
+
+    sealer: Sealer
+
+
+async def open_case(
+    tx: Tx, caller: Caller, *, subject_id: str | None, resource: str, reason: str, event: str = "open"
+) -> tuple[Case, audit.Move]:
+    """A case and the Move that opens it; the one that is already open for this resource and reason, with an empty
+    Move. ``event`` names the line of the machine whose action the caller will record (CASE_OPEN by default)."""
+    caller.must_be(*_OPENERS, tenant_id=tx.tenant_id)
+    await store.lock(tx, f"review_queue:{resource}:{reason}")
+    if (known := await store.open_case_about(tx, resource, reason)) is not None:
+        return known, audit.Move()
+    case = Case(
+        id=tx.ids.new("cas"),
+        subject_id=subject_id,
+        resource=resource,
+        reason=reason,
+        state=CASE.next(NOTHING, event).target,
+        opened_at=tx.at,
+    )
+    return case, audit.Move((store.new_case(tx, case),), (CaseOpened(case.id, resource, reason),))
+
+
+async def seal_rationale(sealer: Sealer, case: Case, tenant_id: str, text: str) -> Rationale:
+    """Hash and seal the reasons; before the transaction, because sealing may ask the key service.
+
+    :raises RationaleMissing: no words
+    """
+    sealed = await sealer.seal(tenant_id, case.sealing_key, "rationale", canonical_rationale(text))
+    return Rationale(sealed, rationale_hash(text))
+
+
+async def open_rationale(sealer: Sealer, case: Case, tenant_id: str) -> str | None:
+    """The reasons in clear, for a decider's eyes; None while the case is undecided."""
+    if case.rationale_sealed is None:
+        return None
+    return await sealer.open(tenant_id, case.sealing_key, "rationale", case.rationale_sealed)
+
+
+async def decide(tx: Tx, caller: Caller, *, case_id: str, decision: Decision, rationale: Rationale) -> Case:
+    """Decide a case for good. What follows from it is done by the module that asked, on :class:`CaseDecided`.
+
+    :raises WrongRole: anybody but ``mlro`` and ``compliance`` (CO-02)
+    :raises AlreadyDecided: a decided case never reopens (statemachines §10)
+    """
+    caller.must_be(*_DECIDERS, tenant_id=tx.tenant_id)
+    await store.lock(tx, f"review_queue:{case_id}")
+    known = await _case(tx, case_id)
+    if known.decided_at is not None:
+        raise AlreadyDecided
+    line = CASE.next(known.state, decision.value.lower())
+    after = {
+        "state": line.target,
+        "decision": decision.value,
+        "decided_at": tx.at,
+        "decided_by": caller.actor,
+        "rationale_sealed": rationale.sealed,
+        "rationale_hash": rationale.sha256,
+    }
+    fact = CaseDecided(known.id, known.resource, known.reason, decision.value)
+    move = audit.Move((store.changed_case(tx, known, **after),), (fact,))
+    await audit.change(tx, caller, action=line.action, resource=known.id, move=move)
+    return await _case(tx, case_id)
+
+
+async def case_of(tx: Tx, caller: Caller, *, case_id: str) -> Case:
+    """One case. :raises UnknownCase: none in the caller's tenant"""
+    caller.must_be(*_OPENERS, tenant_id=tx.tenant_id)
+    return await _case(tx, case_id)
+
+
+async def cases(tx: Tx, caller: Caller, *, state: str | None, after: str, limit: int) -> list[Case]:
+    """The queue, oldest first, decided ones included for ever (CO-01)."""
+    caller.must_be(*_DECIDERS, tenant_id=tx.tenant_id)
+    return await store.cases(tx, state=state, after=after, limit=limit)
+
+
+async def raise_alert(
+    tx: Tx, caller: Caller, *, cause: str, resource: str, severity: Severity, event: str = "raise"
+) -> audit.Move:
+    """The Move that raises an alert, or counts one more occurrence of the one that is open for this cause.
+
+    ``event`` names the line of the machine whose action the caller will record (ALERT_RAISE by default).
+    """
+    caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
+    await store.lock(tx, f"alerts:{cause}:{resource}")
+    if (known := await store.open_alert(tx, cause, resource)) is not None:
+        row = store.changed_alert(tx, known, last_seen_at=tx.at, occurrences=known.occurrences + 1)
+        return audit.Move((row,))
+    alert = Alert(
+        id=tx.ids.new("alt"),
+        cause=cause,
+        resource=resource,
+        severity=severity.value,
+        state=ALERT.next(NOTHING, event).target,
+        raised_at=tx.at,
+        last_seen_at=tx.at,
+        occurrences=1,
+    )
+    return audit.Move((store.new_alert(tx, alert),), (AlertRaised(alert.id, cause, resource, severity.value),))
+
+
+async def acknowledge_alert(tx: Tx, caller: Caller, *, alert_id: str) -> Alert:
+    """Say that somebody is looking at it."""
+    caller.must_be(*_DECIDERS, tenant_id=tx.tenant_id)
+    known = await _locked_alert(tx, alert_id)
+    line = ALERT.next(known.state, "acknowledge")
+    row = store.changed_alert(tx, known, state=line.target, acknowledged_at=tx.at, acknowledged_by=caller.actor)
+    await audit.change(tx, caller, action=line.action, resource=alert_id, move=audit.Move((row,)))
+    return replace(known, state=line.target, acknowledged_at=tx.at, acknowledged_by=caller.actor)
+
+
+async def close_alert(tx: Tx, caller: Caller, *, alert_id: str, finding: Finding) -> Alert:
+    """Say what it was. The same cause raises a new alert from now on."""
+    caller.must_be(*_DECIDERS, tenant_id=tx.tenant_id)
+    known = await _locked_alert(tx, alert_id)
+    line = ALERT.next(known.state, "close")
+    row = store.changed_alert(
+        tx, known, state=line.target, closed_at=tx.at, closed_by=caller.actor, finding=finding.value
+    )
+    await audit.change(tx, caller, action=line.action, resource=alert_id, move=audit.Move((row,)))
+    return replace(known, state=line.target, closed_at=tx.at, closed_by=caller.actor, finding=finding.value)
+
+
+async def alerts(tx: Tx, caller: Caller, *, state: str | None, after: str, limit: int) -> list[Alert]:
+    """The tenant's alerts, oldest first."""
+    caller.must_be(*_DECIDERS, tenant_id=tx.tenant_id)
+    return await store.alerts(tx, state=state, after=after, limit=limit)
+
+
+async def _case(tx: Tx, case_id: str) -> Case:
+    if (known := await store.case(tx, case_id)) is None:
+        raise UnknownCase
+    return known
+
+
+async def _locked_alert(tx: Tx, alert_id: str) -> Alert:
+    await store.lock(tx, f"alerts:{alert_id}")
+    if (known := await store.alert(tx, alert_id)) is None:
+        raise UnknownAlert
+    return known

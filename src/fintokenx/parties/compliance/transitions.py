@@ -1,0 +1,49 @@
+"""The machines of a case and of an alert (statemachines §10, §12), and what may be recorded of them.
+
+An upper module that opens a case or raises an alert within an entry of its own has its action listed here, on an
+event of its own.
+"""
+
+from __future__ import annotations
+
+from fintokenx.audit import Action
+from fintokenx.kernel.caller import Role
+from fintokenx.kernel.machine import NOTHING, Machine, transitions
+
+CASE = Machine(
+    "review_case",
+    transitions(
+        [
+            (NOTHING, "open", "OPEN", "CASE_OPEN"),
+            (NOTHING, "open_on_gate_result", "OPEN", "GATE_RESULT"),
+            (NOTHING, "open_on_discount", "OPEN", "GATE_HITS_DISCOUNT"),
+            ("OPEN", "approve", "DECIDED_APPROVE", "MLRO_APPROVE"),
+            ("OPEN", "decline", "DECIDED_DECLINE", "MLRO_DECLINE"),
+        ]
+    ),
+)
+
+ALERT = Machine(
+    "alert",
+    transitions(
+        [
+            (NOTHING, "raise", "RAISED", "ALERT_RAISE"),
+            (NOTHING, "raise_on_hold", "RAISED", "GATE_HOLD"),
+            (NOTHING, "raise_on_delay", "RAISED", "KYC_DELAY_ALERT"),
+            ("RAISED", "acknowledge", "ACKED", "ALERT_ACK"),
+            ("RAISED|ACKED", "close", "CLOSED", "ALERT_CLOSE"),
+        ]
+    ),
+)
+
+MACHINES: tuple[Machine, ...] = (CASE, ALERT)
+
+_DECIDERS = (Role.MLRO, Role.COMPLIANCE)
+ACTIONS: tuple[Action, ...] = (
+    Action("CASE_OPEN", roles=(Role.SYSTEM, *_DECIDERS)),
+    Action("MLRO_APPROVE", roles=_DECIDERS),
+    Action("MLRO_DECLINE", roles=_DECIDERS),
+    Action("ALERT_RAISE", roles=(Role.SYSTEM,)),
+    Action("ALERT_ACK", roles=_DECIDERS),
+    Action("ALERT_CLOSE", roles=_DECIDERS),
+)

@@ -1,0 +1,52 @@
+"""The machines of an onboarding file and of a gate run (statemachines §2, §12), and what may be recorded of them."""
+
+from __future__ import annotations
+
+from fintokenx.audit import Action
+from fintokenx.kernel.caller import Role
+from fintokenx.kernel.machine import NOTHING, Machine, transitions
+
+FILE = Machine(
+    "onboarding_file",
+    transitions(
+        [
+            (NOTHING, "open", "DRAFT", "ONBOARDING_OPEN"),
+            ("DRAFT", "submit", "SUBMITTED", "ONBOARDING_SUBMIT"),
+            ("SUBMITTED", "approve", "DECIDED_APPROVED", "SUBJECT_ACTIVE"),
+            ("SUBMITTED", "decline", "DECIDED_DECLINED", "SUBJECT_DECLINE"),
+        ]
+    ),
+)
+
+GATE_RUN = Machine(
+    "gate_run",
+    transitions(
+        [
+            (NOTHING, "start_on_submit", "RUNNING", "ONBOARDING_SUBMIT"),
+            (NOTHING, "start_on_result", "RUNNING", "GATE_RESULT"),
+            (NOTHING, "start_on_discount", "RUNNING", "GATE_HITS_DISCOUNT"),
+            (NOTHING, "start_again", "RUNNING", "GATE_RERUN"),
+            (NOTHING, "discount", "CLEAR", "GATE_HITS_DISCOUNT"),
+            ("RUNNING", "hold", "HELD", "GATE_HOLD"),
+            ("HELD", "resume", "RUNNING", "GATE_RESUME"),
+            ("RUNNING|HELD", "clear", "CLEAR", "GATE_RESULT"),
+            ("RUNNING|HELD", "refer", "REFER", "GATE_RESULT"),
+            ("RUNNING|HELD", "fail", "FAIL", "GATE_RESULT"),
+            ("RUNNING", "approve", "CLEAR", "SUBJECT_ACTIVE"),
+            ("RUNNING", "decline", "FAIL", "SUBJECT_DECLINE"),
+        ]
+    ),
+)
+
+MACHINES: tuple[Machine, ...] = (FILE, GATE_RUN)
+
+ACTIONS: tuple[Action, ...] = (
+    Action("GATE_START", roles=(Role.SYSTEM,)),
+    Action("GATE_RESULT", roles=(Role.SYSTEM,)),
+    Action("GATE_HOLD", roles=(Role.SYSTEM,)),
+    Action("GATE_RESUME", roles=(Role.SYSTEM,)),
+    Action("GATE_RERUN", roles=(Role.MLRO, Role.COMPLIANCE)),
+    Action("GATE_HITS_DISCOUNT", roles=(Role.SYSTEM,)),
+    Action("GATE_DECISION_NOTE", roles=(Role.SYSTEM,)),
+    Action("KYC_DELAY_ALERT", roles=(Role.SYSTEM,)),
+)

@@ -1,0 +1,173 @@
+"""Routes of partner: the tenant's own page and its API keys."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Path, Request, Response
+from fastapi import Query as Parameter
+from pydantic import BaseModel, ConfigDict, Field
+
+from fintokenx.kernel.caller import WrongRole
+from fintokenx.kernel.clock import Instant
+from fintokenx.kernel.edge import Mutation, Query, mutation, problems, query
+from fintokenx.kernel.errors import Unauthenticated
+from fintokenx.kernel.machine import IllegalTransition
+from fintokenx.parties.partner import service
+from fintokenx.parties.partner.types import ApiKey, BadScope, Tenant, UnknownApiKey, UnknownTenant
+
+router = APIRouter(tags=["partner"])
+
+KEY_ID_PATTERN = r"^key_[0-9a-hjkmnp-tv-z]{26}$"
+Command = Annotated[Mutation, Depends(mutation)]
+Read = Annotated[Query, Depends(query)]
+
+
+class TenantView(BaseModel):
+    """Under whose flag you are."""
+
+    model_config = ConfigDict(extra="forbid")
+    id: str = Field(description="The tenant's id.", examples=["tnt_mercia"])
+    display_name: str = Field(description="Its name for people.", examples=["Mercia Supply Chain"])
+    custom_domain: str | None = Field(description="Where its people reach us.", examples=["pay.mercia.example"])
+    theme: dict[str, Any] = Field(description="Colours and logo.", examples=[{"primary": "#0a5c4a"}])
+    plan: str = Field(description="The plan it has agreed.", examples=["partner"])
+    scope_rules: dict[str, bool] = Field(description="What is switched on.", examples=[{"invoices": True}])
+    asking_discount_bps: int = Field(description="Default discount in basis points of face value.", examples=[180])
+
+    @classmethod
+    def of(cls, tenant: Tenant) -> TenantView:
+        """What its own people may see: everything but where the money goes."""
+        terms = tenant.terms
+        return cls(
+            id=tenant.id,
+            display_name=terms.display_name,
+            custom_domain=terms.custom_domain,
+            theme=dict(terms.theme),
+            plan=terms.plan,
+            scope_rules=dict(terms.scope_rules),
+            asking_discount_bps=terms.asking_discount_bps,
+        )
+
+
+class CreateApiKey(BaseModel):
+    """A new API key."""
+
+    model_config = ConfigDict(extra="forbid")
+    name: str = Field(min_length=1, max_length=80, description="What it is for.", examples=["ERP connector"])
+    scopes: list[Annotated[str, Field(max_length=48)]] = Field(
+        min_length=1,
+        max_length=50,
+        description="`*`, or `<resource>:read` and `<resource>:write` with the first word of the path.",
+        examples=[["invoices:write", "subjects:read"]],
+    )
+
+
+class ApiKeyView(BaseModel):
+    """An API key, without its secret."""
+
+    model_config = ConfigDict(extra="forbid")
+    id: str = Field(pattern=KEY_ID_PATTERN, description="The key's id; it stands in the record as the actor.")
+    name: str = Field(description="What it is for.", examples=["ERP connector"])
+    scopes: list[str] = Field(description="What it may do.", examples=[["invoices:write"]])
+    state: str = Field(description="ACTIVE or REVOKED.", examples=["ACTIVE"])
+    created_at: Instant = Field(description="When it was made.")
+    last_used_at: Instant | None = Field(description="When it was last used, to the minute.")
+
+    @classmethod
+    def of(cls, key: ApiKey) -> ApiKeyView:
+        """For its keepers."""
+        return cls(
+            id=key.id,
+            name=key.name,
+            scopes=list(key.scopes),
+            state=key.state,
+            created_at=key.created_at,
+            last_used_at=key.last_used_at,
+        )
+
+
+class NewApiKeyView(ApiKeyView):
+    """A new API key with its secret, which is not shown again."""
+
+    key: str = Field(
+        description="The secret. Keep it: we store only its hash.", examples=["fxk_sandbox_mercia_" + "0" * 64]
+    )
+
+
+class ApiKeyPage(BaseModel):
+    """Some keys, oldest first."""
+
+    model_config = ConfigDict(extra="forbid")
+    items: list[ApiKeyView] = Field(description="The keys.")
+    next: str | None = Field(description="Give this as `after` for the following page; null on the last one.")
+
+
+def _services(request: Request) -> service.PartnerServices:
+    services: service.PartnerServices = request.app.state.partner
+    return services
+
+
+Services = Annotated[service.PartnerServices, Depends(_services)]
+
+
+@router.get("/v1/tenant", response_model=TenantView, responses=problems(Unauthenticated, UnknownTenant))
+async def tenant(read: Read) -> TenantView:
+    """The tenant that your credentials belong to."""
+    return TenantView.of(await read.run(service.tenant))
+
+
+@router.post(
+    "/v1/api-keys",
+    status_code=201,
+    response_model=NewApiKeyView,
+    responses=problems(Unauthenticated, WrongRole, BadScope),
+)
+async def create_api_key(body: CreateApiKey, command: Command, services: Services) -> Response:
+    """Make an API key. The secret is in this answer and nowhere else."""
+    tenant_id = command.caller.tenant_id
+    key_id = command.edge.ids.new("key")
+    raw = await service.raw_api_key(services.vault, services.environment, tenant_id=tenant_id, key_id=key_id)
+    answer = await command.run(
+        lambda tx: service.create_api_key(
+            tx, command.caller, key_id=key_id, raw=raw, name=body.name, scopes=body.scopes
+        ),
+        shown=ApiKeyView.of,
+        status=201,
+    )
+    # The stored answer holds no secret; a replay shows the first key, so its secret is made again from its id.
+    shown = json.loads(bytes(answer.body))
+    shown["key"] = await service.raw_api_key(
+        services.vault, services.environment, tenant_id=tenant_id, key_id=shown["id"]
+    )
+    return _with_body(answer, NewApiKeyView.model_validate(shown))
+
+
+def _with_body(answer: Response, view: BaseModel) -> Response:
+    headers = {name: value for name, value in answer.headers.items() if name.startswith("fx-")}
+    headers["Cache-Control"] = "no-store"
+    return Response(view.model_dump_json(), answer.status_code, headers, media_type="application/json")
+
+
+@router.get("/v1/api-keys", response_model=ApiKeyPage, responses=problems(Unauthenticated, WrongRole))
+async def api_keys(
+    read: Read,
+    after: Annotated[str, Parameter(max_length=40, description="The `next` of the page before.")] = "",
+    limit: Annotated[int, Parameter(ge=1, le=200, description="How many at most.")] = 50,
+) -> ApiKeyPage:
+    """The tenant's API keys, revoked ones too."""
+    found = await read.run(lambda tx: service.api_keys(tx, read.caller, after=after, limit=limit))
+    return ApiKeyPage(items=[ApiKeyView.of(key) for key in found], next=found[-1].id if len(found) == limit else None)
+
+
+@router.delete(
+    "/v1/api-keys/{key_id}",
+    response_model=ApiKeyView,
+    responses=problems(Unauthenticated, WrongRole, UnknownApiKey, IllegalTransition),
+)
+async def revoke_api_key(
+    key_id: Annotated[str, Path(pattern=KEY_ID_PATTERN, description="The key.")], command: Command
+) -> Response:
+    """Revoke a key. The next call with it is refused."""
+    return await command.run(lambda tx: service.revoke_api_key(tx, command.caller, key_id=key_id), shown=ApiKeyView.of)

@@ -1,0 +1,572 @@
+"""The Sumsub client against our Sumsub, over real HTTP: the contract of ``IdentityVerification`` (IX-01, IX-15)."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import json
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from fintokenx.adapters.sumsub import SumsubClient
+from fintokenx.adapters.sumsub.exchange import Patience, signature
+from fintokenx.adapters.sumsub.webhook import payload_digest
+from fintokenx.kernel.clock import FixedClock
+from fintokenx.kernel.errors import Unavailable
+from fintokenx.parties.kyc.ports import (
+    Applicant,
+    IdentityVerification,
+    ProviderVerdict,
+    Verdict,
+    VerificationEvent,
+    WebhookRefused,
+)
+from fintokenx.sandbox.providers import sumsub
+from fintokenx.sandbox.providers.modes import Modes
+from tests.adapters.test_provider_modes import eventually, served
+
+pytestmark = pytest.mark.anyio
+NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
+APP_SECRET, WEBHOOK_SECRET = "app-secret-for-tests", "webhook-secret-for-tests"
+QUICK = Patience(first_pause_seconds=0.01, longest_pause_seconds=0.5, attempt_limit_seconds=0.5, jitter=lambda: 0.0)
+IMPATIENT = httpx.Timeout(0.15, connect=1.0)
+
+
+class Inbox:
+    """Receives webhooks as our edge would; answers ``statuses`` in turn, then 200."""
+
+    def __init__(self) -> None:
+        self.received: list[tuple[dict[str, str], bytes]] = []
+        self.statuses: list[int] = []
+        self.app = Starlette(routes=[Route("/hook", self.take, methods=["POST"])])
+
+    async def take(self, request: Request) -> Response:
+        self.received.append((dict(request.headers), await request.body()))
+        return Response(status_code=self.statuses.pop(0) if self.statuses else 200)
+
+
+class Sandbox:
+    """The mock, an inbox for its webhooks, and the production client between."""
+
+    def __init__(self, url: str, modes: Modes, inbox: Inbox, http: httpx.AsyncClient) -> None:
+        self.url = url
+        self.modes = modes
+        self.inbox = inbox
+        self.http = http
+        self.client = self.another_client()
+        self.port: IdentityVerification = self.client
+
+    def another_client(self, clock: FixedClock | None = None, **changed: Any) -> SumsubClient:
+        chosen = {"app_token": "sbx:token", "app_secret": APP_SECRET, "base_url": self.url} | changed
+        return SumsubClient(
+            chosen["base_url"],
+            chosen["app_token"],
+            chosen["app_secret"],
+            WEBHOOK_SECRET,
+            clock=clock or FixedClock(NOON),
+            http=self.http,
+            timeouts=IMPATIENT,
+            patience=QUICK,
+        )
+
+    def forget(self) -> None:
+        self.modes.set("up")
+        self.modes.log.clear()
+        self.inbox.received.clear()
+        self.inbox.statuses.clear()
+
+    def effects(self, external_id: str) -> list[str | None]:
+        return [each["effect"] for each in self.modes.log.effects if each["client_reference"] == external_id]
+
+    def requests_for_a_check(self) -> int:
+        return len([each for each in self.modes.log.deliveries if each.path.endswith("/status/pending")])
+
+    def events(self, external_id: str) -> list[VerificationEvent]:
+        """What arrived for this applicant, verified by the client, in order of arrival."""
+        events = [self.port.read_webhook(headers, body) for headers, body in self.inbox.received]
+        return [event for event in events if event.external_id == external_id]
+
+    async def reviewed(self, applicant: Applicant, until: str) -> ProviderVerdict:
+        """Take the applicant through a check; give the verdict once its detail begins with ``until``."""
+        applicant_ref = await self.port.open_applicant(applicant)
+        await self.port.request_check(applicant_ref)
+        last: list[ProviderVerdict] = []
+
+        async def arrived() -> bool:
+            last.append(await self.port.verdict(applicant_ref))
+            return last[-1].detail.startswith(until)
+
+        await eventually(arrived)
+        return last[-1]
+
+
+@asynccontextmanager
+async def running_sandbox(state_path: Path | None = None) -> AsyncIterator[Sandbox]:
+    inbox = Inbox()
+    async with served(inbox.app) as inbox_url, httpx.AsyncClient() as http:
+        app = sumsub.create_app(
+            FixedClock(NOON),
+            app_token="sbx:token",
+            app_secret=APP_SECRET,
+            webhook_secret=WEBHOOK_SECRET,
+            webhook_url=f"{inbox_url}/hook",
+            decide_after_seconds=0.01,
+            state_path=state_path,
+        )
+        async with served(app) as url:
+            yield Sandbox(url, app.state.modes, inbox, http)
+
+
+@pytest.fixture(scope="module")
+async def shared_sandbox() -> AsyncIterator[Sandbox]:
+    async with running_sandbox() as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def sandbox(shared_sandbox: Sandbox) -> Sandbox:
+    shared_sandbox.forget()
+    return shared_sandbox
+
+
+def person(external_id: str, name: str = "Ada Byron") -> Applicant:
+    return Applicant(external_id, "individual", name, born_on=date(1990, 1, 31))
+
+
+def company(external_id: str, name: str) -> Applicant:
+    return Applicant(external_id, "company", name, registration_number="01234567")
+
+
+@pytest.mark.parametrize(
+    ("applicant", "detail", "verdict"),
+    [
+        (person("green"), "GREEN", Verdict.CLEAR),
+        (person("mononym", "Ada"), "GREEN", Verdict.CLEAR),
+        (person("reject", "Ada Reject"), "RED/FINAL: FORGERY", Verdict.FAIL),
+        (person("retry", "Ada Retry"), "RED/RETRY: UNSATISFACTORY_PHOTOS", Verdict.REFER),
+        (person("hold", "Ada Hold"), "onHold", Verdict.PENDING),
+        (person("wait", "Ada Wait"), "pending", Verdict.PENDING),
+        (person("unknown", "Ada Unknown"), "unknown reviewAnswer: YELLOW", Verdict.PENDING),
+        (company("kyb", "Byron Household Goods Ltd"), "GREEN", Verdict.CLEAR),
+        (company("kyb-reject", "Reject Trading Ltd"), "RED/FINAL: FORGERY", Verdict.FAIL),
+    ],
+    ids=lambda value: value.external_id if isinstance(value, Applicant) else "",
+)
+async def test_a_review_ends_in_its_verdict(
+    applicant: Applicant, detail: str, verdict: Verdict, sandbox: Sandbox
+) -> None:
+    answer = await sandbox.reviewed(applicant, until=detail)
+    assert (answer.verdict, answer.detail) == (verdict, detail)
+    assert json.loads(answer.raw)["reviewStatus"]
+
+
+async def test_an_applicant_asked_to_try_again_may_pass(sandbox: Sandbox) -> None:
+    await sandbox.reviewed(person("again", "Ada Retry"), until="RED/RETRY")
+    assert (await sandbox.reviewed(person("again", "Ada Retry"), until="GREEN")).verdict is Verdict.CLEAR
+    assert sandbox.effects("again") == ["applicant created", "check requested", "check requested"]
+
+
+async def test_opening_twice_gives_one_applicant(sandbox: Sandbox) -> None:
+    first = await sandbox.port.open_applicant(person("twice"))
+    assert await sandbox.port.open_applicant(person("twice")) == first
+    assert sandbox.effects("twice") == ["applicant created"]
+
+
+async def test_asking_twice_gives_one_check(sandbox: Sandbox) -> None:
+    applicant_ref = await sandbox.port.open_applicant(person("asked-twice", "Ada Wait"))
+    await sandbox.port.request_check(applicant_ref)
+    await sandbox.port.request_check(applicant_ref)
+    assert sandbox.effects("asked-twice") == ["applicant created", "check requested"]
+    assert sandbox.requests_for_a_check() == 1
+
+
+async def test_a_failed_applicant_is_not_checked_again(sandbox: Sandbox) -> None:
+    answer = await sandbox.reviewed(person("final", "Ada Reject"), until="RED/FINAL")
+    await sandbox.port.request_check(answer.provider_ref)
+    assert (await sandbox.port.verdict(answer.provider_ref)).verdict is Verdict.FAIL
+
+
+BROKEN = ["down", "timeout", "slow", "5xx", "malformed", "html", "rate_limited", "rate_limited_bare", "unauthorised"]
+
+
+@pytest.mark.parametrize("mode", BROKEN)
+async def test_a_broken_provider_is_unavailable_and_never_clear(mode: str, sandbox: Sandbox) -> None:
+    """P-17: even for an applicant who would be GREEN."""
+    clear = await sandbox.reviewed(person("broken"), until="GREEN")
+    sandbox.modes.set(mode, seconds=9)
+    with pytest.raises(Unavailable) as at_verdict:
+        await sandbox.port.verdict(clear.provider_ref)
+    with pytest.raises(Unavailable):
+        await sandbox.port.request_check(clear.provider_ref)
+    with pytest.raises(Unavailable):
+        await sandbox.port.open_applicant(person(f"new at {mode}"))
+    assert at_verdict.value.system == "sumsub"
+
+
+@pytest.mark.parametrize(
+    ("mode", "detail"),
+    [("unknown_verdict", "unknown reviewAnswer: AMBER"), ("wrong_shape", "unknown reviewStatus: missing")],
+)
+async def test_a_verdict_we_do_not_know_is_pending(mode: str, detail: str, sandbox: Sandbox) -> None:
+    clear = await sandbox.reviewed(person("unheard-of"), until="GREEN")
+    sandbox.modes.set(mode)
+    answer = await sandbox.port.verdict(clear.provider_ref)
+    assert (answer.verdict, answer.detail) == (Verdict.PENDING, detail)
+
+
+async def test_a_late_verdict_stays_pending_until_it_comes(sandbox: Sandbox) -> None:
+    """IX-01."""
+    sandbox.modes.set("late_verdict")
+    pending = await sandbox.reviewed(person("late"), until="pending")
+    await eventually(lambda: [event.event_type for event in sandbox.events("late")][-1:] == ["applicantPending"])
+    assert (await sandbox.port.verdict(pending.provider_ref)).verdict is Verdict.PENDING
+    sandbox.modes.set("up")
+    assert (await sandbox.reviewed(person("late"), until="GREEN")).verdict is Verdict.CLEAR
+
+
+PASSING = ["down", "timeout", "slow", "5xx", "malformed", "html", "lost_response", "rate_limited", "rate_limited_bare"]
+
+
+@pytest.mark.parametrize("mode", PASSING)
+async def test_a_passing_failure_leaves_one_applicant_and_one_check(mode: str, sandbox: Sandbox) -> None:
+    """P-15: the second delivery carries the same reference and has no second effect."""
+    external_id = f"passing {mode}"
+    seconds = 0 if mode == "rate_limited" else 9
+    sandbox.modes.set(mode, times=1, seconds=seconds, only="POST")
+    applicant_ref = await sandbox.port.open_applicant(person(external_id, "Ada Wait"))
+    opened = [each for each in sandbox.modes.log.deliveries if each.client_reference == external_id]
+    sandbox.modes.set(mode, times=1, seconds=seconds, only="POST")
+    try:
+        await sandbox.port.request_check(applicant_ref)
+    except Unavailable:
+        await sandbox.port.request_check(applicant_ref)
+    assert len(opened) >= 2
+    if mode in {"slow", "malformed", "lost_response"}:
+        assert sandbox.requests_for_a_check() == 1
+    assert sandbox.effects(external_id) == ["applicant created", "check requested"]
+
+
+async def test_a_race_of_states_is_waited_out(sandbox: Sandbox) -> None:
+    applicant_ref = await sandbox.port.open_applicant(person("race", "Ada Wait"))
+    sandbox.modes.set("state_race", times=1, seconds=0)
+    await sandbox.port.request_check(applicant_ref)
+    assert sandbox.effects("race") == ["applicant created", "check requested"]
+
+
+async def test_a_retry_after_beyond_our_patience_is_not_waited_for(sandbox: Sandbox) -> None:
+    sandbox.modes.set("rate_limited", seconds=60)
+    with pytest.raises(Unavailable) as refusal:
+        await sandbox.port.open_applicant(person("too-long"))
+    assert len(sandbox.modes.log.deliveries) == 1
+    assert not refusal.value.outcome_unknown
+
+
+def test_pauses_double_within_bounds_unless_the_vendor_names_one() -> None:
+    short = Patience(attempts=4, first_pause_seconds=1.0, longest_pause_seconds=3.0, jitter=lambda: 0.0)
+    long = Patience(attempts=4, first_pause_seconds=1.0, longest_pause_seconds=3.0, jitter=lambda: 1.0)
+    assert [short.pause_seconds(attempt, None) for attempt in range(4)] == [0.5, 1.0, 1.5, None]
+    assert [long.pause_seconds(attempt, None) for attempt in range(4)] == [1.0, 2.0, 3.0, None]
+    assert [long.pause_seconds(0, asked_for) for asked_for in (0.0, 3.0, 3.1)] == [0.0, 3.0, None]
+
+
+async def test_nobody_listening_is_known_to_have_done_nothing(sandbox: Sandbox) -> None:
+    client = sandbox.another_client(base_url="http://127.0.0.1:9")
+    with pytest.raises(Unavailable) as refusal:
+        await client.open_applicant(person("nobody"))
+    assert not refusal.value.outcome_unknown
+
+
+async def test_a_dropped_connection_leaves_the_outcome_unknown(sandbox: Sandbox) -> None:
+    sandbox.modes.set("down")
+    with pytest.raises(Unavailable) as refusal:
+        await sandbox.port.open_applicant(person("dropped"))
+    assert refusal.value.outcome_unknown
+
+
+async def test_an_answer_that_trickles_is_cut_off(sandbox: Sandbox) -> None:
+    """Every read is within its timeout; the attempt as a whole is not."""
+
+    async def trickle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 100000\r\n\r\n")
+        try:
+            while True:
+                writer.write(b" ")
+                await writer.drain()
+                await asyncio.sleep(0.02)
+        except ConnectionError:
+            pass
+
+    async with await asyncio.start_server(trickle, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        client = SumsubClient(
+            f"http://127.0.0.1:{port}",
+            "sbx:token",
+            APP_SECRET,
+            WEBHOOK_SECRET,
+            clock=FixedClock(NOON),
+            http=sandbox.http,
+            timeouts=IMPATIENT,
+            patience=Patience(attempts=1, attempt_limit_seconds=0.3),
+        )
+        with pytest.raises(Unavailable, match="TimeoutError"):
+            await client.verdict("any")
+
+
+@pytest.mark.parametrize("changed", [{"app_secret": "another"}, {"app_token": "sbx:another"}], ids=str)
+async def test_wrong_credentials_are_refused_once(changed: dict[str, Any], sandbox: Sandbox) -> None:
+    with pytest.raises(Unavailable, match="401"):
+        await sandbox.another_client(**changed).open_applicant(person("intruder"))
+    assert [each.status for each in sandbox.modes.log.deliveries] == [401]
+
+
+@pytest.mark.parametrize(("seconds_off", "accepted"), [(-61, False), (-60, True), (60, True), (61, False)])
+async def test_the_clocks_may_differ_by_a_minute(seconds_off: int, accepted: bool, sandbox: Sandbox) -> None:
+    client = sandbox.another_client(FixedClock(NOON + timedelta(seconds=seconds_off)))
+    if accepted:
+        assert await client.open_applicant(person("clocks"))
+    else:
+        with pytest.raises(Unavailable, match="401"):
+            await client.open_applicant(person("clocks"))
+
+
+async def test_an_external_id_with_odd_characters_is_found_again(sandbox: Sandbox) -> None:
+    """The matrix parameter is signed as it is sent."""
+    odd = person("tenant:7;é=1 +%?&")
+    assert await sandbox.port.open_applicant(odd) == await sandbox.port.open_applicant(odd)
+
+
+async def test_an_unknown_applicant_is_no_verdict(sandbox: Sandbox) -> None:
+    with pytest.raises(Unavailable, match="404"):
+        await sandbox.port.verdict("0" * 24)
+
+
+async def test_applicants_outlive_a_restart_of_the_mock(tmp_path: Path) -> None:
+    state = tmp_path / "sumsub.json"
+    async with running_sandbox(state) as before:
+        applicant_ref = await before.port.open_applicant(company("kept", "Byron Ltd"))
+        before.modes.set("late_verdict")
+        await before.port.request_check(applicant_ref)
+    fixed_info = json.loads(state.read_text())["applicants"][0]["fixed_info"]
+    assert fixed_info == {
+        "country": "GBR",
+        "companyInfo": {"companyName": "Byron Ltd", "country": "GBR", "registrationNumber": "01234567"},
+    }
+    async with running_sandbox(state) as after:
+        answer = await after.reviewed(company("kept", "Byron Ltd"), until="GREEN")
+    assert answer.provider_ref == applicant_ref
+
+
+async def test_neither_errors_nor_logs_carry_personal_data_or_secrets(
+    sandbox: Sandbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    said = []
+    for mode in [*BROKEN, "wrong_shape"]:
+        sandbox.modes.set(mode, seconds=9)
+        with pytest.raises(Unavailable) as refusal:
+            await sandbox.port.open_applicant(person(f"quiet {mode}", "Zebedee Quixote"))
+        said.append(str(refusal.value))
+    everything = " ".join([*said, caplog.text])
+    assert not [word for word in ("Zebedee", "Quixote", "1990-01-31", APP_SECRET, "sbx:token") if word in everything]
+
+
+GREEN = {"reviewAnswer": "GREEN"}
+FINAL = {"reviewAnswer": "RED", "reviewRejectType": "FINAL", "rejectLabels": ["FORGERY", "BLOCKLIST"]}
+RECORDED: dict[str, tuple[object, Verdict, str]] = {
+    "green": ({"reviewStatus": "completed", "reviewResult": GREEN}, Verdict.CLEAR, "GREEN"),
+    "final": ({"reviewStatus": "completed", "reviewResult": FINAL}, Verdict.FAIL, "RED/FINAL: FORGERY, BLOCKLIST"),
+    "green-but-queued": ({"reviewStatus": "queued", "reviewResult": GREEN}, Verdict.PENDING, "queued"),
+    "prechecked": ({"reviewStatus": "prechecked"}, Verdict.PENDING, "prechecked"),
+    "awaiting": ({"reviewStatus": "awaitingUser"}, Verdict.PENDING, "awaitingUser"),
+    "new-status": (
+        {"reviewStatus": "settled", "reviewResult": GREEN},
+        Verdict.PENDING,
+        "unknown reviewStatus: settled",
+    ),
+    "no-status": ({"reviewResult": GREEN}, Verdict.PENDING, "unknown reviewStatus: missing"),
+    "list-status": ({"reviewStatus": ["completed"]}, Verdict.PENDING, "unknown reviewStatus: not a word"),
+    "no-result": ({"reviewStatus": "completed"}, Verdict.PENDING, "completed without a reviewResult"),
+    "no-answer": ({"reviewStatus": "completed", "reviewResult": {}}, Verdict.PENDING, "unknown reviewAnswer: missing"),
+    "lower-case": (
+        {"reviewStatus": "completed", "reviewResult": {"reviewAnswer": "green"}},
+        Verdict.PENDING,
+        "unknown reviewAnswer: green",
+    ),
+    "red-without-type": (
+        {"reviewStatus": "completed", "reviewResult": {"reviewAnswer": "RED", "rejectLabels": ["FORGERY"]}},
+        Verdict.PENDING,
+        "unknown reviewRejectType: missing",
+    ),
+    "green-with-labels": (
+        {"reviewStatus": "completed", "reviewResult": {**GREEN, "rejectLabels": ["FORGERY"]}},
+        Verdict.PENDING,
+        "GREEN with a rejection",
+    ),
+    "another-level": (
+        {"reviewStatus": "completed", "levelName": "email-only", "reviewResult": GREEN},
+        Verdict.PENDING,
+        "reviewed at another level: email-only",
+    ),
+    "free-text": (
+        {"reviewStatus": "completed", "reviewResult": {"reviewAnswer": "Ada Byron lied"}},
+        Verdict.PENDING,
+        "unknown reviewAnswer: not a word",
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+async def recorded() -> AsyncIterator[SumsubClient]:
+    async def status(request: Request) -> JSONResponse:
+        return JSONResponse(RECORDED[request.path_params["case"]][0])
+
+    app = Starlette(routes=[Route("/resources/applicants/{case}/status", status)])
+    async with (
+        served(app) as url,
+        SumsubClient(url, "sbx:token", APP_SECRET, WEBHOOK_SECRET, clock=FixedClock(NOON)) as client,
+    ):
+        yield client
+
+
+@pytest.mark.parametrize("case", sorted(RECORDED))
+async def test_only_an_explicit_green_is_clear(case: str, recorded: SumsubClient) -> None:
+    answer = await recorded.verdict(case)
+    assert (answer.verdict, answer.detail) == RECORDED[case][1:]
+
+
+def test_the_signature_covers_what_the_documentation_says() -> None:
+    """Pinned with ``openssl dgst -sha256 -hmac`` over the documentation's example of a signing string."""
+    target = b"/resources/accessTokens?userId=U1&levelName=basic-kyc-level&ttlInSecs=600"
+    made = signature("SoMe_SeCrEt_KeY", "1607551635", "POST", target, b"")
+    assert made == "38df886287dc502da427ffd99b7ed3d4f99c6d927355f526c01ab4a799d363f7"
+    assert signature("SoMe_SeCrEt_KeY", "1607551635", "POST", target, b"{}") != made
+
+
+def test_the_payload_digest_agrees_with_the_documentation() -> None:
+    digest = payload_digest("SoMe_SeCrEt_KeY", b"someText", "sha1")
+    assert digest == "f6e92ffe371718694d46e28436f76589312df8db"
+
+
+EVENT = {
+    "applicantId": "5cb56e8e0a975a35f333cb83",
+    "correlationId": "req-a260b669-4f14-4bb5-a4c5-ac0218acb9a4",
+    "externalUserId": "inv-42",
+    "type": "applicantReviewed",
+    "reviewStatus": "completed",
+    "createdAtMs": "2026-02-21 13:23:19.321",
+}
+
+
+def signed(body: bytes, algorithm: str = "sha256", secret: str = WEBHOOK_SECRET) -> dict[str, str]:
+    digest = hmac.new(secret.encode(), body, getattr(hashlib, algorithm)).hexdigest()
+    return {"x-payload-digest": digest, "X-Payload-Digest-Alg": f"HMAC_{algorithm.upper()}_HEX"}
+
+
+@pytest.mark.parametrize("algorithm", ["sha256", "sha512"])
+def test_a_signed_webhook_is_read(algorithm: str, sandbox: Sandbox) -> None:
+    body = json.dumps(EVENT).encode()
+    event = sandbox.port.read_webhook(signed(body, algorithm), body)
+    assert event == VerificationEvent(
+        event_id="5cb56e8e0a975a35f333cb83:applicantReviewed:2026-02-21 13:23:19.321",
+        event_type="applicantReviewed",
+        applicant_ref="5cb56e8e0a975a35f333cb83",
+        external_id="inv-42",
+        occurred_at=datetime(2026, 2, 21, 13, 23, 19, 321000, tzinfo=UTC),
+    )
+
+
+BODY = json.dumps(EVENT).encode()
+FORGERIES: dict[str, tuple[dict[str, str], bytes]] = {
+    "tampered": (signed(BODY), BODY.replace(b"inv-42", b"inv-43")),
+    "reformatted": (signed(BODY), BODY + b"\n"),
+    "another secret": (signed(BODY, secret=APP_SECRET), BODY),
+    "sha1": (signed(BODY, "sha1"), BODY),
+    "no algorithm": ({"X-Payload-Digest": signed(BODY)["x-payload-digest"]}, BODY),
+    "no digest": ({"X-Payload-Digest-Alg": "HMAC_SHA256_HEX"}, BODY),
+    "odd digest": ({"X-Payload-Digest": "é", "X-Payload-Digest-Alg": "HMAC_SHA256_HEX"}, BODY),
+    "signed rubbish": (signed(b"{"), b"{"),
+    "signed list": (signed(b"[]"), b"[]"),
+    "signed latin": (signed(b"\xff"), b"\xff"),
+}
+
+
+@pytest.mark.parametrize("forgery", sorted(FORGERIES))
+def test_anything_but_a_signed_event_is_refused(forgery: str, sandbox: Sandbox) -> None:
+    with pytest.raises(WebhookRefused):
+        sandbox.port.read_webhook(*FORGERIES[forgery])
+
+
+@pytest.mark.parametrize("field", ["applicantId", "type", "externalUserId", "createdAtMs"])
+@pytest.mark.parametrize("value", [None, 7, ""])
+def test_a_signed_event_with_a_hole_is_refused(field: str, value: object, sandbox: Sandbox) -> None:
+    body = json.dumps({**EVENT, field: value}).encode()
+    with pytest.raises(WebhookRefused, match=field):
+        sandbox.port.read_webhook(signed(body), body)
+
+
+async def test_webhooks_tell_of_every_step(sandbox: Sandbox) -> None:
+    await sandbox.reviewed(person("told"), until="GREEN")
+    expected = ["applicantCreated", "applicantPending", "applicantReviewed"]
+    await eventually(lambda: [event.event_type for event in sandbox.events("told")] == expected)
+    assert len({event.event_id for event in sandbox.events("told")}) == 3
+
+
+async def test_a_duplicate_webhook_has_the_same_event_id(sandbox: Sandbox) -> None:
+    """KY-09."""
+    sandbox.modes.set("duplicate_webhook", times=1)
+    await sandbox.port.open_applicant(person("duplicate"))
+    await eventually(lambda: len(sandbox.events("duplicate")) == 2)
+    first, second = sandbox.events("duplicate")
+    assert first == second
+
+
+async def test_a_late_webhook_comes_after_the_switch(sandbox: Sandbox) -> None:
+    sandbox.modes.set("late_webhook")
+    await sandbox.reviewed(person("late-hook"), until="GREEN")
+    assert sandbox.events("late-hook") == []
+    sandbox.modes.set("up")
+    await eventually(lambda: len(sandbox.events("late-hook")) == 3)
+
+
+async def test_a_webhook_overtaken_by_the_next_still_knows_its_time(sandbox: Sandbox) -> None:
+    """KY-09: the receiver can tell the older from the newer."""
+    sandbox.modes.set("reordered_webhook", times=1)
+    await sandbox.reviewed(person("overtaken", "Ada Wait"), until="pending")
+    await eventually(lambda: len(sandbox.events("overtaken")) == 2)
+    arrived = sandbox.events("overtaken")
+    assert [event.event_type for event in arrived] == ["applicantPending", "applicantCreated"]
+    assert arrived[0].occurred_at > arrived[1].occurred_at
+
+
+async def test_a_forged_webhook_is_refused(sandbox: Sandbox) -> None:
+    sandbox.modes.set("forged_webhook", times=1)
+    await sandbox.port.open_applicant(person("forged"))
+    await eventually(lambda: len(sandbox.inbox.received) == 1)
+    with pytest.raises(WebhookRefused, match="digest"):
+        sandbox.port.read_webhook(*sandbox.inbox.received[0])
+
+
+async def test_a_lost_webhook_leaves_the_verdict_to_be_read(sandbox: Sandbox) -> None:
+    sandbox.modes.set("lost_webhook")
+    assert (await sandbox.reviewed(person("lost-hook"), until="GREEN")).verdict is Verdict.CLEAR
+    assert [each["outcome"] for each in sandbox.modes.log.webhooks] == ["lost"] * 3
+
+
+async def test_a_refused_webhook_is_delivered_again(sandbox: Sandbox) -> None:
+    sandbox.inbox.statuses = [503]
+    await sandbox.port.open_applicant(person("redelivered"))
+    await eventually(lambda: len(sandbox.events("redelivered")) == 2)
+    assert len({event.event_id for event in sandbox.events("redelivered")}) == 1
