@@ -8,6 +8,7 @@ create table app.review_queue (
   reason            text not null check (reason ~ '^[A-Z][A-Z0-9_]{2,39}$'),
   state             text not null,
   opened_at         timestamptz not null,
+  declines_subject  boolean not null check (not declines_subject or subject_id is not null),
   assigned_to       text,
   decided_at        timestamptz,
   decided_by        text,

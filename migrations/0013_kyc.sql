@@ -66,6 +66,7 @@ create table app.gate_runs (
   file_id           text not null,
   subject_id        text not null,
   gate              smallint not null check (gate in (1, 2, 3, 4)),
+  attempt           integer not null check (attempt > 0),
   provider          text not null,
   provider_ref      text,
   state             text not null,
@@ -76,6 +77,7 @@ create table app.gate_runs (
   delay_alerted_at  timestamptz,
   finished_at       timestamptz,
   primary key (tenant_id, id),
+  unique (tenant_id, file_id, gate, attempt),
   foreign key (tenant_id, subject_id) references app.subjects (tenant_id, id),
   foreign key (tenant_id, file_id) references app.onboarding_files (tenant_id, id),
   check ((verdict is null) = (finished_at is null)),
@@ -84,7 +86,6 @@ create table app.gate_runs (
 );
 create unique index gate_runs_one_running on app.gate_runs (tenant_id, file_id, gate) where finished_at is null;
 create index gate_runs_of_subject on app.gate_runs (tenant_id, subject_id, gate, id);
-create index gate_runs_of_file on app.gate_runs (tenant_id, file_id, gate, id);
 select fx.protect('gate_runs', 'kyc', 'gate_run');
 
 create table app.mlro_decisions (

@@ -28,7 +28,7 @@ def cluster() -> Iterator[str]:
     from fintokenx.sandbox.postgres import EmbeddedPostgres
 
     with tempfile.TemporaryDirectory(prefix="fxpg-") as folder:
-        postgres = EmbeddedPostgres(Path(folder) / "pg", password="test-only")
+        postgres = EmbeddedPostgres(Path(folder) / "pg", superuser_password="test-only")
         postgres.start()
         try:
             yield postgres.dsn("postgres", "test-only", "postgres")

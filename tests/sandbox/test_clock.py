@@ -4,6 +4,7 @@ import multiprocessing
 import sys
 import time
 from datetime import UTC, datetime, timedelta
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 import pytest
@@ -81,8 +82,9 @@ def test_a_vanished_file_is_an_error_because_time_would_jump_back(tmp_path: Path
         clock.now()
 
 
-def _advance_by_hours(path: Path, times: int) -> None:
+def _advance_by_hours(path: Path, times: int, together: Barrier) -> None:
     clock = SandboxClock(path)
+    together.wait(30)
     done = 0
     while done < times:
         try:
@@ -99,7 +101,8 @@ def test_processes_share_the_time_and_it_never_goes_back(tmp_path: Path) -> None
     path = tmp_path / "clock.json"
     clock = SandboxClock(path)
     context = multiprocessing.get_context("spawn")
-    writers = [context.Process(target=_advance_by_hours, args=(path, 20)) for _ in range(2)]
+    together = context.Barrier(2)
+    writers = [context.Process(target=_advance_by_hours, args=(path, 300, together)) for _ in range(2)]
     start = last = clock.now()
     for writer in writers:
         writer.start()
@@ -110,5 +113,5 @@ def test_processes_share_the_time_and_it_never_goes_back(tmp_path: Path) -> None
     for writer in writers:
         writer.join()
         assert writer.exitcode == 0
-    assert clock.now() - start >= timedelta(hours=20)
+    assert clock.now() - start >= timedelta(hours=300)
     clock.advance_to(clock.now() + WEEK)

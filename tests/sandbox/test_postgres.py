@@ -1,10 +1,12 @@
 """A real Postgres from the wheel: made, started, stopped, crashed and started again."""
 
+import asyncio
 import importlib.util
 import os
 import secrets
 import shutil
 import signal
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -104,23 +106,38 @@ async def test_what_was_committed_survives_a_crash(postgres: EmbeddedPostgres) -
 
 
 async def test_a_pid_file_that_names_a_stranger_does_not_hinder_a_start(postgres: EmbeddedPostgres) -> None:
-    """After a crash the number may belong to somebody else, whom nobody must end."""
+    """After a crash the number may belong to another process of the same user, which nobody must end."""
     pid_file = postgres.log.parent / "cluster" / "postmaster.pid"
     left_behind = pid_file.read_text().splitlines()
+    user = pid_file.stat().st_uid if os.geteuid() == 0 else None
     postgres.kill()
-    pid_file.write_text("\n".join([str(os.getppid()), *left_behind[1:]]) + "\n")
-    assert not postgres.running
-    postgres.stop()
-    postgres.kill()
-    postgres.start()
-    assert await ask(postgres, "select 1") == 1
+    with subprocess.Popen(["/bin/sleep", "600"], user=user) as stranger:
+        try:
+            pid_file.write_text("\n".join([str(stranger.pid), *left_behind[1:]]) + "\n")
+            assert not postgres.running
+            postgres.stop()
+            postgres.kill()
+            postgres.start()
+            assert await ask(postgres, "select 1") == 1
+            assert stranger.poll() is None
+        finally:
+            stranger.kill()
 
 
 async def test_orphans_of_a_killed_server_are_waited_for(postgres: EmbeddedPostgres) -> None:
+    """One that still holds the data (stopped here, so that it lingers) keeps a new server from starting."""
     postmaster = int((postgres.log.parent / "cluster" / "postmaster.pid").read_text().split()[0])
+    mark = mark_of(postgres.log.parent)
+    table = process_table().values()
+    orphan = next(row.pid for row in table if row.command.startswith(f"postgres: {mark}: checkpointer"))
+    os.kill(orphan, signal.SIGSTOP)
     os.kill(postmaster, signal.SIGKILL)
     assert wait_until(lambda: not postgres.running, 10)
-    postgres.start()
+    start = asyncio.create_task(asyncio.to_thread(postgres.start))
+    done, _ = await asyncio.wait({start}, timeout=1.5)
+    os.kill(orphan, signal.SIGCONT)
+    assert not done
+    await start
     assert await ask(postgres, "select 1") == 1
 
 

@@ -78,6 +78,21 @@ def test_the_children_of_a_child_end_with_it(child: Child) -> None:
     assert process_row(grandchild) is None
 
 
+def test_a_child_lives_until_its_last_thread_has_ended(child: Child, tmp_path: Path) -> None:
+    """The kernel shows it as a zombie as soon as its first thread ends, though its ports are still open."""
+    code = (
+        "import ctypes, threading, time\n"
+        "threading.Thread(target=lambda: (print('up', flush=True), time.sleep(600))).start()\n"
+        "ctypes.CDLL(None).pthread_exit(None)\n"
+    )
+    pid = started(child, [sys.executable, "-c", code])
+    status = Path(f"/proc/{pid}/status")
+    assert wait_until(lambda: "State:\tZ" in status.read_text(), 10)
+    assert Child("sleeper", tmp_path).alive
+    child.stop()
+    assert not child.alive
+
+
 def test_a_recycled_process_id_is_not_ours(child: Child, tmp_path: Path) -> None:
     """The pid file of a dead child names a number that belongs to somebody else by now: who is left alone."""
     started(child, SLEEPER)

@@ -59,8 +59,9 @@ def _row_from_proc(pid: int) -> ProcessRow | None:
         return None
     # The name in brackets may itself hold spaces and brackets, so count from the last bracket on (proc(5)).
     fields = stat[stat.rindex(")") + 2 :].split()
-    state, group, started_ticks = fields[0], int(fields[2]), fields[19]
-    if state in "ZX":
+    state, group, threads, started_ticks = fields[0], int(fields[2]), int(fields[17]), fields[19]
+    # A first thread that has ended reads as a zombie while others still hold the sockets open.
+    if state in "ZX" and threads <= 1:
         return None
     text = command.replace(b"\0", b" ").decode(errors="replace").strip()
     return ProcessRow(pid=pid, group=group, started=started_ticks, command=text)

@@ -13,7 +13,7 @@ import os
 import re
 import time
 from collections.abc import Awaitable, Callable, Coroutine
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -151,7 +151,7 @@ def _taken_apart(stored: bytes) -> tuple[str, bytes, bytes]:
 def _opened(store_url: str, vault: Vault) -> LocalStore | MemoryStore | S3Store:
     url = urlsplit(store_url)
     match url.scheme:
-        case "file":
+        case "file" if not url.netloc:
             return LocalStore.from_url(f"file://{url.path}", mkdir=True)
         case "memory":
             return MemoryStore()
@@ -163,7 +163,8 @@ def _opened(store_url: str, vault: Vault) -> LocalStore | MemoryStore | S3Store:
             return S3Store.from_url(
                 f"s3://{url.netloc}{url.path}",
                 config={"region": options.get("region", "eu-west-2"), **_endpoint(options)},
-                client_options={"allow_http": plain_http},
+                client_options={"allow_http": plain_http, "connect_timeout": "5s", "timeout": "30s"},
+                retry_config={"max_retries": 2, "retry_timeout": timedelta(seconds=20)},
                 credential_provider=_from_vault(vault),
             )
     raise ValueError("the object store is file://, memory:// or s3://")

@@ -38,9 +38,7 @@ async def lock(tx: Tx, reference: str) -> Invoice | None:
     return await find(tx, reference)
 
 
-async def page(
-    tx: Tx, *, party_id: str | None, state: str | None, after: str | None, limit: int
-) -> list[Invoice]:
+async def page(tx: Tx, *, party_id: str | None, state: str | None, after: str | None, limit: int) -> list[Invoice]:
     """Invoices by reference, of one party (seller or buyer) or of all."""
     rows = await tx.rows(
         f"""select {_COLUMNS} from app.invoices

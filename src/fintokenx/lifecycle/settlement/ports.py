@@ -81,3 +81,15 @@ class AccountInformation(Protocol):
     async def credits(self, account: BankAccount, since: Instant) -> list[BankCredit]:
         """All booked credits from ``since`` on, oldest first, every page read."""
         ...
+
+
+class TokenTransfers(Protocol):
+    """The look at the chain before money moves (SE-05). Raises ``Unavailable`` when the network does not answer."""
+
+    async def minting_wallet(self) -> str:
+        """The wallet that holds every token until it is funded."""
+        ...
+
+    async def can_transfer(self, from_wallet: str, to_wallet: str, token_id: int, amount: Pence) -> tuple[bool, str]:
+        """Whether the network would let this transfer through now, and its reason in words."""
+        ...

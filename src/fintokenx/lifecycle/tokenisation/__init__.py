@@ -1,1 +1,55 @@
-"""Minted, held, moved, burned: wraps the FinToken X Network."""
+"""Receivables on the FinToken X Network: minted on confirmation, moved through the compliance contract, burned at the end.
+
+Whatever is wanted of the chain is a promise with a business key. A job gives it a nonce, signs it, keeps the bytes,
+sends them and waits: each step is kept before the next, so that a crash or a lost answer anywhere leads to one
+transaction on chain. The doors below move no token by themselves: they contribute a Move to the entry of the module
+above, and the chain's answer comes back as a Fact.
+"""
+
+from fintokenx.lifecycle.tokenisation.service.moving import burn, held, transfer
+from fintokenx.lifecycle.tokenisation.service.reads import (
+    chain_transaction,
+    exposure,
+    token,
+    token_of,
+    transactions,
+    wallet_of,
+)
+from fintokenx.lifecycle.tokenisation.types import (
+    BusinessKeyReused,
+    ChainTransaction,
+    InvoiceNotConfirmed,
+    Kind,
+    Token,
+    TokenIsMoving,
+    TransferNotConfirmed,
+    UnknownChainTransaction,
+    UnknownToken,
+    UnknownWallet,
+    Wallet,
+    WalletNotRegistered,
+)
+
+__all__ = [
+    "BusinessKeyReused",
+    "ChainTransaction",
+    "InvoiceNotConfirmed",
+    "Kind",
+    "Token",
+    "TokenIsMoving",
+    "TransferNotConfirmed",
+    "UnknownChainTransaction",
+    "UnknownToken",
+    "UnknownWallet",
+    "Wallet",
+    "WalletNotRegistered",
+    "burn",
+    "chain_transaction",
+    "exposure",
+    "held",
+    "token",
+    "token_of",
+    "transactions",
+    "transfer",
+    "wallet_of",
+]

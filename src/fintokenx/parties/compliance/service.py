@@ -9,6 +9,7 @@ from fintokenx.kernel.caller import Caller, Role
 from fintokenx.kernel.db import Tx
 from fintokenx.kernel.machine import NOTHING
 from fintokenx.kernel.sealing import Sealer
+from fintokenx.parties import auth
 from fintokenx.parties.compliance import store
 from fintokenx.parties.compliance.events import AlertRaised, CaseDecided, CaseOpened
 from fintokenx.parties.compliance.transitions import ALERT, CASE
@@ -27,6 +28,7 @@ from fintokenx.parties.compliance.types import (
 )
 
 _DECIDERS = (Role.MLRO, Role.COMPLIANCE)
+_ON_THE_WAY_IN = ("VERIFYING", "SCREENING", "IN_REVIEW")
 _OPENERS = (Role.SYSTEM, *_DECIDERS)
 
 
@@ -38,10 +40,18 @@ class ComplianceServices:
 
 
 async def open_case(
-    tx: Tx, caller: Caller, *, subject_id: str | None, resource: str, reason: str, event: str = "open"
+    tx: Tx,
+    caller: Caller,
+    *,
+    subject_id: str | None,
+    resource: str,
+    reason: str,
+    event: str = "open",
+    declines_subject: bool = False,
 ) -> tuple[Case, audit.Move]:
     """A case and the Move that opens it; the one that is already open for this resource and reason, with an empty
-    Move. ``event`` names the line of the machine whose action the caller will record (CASE_OPEN by default)."""
+    Move. ``event`` names the line of the machine whose action the caller will record (CASE_OPEN by default).
+    ``declines_subject``: a DECLINE of this case declines the subject in the same entry."""
     caller.must_be(*_OPENERS, tenant_id=tx.tenant_id)
     await store.lock(tx, f"review_queue:{resource}:{reason}")
     if (known := await store.open_case_about(tx, resource, reason)) is not None:
@@ -53,6 +63,7 @@ async def open_case(
         reason=reason,
         state=CASE.next(NOTHING, event).target,
         opened_at=tx.at,
+        declines_subject=declines_subject,
     )
     return case, audit.Move((store.new_case(tx, case),), (CaseOpened(case.id, resource, reason),))
 
@@ -74,7 +85,8 @@ async def open_rationale(sealer: Sealer, case: Case, tenant_id: str) -> str | No
 
 
 async def decide(tx: Tx, caller: Caller, *, case_id: str, decision: Decision, rationale: Rationale) -> Case:
-    """Decide a case for good. What follows from it is done by the module that asked, on :class:`CaseDecided`.
+    """Decide a case for good. What follows from it is done by the module that asked, on :class:`CaseDecided`; only
+    the decline of a subject on its way in stands in the same entry (statemachines §2).
 
     :raises WrongRole: anybody but ``mlro`` and ``compliance`` (CO-02)
     :raises AlreadyDecided: a decided case never reopens (statemachines §10)
@@ -95,6 +107,8 @@ async def decide(tx: Tx, caller: Caller, *, case_id: str, decision: Decision, ra
     }
     fact = CaseDecided(known.id, known.resource, known.reason, decision.value)
     move = audit.Move((store.changed_case(tx, known, **after),), (fact,))
+    if known.declines_subject and decision is Decision.DECLINE:
+        move += await _decline_subject(tx, caller, known)
     await audit.change(tx, caller, action=line.action, resource=known.id, move=move)
     return await _case(tx, case_id)
 
@@ -162,6 +176,14 @@ async def alerts(tx: Tx, caller: Caller, *, state: str | None, after: str, limit
     """The tenant's alerts, oldest first."""
     caller.must_be(*_DECIDERS, tenant_id=tx.tenant_id)
     return await store.alerts(tx, state=state, after=after, limit=limit)
+
+
+async def _decline_subject(tx: Tx, caller: Caller, case: Case) -> audit.Move:
+    """A subject that is frozen, or past this already, stays as it is."""
+    subject = await auth.subject(tx, str(case.subject_id))
+    if subject.state not in _ON_THE_WAY_IN:
+        return audit.Move()
+    return await auth.advance(tx, caller, subject_id=subject.id, event=auth.SubjectEvent.DECLINE)
 
 
 async def _case(tx: Tx, case_id: str) -> Case:

@@ -10,8 +10,8 @@ from fintokenx.kernel.db import Row, Tx
 from fintokenx.parties.compliance.types import Alert, Case
 
 _CASE = (
-    "id, subject_id, resource, reason, state, opened_at, assigned_to, decided_at, decided_by, decision,"
-    " rationale_sealed, rationale_hash"
+    "id, subject_id, resource, reason, state, opened_at, declines_subject, assigned_to, decided_at, decided_by,"
+    " decision, rationale_sealed, rationale_hash"
 )
 _ALERT = (
     "id, cause, resource, severity, state, raised_at, last_seen_at, occurrences, acknowledged_at, acknowledged_by,"

@@ -1,7 +1,7 @@
 """The machines of a case and of an alert (statemachines §10, §12), and what may be recorded of them.
 
 An upper module that opens a case or raises an alert within an entry of its own has its action listed here, on an
-event of its own.
+event of its own. MLRO_APPROVE, MLRO_DECLINE and GATE_RESULT are declared by auth, whose subjects move on them too.
 """
 
 from __future__ import annotations
@@ -41,8 +41,6 @@ MACHINES: tuple[Machine, ...] = (CASE, ALERT)
 _DECIDERS = (Role.MLRO, Role.COMPLIANCE)
 ACTIONS: tuple[Action, ...] = (
     Action("CASE_OPEN", roles=(Role.SYSTEM, *_DECIDERS)),
-    Action("MLRO_APPROVE", roles=_DECIDERS),
-    Action("MLRO_DECLINE", roles=_DECIDERS),
     Action("ALERT_RAISE", roles=(Role.SYSTEM,)),
     Action("ALERT_ACK", roles=_DECIDERS),
     Action("ALERT_CLOSE", roles=_DECIDERS),

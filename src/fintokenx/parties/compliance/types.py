@@ -89,6 +89,8 @@ class Case:
     reason: str
     state: str
     opened_at: Instant
+    declines_subject: bool = False
+    """Whether to decline the case is to decline the subject."""
     assigned_to: str | None = None
     decided_at: Instant | None = None
     decided_by: str | None = None

@@ -14,8 +14,8 @@ _FILE = (
     " mlro_decided_by, rationale_hash"
 )
 _RUN = (
-    "id, file_id, subject_id, gate, provider, provider_ref, state, verdict, raw_payload_ref, started_at,"
-    " requested_at, delay_alerted_at, finished_at"
+    "id, file_id, subject_id, gate, attempt, provider, provider_ref, state, verdict, raw_payload_ref,"
+    " started_at, requested_at, delay_alerted_at, finished_at"
 )
 _PARTY = "id, kind, roles, name_sealed, born_on_sealed, applicant_ref"
 
@@ -40,10 +40,12 @@ async def file(tx: Tx, file_id: str) -> OnboardingFile | None:
 
 
 async def newest_file(tx: Tx, subject_id: str) -> OnboardingFile | None:
-    """The subject's latest attempt."""
+    """The subject's undecided attempt, else the latest one."""
     return _file(
         await tx.row(
-            f"select {_FILE} from app.onboarding_files where subject_id = $1 order by id desc limit 1", subject_id
+            f"select {_FILE} from app.onboarding_files where subject_id = $1"
+            " order by mlro_decided_at desc nulls first, id desc limit 1",
+            subject_id,
         )
     )
 
@@ -68,7 +70,7 @@ async def run(tx: Tx, run_id: str) -> GateRun | None:
 async def newest_runs(tx: Tx, file_id: str) -> dict[int, GateRun]:
     """The newest run of each gate that has begun."""
     rows = await tx.rows(
-        f"select distinct on (gate) {_RUN} from app.gate_runs where file_id = $1 order by gate, started_at desc, id desc",
+        f"select distinct on (gate) {_RUN} from app.gate_runs where file_id = $1 order by gate, attempt desc",
         file_id,
     )
     return {row["gate"]: GateRun(**dict(row)) for row in rows}

@@ -1,4 +1,7 @@
-"""The machines of an onboarding file and of a gate run (statemachines §2, §12), and what may be recorded of them."""
+"""The machines of an onboarding file and of a gate run (statemachines §2, §12), and what may be recorded of them.
+
+ONBOARDING_OPEN, ONBOARDING_SUBMIT, GATE_RESULT and SUBJECT_ACTIVE are declared by auth, whose subjects move on them.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ FILE = Machine(
             (NOTHING, "open", "DRAFT", "ONBOARDING_OPEN"),
             ("DRAFT", "submit", "SUBMITTED", "ONBOARDING_SUBMIT"),
             ("SUBMITTED", "approve", "DECIDED_APPROVED", "SUBJECT_ACTIVE"),
-            ("SUBMITTED", "decline", "DECIDED_DECLINED", "SUBJECT_DECLINE"),
+            ("SUBMITTED", "decline", "DECIDED_DECLINED", "ONBOARDING_DECLINE"),
         ]
     ),
 )
@@ -28,12 +31,13 @@ GATE_RUN = Machine(
             (NOTHING, "start_again", "RUNNING", "GATE_RERUN"),
             (NOTHING, "discount", "CLEAR", "GATE_HITS_DISCOUNT"),
             ("RUNNING", "hold", "HELD", "GATE_HOLD"),
+            ("HELD", "start_again", "RUNNING", "GATE_RERUN"),
             ("HELD", "resume", "RUNNING", "GATE_RESUME"),
             ("RUNNING|HELD", "clear", "CLEAR", "GATE_RESULT"),
             ("RUNNING|HELD", "refer", "REFER", "GATE_RESULT"),
             ("RUNNING|HELD", "fail", "FAIL", "GATE_RESULT"),
             ("RUNNING", "approve", "CLEAR", "SUBJECT_ACTIVE"),
-            ("RUNNING", "decline", "FAIL", "SUBJECT_DECLINE"),
+            ("RUNNING", "decline", "FAIL", "ONBOARDING_DECLINE"),
         ]
     ),
 )
@@ -42,11 +46,11 @@ MACHINES: tuple[Machine, ...] = (FILE, GATE_RUN)
 
 ACTIONS: tuple[Action, ...] = (
     Action("GATE_START", roles=(Role.SYSTEM,)),
-    Action("GATE_RESULT", roles=(Role.SYSTEM,)),
     Action("GATE_HOLD", roles=(Role.SYSTEM,)),
     Action("GATE_RESUME", roles=(Role.SYSTEM,)),
     Action("GATE_RERUN", roles=(Role.MLRO, Role.COMPLIANCE)),
     Action("GATE_HITS_DISCOUNT", roles=(Role.SYSTEM,)),
+    Action("ONBOARDING_DECLINE", roles=(Role.SYSTEM,)),
     Action("GATE_DECISION_NOTE", roles=(Role.SYSTEM,)),
     Action("KYC_DELAY_ALERT", roles=(Role.SYSTEM,)),
 )

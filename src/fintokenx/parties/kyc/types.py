@@ -81,7 +81,7 @@ class NoDesignatedAccount(Refused):
 
 
 class NothingToRerun(Refused):
-    """This gate has no run that could be repeated: none has ended, or the file is decided."""
+    """This gate has no run that could be repeated: none, one that is going, or the file is decided."""
 
     code = "GATE_NOT_RERUNNABLE"
     status = 409
@@ -153,6 +153,7 @@ class GateRun:
     file_id: str
     subject_id: str
     gate: int
+    attempt: int
     provider: str
     provider_ref: str | None
     state: str

@@ -246,6 +246,4 @@ async def list_documents(reference: str, read: Annotated[Query, Depends(query)])
 )
 async def withdraw_invoice(reference: str, command: Annotated[Mutation, Depends(mutation)]) -> Response:
     """Take an invoice back, as long as its buyer has not confirmed it."""
-    return await command.run(
-        lambda tx: submit.withdraw(tx, command.caller, reference=reference), shown=InvoiceView.of
-    )
+    return await command.run(lambda tx: submit.withdraw(tx, command.caller, reference=reference), shown=InvoiceView.of)

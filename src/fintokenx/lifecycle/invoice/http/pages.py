@@ -76,9 +76,7 @@ async def _opened(tx: Tx, link: str) -> tuple[Caller, str, confirm.ConfirmationP
 
 
 @router.get("/confirm/{link}")
-async def show(
-    link: str, request: Request, needs: Annotated[InvoiceServices, Depends(services)]
-) -> HTMLResponse:
+async def show(link: str, request: Request, needs: Annotated[InvoiceServices, Depends(services)]) -> HTMLResponse:
     """The confirmation page. Archived once per content; looked at as often as anybody likes."""
     edge: Edge = request.app.state.edge
     request_id: str = request.state.request_id

@@ -55,9 +55,7 @@ async def viewed(tx: Tx, caller: Caller, *, reference: str, page: Document) -> N
     await audit.change(tx, caller, action="BUYER_PAGE_VIEW", resource=reference, move=move)
 
 
-async def confirm(
-    tx: Tx, caller: Caller, *, reference: str, page_hash: str, ip_sealed: str, link: str
-) -> Invoice:
+async def confirm(tx: Tx, caller: Caller, *, reference: str, page_hash: str, ip_sealed: str, link: str) -> Invoice:
     """Record the buyer's confirmation (C2), using up its link in the same entry. Once only (IN-10 … IN-13).
 
     ``page_hash`` is the hex SHA-256 of the page as it would be shown now; it must have been shown.

@@ -43,9 +43,7 @@ async def funded(tx: Tx, caller: Caller, *, reference: str) -> audit.Move:
     return await _moved(tx, caller, reference, "fund")
 
 
-async def collected(
-    tx: Tx, caller: Caller, *, reference: str, amount: Pence
-) -> tuple[audit.Move, Invoice]:
+async def collected(tx: Tx, caller: Caller, *, reference: str, amount: Pence) -> tuple[audit.Move, Invoice]:
     """Book a collection: PART_PAID, or PAID when nothing is outstanding; recorded as RECEIVE_SETTLEMENT.
 
     :returns: the Move, and the invoice as it will be

@@ -29,18 +29,21 @@ async def get(tx: Tx, caller: Caller, *, reference: str) -> Invoice:
     """
     caller.must_be(*_STAFF, *_OWN_ONLY, Role.LENDER, Role.INVESTOR, tenant_id=tx.tenant_id)
     invoice = await store.find(tx, reference)
-    hidden = caller.role in _OWN_ONLY and invoice is not None and caller.subject_id not in (
-        invoice.originator_id,
-        invoice.obligor_id,
+    hidden = (
+        caller.role in _OWN_ONLY
+        and invoice is not None
+        and caller.subject_id
+        not in (
+            invoice.originator_id,
+            invoice.obligor_id,
+        )
     )
     if invoice is None or hidden:
         raise UnknownInvoice
     return invoice
 
 
-async def page(
-    tx: Tx, caller: Caller, *, state: str | None, after: str | None, limit: int
-) -> list[Invoice]:
+async def page(tx: Tx, caller: Caller, *, state: str | None, after: str | None, limit: int) -> list[Invoice]:
     """Invoices by reference: one's own for sellers and buyers, all of the tenant for staff."""
     caller.must_be(*_STAFF, *_OWN_ONLY, tenant_id=tx.tenant_id)
     own = caller.must_be_subject() if caller.role in _OWN_ONLY else None

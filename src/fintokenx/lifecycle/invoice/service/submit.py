@@ -34,9 +34,7 @@ from fintokenx.parties import auth, compliance, kyc
 _COMPANY_SUFFIXES: Final = {"LIMITED": "LTD", "PUBLIC LIMITED COMPANY": "PLC", "&": "AND"}
 
 
-async def submit(
-    tx: Tx, caller: Caller, *, declared: Declaration, document: Document, reference_key: bytes
-) -> Invoice:
+async def submit(tx: Tx, caller: Caller, *, declared: Declaration, document: Document, reference_key: bytes) -> Invoice:
     """Take an uploaded invoice (IN-01). The document is stored already; this records it.
 
     :raises WrongRole, kyc's SubjectNotActive: the caller is not an active seller
@@ -107,9 +105,7 @@ async def record_duplicate(tx: Tx, caller: Caller, *, refusal: DuplicateInvoice,
         document_sha256=document_sha256,
         submitted_by=caller.must_be_subject(),
     )
-    await audit.change(
-        tx, caller, action="INVOICE_DUPLICATE", resource=refusal.reference, move=audit.Move((row,))
-    )
+    await audit.change(tx, caller, action="INVOICE_DUPLICATE", resource=refusal.reference, move=audit.Move((row,)))
 
 
 async def start_extraction(tx: Tx, caller: Caller, *, reference: str) -> tuple[Invoice, Document] | None:
@@ -129,9 +125,7 @@ async def start_extraction(tx: Tx, caller: Caller, *, reference: str) -> tuple[I
     return invoice, originals[0]
 
 
-async def finish_extraction(
-    tx: Tx, caller: Caller, *, reference: str, reading: Reading, extract: Document
-) -> Invoice:
+async def finish_extraction(tx: Tx, caller: Caller, *, reference: str, reading: Reading, extract: Document) -> Invoice:
     """Compare what was read with what was declared (IN-04): clean → the buyer is asked; anything else → a person."""
     caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
     invoice = await locked(tx, reference)

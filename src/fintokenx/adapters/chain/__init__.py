@@ -1,0 +1,8 @@
+"""The FinToken X Network: one client for tokens and anchors, and the deployment of the contracts."""
+
+from fintokenx.adapters.chain.anchors import AnchorClient
+from fintokenx.adapters.chain.client import ChainClient
+from fintokenx.adapters.chain.deployment import Deployment, deploy
+from fintokenx.adapters.chain.rpc import Rpc
+
+__all__ = ["AnchorClient", "ChainClient", "Deployment", "Rpc", "deploy"]

@@ -1,0 +1,100 @@
+"""FXAuditAnchor: audit's ``Anchors`` port over JSON-RPC."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Final
+
+from eth_utils.conversions import to_bytes
+from eth_utils.crypto import keccak
+
+from fintokenx.adapters.chain.deployment import ANCHORER, Deployment
+from fintokenx.adapters.chain.rpc import Rpc, RpcError
+from fintokenx.adapters.chain.signing import Unsigned, address_of, calldata, sign
+from fintokenx.audit.ports import AnchorOnChain
+from fintokenx.kernel.vault import Vault
+from fintokenx.lifecycle.tokenisation.ports import ChainUnavailable
+
+_GAS: Final = 200_000
+_ANCHORED: Final = "0x" + keccak(text="Anchored(uint256,uint256,bytes32)").hex()
+_POLL_SECONDS: Final = 0.25
+
+
+class AnchorClient:
+    """Publishes and reads anchors. The contract itself refuses a second or a smaller one."""
+
+    def __init__(self, rpc: Rpc, vault: Vault, deployment: Deployment, *, wait_seconds: float = 20.0) -> None:
+        self._rpc = rpc
+        self._vault = vault
+        self._to = deployment
+        self._polls = int(wait_seconds / _POLL_SECONDS)
+
+    async def publish(self, batch_id: int, tree_size: int, root: bytes) -> AnchorOnChain:
+        """Anchor, once. The nonce is the mined count, so a repeat while the first one waits is the same bytes.
+
+        :raises ValueError: the chain holds other values for this batch
+        :raises ChainUnavailable: no node, or no block within the wait; calling again is safe
+        """
+        if (standing := await self._same_or_none(batch_id, tree_size, root)) is not None:
+            return standing
+        sender = address_of(await self._vault.ensure_secp256k1(ANCHORER))
+        nonce = int(await self._call("eth_getTransactionCount", sender, "latest"), 16)
+        data = calldata("anchor(uint256,uint256,bytes32)", batch_id, tree_size, root)
+        unsigned = Unsigned(self._to.chain_id, nonce, _GAS, self._to.audit_anchor, data)
+        signed = await sign(self._vault, ANCHORER, unsigned)
+        try:
+            await self._rpc.call("eth_sendRawTransaction", "0x" + signed.raw.hex())
+        except RpcError as refusal:
+            if "known" not in refusal.message.lower() and "imported" not in refusal.message.lower():
+                raise ChainUnavailable(f"the node refused the anchor ({refusal.code})") from refusal
+        for _ in range(self._polls):
+            if await self._call("eth_getTransactionReceipt", signed.tx_hash) is not None:
+                break
+            await asyncio.sleep(_POLL_SECONDS)
+        if (standing := await self._same_or_none(batch_id, tree_size, root)) is not None:
+            return standing
+        raise ChainUnavailable("no block took the anchor")
+
+    async def read(self, batch_id: int) -> AnchorOnChain | None:
+        """The anchor of a batch."""
+        words = await self._view("anchors(uint256)", batch_id)
+        tree_size, root, block_number = words[0], words[1].to_bytes(32, "big"), words[2]
+        if tree_size == 0:
+            return None
+        return AnchorOnChain(batch_id, tree_size, root, block_number, await self._tx_hash(batch_id, block_number))
+
+    async def latest(self) -> AnchorOnChain | None:
+        """The newest anchor."""
+        batch_id = (await self._view("latest()"))[0]
+        return await self.read(batch_id) if batch_id else None
+
+    async def _same_or_none(self, batch_id: int, tree_size: int, root: bytes) -> AnchorOnChain | None:
+        standing = await self.read(batch_id)
+        if standing is not None and (standing.tree_size, standing.root) != (tree_size, root):
+            raise ValueError(f"batch {batch_id} is anchored with other values")
+        return standing
+
+    async def _tx_hash(self, batch_id: int, block_number: int) -> str:
+        logs = await self._call(
+            "eth_getLogs",
+            {
+                "address": self._to.audit_anchor,
+                "topics": [_ANCHORED, "0x" + batch_id.to_bytes(32, "big").hex()],
+                "fromBlock": hex(block_number),
+                "toBlock": hex(block_number),
+            },
+        )
+        return str(logs[0]["transactionHash"]) if logs else ""
+
+    async def _view(self, signature: str, *arguments: object) -> list[int]:
+        call = {"to": self._to.audit_anchor, "data": "0x" + calldata(signature, *arguments).hex()}
+        content = to_bytes(hexstr=await self._call("eth_call", call, "latest"))
+        if len(content) < 96:
+            raise ChainUnavailable("no FXAuditAnchor on this network", outcome_unknown=False)
+        return [int.from_bytes(content[i : i + 32], "big") for i in range(0, len(content), 32)]
+
+    async def _call(self, method: str, *parameters: object) -> Any:
+        try:
+            return await self._rpc.call(method, *parameters)
+        except RpcError as refusal:
+            raise ChainUnavailable(f"{method} refused ({refusal.code})", outcome_unknown=False) from refusal

@@ -1,0 +1,194 @@
+"""The production client of the network: tokenisation's ``Chain`` port over JSON-RPC, signed by the vault."""
+
+from __future__ import annotations
+
+from typing import Any, Final, assert_never
+
+from eth_utils.conversions import to_bytes
+
+from fintokenx.adapters.chain.deployment import AGENT, MINTER, MINTING_WALLET, UPDATER, Deployment, registration
+from fintokenx.adapters.chain.rpc import Rpc, RpcError
+from fintokenx.adapters.chain.signing import Unsigned, address_of, calldata, selector, sign
+from fintokenx.kernel.money import Pence
+from fintokenx.kernel.vault import Vault
+from fintokenx.lifecycle.tokenisation.ports import (
+    BurnReceivable,
+    Call,
+    ChainHead,
+    ChainUnavailable,
+    MintReceivable,
+    Receipt,
+    RegisterIdentity,
+    SignedTransaction,
+    TransferToken,
+)
+
+_GAS_ONE: Final = 400_000
+_GAS_PER_HOLDER: Final = 60_000
+_REFUSED: Final = selector("TransferRefused(bytes32)")
+_SENT_BEFORE: Final = ("already known", "already imported", "known transaction", "nonce too low")
+
+
+class ChainClient:
+    """Reads and writes the deployed contracts. Every call raises ChainUnavailable when no node answers."""
+
+    def __init__(self, rpc: Rpc, vault: Vault, deployment: Deployment) -> None:
+        self._rpc = rpc
+        self._vault = vault
+        self._to = deployment
+
+    async def head(self) -> ChainHead:
+        """The newest block."""
+        block = await self._call("eth_getBlockByNumber", "latest", False)
+        return ChainHead(int(block["number"], 16), int(block["timestamp"], 16))
+
+    async def contract_address(self) -> str:
+        """FXReceivableToken of this environment."""
+        return self._to.token
+
+    async def minting_wallet(self) -> str:
+        """fx_minting_wallet."""
+        return self._to.minting_wallet
+
+    async def create_wallet(self, key_name: str) -> str:
+        """Make (or find) the key in the vault; its address."""
+        return address_of(await self._vault.ensure_secp256k1(key_name))
+
+    async def sender_of(self, call: Call) -> str:
+        """The address of the role or wallet that signs this call."""
+        return await self.create_wallet(self._key_of(call))
+
+    async def transaction_count(self, sender: str) -> int:
+        """The next nonce as far as mined blocks know."""
+        return int(await self._call("eth_getTransactionCount", sender, "latest"), 16)
+
+    async def sign(self, call: Call, nonce: int) -> SignedTransaction:
+        """Encode and sign. Registering asks the registry for the digest that the issuer signs; the rest is local."""
+        to, data = await self._encoded(call)
+        gas = _GAS_ONE + (_GAS_PER_HOLDER * len(call.holders) if isinstance(call, BurnReceivable) else 0)
+        return await sign(self._vault, self._key_of(call), Unsigned(self._to.chain_id, nonce, gas, to, data))
+
+    async def broadcast(self, raw: bytes) -> None:
+        """Send; a twin that the node has or has mined counts as sent."""
+        try:
+            await self._rpc.call("eth_sendRawTransaction", "0x" + raw.hex())
+        except RpcError as refusal:
+            if not any(words in refusal.message.lower() for words in _SENT_BEFORE):
+                raise ChainUnavailable(f"the node refused the transaction ({refusal.code})") from refusal
+
+    async def receipt(self, tx_hash: str) -> Receipt | None:
+        """None while it is in no block. One block is final (IBFT)."""
+        found = await self._call("eth_getTransactionReceipt", tx_hash)
+        if found is None:
+            return None
+        succeeded = found["status"] == "0x1"
+        reason = "" if succeeded else await self._why(tx_hash)
+        return Receipt(tx_hash, int(found["blockNumber"], 16), succeeded, reason)
+
+    async def can_transfer(self, from_wallet: str, to_wallet: str, token_id: int, amount: Pence) -> tuple[bool, str]:
+        """Ask the token, which asks the compliance contract."""
+        asked = calldata(
+            "canTransferReason(address,address,uint256,uint256)", from_wallet, to_wallet, token_id, amount.value
+        )
+        answer = await self._read(self._to.token, asked)
+        return bool(int.from_bytes(answer[:32], "big")), _words(answer[32:64])
+
+    async def holding(self, wallet: str, token_id: int) -> Pence:
+        """What a wallet holds."""
+        return Pence(await self._number(self._to.token, calldata("balanceOf(address,uint256)", wallet, token_id)))
+
+    async def supply(self, token_id: int) -> Pence:
+        """What exists."""
+        return Pence(await self._number(self._to.token, calldata("totalSupply(uint256)", token_id)))
+
+    async def is_verified(self, wallet: str) -> bool:
+        """Whether the identity registry vouches for the wallet now."""
+        return bool(await self._number(self._to.identity_registry, calldata("isVerified(address)", wallet)))
+
+    async def refresh_sanctions(self) -> str:
+        """Tell the chain that the sanctions lists were read just now; older than two days, it lets nothing move."""
+        sender = await self.create_wallet(UPDATER)
+        unsigned = Unsigned(
+            self._to.chain_id, await self.transaction_count(sender), _GAS_ONE, self._to.sanctions_rule,
+            calldata("refresh()"),
+        )  # fmt: skip
+        signed = await sign(self._vault, UPDATER, unsigned)
+        await self.broadcast(signed.raw)
+        return signed.tx_hash
+
+    async def healthy(self) -> bool:
+        """Whether a node answers now."""
+        try:
+            await self.head()
+        except ChainUnavailable:
+            return False
+        return True
+
+    def _key_of(self, call: Call) -> str:
+        match call:
+            case RegisterIdentity() | BurnReceivable():
+                return AGENT
+            case MintReceivable():
+                return MINTER
+            case TransferToken():
+                return MINTING_WALLET if call.from_wallet == self._to.minting_wallet else call.from_wallet_key
+            case _:
+                assert_never(call)
+
+    async def _encoded(self, call: Call) -> tuple[str, bytes]:
+        match call:
+            case RegisterIdentity():
+                data = await registration(
+                    self._rpc, self._vault, self._to, wallet=call.wallet, subject_hash=call.subject_hash,
+                    country=call.country, claims=int(call.claims), is_investor=call.is_investor,
+                    expires_at_unix=call.expires_at_unix,
+                )  # fmt: skip
+                return self._to.identity_registry, data
+            case MintReceivable():
+                return self._to.token, calldata(
+                    "issueReceivable(address,uint256,uint256,uint64,bytes32)",
+                    call.to_wallet, call.token_id, call.face.value, call.due_at_unix, call.document_sha256,
+                )  # fmt: skip
+            case TransferToken():
+                return self._to.token, calldata(
+                    "safeTransferFrom(address,address,uint256,uint256,bytes)",
+                    call.from_wallet, call.to_wallet, call.token_id, call.amount.value, b"",
+                )  # fmt: skip
+            case BurnReceivable():
+                return self._to.token, calldata(
+                    "burnReceivable(uint256,address[],bytes32)", call.token_id, list(call.holders), call.reason
+                )
+            case _:
+                assert_never(call)
+
+    async def _why(self, tx_hash: str) -> str:
+        """The reason of a reverted transaction, by asking again on the newest state; ``reverted`` if it is silent."""
+        sent = await self._call("eth_getTransactionByHash", tx_hash)
+        if sent is None:
+            return "reverted"
+        try:
+            await self._rpc.call("eth_call", {k: sent[k] for k in ("from", "to")} | {"data": sent["input"]}, "latest")
+        except RpcError as refusal:
+            if refusal.data[:4] == _REFUSED:
+                return _words(refusal.data[4:36])
+        return "reverted"
+
+    async def _number(self, to: str, data: bytes) -> int:
+        return int.from_bytes((await self._read(to, data))[:32], "big")
+
+    async def _read(self, to: str, data: bytes) -> bytes:
+        answer = await self._call("eth_call", {"to": to, "data": "0x" + data.hex()}, "latest")
+        content = to_bytes(hexstr=answer)
+        if len(content) < 32:
+            raise ChainUnavailable("no such contract on this network", outcome_unknown=False)
+        return content
+
+    async def _call(self, method: str, *parameters: Any) -> Any:
+        try:
+            return await self._rpc.call(method, *parameters)
+        except RpcError as refusal:
+            raise ChainUnavailable(f"{method} refused ({refusal.code})", outcome_unknown=False) from refusal
+
+
+def _words(word: bytes) -> str:
+    return word.rstrip(b"\0").decode("ascii", "replace")

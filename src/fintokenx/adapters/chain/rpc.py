@@ -1,0 +1,72 @@
+"""Thin JSON-RPC over HTTP: several endpoints with failover, and the node's errors as data."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from typing import Any
+
+import httpx
+
+from fintokenx.lifecycle.tokenisation.ports import ChainUnavailable
+
+
+class RpcError(Exception):
+    """The node understood and refused. ``data`` holds the revert bytes of an ``eth_call``."""
+
+    def __init__(self, code: int, message: str, data: bytes) -> None:
+        self.code = code
+        self.message = message
+        self.data = data
+        super().__init__(f"{code}: {message}")
+
+
+class Rpc:
+    """Calls the first endpoint that answers, staying with it until it fails. Numbers travel as hex (Besu insists)."""
+
+    def __init__(self, urls: Sequence[str], *, timeout_seconds: float = 10.0) -> None:
+        self._urls = list(urls)
+        self._http = httpx.AsyncClient(timeout=httpx.Timeout(timeout_seconds, connect=3.0))
+        self._request_ids = itertools.count(1)
+
+    async def call(self, method: str, *parameters: Any) -> Any:
+        """One call's result.
+
+        :raises RpcError: the node refused
+        :raises ChainUnavailable: no endpoint gave a useful answer
+        """
+        body = {"jsonrpc": "2.0", "id": next(self._request_ids), "method": method, "params": list(parameters)}
+        answer = await self._post(body)
+        if not isinstance(answer, dict) or not {"result", "error"} & answer.keys():
+            raise ChainUnavailable("an answer that is not JSON-RPC")
+        if (error := answer.get("error")) is not None:
+            raise _error(error)
+        return answer["result"]
+
+    async def _post(self, body: Any) -> Any:
+        fault: Exception | None = None
+        for _ in range(len(self._urls)):
+            try:
+                response = await self._http.post(self._urls[0], json=body)
+                response.raise_for_status()
+                return response.json()
+            except (httpx.HTTPError, ValueError) as failed:
+                fault = failed
+                self._urls.append(self._urls.pop(0))
+        raise ChainUnavailable(type(fault).__name__) from fault
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+
+def _error(error: Any) -> RpcError:
+    error = error if isinstance(error, dict) else {}
+    data = error.get("data")
+    if isinstance(data, dict):
+        data = data.get("data")
+    try:
+        raw = bytes.fromhex(data.removeprefix("0x")) if isinstance(data, str) else b""
+    except ValueError:
+        raw = b""
+    return RpcError(int(error.get("code", 0)), str(error.get("message", "")), raw)

@@ -1,0 +1,73 @@
+"""Health and readiness that tell database, chain, vault and providers apart (P-25)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, Field
+
+router = APIRouter(tags=["health"])
+
+Check = Callable[[], Awaitable[bool]]
+CHECK_SECONDS_MAX = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Component:
+    """Something the platform leans on. Without a ``needed`` one it serves nothing; without another it degrades."""
+
+    check: Check
+    needed: bool
+
+
+class ComponentView(BaseModel):
+    """One component."""
+
+    state: Literal["up", "down"]
+    needed: bool = Field(description="Whether the platform is not ready without it.")
+
+
+class Readiness(BaseModel):
+    """What works now."""
+
+    status: Literal["ready", "degraded", "not_ready"]
+    components: dict[str, ComponentView]
+
+
+@router.get("/healthz")
+async def healthz() -> dict[str, str]:
+    """The process lives and answers."""
+    return {"status": "alive"}
+
+
+@router.get("/readyz", responses={503: {"model": Readiness}})
+async def readyz(request: Request) -> JSONResponse:
+    """200 `ready` or `degraded`; 503 `not_ready` when something needed is down. Each component is named."""
+    readiness = await look_at(request.app.state.components)
+    status = 503 if readiness.status == "not_ready" else 200
+    return JSONResponse(readiness.model_dump(), status)
+
+
+async def look_at(components: Mapping[str, Component]) -> Readiness:
+    """Ask all components at once, each for three seconds at most."""
+    answers = await asyncio.gather(*(_is_up(component) for component in components.values()))
+    views = {
+        name: ComponentView(state="up" if up else "down", needed=component.needed)
+        for (name, component), up in zip(components.items(), answers, strict=True)
+    }
+    if any(view.needed and view.state == "down" for view in views.values()):
+        return Readiness(status="not_ready", components=views)
+    degraded = any(view.state == "down" for view in views.values())
+    return Readiness(status="degraded" if degraded else "ready", components=views)
+
+
+async def _is_up(component: Component) -> bool:
+    try:
+        return await asyncio.wait_for(component.check(), CHECK_SECONDS_MAX)
+    except Exception:  # whatever it was, it is not up
+        return False

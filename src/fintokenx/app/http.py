@@ -1,0 +1,180 @@
+"""The HTTP application: request ids, problems, limits, headers, and every module's routes on one page."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+import structlog
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.openapi.utils import get_openapi
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from fintokenx.kernel import edge
+from fintokenx.kernel.errors import Refused, Unavailable
+from fintokenx.kernel.ids import Ids
+
+log = structlog.get_logger("fintokenx.http")
+
+BODY_BYTES_MAX: Final = 11 * 1024 * 1024
+_REQUEST_ID: Final = re.compile(r"^[A-Za-z0-9_-]{8,64}$")
+_MUTATING: Final = {"post", "put", "patch", "delete"}
+_SECURITY_HEADERS: Final = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"strict-transport-security", b"max-age=31536000"),
+)
+
+
+class BodyLimit:
+    """Refuses a body before it is read into memory, whether it announces its length or not."""
+
+    def __init__(self, app: ASGIApp, bytes_max: int = BODY_BYTES_MAX) -> None:
+        self._app = app
+        self._bytes_max = bytes_max
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        announced = dict(scope["headers"]).get(b"content-length", b"0")
+        if not announced.isdigit() or int(announced) > self._bytes_max:
+            await edge.plain_problem(413, "")(scope, receive, send)
+            return
+        received = 0
+
+        async def counted() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > self._bytes_max:
+                raise HTTPException(413)
+            return message
+
+        await self._app(scope, counted, send)
+
+
+class Envelope:
+    """Gives every request an id, every answer its headers, and logs one line without personal data."""
+
+    def __init__(self, app: ASGIApp, ids: Ids) -> None:
+        self._app = app
+        self._ids = ids
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        given = dict(scope["headers"]).get(b"fx-request-id", b"").decode("latin-1")
+        request_id = given if _REQUEST_ID.match(given) else self._ids.new("req")
+        scope.setdefault("state", {})["request_id"] = request_id
+        started, status, answered = time.monotonic(), 500, False
+
+        async def with_headers(message: Message) -> None:
+            nonlocal status, answered
+            answered = True
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [
+                    *message.get("headers", []),
+                    (b"fx-request-id", request_id.encode()),
+                    *_SECURITY_HEADERS,
+                ]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, with_headers)
+        except Exception:  # a fault of ours: the log has it, the caller learns its number and nothing else
+            log.exception("fault", request_id=request_id)
+            if answered:
+                raise
+            await edge.fault_problem(request_id)(scope, receive, with_headers)
+        finally:
+            route = getattr(scope.get("route"), "path", "unrouted")
+            milliseconds = int((time.monotonic() - started) * 1000)
+            log.info(
+                "request", request_id=request_id, method=scope["method"], route=route, status=status,
+                duration_ms=milliseconds,
+            )  # fmt: skip
+
+
+def create(*, ids: Ids, routers: list[Any], title: str, version: str, environment: str) -> FastAPI:
+    """The application with its error handling; the wiring fills ``app.state``."""
+    app = FastAPI(title=title, version=version, redoc_url=None, docs_url="/docs", openapi_url="/openapi.json")
+    for router in routers:
+        app.include_router(router)
+    _handle_errors(app)
+    _describe(app, environment)
+    app.add_middleware(BodyLimit)
+    app.add_middleware(Envelope, ids=ids)
+    return app
+
+
+def _request_id(request: Request) -> str:
+    return str(getattr(request.state, "request_id", ""))
+
+
+def _handle_errors(app: FastAPI) -> None:
+    def on(kind: type[Exception], answer: Callable[[Request, Any], Response]) -> None:
+        async def handler(request: Request, fault: Exception) -> Response:
+            return answer(request, fault)
+
+        app.add_exception_handler(kind, handler)
+
+    on(Refused, lambda request, refusal: edge.problem(refusal, _request_id(request)))
+    on(Unavailable, lambda request, fault: edge.unavailable_problem(fault, _request_id(request)))
+    on(
+        RequestValidationError,
+        lambda request, fault: edge.unreadable_problem(fault.errors(), _request_id(request)),
+    )
+    on(HTTPException, lambda request, fault: edge.plain_problem(fault.status_code, _request_id(request)))
+
+
+def _describe(app: FastAPI, environment: str) -> None:
+    """OpenAPI with what every route has: the problem schema, the credentials, the idempotency header."""
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema:
+            return app.openapi_schema
+        document = get_openapi(
+            title=app.title,
+            version=app.version,
+            description=_DESCRIPTION.format(environment=environment),
+            routes=app.routes,
+        )
+        components = document.setdefault("components", {})
+        components.setdefault("schemas", {})["Problem"] = edge.Problem.model_json_schema()
+        components["securitySchemes"] = {
+            "session": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
+            "apiKey": {"type": "apiKey", "in": "header", "name": "FX-Api-Key"},
+        }
+        document["security"] = [{"session": []}, {"apiKey": []}, {"session": [], "apiKey": []}]
+        for path, operations in document["paths"].items():
+            for method, operation in operations.items():
+                if method in _MUTATING and "/webhooks/" not in path and not path.startswith("/v1/sandbox"):
+                    _require_key(operation)
+        app.openapi_schema = document
+        return document
+
+    app.openapi = openapi  # type: ignore[method-assign]
+
+
+def _require_key(operation: dict[str, Any]) -> None:
+    parameters = operation.setdefault("parameters", [])
+    if not any(parameter["name"] == edge.IDEMPOTENCY_HEADER for parameter in parameters):
+        schema = {"type": "string", "minLength": 1, "maxLength": 255}
+        parameters.append({"in": "header", "name": edge.IDEMPOTENCY_HEADER, "required": True, "schema": schema})
+
+
+_DESCRIPTION = """FinToken X turns confirmed UK invoices into money. This is the **{environment}** environment.
+
+- Amounts are whole pence, as JSON integers.
+- Every mutation needs `FX-Idempotency-Key`; the same key with the same request returns the stored answer byte for
+  byte with `FX-Idempotent-Replay: true`. Keys are kept with their effect for ever. A refused request stores nothing.
+- Refusals are RFC 9457 problems with a stable `code`.
+- Sign in with a session (`Authorization: Bearer …`) and/or your tenant's key (`FX-Api-Key: …`)."""

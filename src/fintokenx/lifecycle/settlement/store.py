@@ -1,0 +1,309 @@
+"""All SQL of settlement."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from fintokenx import audit
+from fintokenx.kernel.clock import Instant
+from fintokenx.kernel.db import Row, Tx
+from fintokenx.kernel.money import Pence
+from fintokenx.lifecycle.settlement.ports import BankAccount, BankCredit
+from fintokenx.lifecycle.settlement.types import (
+    Collection,
+    Disbursement,
+    Instruction,
+    OnwardPayment,
+    Price,
+    Purpose,
+)
+
+_DISBURSEMENT: Final = (
+    "tenant_id, id, listing_id, invoice_reference, token_reference, lender_subject_id, seller_subject_id, face_pence,"
+    " discount_bps, discount_pence, net_advance_pence, state, fps_ref, payout_fps_ref, refund_fps_ref, chain_tx_hash,"
+    " end_reason, committed_at, paid_out_at, recon_alerted_at, seller_credit_acked_at"
+)
+_INSTRUCTION: Final = (
+    "tenant_id, end_to_end_id, leg, attempt, purpose, disbursement_id, collection_id, invoice_reference, subject_id,"
+    " debtor_name, debtor_sort_code, debtor_account_number, creditor_name, creditor_sort_code, creditor_account_number,"
+    " amount_pence, reference, state, bank_ref, reason_code, queued_at, sent_at, concluded_at"
+)
+_COLLECTION: Final = (
+    "tenant_id, id, bank_transaction_id, invoice_reference, narration_match, match_method, amount_pence,"
+    " allocated_pence, refund_due_pence, received_at, onward_payments, state"
+)
+
+
+async def lock(tx: Tx, *things: str) -> None:
+    """Serialise the commands on some things until this transaction ends; sorted, so that two cannot deadlock."""
+    for thing in sorted(things):
+        await tx.value("select pg_advisory_xact_lock(hashtextextended($1, 0))", f"settlement:{tx.tenant_id}:{thing}")
+
+
+def _disbursement(row: Row) -> Disbursement:
+    values = dict(row)
+    price = Price(
+        Pence(values.pop("face_pence")),
+        values.pop("discount_bps"),
+        Pence(values.pop("discount_pence")),
+        Pence(values.pop("net_advance_pence")),
+    )
+    return Disbursement(price=price, **values)
+
+
+def _instruction(row: Row) -> Instruction:
+    values = dict(row)
+    debtor, creditor = (
+        BankAccount(*(values.pop(f"{side}_{part}") for part in ("name", "sort_code", "account_number")))
+        for side in ("debtor", "creditor")
+    )
+    return Instruction(
+        debtor=debtor,
+        creditor=creditor,
+        amount=Pence(values.pop("amount_pence")),
+        purpose=Purpose(values.pop("purpose")),
+        **values,
+    )
+
+
+def _collection(row: Row) -> Collection:
+    values = dict(row)
+    amounts = {name: Pence(values.pop(f"{name}_pence")) for name in ("amount", "allocated", "refund_due")}
+    onward = tuple(
+        OnwardPayment(part["leg"], part["payee_subject_id"], Pence(part["amount_pence"]))
+        for part in values.pop("onward_payments")
+    )
+    return Collection(onward=onward, **amounts, **values)
+
+
+async def disbursement(tx: Tx, disbursement_id: str) -> Disbursement | None:
+    """One disbursement of the tenant."""
+    row = await tx.row(f"select {_DISBURSEMENT} from app.disbursements where id = $1", disbursement_id)
+    return _disbursement(row) if row else None
+
+
+async def live_disbursement(tx: Tx, invoice_reference: str) -> Disbursement | None:
+    """The disbursement of an invoice that is neither cancelled nor refunded; there is one at most."""
+    row = await tx.row(
+        f"select {_DISBURSEMENT} from app.disbursements"
+        " where invoice_reference = $1 and state not in ('CANCELLED', 'REFUNDED')",
+        invoice_reference,
+    )
+    return _disbursement(row) if row else None
+
+
+def new_disbursement(new: Disbursement) -> audit.RowChange:
+    """The row of a new disbursement."""
+    names = [name for name in _DISBURSEMENT.split(", ") if hasattr(new, name)]
+    row = {name: getattr(new, name) for name in names}
+    return audit.insert("disbursements", row | _priced(new.price))
+
+
+def _priced(price: Price) -> dict[str, Any]:
+    return {
+        "face_pence": price.face,
+        "discount_bps": price.discount_bps,
+        "discount_pence": price.discount,
+        "net_advance_pence": price.net_advance,
+    }
+
+
+def changed_disbursement(known: Disbursement, **after: Any) -> audit.RowChange:
+    """Columns of one disbursement change, provided that they still are what ``known`` says."""
+    before = {name: getattr(known, name) for name in after}
+    return audit.update(
+        "disbursements", key={"tenant_id": known.tenant_id, "id": known.id}, before=before, after=after
+    )
+
+
+async def instruction(tx: Tx, end_to_end_id: str) -> Instruction | None:
+    """One try of a payment."""
+    row = await tx.row(f"select {_INSTRUCTION} from app.payment_instructions where end_to_end_id = $1", end_to_end_id)
+    return _instruction(row) if row else None
+
+
+async def newest_of_leg(tx: Tx, leg: str) -> Instruction | None:
+    """The last try of a payment."""
+    row = await tx.row(
+        f"select {_INSTRUCTION} from app.payment_instructions where leg = $1 order by attempt desc limit 1", leg
+    )
+    return _instruction(row) if row else None
+
+
+async def instructions_by_reference(tx: Tx, references: Sequence[str], amount: Pence) -> list[Instruction]:
+    """Payments that the bank has or had, with one of these references and this amount, not yet seen on a statement."""
+    rows = await tx.rows(
+        f"""select {_INSTRUCTION} from app.payment_instructions i
+             where reference = any($1) and amount_pence = $2 and state in ('SENT', 'SETTLED', 'RETURNED')
+               and not exists (select from app.reconciliations r
+                                where r.matched_to = i.end_to_end_id and r.kind in ('funding', 'return'))
+             order by end_to_end_id""",
+        list(references),
+        amount.value,
+    )
+    return [_instruction(row) for row in rows]
+
+
+async def held_for(tx: Tx, subject_id: str) -> list[Instruction]:
+    """Payments that wait until their payee may be paid again."""
+    rows = await tx.rows(
+        f"select {_INSTRUCTION} from app.payment_instructions where subject_id = $1 and state = 'HELD'"
+        " order by end_to_end_id",
+        subject_id,
+    )
+    return [_instruction(row) for row in rows]
+
+
+async def unpaid_legs(tx: Tx, *, collection_id: str | None = None, invoice_reference: str | None = None) -> list[str]:
+    """Onward payments of a collection, or of all collections of an invoice, that have not settled."""
+    rows = await tx.rows(
+        """select leg from app.payment_instructions
+            where purpose = 'onward' and ($1::text is null or collection_id = $1)
+              and ($2::text is null or invoice_reference = $2)
+            group by leg having not bool_or(state = 'SETTLED') order by leg""",
+        collection_id,
+        invoice_reference,
+    )
+    return [row["leg"] for row in rows]
+
+
+async def unallocated(tx: Tx, invoice_reference: str) -> bool:
+    """Whether a credit for the invoice waits to be booked on it."""
+    found = await tx.value(
+        "select true from app.collections where invoice_reference = $1 and state = 'MATCHED' limit 1",
+        invoice_reference,
+    )
+    return found is not None
+
+
+def new_instruction(new: Instruction) -> audit.RowChange:
+    """The row of one try of a payment."""
+    row = {name: getattr(new, name) for name in _INSTRUCTION.split(", ") if hasattr(new, name)}
+    for side, account in (("debtor", new.debtor), ("creditor", new.creditor)):
+        row |= {
+            f"{side}_name": account.name,
+            f"{side}_sort_code": account.sort_code,
+            f"{side}_account_number": account.account_number,
+        }
+    return audit.insert("payment_instructions", row | {"amount_pence": new.amount})
+
+
+def changed_instruction(known: Instruction, **after: Any) -> audit.RowChange:
+    """Columns of one instruction change, provided that they still are what ``known`` says."""
+    return audit.update(
+        "payment_instructions",
+        key={"tenant_id": known.tenant_id, "end_to_end_id": known.end_to_end_id},
+        before={name: getattr(known, name) for name in after},
+        after=after,
+    )
+
+
+async def collection(tx: Tx, collection_id: str) -> Collection | None:
+    """One inbound credit of the tenant."""
+    row = await tx.row(f"select {_COLLECTION} from app.collections where id = $1", collection_id)
+    return _collection(row) if row else None
+
+
+async def collections(tx: Tx, *, state: str | None, after: str | None, limit: int) -> list[Collection]:
+    """Inbound credits by id, oldest first."""
+    rows = await tx.rows(
+        f"""select {_COLLECTION} from app.collections
+             where ($1::text is null or state = $1) and ($2::text is null or id > $2) order by id limit $3""",
+        state,
+        after,
+        limit,
+    )
+    return [_collection(row) for row in rows]
+
+
+def new_collection(new: Collection) -> audit.RowChange:
+    """The row of an inbound credit."""
+    row = {name: getattr(new, name) for name in _COLLECTION.split(", ") if hasattr(new, name)}
+    amounts = {
+        "amount_pence": new.amount,
+        "allocated_pence": new.allocated,
+        "refund_due_pence": new.refund_due,
+        "onward_payments": _spelled(new.onward),
+    }
+    return audit.insert("collections", row | amounts)
+
+
+def moved_collection(known: Collection, state: str) -> audit.RowChange:
+    """A collection changes its state and nothing else."""
+    return _changed_collection(known, {"state": known.state}, {"state": state})
+
+
+def allocated_collection(
+    known: Collection, *, state: str, allocated: Pence, refund_due: Pence, onward: Sequence[OnwardPayment]
+) -> audit.RowChange:
+    """A collection is split."""
+    before = {
+        "state": known.state,
+        "allocated_pence": known.allocated,
+        "refund_due_pence": known.refund_due,
+        "onward_payments": _spelled(known.onward),
+    }
+    after = {
+        "state": state,
+        "allocated_pence": allocated,
+        "refund_due_pence": refund_due,
+        "onward_payments": _spelled(onward),
+    }
+    return _changed_collection(known, before, after)
+
+
+def _changed_collection(known: Collection, before: dict[str, Any], after: dict[str, Any]) -> audit.RowChange:
+    key = {"tenant_id": known.tenant_id, "id": known.id}
+    return audit.update("collections", key=key, before=before, after=after)
+
+
+def _spelled(onward: Sequence[OnwardPayment]) -> list[dict[str, Any]]:
+    return [
+        {"leg": part.leg, "payee_subject_id": part.payee_subject_id, "amount_pence": part.amount} for part in onward
+    ]
+
+
+async def newest_line_at(tx: Tx, account: BankAccount) -> Instant | None:
+    """When the newest line of an account that we know of was booked."""
+    at: Instant | None = await tx.value(
+        "select max(booked_at) from app.reconciliations where account = $1", account.sort_code + account.account_number
+    )
+    return at
+
+
+async def known_lines(tx: Tx, account: BankAccount, transaction_ids: Sequence[str]) -> set[str]:
+    """Which of these lines have been dealt with."""
+    rows = await tx.rows(
+        "select transaction_id from app.reconciliations where account = $1 and transaction_id = any($2)",
+        account.sort_code + account.account_number,
+        list(transaction_ids),
+    )
+    return {row["transaction_id"] for row in rows}
+
+
+async def line_of(tx: Tx, kind: str, matched_to: str) -> str | None:
+    """The line that was found to be this, if one was."""
+    found: str | None = await tx.value(
+        "select transaction_id from app.reconciliations where kind = $1 and matched_to = $2", kind, matched_to
+    )
+    return found
+
+
+def reconciled(tx: Tx, account: BankAccount, credit: BankCredit, *, kind: str, matched_to: str) -> audit.RowChange:
+    """What a line of a statement turned out to be."""
+    return audit.insert(
+        "reconciliations",
+        {
+            "tenant_id": tx.tenant_id,
+            "id": tx.ids.new("rec"),
+            "account": account.sort_code + account.account_number,
+            "transaction_id": credit.transaction_id,
+            "amount_pence": credit.amount,
+            "booked_at": credit.booked_at,
+            "kind": kind,
+            "matched_to": matched_to,
+            "method": "AIS",
+            "reconciled_at": tx.at,
+        },
+    )

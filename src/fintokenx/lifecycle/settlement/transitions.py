@@ -1,0 +1,99 @@
+"""The machines of money on its way (statemachines §5, §6), as far as code walks them, and what is recorded of them.
+
+FIAT_FINAL and PART_HELD → DISTRIBUTING are spelled out here: "fiat final in collections" must survive a crash before
+the token is asked for. A credit is matched in the step that records it, so RECEIVED is not a resting place.
+"""
+
+from __future__ import annotations
+
+from fintokenx.audit import Action
+from fintokenx.kernel.caller import Role
+from fintokenx.kernel.machine import NOTHING, Machine, transitions
+
+DISBURSEMENT = Machine(
+    "disbursement",
+    transitions(
+        [
+            (NOTHING, "commit", "COMMITTED", "FUND_COMMIT"),
+            ("COMMITTED", "check", "CHECKED", "FUND_CHECK"),
+            ("COMMITTED|CHECKED|FIAT_SENT|FIAT_RETRY", "cancel", "CANCELLED", "FUND_CANCEL"),
+            ("CHECKED|FIAT_RETRY", "send", "FIAT_SENT", "FIAT_OUT"),
+            ("FIAT_SENT", "retry", "FIAT_RETRY", "FIAT_RETRY"),
+            ("FIAT_SENT", "settle", "FIAT_FINAL", "FIAT_IN"),
+            ("FIAT_FINAL", "fund", "TOKEN_MOVED", "FUND_INVOICE"),
+            ("FIAT_FINAL", "refuse", "CHAIN_REFUSED", "CHAIN_REFUSED"),
+            ("CHAIN_REFUSED", "send", "REFUNDING", "FIAT_OUT"),
+            ("REFUNDING", "retry", "CHAIN_REFUSED", "FIAT_RETRY"),
+            ("REFUNDING", "refund", "REFUNDED", "FIAT_REFUND"),
+            ("TOKEN_MOVED", "send", "SELLER_PAYOUT_SENT", "FIAT_OUT"),
+            ("SELLER_PAYOUT_SENT", "retry", "TOKEN_MOVED", "FIAT_RETRY"),
+            ("SELLER_PAYOUT_SENT", "acknowledge", "CLOSED", "SELLER_CREDIT_ACK"),
+            ("SELLER_PAYOUT_SENT", "return", "RETURNED", "FIAT_RETURN"),
+            ("REFUNDING", "return", "OPS_ESCALATED", "FIAT_RETURN"),
+            ("FIAT_SENT|REFUNDING|SELLER_PAYOUT_SENT", "escalate", "OPS_ESCALATED", "FIAT_ESCALATE"),
+        ]
+    ),
+)
+
+INSTRUCTION = Machine(
+    "payment_instruction",
+    transitions(
+        [
+            (NOTHING, "queue in", "QUEUED", "FUND_CHECK"),
+            (NOTHING, "queue payout", "QUEUED", "FUND_INVOICE"),
+            (NOTHING, "queue refund", "QUEUED", "CHAIN_REFUSED"),
+            (NOTHING, "queue onward", "QUEUED", "RECEIVE_SETTLEMENT"),
+            (NOTHING, "queue again", "QUEUED", "FIAT_RETRY"),
+            ("QUEUED", "send", "SENT", "FIAT_OUT"),
+            ("QUEUED", "cancel", "CANCELLED", "FUND_CANCEL"),
+            ("QUEUED", "hold", "HELD", "ONWARD_HELD"),
+            ("HELD", "release", "QUEUED", "ONWARD_RELEASE"),
+            ("SENT", "settle in", "SETTLED", "FIAT_IN"),
+            ("SENT", "settle payout", "SETTLED", "FIAT_PAID"),
+            ("SENT", "settle refund", "SETTLED", "FIAT_REFUND"),
+            ("SENT", "settle onward", "SETTLED", "ONWARD_PAID"),
+            ("SENT", "reject for now", "REJECTED", "FIAT_RETRY"),
+            ("SENT", "reject funding", "REJECTED", "FUND_CANCEL"),
+            ("SENT", "reject", "REJECTED", "FIAT_ESCALATE"),
+            ("SENT", "return funding", "RETURNED", "FUND_CANCEL"),
+            ("SENT|SETTLED", "return", "RETURNED", "FIAT_RETURN"),
+        ]
+    ),
+)
+
+COLLECTION = Machine(
+    "collection",
+    transitions(
+        [
+            (NOTHING, "receive", "MATCHED", "RECEIVE_CREDIT"),
+            (NOTHING, "receive", "UNMATCHED", "RECEIVE_CREDIT"),
+            ("MATCHED", "allocate", "DISTRIBUTING", "RECEIVE_SETTLEMENT"),
+            ("MATCHED", "allocate", "REFUND_DUE", "RECEIVE_SETTLEMENT"),
+            ("DISTRIBUTING", "hold", "PART_HELD", "ONWARD_HELD"),
+            ("DISTRIBUTING|DISTRIBUTED", "return", "PART_HELD", "FIAT_RETURN"),
+            ("DISTRIBUTING", "escalate", "PART_HELD", "FIAT_ESCALATE"),
+            ("PART_HELD", "release", "DISTRIBUTING", "ONWARD_RELEASE"),
+            ("DISTRIBUTING|PART_HELD", "pay out", "DISTRIBUTED", "ONWARD_PAID"),
+        ]
+    ),
+)
+
+MACHINES = (DISBURSEMENT, INSTRUCTION, COLLECTION)
+
+_SYSTEM = (Role.SYSTEM,)
+
+ACTIONS = (
+    Action("FUND_COMMIT", (Role.LENDER, Role.PLATFORM_ADMIN), True, "required_from_admin"),
+    Action("FUND_CHECK", _SYSTEM),
+    Action("FUND_CANCEL", _SYSTEM),
+    Action("FUND_INVOICE", (Role.SYSTEM, Role.PLATFORM_ADMIN), True, "required_from_admin"),
+    Action("RECEIVE_SETTLEMENT", (Role.SYSTEM, Role.PLATFORM_ADMIN), True, "required_from_admin"),
+    *(
+        Action(name, _SYSTEM)
+        for name in (
+            "FIAT_OUT", "FIAT_RETRY", "FIAT_ESCALATE", "FIAT_IN", "FIAT_PAID", "FIAT_RETURN", "FIAT_REFUND",
+            "CHAIN_REFUSED", "SELLER_CREDIT_ACK", "RECON_ALERT", "RECON_LINE", "RECEIVE_CREDIT", "SETTLEMENT_START",
+            "ONWARD_HELD", "ONWARD_RELEASE", "ONWARD_PAID", "BURN_REQUEST",
+        )
+    ),
+)  # fmt: skip

@@ -1,0 +1,177 @@
+"""Disbursements, payment instructions, collections, and how they may be refused."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from fintokenx.kernel.clock import Instant
+from fintokenx.kernel.errors import Invalid, NotFound, Refused
+from fintokenx.kernel.money import ZERO, Pence, flat_discount
+from fintokenx.lifecycle.settlement.ports import BankAccount
+
+FPS_LIMIT: Final = Pence(100_000_000)
+"""What one Faster Payment carries at most: £1,000,000."""
+
+ATTEMPTS_MAX: Final = 5
+"""Tries of one payment before a person takes over (SE-09)."""
+
+RETRY_SECONDS: Final = (60, 300, 1_800, 7_200)
+"""Delay after the n-th retriable reject."""
+
+RECONCILED_WITHIN_SECONDS: Final = 4 * 3600
+"""Without the seller's credit for longer than this, somebody is told (SE-14)."""
+
+
+class UnknownDisbursement(NotFound):
+    """There is no such payment that you may see."""
+
+
+class UnknownCollection(NotFound):
+    """There is no such collection that you may see."""
+
+
+class AmountOverFpsLimit(Invalid):
+    """The net advance is more than one Faster Payment carries (£1,000,000)."""
+
+    code = "AMOUNT_OVER_FPS_LIMIT"
+
+
+class NothingToAdvance(Invalid):
+    """The discount leaves nothing to pay out."""
+
+    code = "NOTHING_TO_ADVANCE"
+
+
+class PriceChanged(Refused):
+    """The net advance is not what you expected; read the listing again."""
+
+    code = "PRICE_CHANGED"
+
+
+class Purpose(StrEnum):
+    """Why money leaves an account. Only DISBURSEMENT_IN is paid from a customer's account, into collections."""
+
+    DISBURSEMENT_IN = "disbursement_in"
+    PAYOUT = "payout"
+    REFUND = "refund"
+    ONWARD = "onward"
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """What a lender pays now for a face value later (flat discount, rounded up; tests/vectors/discount.json)."""
+
+    face: Pence
+    discount_bps: int
+    discount: Pence
+    net_advance: Pence
+
+    @classmethod
+    def of(cls, face: Pence, discount_bps: int) -> Price:
+        """:raises NothingToAdvance: the discount eats the whole face"""
+        discount = flat_discount(face, discount_bps)
+        if discount >= face:
+            raise NothingToAdvance
+        return cls(face, discount_bps, discount, face - discount)
+
+
+@dataclass(frozen=True, slots=True)
+class Disbursement:
+    """One lender's purchase of one receivable. ``fps_ref`` and its kin are the bank's transaction ids."""
+
+    tenant_id: str
+    id: str
+    listing_id: str
+    invoice_reference: str
+    token_reference: str
+    lender_subject_id: str
+    seller_subject_id: str
+    price: Price
+    state: str
+    fps_ref: str | None
+    payout_fps_ref: str | None
+    refund_fps_ref: str | None
+    chain_tx_hash: str | None
+    end_reason: str | None
+    committed_at: Instant
+    paid_out_at: Instant | None
+    recon_alerted_at: Instant | None
+    seller_credit_acked_at: Instant | None
+
+
+@dataclass(frozen=True, slots=True)
+class Instruction:
+    """One try of one payment. ``leg`` names the payment, ``end_to_end_id`` the try: ``<leg>``, then ``<leg>-2`` …
+
+    ``subject_id`` is the customer on the other side of the collections account. SENT means that the bank may have it.
+    """
+
+    tenant_id: str
+    end_to_end_id: str
+    leg: str
+    attempt: int
+    purpose: Purpose
+    disbursement_id: str | None
+    collection_id: str | None
+    invoice_reference: str
+    subject_id: str
+    debtor: BankAccount
+    creditor: BankAccount
+    amount: Pence
+    reference: str
+    state: str
+    bank_ref: str | None
+    reason_code: str | None
+    queued_at: Instant
+    sent_at: Instant | None
+    concluded_at: Instant | None
+
+
+@dataclass(frozen=True, slots=True)
+class OnwardPayment:
+    """One payee's part of a collection; ``leg`` leads to its instructions."""
+
+    leg: str
+    payee_subject_id: str
+    amount: Pence
+
+
+@dataclass(frozen=True, slots=True)
+class Collection:
+    """One inbound credit. ``narration_match`` is the part of the narration that was recognised, never the rest of it:
+    people write names there. Σ onward + refund due = amount once it is allocated (SE-12)."""
+
+    tenant_id: str
+    id: str
+    bank_transaction_id: str
+    amount: Pence
+    received_at: Instant
+    state: str
+    invoice_reference: str | None
+    narration_match: str | None
+    match_method: str | None
+    allocated: Pence
+    refund_due: Pence
+    onward: tuple[OnwardPayment, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """What was recognised in a narration. ``method``: EXACT or NORMALISED."""
+
+    invoice_reference: str
+    text: str
+    method: str
+
+
+def end_to_end_id(leg: str, attempt: int) -> str:
+    """A rejected payment stays rejected under its id, so a further try needs a new one."""
+    return leg if attempt == 1 else f"{leg}-{attempt}"
+
+
+def portions(amount: Pence) -> list[Pence]:
+    """An amount in parts that Faster Payments carry."""
+    whole, rest = divmod(amount.value, FPS_LIMIT.value)
+    return [FPS_LIMIT] * whole + ([Pence(rest)] if Pence(rest) > ZERO else [])

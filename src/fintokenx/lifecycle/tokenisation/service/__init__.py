@@ -1,0 +1,1 @@
+"""The commands and queries of tokenisation, by what they are about."""

@@ -1,0 +1,166 @@
+"""From a confirmed invoice to a token on chain (TK-01 … TK-06, IX-09)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from fintokenx import audit
+from fintokenx.kernel.caller import Caller, Role
+from fintokenx.kernel.db import Tx
+from fintokenx.kernel.ids import token_reference
+from fintokenx.kernel.machine import NOTHING
+from fintokenx.lifecycle import invoice
+from fintokenx.lifecycle.tokenisation import store
+from fintokenx.lifecycle.tokenisation.events import TokenMinted
+from fintokenx.lifecycle.tokenisation.ports import Receipt, SignedTransaction
+from fintokenx.lifecycle.tokenisation.service import sending
+from fintokenx.lifecycle.tokenisation.service.reads import locked_chain_transaction, locked_token
+from fintokenx.lifecycle.tokenisation.transitions import CHAIN_TX, TOKEN
+from fintokenx.lifecycle.tokenisation.types import (
+    ChainTransaction,
+    InvoiceNotConfirmed,
+    Kind,
+    Token,
+    UnknownToken,
+    token_id_of,
+)
+
+
+def mint_key(invoice_reference: str) -> str:
+    """The business key of the one mint that an invoice can have."""
+    return f"mint:{invoice_reference}"
+
+
+async def request(
+    tx: Tx, caller: Caller, *, invoice_reference: str, reference_key: bytes
+) -> tuple[Token, ChainTransaction]:
+    """Promise the token of a confirmed invoice; asked again, the token that it has.
+
+    ``reference_key`` keys the permutation behind token references (kernel.ids).
+
+    :raises InvoiceNotConfirmed: the invoice is in any other state and has no token (TK-01)
+    """
+    caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
+    await store.lock(tx, "mint", invoice_reference)
+    if (known := await store.token_of_invoice(tx, invoice_reference)) is not None:
+        return known, await locked_chain_transaction(tx, mint_key(invoice_reference))
+    debt = await invoice.get(tx, caller, reference=invoice_reference)
+    if debt.state != "CONFIRMED":
+        raise InvoiceNotConfirmed
+    line = TOKEN.next(NOTHING, "request")
+    token = Token(
+        tenant_id=tx.tenant_id,
+        reference=token_reference(await tx.next_number("token_numbers"), reference_key),
+        invoice_reference=invoice_reference,
+        obligor_id=debt.obligor_id,
+        token_id_hex=token_id_of(tx.tenant_id, invoice_reference, debt.document_sha256),
+        contract_address=None,
+        face=debt.face_value,
+        due_date=debt.maturity_date,
+        document_sha256=debt.document_sha256,
+        state=line.target,
+        holder_subject_id=None,
+        holder_wallet=None,
+        requested_at=tx.at,
+        minted_at=None,
+        burned_at=None,
+        burn_tx=None,
+    )
+    promise = sending.promise(
+        tx,
+        kind=Kind.MINT,
+        business_key=mint_key(invoice_reference),
+        resource=invoice_reference,
+        arguments={},
+        token_reference=token.reference,
+    )
+    move = audit.Move((store.new_token(token), store.new_chain_tx(promise)))
+    await audit.change(tx, caller, action=line.action, resource=invoice_reference, move=move)
+    return token, promise
+
+
+async def submit(
+    tx: Tx, caller: Caller, *, invoice_reference: str, signed: SignedTransaction, contract_address: str
+) -> ChainTransaction:
+    """Keep the signed mint before it is sent: REQUESTED or PENDING_MINT → MINT_SUBMITTED."""
+    caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
+    token, known = await _locked(tx, invoice_reference)
+    if sending.is_kept(known, signed):
+        return known
+    rows: tuple[audit.RowChange, ...] = ()
+    line = CHAIN_TX.next(known.state, "sign")
+    if token.state != "MINT_SUBMITTED":
+        line = CHAIN_TX.next(known.state, "submit mint")
+        after_token = {"state": TOKEN.next(token.state, "submit").target, "contract_address": contract_address}
+        rows = (store.changed_token(token, **after_token),)
+    after = sending.signature(tx, line.target, signed)
+    move = audit.Move((*rows, store.changed_chain_tx(known, **after)))
+    await audit.change(tx, caller, action=line.action, resource=invoice_reference, move=move)
+    return replace(known, **after)
+
+
+async def stalled(tx: Tx, caller: Caller, *, invoice_reference: str) -> None:
+    """The chain or the signer does not work: → PENDING_MINT, once."""
+    caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
+    token, _ = await _locked(tx, invoice_reference)
+    if token.state not in ("REQUESTED", "MINT_SUBMITTED"):
+        return
+    line = TOKEN.next(token.state, "stall")
+    move = audit.Move((store.changed_token(token, state=line.target),))
+    await audit.change(tx, caller, action=line.action, resource=invoice_reference, move=move)
+
+
+async def recovered(tx: Tx, caller: Caller, *, invoice_reference: str, contract_address: str) -> None:
+    """Blocks come again and the mint that was signed is under way: PENDING_MINT → MINT_SUBMITTED."""
+    caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
+    token, known = await _locked(tx, invoice_reference)
+    if token.state == "PENDING_MINT" and known.state == "SIGNED":
+        await _submitted(tx, caller, token, contract_address)
+
+
+async def _submitted(tx: Tx, caller: Caller, token: Token, contract_address: str) -> Token:
+    line = TOKEN.next(token.state, "submit")
+    after = {"state": line.target, "contract_address": contract_address}
+    move = audit.Move((store.changed_token(token, **after),))
+    await audit.change(tx, caller, action=line.action, resource=token.invoice_reference, move=move)
+    return replace(token, state=line.target, contract_address=contract_address)
+
+
+async def minted(
+    tx: Tx, caller: Caller, *, invoice_reference: str, mined: sending.Mined, contract_address: str, minting_wallet: str
+) -> None:
+    """The chain has it (TK-03): token MINTED and invoice TOKENISED in one entry. Told again, nothing happens."""
+    caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
+    token, known = await _locked(tx, invoice_reference)
+    if token.minted_at is not None:
+        return
+    if token.state != "MINT_SUBMITTED":
+        token = await _submitted(tx, caller, token, contract_address)
+    line = TOKEN.next(token.state, "mint")
+    rows = (
+        sending.confirmation(tx, known, mined, "mint"),
+        store.changed_token(token, state=line.target, minted_at=tx.at, holder_wallet=minting_wallet),
+    )
+    tokenised = await invoice.tokenised(tx, caller, reference=invoice_reference, token_reference=token.reference)
+    move = audit.Move(rows, (TokenMinted(token.reference, invoice_reference),)) + tokenised
+    await audit.change(tx, caller, action=line.action, resource=invoice_reference, move=move)
+
+
+async def refused(tx: Tx, caller: Caller, *, invoice_reference: str, receipt: Receipt) -> None:
+    """The chain has refused the mint: the token waits as PENDING_MINT, and people are told."""
+    caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
+    token, known = await _locked(tx, invoice_reference)
+    if known.state != "SIGNED" or known.tx_hash != receipt.tx_hash:
+        return
+    rows: tuple[audit.RowChange, ...] = (sending.reversion(known, receipt, "revert mint"),)
+    if token.state == "MINT_SUBMITTED":
+        rows = (*rows, store.changed_token(token, state=TOKEN.next(token.state, "stall").target))
+    await audit.change(tx, caller, action="TOKEN_PENDING", resource=invoice_reference, move=audit.Move(rows))
+    await sending.alarm(tx, caller, known)
+
+
+async def _locked(tx: Tx, invoice_reference: str) -> tuple[Token, ChainTransaction]:
+    known = await locked_chain_transaction(tx, mint_key(invoice_reference))
+    if known.token_reference is None:
+        raise UnknownToken
+    return await locked_token(tx, known.token_reference), known

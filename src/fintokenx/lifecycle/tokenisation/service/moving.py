@@ -1,0 +1,195 @@
+"""Transfers and burns: doors that promise them, and what the chain's answer does (TK-11 … TK-13)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fintokenx import audit
+from fintokenx.kernel.caller import Caller, Role
+from fintokenx.kernel.db import Tx
+from fintokenx.lifecycle import invoice
+from fintokenx.lifecycle.tokenisation import store
+from fintokenx.lifecycle.tokenisation.events import TokenBurned, TransferConfirmed, TransferRefused
+from fintokenx.lifecycle.tokenisation.ports import Receipt
+from fintokenx.lifecycle.tokenisation.service import sending
+from fintokenx.lifecycle.tokenisation.service.reads import locked_chain_transaction, locked_token
+from fintokenx.lifecycle.tokenisation.transitions import CHAIN_TX, TOKEN
+from fintokenx.lifecycle.tokenisation.types import (
+    BusinessKeyReused,
+    ChainTransaction,
+    Kind,
+    Token,
+    TokenIsMoving,
+    TransferNotConfirmed,
+    UnknownToken,
+    Wallet,
+    WalletNotRegistered,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Moving:
+    """A promised transfer or burn, its token, and the wallet that holds the token (None: the minting wallet)."""
+
+    promise: ChainTransaction
+    token: Token
+    from_wallet: Wallet | None
+
+
+async def transfer(
+    tx: Tx, caller: Caller, *, token_reference: str, to_subject_id: str, business_key: str
+) -> audit.Move:
+    """Promise to move the whole token from the minting wallet to a subject's wallet; recorded as FIAT_IN.
+
+    The token keeps its state until :func:`held`. What became of it is told as TransferConfirmed or TransferRefused.
+    The same promise again adds nothing.
+
+    :raises WalletNotRegistered: the receiver has no wallet that the registry vouches for
+    :raises TokenIsMoving: another transfer is under way, or done and not taken up
+    :raises BusinessKeyReused: the key was given to something else
+    """
+    caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
+    token = await locked_token(tx, token_reference)
+    arguments = {"to_subject_id": to_subject_id, "from_wallet": token.holder_wallet}
+    if (known := await store.chain_tx(tx, business_key)) is not None:
+        _refuse_other(known, Kind.TRANSFER, token_reference, arguments)
+        return audit.Move()
+    TOKEN.next(token.state, "hold")
+    await _refuse_while_moving(tx, token)
+    wallet = await store.wallet_of(tx, to_subject_id)
+    if wallet is None or not wallet.registered:
+        raise WalletNotRegistered
+    promise = sending.promise(
+        tx,
+        kind=Kind.TRANSFER,
+        business_key=business_key,
+        resource=token.invoice_reference,
+        arguments={**arguments, "to_wallet": wallet.address},
+        token_reference=token_reference,
+    )
+    tx.enqueue("tokenisation.transfer", {"business_key": business_key}, dedupe_key=promise.id)
+    return audit.Move((store.new_chain_tx(promise),))
+
+
+async def held(
+    tx: Tx, caller: Caller, *, token_reference: str, by_subject_id: str, transfer_business_key: str
+) -> audit.Move:
+    """MINTED → HELD by the receiver of a confirmed transfer; recorded as FUND_INVOICE.
+
+    :raises TransferNotConfirmed: the chain has not moved this token to this subject under this key
+    """
+    caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
+    token = await locked_token(tx, token_reference)
+    known = await store.chain_tx(tx, transfer_business_key)
+    if (
+        known is None
+        or (known.kind, known.state, known.token_reference) != (Kind.TRANSFER, "CONFIRMED", token_reference)
+        or known.arguments["to_subject_id"] != by_subject_id
+    ):
+        raise TransferNotConfirmed
+    after = {
+        "state": TOKEN.next(token.state, "hold").target,
+        "holder_subject_id": by_subject_id,
+        "holder_wallet": known.arguments["to_wallet"],
+    }
+    return audit.Move((store.changed_token(token, **after),))
+
+
+async def burn(tx: Tx, caller: Caller, *, token_reference: str, reason: str, business_key: str) -> audit.Move:
+    """HELD → BURN_PENDING and the promise to burn; recorded as BURN_REQUEST. The same promise again adds nothing.
+
+    ``reason``: at most 31 capital letters and underscores, e.g. ``SETTLED``; it stands on chain.
+
+    :raises TokenIsMoving: a transfer is under way
+    :raises BusinessKeyReused: the key was given to something else
+    """
+    caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
+    if not 1 <= len(reason) <= 31 or not reason.isascii():
+        raise ValueError("a burn's reason is 1 to 31 ASCII characters")
+    token = await locked_token(tx, token_reference)
+    arguments = {"reason": reason, "holders": [token.holder_wallet]}
+    if (known := await store.chain_tx(tx, business_key)) is not None:
+        _refuse_other(known, Kind.BURN, token_reference, arguments)
+        return audit.Move()
+    line = TOKEN.next(token.state, "burn")
+    await _refuse_while_moving(tx, token)
+    promise = sending.promise(
+        tx,
+        kind=Kind.BURN,
+        business_key=business_key,
+        resource=token.invoice_reference,
+        arguments=arguments,
+        token_reference=token_reference,
+    )
+    tx.enqueue("tokenisation.burn", {"business_key": business_key}, dedupe_key=promise.id)
+    return audit.Move((store.changed_token(token, state=line.target), store.new_chain_tx(promise)))
+
+
+def _refuse_other(known: ChainTransaction, kind: Kind, token_reference: str, arguments: dict[str, object]) -> None:
+    same = {name: known.arguments.get(name) for name in arguments if name != "from_wallet"}
+    wanted = {name: value for name, value in arguments.items() if name != "from_wallet"}
+    if (known.kind, known.token_reference, same) != (kind, token_reference, wanted):
+        raise BusinessKeyReused
+
+
+async def _refuse_while_moving(tx: Tx, token: Token) -> None:
+    last = await store.last_move(tx, token.reference)
+    if last is None or last.state == "REVERTED":
+        return
+    if last.state != "CONFIRMED" or token.state == "MINTED":
+        raise TokenIsMoving
+
+
+async def promised(tx: Tx, caller: Caller, *, business_key: str) -> Moving:
+    """A transfer or burn with all that its call to the chain needs."""
+    caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
+    known, token = await _locked(tx, business_key)
+    holder = await store.wallet_of(tx, token.holder_subject_id) if token.holder_subject_id else None
+    return Moving(known, token, holder)
+
+
+async def transferred(tx: Tx, caller: Caller, *, business_key: str, mined: sending.Mined) -> None:
+    """The chain has moved the token. Told again, nothing happens."""
+    caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
+    known, token = await _locked(tx, business_key)
+    if known.state == "CONFIRMED":
+        return
+    line = CHAIN_TX.next(known.state, "transfer")
+    fact = TransferConfirmed(business_key, token.reference, mined.signed.tx_hash)
+    move = audit.Move((sending.confirmation(tx, known, mined, "transfer"),), (fact,))
+    await audit.change(tx, caller, action=line.action, resource=known.resource, move=move)
+
+
+async def transfer_refused(tx: Tx, caller: Caller, *, business_key: str, receipt: Receipt) -> None:
+    """The compliance contract has said no, for good. Told again, nothing happens."""
+    caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
+    known, token = await _locked(tx, business_key)
+    if known.state == "REVERTED":
+        return
+    line = CHAIN_TX.next(known.state, "revert")
+    fact = TransferRefused(business_key, token.reference, receipt.revert_reason)
+    move = audit.Move((sending.reversion(known, receipt),), (fact,))
+    await audit.change(tx, caller, action=line.action, resource=known.resource, move=move)
+
+
+async def burned(tx: Tx, caller: Caller, *, business_key: str, mined: sending.Mined) -> None:
+    """The chain has burned it: token BURNED and invoice SETTLED in one entry. Told again, nothing happens."""
+    caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
+    known, token = await _locked(tx, business_key)
+    if token.state == "BURNED":
+        return
+    line = TOKEN.next(token.state, "burned")
+    rows = (
+        sending.confirmation(tx, known, mined, "burn"),
+        store.changed_token(token, state=line.target, burned_at=tx.at, burn_tx=mined.signed.tx_hash),
+    )
+    settled = await invoice.settled(tx, caller, reference=token.invoice_reference)
+    move = audit.Move(rows, (TokenBurned(token.reference, token.invoice_reference),)) + settled
+    await audit.change(tx, caller, action=line.action, resource=known.resource, move=move)
+
+
+async def _locked(tx: Tx, business_key: str) -> tuple[ChainTransaction, Token]:
+    known = await locked_chain_transaction(tx, business_key)
+    if known.token_reference is None:
+        raise UnknownToken
+    return known, await locked_token(tx, known.token_reference)

@@ -1,0 +1,110 @@
+"""Reading and locking tokens, wallets and chain transactions."""
+
+from __future__ import annotations
+
+from fintokenx.kernel.caller import Caller, Role
+from fintokenx.kernel.db import Tx
+from fintokenx.kernel.money import Pence
+from fintokenx.lifecycle import invoice
+from fintokenx.lifecycle.tokenisation import store
+from fintokenx.lifecycle.tokenisation.types import (
+    ChainTransaction,
+    Token,
+    UnknownChainTransaction,
+    UnknownToken,
+    UnknownWallet,
+    Wallet,
+)
+
+_STAFF = (Role.SYSTEM, Role.COMPLIANCE, Role.MLRO, Role.PARTNER_ADMIN, Role.PLATFORM_ADMIN)
+_HOLDERS = (Role.LENDER, Role.INVESTOR)
+_READERS = (*_STAFF, *_HOLDERS, Role.SELLER, Role.BUYER)
+
+
+async def token(tx: Tx, caller: Caller, *, reference: str) -> Token:
+    """One token: whoever may see its invoice may see it.
+
+    :raises UnknownToken: none that the caller may see
+    """
+    caller.must_be(*_READERS, tenant_id=tx.tenant_id)
+    found = await store.token(tx, reference)
+    return await _visible(tx, caller, found)
+
+
+async def token_of(tx: Tx, caller: Caller, *, invoice_reference: str) -> Token:
+    """The token of an invoice: whoever may see the invoice may see it.
+
+    :raises UnknownToken: none, or none yet, that the caller may see
+    """
+    caller.must_be(*_READERS, tenant_id=tx.tenant_id)
+    found = await store.token_of_invoice(tx, invoice_reference)
+    return await _visible(tx, caller, found)
+
+
+async def _visible(tx: Tx, caller: Caller, found: Token | None) -> Token:
+    if found is None:
+        raise UnknownToken
+    try:
+        await invoice.get(tx, caller, reference=found.invoice_reference)
+    except invoice.UnknownInvoice as hidden:
+        raise UnknownToken from hidden
+    return found
+
+
+async def transactions(
+    tx: Tx, caller: Caller, *, reference: str, after: str | None, limit: int
+) -> list[ChainTransaction]:
+    """What was wanted of the chain for a token, oldest first. :raises UnknownToken: none that the caller may see"""
+    await token(tx, caller, reference=reference)
+    return await store.chain_txs_of_token(tx, reference, after=after, limit=limit)
+
+
+async def wallet_of(tx: Tx, caller: Caller, *, subject_id: str) -> Wallet:
+    """The wallet of a subject: its own, or any of the tenant for staff.
+
+    :raises UnknownWallet: the subject has none, or it is not the caller's
+    """
+    caller.must_be(*_STAFF, *_HOLDERS, tenant_id=tx.tenant_id)
+    found = await store.wallet_of(tx, subject_id)
+    if found is None or (caller.role in _HOLDERS and caller.subject_id != subject_id):
+        raise UnknownWallet
+    return found
+
+
+async def exposure(tx: Tx, caller: Caller, *, lender_subject_id: str, obligor_id: str) -> Pence:
+    """Face of all receivables against ``obligor_id`` that a lender holds now, in pence."""
+    caller.must_be(*_STAFF, *_HOLDERS, tenant_id=tx.tenant_id)
+    return await store.exposure(tx, lender_subject_id=lender_subject_id, obligor_id=obligor_id)
+
+
+async def chain_transaction(tx: Tx, caller: Caller, *, business_key: str) -> ChainTransaction:
+    """What became of one promise. :raises UnknownChainTransaction: nothing was ever promised under this key"""
+    caller.must_be(*_STAFF, tenant_id=tx.tenant_id)
+    found = await store.chain_tx(tx, business_key)
+    if found is None:
+        raise UnknownChainTransaction
+    return found
+
+
+async def unanswered(tx: Tx, caller: Caller, *, limit: int = 200) -> list[ChainTransaction]:
+    """Chain transactions that are neither confirmed nor reverted, by sender and nonce."""
+    caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
+    return await store.open_chain_txs(tx, limit=limit)
+
+
+async def locked_token(tx: Tx, reference: str) -> Token:
+    """The token, locked until the transaction ends. :raises UnknownToken: there is none"""
+    await store.lock(tx, "token", reference)
+    found = await store.token(tx, reference)
+    if found is None:
+        raise UnknownToken
+    return found
+
+
+async def locked_chain_transaction(tx: Tx, business_key: str) -> ChainTransaction:
+    """The promise, locked until the transaction ends. :raises UnknownChainTransaction: there is none"""
+    await store.lock(tx, "chain_tx", business_key)
+    found = await store.chain_tx(tx, business_key)
+    if found is None:
+        raise UnknownChainTransaction
+    return found

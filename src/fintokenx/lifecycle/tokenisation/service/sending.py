@@ -1,0 +1,156 @@
+"""How a promise reaches the chain exactly once: a nonce first, then bytes, then the chain's answer (TK-12)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from fintokenx import audit
+from fintokenx.kernel.caller import Caller, Role
+from fintokenx.kernel.db import StaleRow, Tx
+from fintokenx.kernel.machine import NOTHING
+from fintokenx.lifecycle.tokenisation import store
+from fintokenx.lifecycle.tokenisation.ports import Receipt, SignedTransaction
+from fintokenx.lifecycle.tokenisation.service.reads import locked_chain_transaction
+from fintokenx.lifecycle.tokenisation.transitions import CHAIN_TX
+from fintokenx.lifecycle.tokenisation.types import ChainTransaction, Kind
+from fintokenx.parties import compliance
+
+
+@dataclass(frozen=True, slots=True)
+class Mined:
+    """A transaction of ours that stands in a block."""
+
+    signed: SignedTransaction
+    receipt: Receipt
+
+
+def promise(
+    tx: Tx,
+    *,
+    kind: Kind,
+    business_key: str,
+    resource: str,
+    arguments: dict[str, Any],
+    token_reference: str | None = None,
+    wallet_id: str | None = None,
+) -> ChainTransaction:
+    """A new promise, not recorded yet."""
+    return ChainTransaction(
+        tenant_id=tx.tenant_id,
+        id=tx.ids.new("ctx"),
+        business_key=business_key,
+        kind=kind,
+        token_reference=token_reference,
+        wallet_id=wallet_id,
+        resource=resource,
+        arguments=arguments,
+        state=CHAIN_TX.next(NOTHING, f"promise {kind}").target,
+        sender=None,
+        nonce=None,
+        tx_hash=None,
+        raw=None,
+        block_number=None,
+        revert_reason=None,
+        promised_at=tx.at,
+        submitted_at=None,
+        confirmed_at=None,
+    )
+
+
+async def reserve(
+    tx: Tx, caller: Caller, *, business_key: str, sender: str, mined: int, lost: int | None = None
+) -> ChainTransaction:
+    """Give a promise its nonce, in the order of asking; the one that it has already when somebody was faster.
+
+    ``mined`` is the chain's transaction count of ``sender``; ``lost`` is a nonce of this promise that the chain has
+    used for something else.
+    """
+    caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
+    known = await locked_chain_transaction(tx, business_key)
+    if known.state == "CONFIRMED" or (known.state in ("RESERVED", "SIGNED") and known.nonce != lost):
+        return known
+    line = CHAIN_TX.next(known.state, "reserve")
+    after: dict[str, Any] = {
+        "state": line.target,
+        "sender": sender,
+        "nonce": await store.next_nonce(tx, sender, mined=mined),
+        "tx_hash": None,
+        "raw": None,
+        "block_number": None,
+        "revert_reason": None,
+        "submitted_at": None,
+    }
+    move = audit.Move((store.changed_chain_tx(known, **after),))
+    await audit.change(tx, caller, action=line.action, resource=known.resource, move=move)
+    return replace(known, **after)
+
+
+async def keep_signed(tx: Tx, caller: Caller, *, business_key: str, signed: SignedTransaction) -> ChainTransaction:
+    """Keep the signed bytes before they are sent, so that only these can ever be sent. Not for mints."""
+    caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
+    known = await locked_chain_transaction(tx, business_key)
+    if is_kept(known, signed):
+        return known
+    line = CHAIN_TX.next(known.state, "sign")
+    after = signature(tx, line.target, signed)
+    move = audit.Move((store.changed_chain_tx(known, **after),))
+    await audit.change(tx, caller, action=line.action, resource=known.resource, move=move)
+    return replace(known, **after)
+
+
+def is_kept(known: ChainTransaction, signed: SignedTransaction) -> bool:
+    """Whether these bytes, or an answer to them, stand already. :raises StaleRow: the promise has another nonce now"""
+    if known.state == "RESERVED" and known.nonce == signed.nonce and known.sender == signed.sender:
+        return False
+    if known.tx_hash == signed.tx_hash or known.state == "CONFIRMED":
+        return True
+    raise StaleRow("the nonce of this transaction has changed")
+
+
+def signature(tx: Tx, state: str, signed: SignedTransaction) -> dict[str, Any]:
+    """The columns that a signature fills."""
+    return {"state": state, "tx_hash": signed.tx_hash, "raw": signed.raw, "submitted_at": tx.at}
+
+
+def confirmation(tx: Tx, known: ChainTransaction, mined: Mined, event: str) -> audit.RowChange:
+    """The promise is kept; by ``mined``, which may be of an earlier life of the database."""
+    return store.changed_chain_tx(
+        known,
+        **signature(tx, CHAIN_TX.next(known.state, event).target, mined.signed),
+        sender=mined.signed.sender,
+        nonce=mined.signed.nonce,
+        block_number=mined.receipt.block_number,
+        revert_reason=None,
+        confirmed_at=tx.at,
+    )
+
+
+def reversion(known: ChainTransaction, receipt: Receipt, event: str = "revert") -> audit.RowChange:
+    """The chain has refused it."""
+    return store.changed_chain_tx(
+        known,
+        state=CHAIN_TX.next(known.state, event).target,
+        block_number=receipt.block_number,
+        revert_reason=receipt.revert_reason,
+    )
+
+
+async def reverted(tx: Tx, caller: Caller, *, business_key: str, receipt: Receipt) -> None:
+    """Record that the chain refused something that must not fail, and tell people. Not for mints and transfers."""
+    caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
+    known = await locked_chain_transaction(tx, business_key)
+    if known.state != "SIGNED" or known.tx_hash != receipt.tx_hash:
+        return
+    move = audit.Move((reversion(known, receipt),))
+    await audit.change(tx, caller, action="CHAIN_TX_REVERT", resource=known.resource, move=move)
+    await alarm(tx, caller, known)
+
+
+async def alarm(tx: Tx, caller: Caller, known: ChainTransaction) -> None:
+    """Raise the alert about a refusal of the chain, or count it once more."""
+    cause = f"CHAIN_REFUSED_{known.kind.upper()}"
+    move = await compliance.raise_alert(
+        tx, caller, cause=cause, resource=known.resource, severity=compliance.Severity.CRITICAL
+    )
+    await audit.change(tx, caller, action="ALERT_RAISE", resource=known.resource, move=move)

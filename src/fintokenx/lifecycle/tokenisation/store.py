@@ -1,0 +1,177 @@
+"""All SQL of tokens, wallets and chain transactions."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from fintokenx import audit
+from fintokenx.kernel.db import Row, Tx
+from fintokenx.kernel.money import Pence
+from fintokenx.lifecycle.tokenisation.types import ChainTransaction, Kind, Token, Wallet
+
+_TOKEN: Final = (
+    "tenant_id, reference, invoice_reference, obligor_id, token_id_hex, contract_address, face_pence, due_date,"
+    " document_sha256, state, holder_subject_id, holder_wallet, requested_at, minted_at, burned_at, burn_tx"
+)
+_WALLET: Final = (
+    "tenant_id, id, subject_id, address, key_name, claims, claims_expire_at, state, created_at, registered_at"
+)
+_CHAIN_TX: Final = (
+    "tenant_id, id, business_key, kind, token_reference, wallet_id, resource, arguments, state, sender, nonce, tx_hash,"
+    " raw, block_number, revert_reason, promised_at, submitted_at, confirmed_at"
+)
+_OPEN: Final = ["PROMISED", "RESERVED", "SIGNED"]
+
+
+def _token(row: Row | None) -> Token | None:
+    if row is None:
+        return None
+    values = dict(row)
+    return Token(face=Pence(values.pop("face_pence")), **values)
+
+
+def _chain_tx(row: Row | None) -> ChainTransaction | None:
+    if row is None:
+        return None
+    values = dict(row)
+    return ChainTransaction(kind=Kind(values.pop("kind")), **values)
+
+
+async def lock(tx: Tx, what: str, name: str) -> None:
+    """Take the lock of one thing until the transaction ends."""
+    await tx.value("select pg_advisory_xact_lock(hashtextextended($1, 0))", f"{what}:{tx.tenant_id}:{name}")
+
+
+async def token(tx: Tx, reference: str) -> Token | None:
+    """One token of the tenant."""
+    return _token(await tx.row(f"select {_TOKEN} from app.tokens where reference = $1", reference))
+
+
+async def token_of_invoice(tx: Tx, invoice_reference: str) -> Token | None:
+    """The token of an invoice."""
+    return _token(await tx.row(f"select {_TOKEN} from app.tokens where invoice_reference = $1", invoice_reference))
+
+
+async def exposure(tx: Tx, *, lender_subject_id: str, obligor_id: str) -> Pence:
+    """Face that a holder holds of one debtor's receivables, whole or in slices."""
+    value = await tx.value(
+        """select (select coalesce(sum(t.face_pence), 0) from app.tokens t
+                    where t.holder_subject_id = $1 and t.obligor_id = $2 and t.state = 'HELD')
+                + (select coalesce(sum(s.face_pence), 0) from app.slices s
+                     join app.tokens t on t.tenant_id = s.tenant_id and t.reference = s.token_reference
+                    where s.holder_subject_id = $1 and t.obligor_id = $2 and t.state = 'FRACTIONALISED')""",
+        lender_subject_id,
+        obligor_id,
+    )
+    return Pence(int(value))
+
+
+async def wallet_of(tx: Tx, subject_id: str) -> Wallet | None:
+    """The wallet of a subject."""
+    row = await tx.row(f"select {_WALLET} from app.wallets where subject_id = $1", subject_id)
+    return Wallet(**dict(row)) if row else None
+
+
+async def chain_tx(tx: Tx, business_key: str) -> ChainTransaction | None:
+    """The chain transaction of one promise."""
+    return _chain_tx(await tx.row(f"select {_CHAIN_TX} from app.chain_tx where business_key = $1", business_key))
+
+
+async def last_move(tx: Tx, token_reference: str) -> ChainTransaction | None:
+    """The latest transfer or burn of a token."""
+    return _chain_tx(
+        await tx.row(
+            f"select {_CHAIN_TX} from app.chain_tx where token_reference = $1 and kind in ('transfer', 'burn')"
+            " order by promised_at desc, id desc limit 1",
+            token_reference,
+        )
+    )
+
+
+async def identity_under_way(tx: Tx, wallet_id: str) -> ChainTransaction | None:
+    """The registration of a wallet that is not confirmed yet."""
+    return _chain_tx(
+        await tx.row(
+            f"select {_CHAIN_TX} from app.chain_tx where wallet_id = $1 and kind = 'identity' and state <> 'CONFIRMED'",
+            wallet_id,
+        )
+    )
+
+
+async def identities(tx: Tx, wallet_id: str) -> int:
+    """How often a wallet's claims were written; numbers the next business key."""
+    return int(await tx.value("select count(*) from app.chain_tx where wallet_id = $1", wallet_id))
+
+
+async def chain_txs_of_token(tx: Tx, token_reference: str, *, after: str | None, limit: int) -> list[ChainTransaction]:
+    """A token's chain transactions, oldest first."""
+    rows = await tx.rows(
+        f"select {_CHAIN_TX} from app.chain_tx where token_reference = $1 and ($2::text is null or id > $2)"
+        " order by id limit $3",
+        token_reference,
+        after,
+        limit,
+    )
+    return [found for row in rows if (found := _chain_tx(row))]
+
+
+async def open_chain_txs(tx: Tx, *, limit: int) -> list[ChainTransaction]:
+    """What the chain has not answered yet, in the order in which it must reach the chain."""
+    rows = await tx.rows(
+        f"select {_CHAIN_TX} from app.chain_tx where state = any($1) order by sender nulls last, nonce limit $2",
+        _OPEN,
+        limit,
+    )
+    return [found for row in rows if (found := _chain_tx(row))]
+
+
+async def next_nonce(tx: Tx, sender: str, *, mined: int) -> int:
+    """Take the sender's next nonce; the row stays locked until the transaction that records its use ends.
+
+    ``mined`` is the chain's own count. It starts the counter, and puts it right when the database was restored from a
+    backup that is older than the chain.
+    """
+    tx.wrote = True
+    return int(
+        await tx.value(
+            "insert into ops.chain_senders as s (sender, next_nonce) values ($1, $2 + 1)"
+            " on conflict (sender) do update set next_nonce = greatest(s.next_nonce, $2) + 1"
+            " returning next_nonce - 1",
+            sender,
+            mined,
+        )
+    )
+
+
+def new_token(token: Token) -> audit.RowChange:
+    """A token that is wanted."""
+    names = [name for name in Token.__slots__ if name != "face"]
+    return audit.insert("tokens", {"face_pence": token.face, **{name: getattr(token, name) for name in names}})
+
+
+def changed_token(token: Token, **after: Any) -> audit.RowChange:
+    """Change named columns of a token."""
+    key = {"tenant_id": token.tenant_id, "reference": token.reference}
+    return audit.update("tokens", key=key, before={name: getattr(token, name) for name in after}, after=after)
+
+
+def new_wallet(wallet: Wallet) -> audit.RowChange:
+    """A wallet that has a key."""
+    return audit.insert("wallets", {name: getattr(wallet, name) for name in Wallet.__slots__})
+
+
+def changed_wallet(wallet: Wallet, **after: Any) -> audit.RowChange:
+    """Change named columns of a wallet."""
+    key = {"tenant_id": wallet.tenant_id, "id": wallet.id}
+    return audit.update("wallets", key=key, before={name: getattr(wallet, name) for name in after}, after=after)
+
+
+def new_chain_tx(promise: ChainTransaction) -> audit.RowChange:
+    """Something wanted of the chain."""
+    return audit.insert("chain_tx", {name: getattr(promise, name) for name in ChainTransaction.__slots__})
+
+
+def changed_chain_tx(promise: ChainTransaction, **after: Any) -> audit.RowChange:
+    """Change named columns of a chain transaction."""
+    key = {"tenant_id": promise.tenant_id, "id": promise.id}
+    return audit.update("chain_tx", key=key, before={name: getattr(promise, name) for name in after}, after=after)

@@ -1,0 +1,226 @@
+"""Routes of auth: sign in, who am I, sign out, and the public keys."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Request, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from fintokenx.kernel.caller import Caller, Role, WrongRole
+from fintokenx.kernel.clock import Instant
+from fintokenx.kernel.edge import Mutation, Query, mutation, problems, query
+from fintokenx.parties.auth import service
+from fintokenx.parties.auth.types import (
+    Me,
+    ScopeMissing,
+    Session,
+    SessionEnded,
+    SignInRefused,
+    TenantsDiffer,
+    TokenRefused,
+    TooManyAttempts,
+)
+
+router = APIRouter(tags=["auth"])
+
+Command = Annotated[Mutation, Depends(mutation)]
+Read = Annotated[Query, Depends(query)]
+Address = Annotated[
+    str,
+    Field(
+        pattern=r"^[^@\s]{1,64}@[^@\s]{3,190}$",
+        description="The e-mail address that the subject signs in with.",
+        examples=["ada@example.co.uk"],
+    ),
+]
+
+
+class CodeRequest(BaseModel):
+    """Ask for a sign-in code by mail."""
+
+    model_config = ConfigDict(extra="forbid")
+    email: Address
+    role: Role | None = Field(
+        default=None, description="Only for the subject in this role; a code for each otherwise.", examples=["seller"]
+    )
+
+
+class CodeRequested(BaseModel):
+    """The answer is the same for every address."""
+
+    model_config = ConfigDict(extra="forbid")
+    message: str = Field(
+        default="If the address is known, a code is on its way. It is good for ten minutes.",
+        description="For people.",
+    )
+
+
+class SignIn(BaseModel):
+    """Sign in with the code from the mail."""
+
+    model_config = ConfigDict(extra="forbid")
+    email: Address
+    code: str = Field(pattern=r"^[0-9]{8}$", description="Eight digits, good once.", examples=["04915523"])
+
+
+class SessionView(BaseModel):
+    """A session."""
+
+    model_config = ConfigDict(extra="forbid")
+    id: str = Field(description="The session's id.", examples=["ses_01jwrs8s50e9rbkszzv4yve5jt"])
+    subject_id: str = Field(description="Who is signed in.", examples=["sub_01jwrs8s50e9rbkszzv4yve5jt"])
+    role: Role = Field(description="In which role.", examples=["seller"])
+    aal: int = Field(description="Assurance level (NIST SP 800-63B): 1, or 2 with a second factor.", examples=[1])
+    created_at: Instant = Field(description="When it began.")
+    expires_at: Instant = Field(description="When it ends by itself.")
+
+    @classmethod
+    def of(cls, session: Session) -> SessionView:
+        """For its owner."""
+        return cls(
+            id=session.id,
+            subject_id=session.subject_id,
+            role=session.role,
+            aal=session.aal,
+            created_at=session.created_at,
+            expires_at=session.expires_at,
+        )
+
+
+class NewSessionView(SessionView):
+    """A new session with its access token."""
+
+    access_token: str = Field(description="A JWT, signed EdDSA; send it as `Authorization: Bearer`.")
+    token_type: str = Field(default="Bearer", description="Always Bearer (RFC 6750).")
+
+
+class MeView(BaseModel):
+    """Who is calling right now."""
+
+    model_config = ConfigDict(extra="forbid")
+    tenant_id: str = Field(description="The tenant.", examples=["tnt_fintokenx"])
+    actor: str = Field(description="What stands in the record for your actions.")
+    role: Role = Field(description="The role.", examples=["seller"])
+    on_behalf_of: str | None = Field(description="The subject that an administrator acts for.")
+    has_api_key: bool = Field(description="Whether the request carried a valid API key.")
+    subject_id: str | None = Field(description="The signed-in subject; null for an API key alone.")
+    legal_name: str | None = Field(description="Its company's name.")
+    state: str | None = Field(description="Its state.", examples=["ACTIVE"])
+    session_id: str | None = Field(description="The session.")
+    aal: int | None = Field(description="Its assurance level; null without a session.", examples=[1])
+
+    @classmethod
+    def of(cls, me: Me) -> MeView:
+        """For themselves."""
+        return cls(
+            tenant_id=me.tenant_id,
+            actor=me.actor,
+            role=me.role,
+            on_behalf_of=me.on_behalf_of,
+            has_api_key=me.has_api_key,
+            subject_id=me.subject.id if me.subject else None,
+            legal_name=me.subject.legal_name if me.subject else None,
+            state=me.subject.shown_state if me.subject else None,
+            session_id=me.session.id if me.session else None,
+            aal=me.session.aal if me.session else None,
+        )
+
+
+def _services(request: Request) -> service.AuthServices:
+    services: service.AuthServices = request.app.state.auth
+    return services
+
+
+Services = Annotated[service.AuthServices, Depends(_services)]
+
+
+def authentication(authenticator: service.Authenticator) -> Callable[[Request], Awaitable[Caller]]:
+    """The ``authenticate`` of :class:`fintokenx.kernel.edge.Edge`. The address is the peer's own: a forwarded
+    header can be made up."""
+
+    async def authenticate(request: Request) -> Caller:
+        ip = request.client.host if request.client else None
+        return await authenticator.caller(request.headers, ip, method=request.method, path=request.url.path)
+
+    return authenticate
+
+
+@router.post(
+    "/v1/sessions/codes",
+    status_code=202,
+    response_model=CodeRequested,
+    responses=problems(TokenRefused, WrongRole, ScopeMissing),
+)
+async def request_code(body: CodeRequest, command: Command, services: Services) -> Response:
+    """Have a sign-in code mailed. Needs an API key; tells nobody whether the address is known."""
+    index = await _index(command, services, body.email)
+
+    async def ask(tx: Any) -> CodeRequested:
+        await service.request_login_code(tx, command.caller, email_index=index, role=body.role)
+        return CodeRequested()
+
+    return await command.run(ask, shown=lambda answer: answer, status=202)
+
+
+@router.post(
+    "/v1/sessions",
+    status_code=201,
+    response_model=NewSessionView,
+    responses=problems(SignInRefused, WrongRole, ScopeMissing, TooManyAttempts),
+)
+async def sign_in(body: SignIn, command: Command, services: Services) -> Response:
+    """Sign in with a mailed code. Needs an API key. Five wrong codes close the address for a quarter of an hour."""
+    index = await _index(command, services, body.email)
+    # The count commits by itself: the refusal of a wrong code rolls everything else back.
+    async with command.edge.database.transaction(command.caller.tenant_id, request_id=command.request_id) as tx:
+        attempt = await service.count_attempt(tx, command.caller, email_index=index)
+    answer = await command.run(
+        lambda tx: service.sign_in(tx, command.caller, attempt=attempt, code=body.code),
+        shown=SessionView.of,
+        status=201,
+    )
+    # The stored answer holds no token. The same session has the same token, so a replay shows the same bytes.
+    session = SessionView.model_validate_json(bytes(answer.body))
+    token = await services.tokens.sign(
+        tenant_id=command.caller.tenant_id,
+        session_id=session.id,
+        subject_id=session.subject_id,
+        role=session.role,
+        aal=session.aal,
+        start=session.created_at,
+        end=session.expires_at,
+    )
+    shown = NewSessionView(**session.model_dump(), access_token=token)
+    headers = {name: value for name, value in answer.headers.items() if name.startswith("fx-")}
+    headers["Cache-Control"] = "no-store"
+    return Response(shown.model_dump_json(), answer.status_code, headers, media_type="application/json")
+
+
+async def _index(command: Mutation, services: service.AuthServices, email: str) -> str:
+    return await service.email_index_of(services.index, tenant_id=command.caller.tenant_id, email=email)
+
+
+@router.delete(
+    "/v1/sessions/current", response_model=SessionView, responses=problems(SessionEnded, TokenRefused, WrongRole)
+)
+async def sign_out(command: Command) -> Response:
+    """End the session of the access token."""
+    return await command.run(lambda tx: service.end_session(tx, command.caller), shown=SessionView.of)
+
+
+@router.get(
+    "/v1/me",
+    response_model=MeView,
+    responses=problems(TokenRefused, SessionEnded, TenantsDiffer, ScopeMissing),
+)
+async def me(read: Read) -> MeView:
+    """Who is calling right now, as the platform sees it."""
+    return MeView.of(await read.run(lambda tx: service.me(tx, read.caller)))
+
+
+@router.get("/.well-known/jwks.json")
+async def jwks(services: Services) -> dict[str, Any]:
+    """The public keys of access tokens (RFC 7517). Open to everybody."""
+    return await services.tokens.jwks()

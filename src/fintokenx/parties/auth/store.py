@@ -1,0 +1,238 @@
+"""All SQL of auth."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from fintokenx import audit
+from fintokenx.kernel.caller import Role
+from fintokenx.kernel.db import Row, Tx
+from fintokenx.parties.auth.types import LoginCode, MagicLink, Session, Subject
+
+_SUBJECT: Final = (
+    "tenant_id, id, role, legal_name, company_number, representative_name_sealed, email_sealed, email_index, state,"
+    " suspension_reason, frozen_from, created_at, last_kyc_run_at, last_screening_at"
+)
+_SESSION: Final = "s.tenant_id, s.id, s.subject_id, p.role, s.aal, s.state, s.created_at, s.expires_at"
+_SESSIONS: Final = "app.sessions s join app.subjects p on p.tenant_id = s.tenant_id and p.id = s.subject_id"
+_WINDOW_OVER: Final = "t.window_from <= $3 - make_interval(secs => $6)"
+_LINK: Final = "tenant_id, id, invoice_reference, subject_id, state, issued_at, expires_at"
+
+
+async def lock(tx: Tx, thing: str) -> None:
+    """Serialise the commands on one thing until this transaction ends."""
+    await tx.value("select pg_advisory_xact_lock(hashtextextended($1, 0))", f"{tx.tenant_id}:{thing}")
+
+
+async def subject(tx: Tx, subject_id: str) -> Subject | None:
+    """One subject of the pinned tenant."""
+    return _subject(await tx.row(f"select {_SUBJECT} from app.subjects where id = $1", subject_id))
+
+
+async def subject_of_company(tx: Tx, company_number: str, role: Role) -> Subject | None:
+    """The one subject of a company in a role."""
+    sql = f"select {_SUBJECT} from app.subjects where company_number = $1 and role = $2"
+    return _subject(await tx.row(sql, company_number, role.value))
+
+
+async def subjects_of_email(tx: Tx, email_index: str, role: Role | None) -> list[Subject]:
+    """Subjects that sign in with this address and are not frozen."""
+    rows = await tx.rows(
+        f"select {_SUBJECT} from app.subjects where email_index = $1 and ($2::text is null or role = $2)"
+        " and state <> 'FROZEN' order by id",
+        email_index,
+        role.value if role else None,
+    )
+    return [found for row in rows if (found := _subject(row))]
+
+
+def _subject(row: Row | None) -> Subject | None:
+    if row is None:
+        return None
+    values: dict[str, Any] = dict(row)
+    return Subject(**{**values, "role": Role(values["role"])})
+
+
+def subject_created(new: Subject) -> audit.RowChange:
+    """The row of a new subject."""
+    return audit.insert("subjects", {name: getattr(new, name) for name in _SUBJECT.split(", ")})
+
+
+def subject_changed(subject: Subject, after: Mapping[str, Any]) -> audit.RowChange:
+    """Columns of one subject change."""
+    return audit.update(
+        "subjects",
+        key={"tenant_id": subject.tenant_id, "id": subject.id},
+        before={name: getattr(subject, name) for name in after},
+        after=dict(after),
+    )
+
+
+async def session(tx: Tx, session_id: str) -> Session | None:
+    """One session of the pinned tenant, in any state."""
+    row = await tx.row(f"select {_SESSION} from {_SESSIONS} where s.id = $1", session_id)
+    return _session(row) if row else None
+
+
+async def live_session(tx: Tx, session_id: str) -> Session | None:
+    """The session if it is neither ended nor expired and its subject not frozen."""
+    row = await tx.row(
+        f"select {_SESSION} from {_SESSIONS}"
+        " where s.id = $1 and s.state = 'ACTIVE' and s.expires_at > $2 and p.state <> 'FROZEN'",
+        session_id,
+        tx.at,
+    )
+    return _session(row) if row else None
+
+
+async def live_sessions_of(tx: Tx, subject_id: str) -> list[Session]:
+    """Sessions of a subject that still let it in."""
+    rows = await tx.rows(
+        f"select {_SESSION} from {_SESSIONS}"
+        " where s.subject_id = $1 and s.state = 'ACTIVE' and s.expires_at > $2 order by s.id",
+        subject_id,
+        tx.at,
+    )
+    return [_session(row) for row in rows]
+
+
+def _session(row: Row) -> Session:
+    values: dict[str, Any] = dict(row)
+    return Session(**{**values, "role": Role(values["role"])})
+
+
+def session_opened(session: Session) -> audit.RowChange:
+    """The row of a new session."""
+    columns = ("tenant_id", "id", "subject_id", "aal", "state", "created_at", "expires_at")
+    return audit.insert("sessions", {**{name: getattr(session, name) for name in columns}, "revoked_at": None})
+
+
+def session_revoked(tx: Tx, session: Session, *, state: str) -> audit.RowChange:
+    """A live session ends."""
+    return audit.update(
+        "sessions",
+        key={"tenant_id": session.tenant_id, "id": session.id},
+        before={"state": session.state, "revoked_at": None},
+        after={"state": state, "revoked_at": tx.at},
+    )
+
+
+async def count_sign_in(tx: Tx, email_index: str, *, attempts: int, codes: int, window_seconds: int) -> tuple[int, int]:
+    """Add to an address's throttle; returns (attempts, codes) of the present window, this one included."""
+    tx.wrote = True
+    row = await tx.row(
+        f"""insert into ops.login_throttles as t (tenant_id, email_index, window_from, attempts, codes)
+           values ($1, $2, $3, $4, $5)
+           on conflict (tenant_id, email_index) do update set
+             window_from = case when {_WINDOW_OVER} then excluded.window_from else t.window_from end,
+             attempts = excluded.attempts + case when {_WINDOW_OVER} then 0 else t.attempts end,
+             codes = excluded.codes + case when {_WINDOW_OVER} then 0 else t.codes end
+           returning attempts, codes""",
+        tx.tenant_id,
+        email_index,
+        tx.at,
+        attempts,
+        codes,
+        window_seconds,
+    )
+    if row is None:
+        raise LookupError("an upsert that returns always returns")
+    return row["attempts"], row["codes"]
+
+
+async def forget_attempts(tx: Tx, email_index: str) -> None:
+    """A code was right: the next sign-in starts from zero."""
+    await tx.write("update ops.login_throttles set attempts = 0 where email_index = $1", email_index)
+
+
+async def keep_code(tx: Tx, code: LoginCode, *, life_seconds: int) -> None:
+    """Store a subject's code in place of any earlier one."""
+    await tx.write(
+        """insert into ops.login_codes (tenant_id, subject_id, salt, code_scrypt, expires_at, attempts)
+           values ($1, $2, $3, $4, $5::timestamptz + make_interval(secs => $6), 0)
+           on conflict (tenant_id, subject_id) do update set salt = excluded.salt,
+             code_scrypt = excluded.code_scrypt, expires_at = excluded.expires_at, attempts = 0, used_at = null""",
+        tx.tenant_id,
+        code.subject_id,
+        code.salt,
+        code.code_scrypt,
+        tx.at,
+        life_seconds,
+    )
+
+
+async def count_against_codes(tx: Tx, email_index: str) -> None:
+    """One more try against every code of an address."""
+    await tx.write(
+        "update ops.login_codes set attempts = attempts + 1 where used_at is null"
+        " and subject_id in (select id from app.subjects where email_index = $1)",
+        email_index,
+    )
+
+
+async def live_codes(tx: Tx, email_index: str, *, attempts_max: int) -> list[LoginCode]:
+    """Codes of an address that are not used, too old or tried too often."""
+    rows = await tx.rows(
+        """select c.subject_id, c.salt, c.code_scrypt
+             from ops.login_codes c join app.subjects p on p.tenant_id = c.tenant_id and p.id = c.subject_id
+            where p.email_index = $1 and c.used_at is null and c.expires_at > $2 and c.attempts <= $3
+            order by c.subject_id""",
+        email_index,
+        tx.at,
+        attempts_max,
+    )
+    return [LoginCode(**dict(row)) for row in rows]
+
+
+async def use_code(tx: Tx, code: LoginCode) -> bool:
+    """Use a code up; False when somebody else has just done so."""
+    used = await tx.write(
+        "update ops.login_codes set used_at = $3 where subject_id = $1 and code_scrypt = $2 and used_at is null",
+        code.subject_id,
+        code.code_scrypt,
+        tx.at,
+    )
+    return used == "UPDATE 1"
+
+
+async def magic_link(tx: Tx, link_id: str) -> MagicLink | None:
+    """One link of the pinned tenant, in any state."""
+    return _link(await tx.row(f"select {_LINK} from app.magic_link_tokens where id = $1", link_id))
+
+
+async def magic_link_by_hash(tx: Tx, token_sha256: str) -> MagicLink | None:
+    """The link with this token, in any state."""
+    return _link(await tx.row(f"select {_LINK} from app.magic_link_tokens where token_sha256 = $1", token_sha256))
+
+
+async def live_links_of_invoice(tx: Tx, invoice_reference: str) -> list[MagicLink]:
+    """Links of an invoice whose state is not final."""
+    sql = f"select {_LINK} from app.magic_link_tokens where state in ('ISSUED', 'OPENED') and invoice_reference = $1"
+    return [found for row in await tx.rows(sql, invoice_reference) if (found := _link(row))]
+
+
+async def live_links_of_subject(tx: Tx, subject_id: str) -> list[MagicLink]:
+    """Links of a buyer whose state is not final."""
+    sql = f"select {_LINK} from app.magic_link_tokens where state in ('ISSUED', 'OPENED') and subject_id = $1"
+    return [found for row in await tx.rows(sql, subject_id) if (found := _link(row))]
+
+
+def _link(row: Row | None) -> MagicLink | None:
+    return MagicLink(**dict(row)) if row else None
+
+
+def link_issued(link: MagicLink, *, token_sha256: str) -> audit.RowChange:
+    """The row of a new link."""
+    columns = {name: getattr(link, name) for name in _LINK.split(", ")}
+    return audit.insert("magic_link_tokens", {**columns, "token_sha256": token_sha256})
+
+
+def link_moved(link: MagicLink, *, state: str) -> audit.RowChange:
+    """A link changes state."""
+    return audit.update(
+        "magic_link_tokens",
+        key={"tenant_id": link.tenant_id, "id": link.id},
+        before={"state": link.state},
+        after={"state": state},
+    )

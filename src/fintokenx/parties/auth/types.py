@@ -1,0 +1,236 @@
+"""Subjects, sessions, magic links, and how they may be refused."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from fintokenx.kernel.caller import Role
+from fintokenx.kernel.clock import Instant
+from fintokenx.kernel.errors import Forbidden, Invalid, NotFound, Refused, Unauthenticated
+
+
+class SubjectEvent(StrEnum):
+    """What moves a subject that exists. Its creation has doors of its own."""
+
+    OPEN_ONBOARDING = "open onboarding"
+    SUBMIT = "submit"
+    GATE_1_CLEAR = "gate 1 clear"
+    GATE_2_DONE = "gate 2 done"
+    ACTIVATE = "activate"
+    APPROVE = "approve"
+    DECLINE = "decline"
+    SUSPEND = "suspend"
+    RESUME = "resume"
+    FREEZE = "freeze"
+    UNFREEZE = "unfreeze"
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """One party in one role. Personal data is sealed: open it with ``kernel.sealing`` under (tenant, id, field)."""
+
+    tenant_id: str
+    id: str
+    role: Role
+    legal_name: str
+    """Of the company, never of a person."""
+    company_number: str | None
+    representative_name_sealed: str | None
+    """Field name ``representative_name``."""
+    email_sealed: str | None
+    """Field name ``email``."""
+    email_index: str | None
+    state: str
+    suspension_reason: str | None
+    frozen_from: str | None
+    created_at: Instant
+    last_kyc_run_at: Instant | None
+    last_screening_at: Instant | None
+
+    @property
+    def shown_state(self) -> str:
+        """The state for the customer's eyes: a freeze shows as a suspension (it may be about a SAR)."""
+        return "SUSPENDED" if self.state == "FROZEN" else self.state
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A sign-in. It ends by ``state``, or by itself at ``expires_at``."""
+
+    tenant_id: str
+    id: str
+    subject_id: str
+    role: Role
+    aal: int
+    """NIST SP 800-63B authenticator assurance level: 1 or 2."""
+    state: str
+    created_at: Instant
+    expires_at: Instant
+
+
+@dataclass(frozen=True, slots=True)
+class MagicLink:
+    """A buyer's access to one invoice. Only the hash of its token is known."""
+
+    tenant_id: str
+    id: str
+    invoice_reference: str
+    subject_id: str
+    state: str
+    issued_at: Instant
+    expires_at: Instant
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One try to sign in, counted and committed before its code is looked at."""
+
+    email_index: str
+    allowed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LoginCode:
+    """A code that may still be used; ``code_scrypt`` is salted scrypt of the digits."""
+
+    subject_id: str
+    salt: bytes
+    code_scrypt: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Claims:
+    """What a verified JWT says."""
+
+    tenant_id: str
+    subject_id: str
+    role: Role
+    session_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Me:
+    """Who is calling right now (AU-03). ``subject`` and ``session`` are None for an API key alone."""
+
+    tenant_id: str
+    actor: str
+    role: Role
+    on_behalf_of: str | None
+    has_api_key: bool
+    subject: Subject | None
+    session: Session | None
+
+
+class UnknownSubject(NotFound):
+    """There is no such subject that you may see."""
+
+
+class SubjectExists(Refused):
+    """This company is here already in this role."""
+
+    code = "SUBJECT_EXISTS"
+
+
+class NotASubjectRole(Invalid):
+    """This role cannot be created here."""
+
+    code = "ROLE_INVALID"
+
+
+class ReasonRequired(Invalid):
+    """A suspension needs a reason code."""
+
+    code = "REASON_REQUIRED"
+
+
+class SubjectFrozen(Refused):
+    """This subject may do nothing at present."""
+
+    code = "SUBJECT_NOT_ACTIVE"
+
+
+class SignInRefused(Unauthenticated):
+    """The address and the code do not belong together, or the code is used or too old."""
+
+    code = "SIGN_IN_REFUSED"
+
+
+class TooManyAttempts(Refused):
+    """Too many attempts; wait a quarter of an hour and ask for a new code."""
+
+    code = "TOO_MANY_ATTEMPTS"
+    status = 429
+
+
+class TokenRefused(Unauthenticated):
+    """The access token is not one of ours, or is not valid any more."""
+
+    code = "TOKEN_INVALID"
+
+
+class SessionEnded(Unauthenticated):
+    """This session has ended; sign in again."""
+
+    code = "SESSION_ENDED"
+
+
+class TenantsDiffer(Forbidden):
+    """The access token and the API key belong to different tenants."""
+
+    code = "TENANT_MISMATCH"
+
+
+class ScopeMissing(Forbidden):
+    """The API key's scopes do not cover this."""
+
+    code = "SCOPE_MISSING"
+
+
+class ApiKeyRequired(Forbidden):
+    """This needs an API key beside the session."""
+
+    code = "API_KEY_REQUIRED"
+
+
+class SessionRequired(Forbidden):
+    """This needs a signed-in person beside the API key."""
+
+    code = "SESSION_REQUIRED"
+
+
+class OnBehalfOfRefused(Forbidden):
+    """Only a platform administrator acts on behalf of a subject, and only of one in this tenant."""
+
+    code = "ON_BEHALF_OF_REFUSED"
+
+
+class UnknownMagicLink(NotFound):
+    """There is nothing behind this link."""
+
+
+class MagicLinkUsed(Refused):
+    """This link has been used."""
+
+    code = "MAGIC_LINK_USED"
+    status = 410
+
+
+class MagicLinkExpired(Refused):
+    """This link is too old; ask for a new one."""
+
+    code = "MAGIC_LINK_EXPIRED"
+    status = 410
+
+
+class MagicLinkRevoked(Refused):
+    """This link has been replaced or withdrawn."""
+
+    code = "MAGIC_LINK_REVOKED"
+    status = 410
+
+
+class MagicLinkOutOfScope(Forbidden):
+    """This link is for one invoice and for nothing else."""
+
+    code = "MAGIC_LINK_SCOPE"

@@ -1,0 +1,19 @@
+"""What kyc needs of the outside and of the kernel beside a transaction."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fintokenx.kernel.blobs import Blobs
+from fintokenx.kernel.sealing import Sealer
+from fintokenx.parties.kyc.ports import IdentityVerification, NameScreening
+
+
+@dataclass(frozen=True, slots=True)
+class KycServices:
+    """For the routes (on ``app.state.kyc``) and the jobs; wiring makes it."""
+
+    identity: IdentityVerification
+    screening: NameScreening
+    sealer: Sealer
+    blobs: Blobs
