@@ -106,7 +106,7 @@ class House:
     async def post(self, path: str, body: object, **headers: str) -> httpx.Response:
         """POST with a fresh idempotency key unless one is given."""
         self.keys += 1
-        sent = {"FX-Idempotency-Key": f"k{self.keys}", **{n.replace("_", "-"): v for n, v in headers.items()}}
+        sent = {"fx-idempotency-key": f"k{self.keys}", **{n.replace("_", "-"): v for n, v in headers.items()}}
         return await self.client.post(path, json=body, headers=sent)
 
     async def token(self, subject: auth.Subject, email: str) -> str:

@@ -144,9 +144,9 @@ async def test_nobody_but_a_compliance_role_decides(world: World, sealer: Sealer
 
 async def test_the_database_too_refuses_a_decision_by_an_administrator(world: World) -> None:
     case = await open_case(world)
+    admin = Caller(A, Role.PLATFORM_ADMIN, "sub_admin", "sub_admin")
     with pytest.raises(asyncpg.PostgresError) as refusal:
         async with world.database.transaction(A) as tx:
-            admin = Caller(A, Role.PLATFORM_ADMIN, "sub_admin", "sub_admin")
             await audit.change(tx, admin, action="MLRO_APPROVE", resource=case.id, move=audit.Move())
     assert refusal.value.sqlstate == "FX006"
 
@@ -189,10 +189,9 @@ async def test_a_closed_case_is_still_there_after_ten_years_and_cannot_be_delete
     async with world.database.transaction(A) as tx:
         listed = await compliance.cases(tx, MLRO, state="DECIDED_APPROVE", after="", limit=10)
     assert [each.id for each in listed] == [case.id]
-    key = {"tenant_id": A, "id": case.id}
+    move = audit.Move((audit.delete("review_queue", key={"tenant_id": A, "id": case.id}, before={}),))
     with pytest.raises(asyncpg.InsufficientPrivilegeError):
         async with world.database.transaction(A) as tx:
-            move = audit.Move((audit.delete("review_queue", key=key, before={}),))
             await audit.change(tx, SYSTEM, action="CASE_OPEN", resource=case.id, move=move)
     with pytest.raises(asyncpg.InsufficientPrivilegeError):
         async with world.database.transaction(A) as tx:

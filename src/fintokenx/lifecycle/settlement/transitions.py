@@ -83,7 +83,7 @@ MACHINES = (DISBURSEMENT, INSTRUCTION, COLLECTION)
 _SYSTEM = (Role.SYSTEM,)
 
 ACTIONS = (
-    Action("FUND_COMMIT", (Role.LENDER, Role.PLATFORM_ADMIN), True, "required_from_admin"),
+    Action("FUND_COMMIT", (Role.LENDER,), True),
     Action("FUND_CHECK", _SYSTEM),
     Action("FUND_CANCEL", _SYSTEM),
     Action("FUND_INVOICE", (Role.SYSTEM, Role.PLATFORM_ADMIN), True, "required_from_admin"),
@@ -93,7 +93,7 @@ ACTIONS = (
         for name in (
             "FIAT_OUT", "FIAT_RETRY", "FIAT_ESCALATE", "FIAT_IN", "FIAT_PAID", "FIAT_RETURN", "FIAT_REFUND",
             "CHAIN_REFUSED", "SELLER_CREDIT_ACK", "RECON_ALERT", "RECON_LINE", "RECEIVE_CREDIT", "SETTLEMENT_START",
-            "ONWARD_HELD", "ONWARD_RELEASE", "ONWARD_PAID", "BURN_REQUEST",
+            "ONWARD_HELD", "ONWARD_RELEASE", "ONWARD_PAID",
         )
     ),
 )  # fmt: skip

@@ -119,7 +119,11 @@ class _Gates:
         return Applicant(party.id, "individual", name, born_on=born_on)
 
     async def _verified(self, party: Party) -> _Answer:
-        verdict = await self._services.identity.verdict(str(party.applicant_ref))
+        applicant_ref = str(party.applicant_ref)
+        verdict = await self._services.identity.verdict(applicant_ref)
+        if verdict.verdict is Verdict.PENDING:
+            # Whether an earlier request arrived is only known once there is a verdict; asking again is harmless.
+            await self._services.identity.request_check(applicant_ref)
         return _Answer(party.id, verdict.verdict, verdict.provider_ref, verdict.raw)
 
     async def _screened(self, tenant_id: str, check: Check, party: Party) -> _Answer:

@@ -1,0 +1,245 @@
+"""Open listings, work out who sees them, and move them as money is committed, comes back or arrives."""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+from fintokenx import audit
+from fintokenx.kernel.caller import Caller, Role
+from fintokenx.kernel.db import Tx
+from fintokenx.kernel.errors import Refused
+from fintokenx.kernel.machine import NOTHING
+from fintokenx.kernel.money import Pence
+from fintokenx.lifecycle import invoice, tokenisation
+from fintokenx.lifecycle.marketplace import store
+from fintokenx.lifecycle.marketplace.transitions import LISTING
+from fintokenx.lifecycle.marketplace.types import (
+    ConcentrationCapReached,
+    Listing,
+    ListingFilter,
+    ListingMatured,
+    OutsideAppetite,
+    UnknownListing,
+    Wanted,
+)
+
+PAGE_MAX: Final = 200
+_STAFF: Final = (Role.SYSTEM, Role.COMPLIANCE, Role.MLRO, Role.PARTNER_ADMIN, Role.PLATFORM_ADMIN)
+_VIEWERS: Final = (*_STAFF, Role.LENDER, Role.SELLER)
+_COMMITTERS: Final = (Role.LENDER, Role.PLATFORM_ADMIN, Role.SYSTEM)
+
+
+async def open_listing(
+    tx: Tx,
+    caller: Caller,
+    *,
+    invoice_reference: str,
+    token_reference: str,
+    invited: tuple[str, ...] | None = None,
+) -> None:
+    """Offer a tokenised invoice, at the discount that its seller asks for; told again, nothing happens (TK-04).
+
+    ``invited`` lists the lenders that may see it; None: all of the tenant, each within its own filter. Recorded as
+    LISTING_OPEN together with the invoice's TOKENISED → LISTED.
+
+    :raises UnknownInvoice: none in this tenant
+    :raises IllegalTransition: the invoice is not tokenised
+    """
+    caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
+    await store.lock_invoice(tx, invoice_reference)
+    if await store.of_invoice(tx, invoice_reference) is not None:
+        return
+    offered = await invoice.get(tx, caller, reference=invoice_reference)
+    opening = LISTING.next(NOTHING, "open")
+    new = Listing(
+        tenant_id=tx.tenant_id,
+        id=tx.ids.new("lst"),
+        invoice_reference=invoice_reference,
+        token_reference=token_reference,
+        originator_id=offered.originator_id,
+        obligor_id=offered.obligor_id,
+        face=offered.face_value,
+        asking_discount_bps=offered.asking_discount_bps,
+        maturity_date=offered.maturity_date,
+        visible_to_lender_subject_ids=invited,
+        state=opening.target,
+        committed_by=None,
+        created_at=tx.at,
+    )
+    move = audit.Move((store.opened(new),)) + await invoice.listed(tx, caller, reference=invoice_reference)
+    await audit.change(tx, caller, action=opening.action, resource=invoice_reference, move=move)
+
+
+async def listing(tx: Tx, caller: Caller, *, listing_id: str) -> Listing:
+    """One listing as its viewer may see it: a lender what it could commit to or has committed to, a seller its own,
+    staff all. Whatever a lender may not see is not there (MK-03).
+
+    :raises UnknownListing: none that the caller may see
+    """
+    caller.must_be(*_VIEWERS, tenant_id=tx.tenant_id)
+    return await _shown_to(tx, caller, await store.find(tx, listing_id))
+
+
+async def listing_of(tx: Tx, caller: Caller, *, invoice_reference: str) -> Listing:
+    """The listing of an invoice, under the rules of :func:`listing`. :raises UnknownListing: none to be seen"""
+    caller.must_be(*_VIEWERS, tenant_id=tx.tenant_id)
+    return await _shown_to(tx, caller, await store.of_invoice(tx, invoice_reference))
+
+
+async def visible_to(
+    tx: Tx, caller: Caller, *, wanted: Wanted | None = None, after: str = "", limit: int = 50
+) -> list[Listing]:
+    """Listings by id, from the one after ``after``; at most ``limit`` and never more than 200.
+
+    To a lender what it could commit to now (MK-01, MK-03, MK-04), to a seller its own in every state, to staff all.
+
+    :raises WrongRole: investors buy in the secondary market
+    """
+    caller.must_be(*_VIEWERS, tenant_id=tx.tenant_id)
+    asked, limit = wanted or Wanted(), min(limit, PAGE_MAX)
+    if caller.role is Role.LENDER:
+        return await _committable(tx, caller, asked, after=after, limit=limit)
+    own = caller.must_be_subject() if caller.role is Role.SELLER else None
+    return await store.page(tx, own, asked, after=after, limit=limit)
+
+
+async def offered(tx: Tx, caller: Caller, *, listing_id: str, lender_subject_id: str) -> Listing:
+    """What the lender would commit to and at which price, before it does; nothing is locked.
+
+    :raises UnknownListing, ListingMatured, OutsideAppetite, ConcentrationCapReached: as for :func:`committed`
+    """
+    _must_speak_for(tx, caller, lender_subject_id)
+    found = await store.find(tx, listing_id)
+    if found is None or not _invited(found, lender_subject_id):
+        raise UnknownListing
+    await _refuse_unfit(tx, caller, found, await store.filter_of(tx, lender_subject_id))
+    return found
+
+
+async def committed(tx: Tx, caller: Caller, *, listing_id: str, lender_subject_id: str) -> audit.Move:
+    """OPEN → COMMITTED by this lender; recorded as FUND_COMMIT. Two lenders at once: one gets it. The cap is read
+    again under the lender's lock for this buyer, so two commitments at once cannot both pass under it (MK-03).
+
+    :raises UnknownListing: none in this tenant, or this lender is not invited
+    :raises IllegalTransition: it is not open
+    :raises ListingMatured: there is nothing left to finance
+    :raises OutsideAppetite: the lender's own filter excludes it
+    :raises ConcentrationCapReached: the buyer would owe this lender more than its cap
+    """
+    _must_speak_for(tx, caller, lender_subject_id)
+    found = await store.lock(tx, listing_id)
+    if found is None or not _invited(found, lender_subject_id):
+        raise UnknownListing
+    transition = LISTING.next(found.state, "commit")
+    await store.lock_exposure(tx, lender_subject_id, found.obligor_id)
+    await _refuse_unfit(tx, caller, found, await store.filter_of(tx, lender_subject_id))
+    return audit.Move((store.moved(found, transition, committed_by=lender_subject_id),))
+
+
+async def reopened(
+    tx: Tx, caller: Caller, *, listing_id: str, action: Literal["FUND_CANCEL", "FIAT_REFUND"]
+) -> audit.Move:
+    """COMMITTED → OPEN, for everybody again; recorded as FIAT_REFUND when money had moved, else as FUND_CANCEL.
+
+    :raises UnknownListing: none in this tenant
+    :raises IllegalTransition: nobody has committed to it
+    """
+    event = "refund" if action == "FIAT_REFUND" else "cancel"
+    return await _settled(tx, caller, listing_id, event)
+
+
+async def closed(tx: Tx, caller: Caller, *, listing_id: str) -> audit.Move:
+    """COMMITTED → CLOSED_FUNDED; recorded as FUND_INVOICE, in the entry that makes the token HELD.
+
+    :raises UnknownListing: none in this tenant
+    :raises IllegalTransition: nobody has committed to it
+    """
+    return await _settled(tx, caller, listing_id, "fund")
+
+
+async def filter_of(tx: Tx, caller: Caller) -> ListingFilter:
+    """The calling lender's filter; without limits when it never set any."""
+    caller.must_be(Role.LENDER, tenant_id=tx.tenant_id)
+    return await store.filter_of(tx, caller.must_be_subject())
+
+
+async def set_filter(
+    tx: Tx,
+    caller: Caller,
+    *,
+    max_tenor_days: int | None,
+    min_discount_bps: int | None,
+    concentration_cap: Pence | None,
+) -> ListingFilter:
+    """Replace the calling lender's filter (MK-04); recorded as LISTING_FILTER_SET. What is committed stays committed."""
+    caller.must_be(Role.LENDER, tenant_id=tx.tenant_id)
+    lender = caller.must_be_subject()
+    wanted = ListingFilter(lender, max_tenor_days, min_discount_bps, concentration_cap)
+    move = audit.Move((await store.filter_set(tx, wanted),))
+    await audit.change(tx, caller, action="LISTING_FILTER_SET", resource=lender, move=move)
+    return wanted
+
+
+def _must_speak_for(tx: Tx, caller: Caller, lender_subject_id: str) -> None:
+    """A lender commits for itself; the platform for the lender that it names. :raises UnknownListing: for another"""
+    caller.must_be(*_COMMITTERS, tenant_id=tx.tenant_id)
+    if caller.role is Role.LENDER and caller.must_be_subject() != lender_subject_id:
+        raise UnknownListing
+
+
+async def _settled(tx: Tx, caller: Caller, listing_id: str, event: str) -> audit.Move:
+    caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
+    found = await store.lock(tx, listing_id)
+    if found is None:
+        raise UnknownListing
+    transition = LISTING.next(found.state, event)
+    kept_by = None if transition.target == "OPEN" else found.committed_by
+    return audit.Move((store.moved(found, transition, committed_by=kept_by),))
+
+
+def _invited(found: Listing, lender_subject_id: str) -> bool:
+    invited = found.visible_to_lender_subject_ids
+    return invited is None or lender_subject_id in invited
+
+
+async def _shown_to(tx: Tx, caller: Caller, found: Listing | None) -> Listing:
+    match caller.role:
+        case _ if found is None:
+            shown = False
+        case Role.LENDER:
+            shown = await _shown_to_lender(tx, caller, found)
+        case Role.SELLER:
+            shown = found.originator_id == caller.must_be_subject()
+        case _:
+            shown = True
+    if found is None or not shown:
+        raise UnknownListing
+    return found
+
+
+async def _shown_to_lender(tx: Tx, caller: Caller, found: Listing) -> bool:
+    lender = caller.must_be_subject()
+    if found.state != "OPEN":
+        return found.committed_by == lender
+    if not _invited(found, lender):
+        return False
+    try:
+        await _refuse_unfit(tx, caller, found, await store.filter_of(tx, lender))
+    except (ListingMatured, OutsideAppetite, ConcentrationCapReached):
+        return False
+    return True
+
+
+async def _committable(tx: Tx, caller: Caller, wanted: Wanted, *, after: str, limit: int) -> list[Listing]:
+    """Read on until ``limit`` listings have passed the lender's filter and cap, or there are no more."""
+    raise NotImplementedError
+
+
+async def _refuse_unfit(tx: Tx, caller: Caller, found: Listing, limits: ListingFilter) -> None:
+    raise NotImplementedError
+
+
+async def _exposure(tx: Tx, caller: Caller, lender_subject_id: str, obligor_id: str) -> Pence:
+    """Face that the lender holds of this buyer, and face that it has committed to."""
+    held = await tokenisation.exposure(tx, caller, lender_subject_id=lender_subject_id, obligor_id=obligor_id)
+    return held + await store.committed_face(tx, lender_subject_id, obligor_id)

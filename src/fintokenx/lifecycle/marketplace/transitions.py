@@ -1,0 +1,32 @@
+"""The machine of primary listings (statemachines §7), as far as code walks it, and what marketplace records.
+
+Whether a lender sees a listing is no state: it is worked out per viewer.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from fintokenx.audit import Action
+from fintokenx.kernel.caller import Role
+from fintokenx.kernel.machine import NOTHING, Machine, transitions
+
+LISTING: Final = Machine(
+    "listing",
+    transitions(
+        [
+            (NOTHING, "open", "OPEN", "LISTING_OPEN"),
+            ("OPEN", "commit", "COMMITTED", "FUND_COMMIT"),
+            ("COMMITTED", "cancel", "OPEN", "FUND_CANCEL"),
+            ("COMMITTED", "refund", "OPEN", "FIAT_REFUND"),
+            ("COMMITTED", "fund", "CLOSED_FUNDED", "FUND_INVOICE"),
+        ]
+    ),
+)
+
+MACHINES: tuple[Machine, ...] = (LISTING,)
+
+ACTIONS = (
+    Action("LISTING_OPEN", (Role.SYSTEM,)),
+    Action("LISTING_FILTER_SET", (Role.LENDER,), customer_facing=True),
+)

@@ -1,0 +1,45 @@
+"""Reading and locking disbursements."""
+
+from __future__ import annotations
+
+from fintokenx.kernel.caller import Caller, Role
+from fintokenx.kernel.db import Tx
+from fintokenx.lifecycle.settlement import store
+from fintokenx.lifecycle.settlement.types import Disbursement, Instruction, UnknownDisbursement
+
+STAFF = (Role.SYSTEM, Role.COMPLIANCE, Role.MLRO, Role.PARTNER_ADMIN, Role.PLATFORM_ADMIN)
+
+
+async def disbursement(tx: Tx, caller: Caller, *, disbursement_id: str) -> Disbursement:
+    """One disbursement: lender and seller see their own, staff all of the tenant.
+
+    :raises UnknownDisbursement: none that the caller may see
+    """
+    caller.must_be(*STAFF, Role.LENDER, Role.SELLER, tenant_id=tx.tenant_id)
+    found = await store.disbursement(tx, disbursement_id)
+    if found is None:
+        raise UnknownDisbursement
+    parties = {Role.LENDER: found.lender_subject_id, Role.SELLER: found.seller_subject_id}
+    if caller.role in parties and caller.subject_id != parties[caller.role]:
+        raise UnknownDisbursement
+    return found
+
+
+async def live_commitment_of(tx: Tx, caller: Caller, *, invoice_reference: str) -> Disbursement | None:
+    """The disbursement of an invoice that has not been cancelled or refunded; None when nobody has committed."""
+    caller.must_be(*STAFF, tenant_id=tx.tenant_id)
+    return await store.live_disbursement(tx, invoice_reference)
+
+
+async def locked(tx: Tx, disbursement_id: str) -> Disbursement:
+    """The disbursement, locked until the transaction ends. :raises UnknownDisbursement: there is none"""
+    await store.lock(tx, disbursement_id)
+    found = await store.disbursement(tx, disbursement_id)
+    if found is None:
+        raise UnknownDisbursement
+    return found
+
+
+async def of_instruction(tx: Tx, instruction: Instruction) -> Disbursement:
+    """The disbursement that a payment belongs to, locked. :raises UnknownDisbursement: it belongs to a collection"""
+    return await locked(tx, instruction.disbursement_id or "")

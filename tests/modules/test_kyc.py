@@ -1,0 +1,597 @@
+"""Gates 1 to 3 against our Sumsub and ComplyAdvantage over real HTTP: who becomes active, and who never does."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import httpx
+import pytest
+
+from fintokenx import audit
+from fintokenx.adapters.blobs import DataKeys, EncryptedBlobs
+from fintokenx.adapters.complyadvantage import ComplyAdvantageClient
+from fintokenx.adapters.complyadvantage.exchange import Pace
+from fintokenx.adapters.sumsub import SumsubClient
+from fintokenx.adapters.sumsub.exchange import Patience
+from fintokenx.adapters.sumsub.webhook import payload_digest
+from fintokenx.adapters.vault import LocalVault
+from fintokenx.app import http as application
+from fintokenx.kernel.bus import Reactions
+from fintokenx.kernel.caller import Caller, Role, WrongRole
+from fintokenx.kernel.edge import Edge
+from fintokenx.kernel.jobs import Worker
+from fintokenx.kernel.machine import NOTHING, IllegalTransition, Machine
+from fintokenx.kernel.sealing import Sealer
+from fintokenx.parties import auth, compliance, kyc
+from fintokenx.parties.kyc import http, reactions, service
+from fintokenx.parties.kyc.transitions import FILE, GATE_RUN
+from fintokenx.parties.kyc.types import (
+    FORM_VERSION,
+    FormIncomplete,
+    FormOutdated,
+    NothingToRerun,
+    NotYourSubject,
+    OnboardingFile,
+    OnboardingOpen,
+    Person,
+    PersonRole,
+)
+from fintokenx.sandbox.providers import complyadvantage, sumsub
+from fintokenx.sandbox.providers.modes import Modes
+from tests.adapters.test_provider_modes import eventually, served
+from tests.modules.test_compliance import MLRO, SYSTEM, A, B, decide, new_subject, open_tenant
+from tests.support import World, names, world_from
+
+pytestmark = pytest.mark.anyio
+WEBHOOK_SECRET = "webhook-secret-for-tests"
+PATIENCE = Patience(first_pause_seconds=0.01, longest_pause_seconds=0.1, attempt_limit_seconds=0.5, jitter=lambda: 0.0)
+PACE = Pace(first_pause_seconds=0.01, longest_pause_seconds=0.1, attempt_limit_seconds=0.5, jitter=lambda: 0.0)
+IMPATIENT = httpx.Timeout(0.2, connect=1.0)
+ACCOUNT = kyc.BankAccount("Acme Ltd", "608371", "12345678")
+ADA = Person("Ada Byron", date(1985, 12, 10), (PersonRole.DIRECTOR, PersonRole.REPRESENTATIVE))
+GRACE = Person("Grace Hopper", date(1979, 12, 9), (PersonRole.UBO,))
+APPROVE, DECLINE = compliance.Decision.APPROVE, compliance.Decision.DECLINE
+
+
+@dataclass
+class Desk:
+    """A database, both providers, the production clients between, and a worker that runs when told to."""
+
+    world: World
+    services: kyc.KycServices
+    worker_pool: Any
+    admin: asyncpg.Connection
+    identity: Modes
+    screening: Modes
+
+    async def work(self) -> None:
+        """Run every job that is due now, and those that they make due."""
+        worker = Worker(
+            claims=self.worker_pool,
+            database=self.world.database,
+            handlers=kyc.handlers(self.services),
+            periodic=(),
+            clock=self.world.clock,
+            ids=self.world.ids,
+            poll_seconds=0.01,
+        )
+        running = asyncio.create_task(worker.run())
+        await eventually(self._nothing_due, within_seconds=30)
+        worker.stop()
+        await running
+
+    async def _nothing_due(self) -> bool:
+        due = "select count(*) from ops.jobs where state = 'READY' and run_at <= $1"
+        return bool(await self.admin.fetchval(due, self.world.clock.now()) == 0)
+
+    def wait(self, seconds: float) -> None:
+        """Let business time pass."""
+        self.world.clock.set(self.world.clock.now() + timedelta(seconds=seconds))
+
+    async def settled(self, *, rounds: int = 4) -> None:
+        """Let the gates ask, look, and go on."""
+        for _ in range(rounds):
+            await self.work()
+            self.wait(5)
+
+    async def submit(
+        self,
+        subject: auth.Subject,
+        *,
+        persons: Sequence[Person] = (ADA, GRACE),
+        caller: Caller | None = None,
+        company_number: str = "01234567",
+        form_version: str = FORM_VERSION,
+    ) -> OnboardingFile:
+        """Seal a form and hand it in, as the subject itself unless told otherwise."""
+        caller = caller or Caller(A, Role.SELLER, subject.id, subject.id)
+        form = await service.seal_form(
+            self.services.sealer,
+            self.world.ids,
+            A,
+            form_version=form_version,
+            company_number=company_number,
+            persons=persons,
+            account=ACCOUNT,
+        )
+        async with self.world.database.transaction(A) as tx:
+            return await service.submit(tx, caller, subject_id=subject.id, form=form)
+
+    async def onboarded(self, name: str = "Acme Ltd", *, persons: Sequence[Person] = (ADA, GRACE)) -> auth.Subject:
+        """A subject whose gates have run as far as they get by themselves."""
+        subject = await new_subject(self.world, name=name)
+        await self.submit(subject, persons=persons)
+        await self.settled()
+        return subject
+
+    async def standing(self, subject: auth.Subject) -> tuple[str, list[str]]:
+        """The subject's state and those of its gates."""
+        async with self.world.database.transaction(A) as tx:
+            gates = await kyc.gates(tx, SYSTEM, subject_id=subject.id)
+        return gates.subject_state, [gate.state for gate in gates.gates]
+
+    async def cases(self) -> list[compliance.Case]:
+        """The undecided ones."""
+        async with self.world.database.transaction(A) as tx:
+            return await compliance.cases(tx, MLRO, state="OPEN", after="", limit=50)
+
+    async def alerts(self) -> list[str]:
+        """Causes of all alerts."""
+        async with self.world.database.transaction(A) as tx:
+            return [alert.cause for alert in await compliance.alerts(tx, MLRO, state=None, after="", limit=50)]
+
+    async def decide_all(self, decision: compliance.Decision) -> None:
+        """Decide every open case, and let kyc act on it."""
+        for case in await self.cases():
+            await decide(self.world, self.services.sealer, case, decision=decision)
+        await self.work()
+
+    async def rerun(self, subject: auth.Subject, gate: kyc.Gate) -> None:
+        async with self.world.database.transaction(A) as tx:
+            await service.rerun(tx, MLRO, subject_id=subject.id, gate=gate)
+        await self.settled()
+
+    async def trail(self, subject: auth.Subject) -> list[str]:
+        async with self.world.database.transaction(A) as tx:
+            return names(await audit.entries_of(tx, SYSTEM, resources=[subject.id]))
+
+    async def rows(self, table: str) -> list[asyncpg.Record]:
+        return list(await self.admin.fetch(f"select * from app.{table} order by id"))
+
+    async def activations(self) -> int:
+        """How often the fact SubjectActive was told."""
+        entries = await self.admin.fetch("select diff::text as diff from app.audit_entries")
+        return sum(entry["diff"].count('"fact":"SubjectActive"') for entry in entries)
+
+
+@asynccontextmanager
+async def open_desk(world: World, folder: Path) -> AsyncIterator[Desk]:
+    async with AsyncExitStack() as stack:
+        first = sumsub.create_app(
+            world.clock, app_token="t", app_secret="s", webhook_secret=WEBHOOK_SECRET, decide_after_seconds=0.0
+        )
+        second = complyadvantage.create_app(world.clock, api_key="k")
+        first_url = await stack.enter_async_context(served(first))
+        second_url = await stack.enter_async_context(served(second))
+        client = await stack.enter_async_context(httpx.AsyncClient())
+        vault = LocalVault(folder / "vault", os.urandom)
+        services = kyc.KycServices(
+            identity=SumsubClient(
+                first_url, "t", "s", WEBHOOK_SECRET,
+                clock=world.clock, http=client, timeouts=IMPATIENT, patience=PATIENCE,
+            ),
+            screening=ComplyAdvantageClient(
+                second_url, "k", clock=world.clock, http=client, timeouts=IMPATIENT, pace=PACE
+            ),
+            sealer=Sealer(world.database, vault, os.urandom),
+            blobs=EncryptedBlobs(
+                f"file://{folder / 'blobs'}", vault, DataKeys(world.database, vault, os.urandom), os.urandom
+            ),
+        )  # fmt: skip
+        await open_tenant(world)
+        pool = await world.pool("fx_worker")
+        admin = await world.connect("postgres")
+        try:
+            yield Desk(world, services, pool, admin, first.state.modes, second.state.modes)
+        finally:
+            await admin.close()
+            await pool.close()
+
+
+@pytest.fixture
+async def desk(cluster: str, template: str, tmp_path: Path) -> AsyncIterator[Desk]:
+    wired = Reactions(reactions.IN_STEP, reactions.AFTERWARDS)
+    async with world_from(cluster, template, reactions=wired) as world, open_desk(world, tmp_path) as opened:
+        yield opened
+
+
+async def test_a_subject_with_clear_gates_becomes_active_once_the_mlro_approves(desk: Desk) -> None:
+    """KY-01, KY-02, KY-06, KY-18: the whole way, one entry per business event."""
+    subject = await desk.onboarded()
+    assert await desk.standing(subject) == ("IN_REVIEW", ["CLEAR", "CLEAR", "RUNNING"])
+    [case] = await desk.cases()
+    assert (case.reason, case.subject_id) == ("GATE3_REVIEW", subject.id)
+
+    await desk.decide_all(APPROVE)
+
+    assert await desk.standing(subject) == ("ACTIVE", ["CLEAR", "CLEAR", "CLEAR"])
+    assert await desk.activations() == 1
+    assert await desk.trail(subject) == [
+        "SUBJECT_CREATE",
+        "ONBOARDING_OPEN",
+        "ONBOARDING_SUBMIT",
+        "GATE_START",
+        "GATE_RESULT",
+        "GATE_RESULT",
+        "SUBJECT_ACTIVE",
+    ]
+    [file], [decision] = await desk.rows("onboarding_files"), await desk.rows("mlro_decisions")
+    assert (file["state"], file["mlro_decided_by"]) == ("DECIDED_APPROVED", "sub_mlro")
+    assert file["rationale_hash"] == decision["rationale_hash"]
+    [row] = await desk.rows("subjects")
+    runs = {run["gate"]: run for run in await desk.rows("gate_runs")}
+    assert row["last_kyc_run_at"] == row["last_screening_at"] == runs[2]["finished_at"]
+
+
+async def test_the_company_and_each_person_are_verified(desk: Desk) -> None:
+    """KY-07: two owners and a director make four applicants."""
+    owners = [GRACE, Person("Mary Somerville", date(1970, 1, 1), (PersonRole.UBO,))]
+    await desk.onboarded(persons=[ADA, *owners])
+    created = [each for each in desk.identity.log.effects if each["effect"] == "applicant created"]
+    assert len(created) == len({each["client_reference"] for each in created}) == 4
+
+
+async def test_one_person_without_a_verdict_keeps_the_gate_open(desk: Desk) -> None:
+    subject = await desk.onboarded(persons=[ADA, Person("Grace Wait", date(1979, 12, 9), (PersonRole.UBO,))])
+    assert await desk.standing(subject) == ("VERIFYING", ["RUNNING", "NOT_STARTED", "NOT_STARTED"])
+
+
+async def test_a_provider_that_takes_more_than_a_minute_raises_one_alert(desk: Desk) -> None:
+    """KY-08, IX-01: VERIFYING, exactly one alert, nobody active."""
+    desk.identity.set("late_verdict")
+    subject = await new_subject(desk.world)
+    await desk.submit(subject)
+    await desk.work()
+    desk.wait(60)
+    await desk.work()
+    assert await desk.alerts() == []
+    for _ in range(3):
+        desk.wait(6)
+        await desk.work()
+    assert await desk.alerts() == ["KYC_DELAY"]
+    assert (await desk.trail(subject)).count("KYC_DELAY_ALERT") == 1
+    assert await desk.standing(subject) == ("VERIFYING", ["RUNNING", "NOT_STARTED", "NOT_STARTED"])
+    desk.identity.set("up")
+    await desk.settled(rounds=6)
+    assert (await desk.standing(subject))[0] == "IN_REVIEW"
+
+
+@pytest.mark.parametrize("mode", ["down", "timeout", "5xx", "malformed", "unknown_verdict"])
+@pytest.mark.parametrize("gate", [1, 2])
+async def test_a_provider_that_fails_never_lets_anybody_through(desk: Desk, gate: int, mode: str) -> None:
+    """P-17, IX-02, KY-10: not CLEAR, not ACTIVE, an alert; and all is well when the provider is back."""
+    failing = desk.identity if gate == 1 else desk.screening
+    failing.set(mode)
+    subject = await new_subject(desk.world)
+    await desk.submit(subject)
+    for _ in range(5):
+        await desk.work()
+        desk.wait(16)
+    state, gates = await desk.standing(subject)
+    assert state == ("VERIFYING" if gate == 1 else "SCREENING")
+    assert gates[gate - 1] == ("RUNNING" if mode == "unknown_verdict" else "HELD")
+    assert await desk.alerts() == (["KYC_DELAY"] if mode == "unknown_verdict" else [f"GATE{gate}_HELD"])
+    assert await desk.cases() == []
+    failing.set("up")
+    desk.wait(60)
+    await desk.settled(rounds=6)
+    assert await desk.standing(subject) == ("IN_REVIEW", ["CLEAR", "CLEAR", "RUNNING"])
+
+
+async def test_answers_that_were_lost_do_not_open_an_applicant_twice(desk: Desk) -> None:
+    """P-15: two deliveries with one reference, one effect."""
+    desk.identity.set("lost_response", times=3)
+    subject = await desk.onboarded(persons=[ADA])
+    deliveries = [each.client_reference for each in desk.identity.log.deliveries if each.method == "POST"]
+    created = [each["client_reference"] for each in desk.identity.log.effects if each["effect"] == "applicant created"]
+    assert deliveries.count(created[0]) >= 2
+    assert len(created) == 2
+    assert (await desk.standing(subject))[0] == "IN_REVIEW"
+
+
+async def test_a_rejected_person_is_a_case_and_no_approval_makes_the_gate_clear(desk: Desk) -> None:
+    subject = await desk.onboarded(persons=[ADA, Person("Grace Reject", date(1979, 12, 9), (PersonRole.UBO,))])
+    [case] = await desk.cases()
+    assert case.reason == "GATE1_FAIL"
+    await desk.decide_all(APPROVE)
+    assert await desk.standing(subject) == ("VERIFYING", ["FAIL", "NOT_STARTED", "NOT_STARTED"])
+    assert await desk.activations() == 0
+    assert (await desk.trail(subject))[-1] == "GATE_DECISION_NOTE"
+
+
+async def test_a_gate_that_is_run_again_leaves_two_rows(desk: Desk) -> None:
+    """KY-03: the provider asks for a better photograph, then is content."""
+    subject = await desk.onboarded(persons=[ADA, Person("Grace Retry", date(1979, 12, 9), (PersonRole.UBO,))])
+    assert (await desk.standing(subject))[1][0] == "REFER"
+    await desk.rerun(subject, kyc.Gate.IDENTITY)
+    runs = [(run["attempt"], run["verdict"]) for run in await desk.rows("gate_runs") if run["gate"] == 1]
+    assert sorted(runs) == [(1, "REFER"), (2, "CLEAR")]
+    assert await desk.standing(subject) == ("IN_REVIEW", ["CLEAR", "CLEAR", "RUNNING"])
+
+
+async def test_a_screening_hit_goes_to_a_person_who_may_find_that_it_is_somebody_else(desk: Desk) -> None:
+    """KY-10, KY-11: the hit is kept, the queue is not skipped, and the review follows all the same."""
+    subject = await desk.onboarded(persons=[ADA, Person("Grace Sanction", date(1979, 12, 9), (PersonRole.UBO,))])
+    assert await desk.standing(subject) == ("IN_REVIEW", ["CLEAR", "REFER", "NOT_STARTED"])
+    [hit] = await desk.rows("screening_hits")
+    assert (hit["hit_types"], hit["match_status"]) == (["sanction"], "potential_match")
+    assert [case.reason for case in await desk.cases()] == ["GATE2_REFER"]
+
+    await desk.decide_all(APPROVE)
+    assert await desk.standing(subject) == ("IN_REVIEW", ["CLEAR", "CLEAR", "RUNNING"])
+    [hit] = await desk.rows("screening_hits")
+    assert hit["discounted_by_case"] is not None
+    assert await desk.activations() == 0
+
+    assert [case.reason for case in await desk.cases()] == ["GATE3_REVIEW"]
+    await desk.decide_all(APPROVE)
+    assert (await desk.standing(subject))[0] == "ACTIVE"
+
+
+async def test_only_three_clear_gates_make_a_subject_active(desk: Desk) -> None:
+    """KY-02: all eight outcomes of the gates, driven by runs after the review was due."""
+    for number, (first, second, third) in enumerate(product([True, False], repeat=3)):
+        desk.identity.set("up")
+        desk.screening.set("up")
+        subject = await new_subject(desk.world, number=f"0000000{number}")
+        await desk.submit(subject, company_number=f"0000000{number}", persons=[ADA])
+        await desk.settled()
+        [case] = await desk.cases()
+        if not second:
+            desk.screening.set("hit")
+            await desk.rerun(subject, kyc.Gate.SCREENING)
+        if not first:
+            desk.identity.set("unknown_verdict")
+            await desk.rerun(subject, kyc.Gate.IDENTITY)
+        before = await desk.activations()
+        await decide(desk.world, desk.services.sealer, case, decision=APPROVE if third else DECLINE)
+        await desk.work()
+        activated = (await desk.activations()) - before
+        assert activated == (1 if first and second and third else 0), (first, second, third)
+        assert ((await desk.standing(subject))[0] == "ACTIVE") == (activated == 1)
+        for leftover in await desk.cases():
+            await decide(desk.world, desk.services.sealer, leftover, decision=DECLINE)
+        await desk.work()
+
+
+async def test_an_approval_that_is_acted_on_twice_activates_once(desk: Desk) -> None:
+    await desk.onboarded()
+    [case] = await desk.cases()
+    await desk.decide_all(APPROVE)
+    async with desk.world.database.transaction(A) as tx:
+        await service.decision_made(tx, SYSTEM, case_id=case.id)
+    assert await desk.activations() == 1
+    assert len(await desk.rows("mlro_decisions")) == 1
+
+
+async def test_a_declined_subject_may_try_again_with_a_file_of_its_own(desk: Desk) -> None:
+    """KY-05. The decline of subject and case is one entry."""
+    subject = await desk.onboarded()
+    [case] = await desk.cases()
+    await decide(desk.world, desk.services.sealer, case, decision=DECLINE)
+    assert (await desk.standing(subject))[0] == "DECLINED"
+    await desk.work()
+    assert await desk.standing(subject) == ("DECLINED", ["CLEAR", "CLEAR", "FAIL"])
+    await desk.submit(subject)
+    await desk.settled()
+    assert await desk.standing(subject) == ("IN_REVIEW", ["CLEAR", "CLEAR", "RUNNING"])
+    files = await desk.rows("onboarding_files")
+    assert sorted(file["state"] for file in files) == ["DECIDED_DECLINED", "SUBMITTED"]
+    accounts = await desk.rows("designated_accounts")
+    assert [account["superseded_at"] is None for account in accounts].count(True) == 1
+
+
+async def test_a_second_form_while_one_is_open_is_refused(desk: Desk) -> None:
+    subject = await new_subject(desk.world)
+    await desk.submit(subject)
+    with pytest.raises(OnboardingOpen):
+        await desk.submit(subject)
+    assert len(await desk.rows("onboarding_files")) == 1
+
+
+async def test_a_form_that_lacks_something_is_refused(desk: Desk) -> None:
+    subject = await new_subject(desk.world)
+    with pytest.raises(FormIncomplete, match="director"):
+        await desk.submit(subject, persons=[GRACE])
+    with pytest.raises(FormIncomplete, match="number"):
+        await desk.submit(subject, company_number="99999999")
+    with pytest.raises(FormOutdated):
+        await desk.submit(subject, form_version="2019-01")
+
+
+async def test_nobody_hands_in_somebody_elses_form(desk: Desk) -> None:
+    subject = await new_subject(desk.world)
+    other = Caller(A, Role.SELLER, "sub_other", "sub_other")
+    with pytest.raises(NotYourSubject):
+        await desk.submit(subject, caller=other)
+    with pytest.raises(WrongRole):
+        await desk.submit(subject, caller=MLRO)
+    await desk.submit(subject, caller=Caller(A, Role.PARTNER_ADMIN, "key_1", has_api_key=True))
+
+
+async def test_a_gate_that_is_running_cannot_be_run_again(desk: Desk) -> None:
+    subject = await new_subject(desk.world)
+    await desk.submit(subject)
+    for gate in (kyc.Gate.IDENTITY, kyc.Gate.SCREENING, kyc.Gate.REVIEW):
+        with pytest.raises(NothingToRerun):
+            await desk.rerun(subject, gate)
+
+
+async def test_persons_stand_nowhere_in_clear_and_answers_are_ciphertext(desk: Desk, tmp_path: Path) -> None:
+    """KY-04, AD-14: not in rows, record, jobs or blobs; the archive opens with the tenant's key."""
+    await desk.onboarded(persons=[Person("Ada Canary", ADA.born_on, ADA.roles)])
+    tables = [
+        "app.onboarding_files", "app.onboarding_parties", "app.gate_runs", "app.screening_hits",
+        "app.audit_entries", "ops.jobs", "ops.inbox", "app.review_queue", "app.alerts",
+    ]  # fmt: skip
+    for table in tables:
+        rows = await desk.admin.fetch(f"select t::text as text from {table} t")
+        assert not [row for row in rows if "Canary" in row["text"] or "1985-12-10" in row["text"]], table
+    blobs = [path for path in (tmp_path / "blobs").rglob("*") if path.is_file()]
+    assert blobs
+    assert not [path for path in blobs if b"review" in path.read_bytes() or b"Canary" in path.read_bytes()]
+    run = next(run for run in await desk.rows("gate_runs") if run["gate"] == 1)
+    assert b'"verdict":"CLEAR"' in await desk.services.blobs.get(A, run["raw_payload_ref"])
+
+
+async def test_only_an_active_subject_may_act(desk: Desk) -> None:
+    subject = await desk.onboarded()
+    async with desk.world.database.transaction(A) as tx:
+        assert await kyc.designated_account(tx, subject.id) == ACCOUNT
+        with pytest.raises(kyc.SubjectNotActive):
+            await kyc.must_be_active(tx, subject.id)
+        with pytest.raises(kyc.NoDesignatedAccount):
+            await kyc.designated_account(tx, "sub_other")
+    await desk.decide_all(APPROVE)
+    async with desk.world.database.transaction(A) as tx:
+        assert (await kyc.must_be_active(tx, subject.id)).id == subject.id
+
+
+@pytest.mark.parametrize("machine", [FILE, GATE_RUN], ids=lambda machine: machine.name)
+def test_what_the_table_does_not_list_is_illegal(machine: Machine) -> None:
+    listed = {(line.source, line.event) for line in machine.transitions}
+    for state, event in product((NOTHING, *machine.states), machine.events):
+        if (state, event) not in listed:
+            with pytest.raises(IllegalTransition):
+                machine.next(state, event)
+
+
+@pytest.mark.parametrize(("before", "after"), [("FAIL", "CLEAR"), ("REFER", "CLEAR"), ("FAIL", "RUNNING")])
+async def test_the_database_lets_no_ended_gate_become_clear(desk: Desk, before: str, after: str) -> None:
+    person = Person("Grace Reject" if before == "FAIL" else "Grace Retry", GRACE.born_on, GRACE.roles)
+    subject = await desk.onboarded(persons=[ADA, person])
+    [run] = await desk.rows("gate_runs")
+    assert run["state"] == before
+    key = {"tenant_id": A, "id": run["id"]}
+    row = audit.update("gate_runs", key=key, before={"state": before}, after={"state": after})
+    with pytest.raises(asyncpg.PostgresError) as refusal:
+        async with desk.world.database.transaction(A) as tx:
+            await audit.change(tx, SYSTEM, action="GATE_RESULT", resource=subject.id, move=audit.Move((row,)))
+    assert refusal.value.sqlstate == "FX002"
+
+
+@pytest.fixture
+async def api(desk: Desk) -> AsyncIterator[httpx.AsyncClient]:
+    """The routes over ASGI; the headers ``role`` and ``subject`` say who calls."""
+
+    async def authenticate(request: Any) -> Caller:
+        subject_id = request.headers.get("subject")
+        role = Role(request.headers.get("role", "partner_admin"))
+        return replace(MLRO, role=role, actor=subject_id or "key_1", subject_id=subject_id)
+
+    ids = desk.world.ids
+    app = application.create(ids=ids, routers=[http.router], title="t", version="0", environment="local")
+    app.state.edge = Edge(desk.world.database, ids, authenticate)
+    app.state.kyc = desk.services
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
+        yield client
+
+
+FORM = {
+    "form_version": FORM_VERSION,
+    "company_number": "01234567",
+    "persons": [{"name": "Ada Byron", "born_on": "1985-12-10", "roles": ["director", "representative"]}],
+    "designated_account": {"account_name": "Acme Ltd", "sort_code": "608371", "account_number": "12345678"},
+}
+
+
+async def test_a_form_is_handed_in_once_and_its_gates_are_shown(desk: Desk, api: httpx.AsyncClient) -> None:
+    subject = await new_subject(desk.world)
+    path, key = f"/v1/subjects/{subject.id}", {"FX-Idempotency-Key": "k1"}
+    first = await api.post(f"{path}/onboarding", json=FORM, headers=key)
+    replay = await api.post(f"{path}/onboarding", json=FORM, headers=key)
+    another = await api.post(f"{path}/onboarding", json=FORM, headers={"FX-Idempotency-Key": "k2"})
+    assert (first.status_code, first.json()["state"], replay.content) == (201, "SUBMITTED", first.content)
+    assert (another.status_code, another.json()["code"]) == (409, "ONBOARDING_ALREADY_OPEN")
+    await desk.settled()
+    shown = (await api.get(f"{path}/gates", headers={"role": "seller", "subject": subject.id})).json()
+    assert [(gate["gate"], gate["provider"], gate["verdict"]) for gate in shown["gates"]] == [
+        (1, "sumsub", "CLEAR"),
+        (2, "complyadvantage", "CLEAR"),
+        (3, "internal", None),
+    ]
+    foreign = await api.get(f"{path}/gates", headers={"role": "seller", "subject": "sub_other"})
+    assert (foreign.status_code, foreign.json()["code"]) == (404, "NOT_FOUND")
+    rerun = {"FX-Idempotency-Key": "k3", "role": "compliance"}
+    again = await api.post(f"{path}/gates/2/runs", headers=rerun)
+    assert (again.status_code, again.json()["state"]) == (201, "RUNNING")
+    refused = await api.post(f"{path}/gates/2/runs", headers={"FX-Idempotency-Key": "k4", "role": "platform_admin"})
+    assert refused.status_code == 403
+
+
+def signed_webhook(
+    applicant: str, external_id: str, at: str = "2026-06-02 09:00:00.001"
+) -> tuple[bytes, dict[str, str]]:
+    """A webhook as Sumsub signs it."""
+    body = (
+        f'{{"applicantId":"{applicant}","externalUserId":"{external_id}","type":"applicantReviewed",'
+        f'"createdAtMs":"{at}","reviewResult":{{"reviewAnswer":"GREEN"}}}}'
+    ).encode()
+    digest = payload_digest(WEBHOOK_SECRET, body, "sha256")
+    return body, {"X-Payload-Digest": digest, "X-Payload-Digest-Alg": "HMAC_SHA256_HEX"}
+
+
+async def test_a_webhook_makes_us_look_and_decides_nothing_itself(desk: Desk, api: httpx.AsyncClient) -> None:
+    """KY-09, P-15: it says GREEN, the provider does not; the second delivery leaves no row and no job."""
+    desk.identity.set("late_verdict")
+    subject = await new_subject(desk.world)
+    await desk.submit(subject, persons=[ADA])
+    await desk.work()
+    party = (await desk.rows("onboarding_parties"))[0]
+    body, headers = signed_webhook(party["applicant_ref"], party["id"])
+    for _ in range(2):
+        answer = await api.post(f"/v1/webhooks/sumsub/{A}", content=body, headers=headers)
+        assert answer.status_code == 200
+    assert await desk.admin.fetchval("select count(*) from ops.inbox") == 1
+    assert await desk.admin.fetchval("select count(*) from ops.jobs where name = 'kyc.gate1_look'") == 1
+    await desk.work()
+    assert await desk.standing(subject) == ("VERIFYING", ["RUNNING", "NOT_STARTED", "NOT_STARTED"])
+
+    desk.identity.set("up")
+    await eventually(lambda: both_decided(desk))
+    body, headers = signed_webhook(party["applicant_ref"], party["id"], "2026-06-02 09:00:00.002")
+    await api.post(f"/v1/webhooks/sumsub/{A}", content=body, headers=headers)
+    await desk.work()
+    assert (await desk.standing(subject))[1][0] == "CLEAR", "without waiting for the next look"
+    assert len([run for run in await desk.rows("gate_runs") if run["gate"] == 1]) == 1
+
+
+async def both_decided(desk: Desk) -> bool:
+    """Whether the provider has a verdict on everybody."""
+    parties = await desk.rows("onboarding_parties")
+    verdicts = [await desk.services.identity.verdict(party["applicant_ref"]) for party in parties]
+    return all(verdict.verdict == "CLEAR" for verdict in verdicts)
+
+
+async def test_a_webhook_that_is_not_signed_is_refused_and_leaves_nothing(desk: Desk, api: httpx.AsyncClient) -> None:
+    body, headers = signed_webhook("a" * 24, "onb_x-00")
+    answer = await api.post(f"/v1/webhooks/sumsub/{A}", content=body + b" ", headers=headers)
+    assert (answer.status_code, answer.json()["code"]) == (401, "WEBHOOK_SIGNATURE_INVALID")
+    assert await desk.admin.fetchval("select count(*) from ops.inbox") == 0
+
+
+async def test_a_webhook_to_another_tenant_moves_nobody(desk: Desk, api: httpx.AsyncClient) -> None:
+    subject = await new_subject(desk.world)
+    file = await desk.submit(subject)
+    body, headers = signed_webhook("a" * 24, f"{file.id}-00")
+    assert (await api.post(f"/v1/webhooks/sumsub/{B}", content=body, headers=headers)).status_code == 200
+    assert await desk.admin.fetchval("select count(*) from ops.jobs where name = 'kyc.gate1_look'") == 0
