@@ -127,7 +127,7 @@ def house(world: World, folder: Path) -> House:
     app.include_router(auth_http.router)
     app.state.edge = Edge(world.database, world.ids, auth_http.authentication(authenticator))
     app.state.partner = partner.PartnerServices(vault, Environment.LOCAL)
-    app.state.auth = auth.AuthServices(authenticator.tokens, sealer)
+    app.state.auth = auth.AuthServices(authenticator.tokens, sealer, sealer)
 
     @app.middleware("http")
     async def name_request(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:

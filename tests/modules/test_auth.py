@@ -536,7 +536,7 @@ async def test_a_link_is_opened_often_and_used_once(at_home: House) -> None:
         caller = await opened(at_home, raw)
     assert (caller.role, caller.subject_id, caller.scope) == (Role.BUYER, buyer.id, INVOICE)
     await confirmed(at_home, caller, raw)
-    assert await trail(at_home.world, INVOICE) == ["MAGIC_LINK_ISSUE", "BUYER_PAGE_VIEW", "CONFIRM_INVOICE"]
+    assert await trail(at_home.world, INVOICE) == ["MAGIC_LINK_ISSUE", "MAGIC_LINK_OPEN", "CONFIRM_INVOICE"]
     with pytest.raises(auth.MagicLinkUsed):
         await confirmed(at_home, caller, raw)
     with pytest.raises(auth.MagicLinkUsed):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -222,10 +222,11 @@ async def test_a_closed_alert_can_neither_be_acknowledged_nor_closed(world: Worl
     alert = await alarm(world)
     async with world.database.transaction(A) as tx:
         await compliance.close_alert(tx, MLRO, alert_id=alert.id, finding=compliance.Finding.TRUE_ALARM)
-    for step in (
+    steps: list[Callable[[Tx], Awaitable[compliance.Alert]]] = [
         lambda tx: compliance.acknowledge_alert(tx, MLRO, alert_id=alert.id),
         lambda tx: compliance.close_alert(tx, MLRO, alert_id=alert.id, finding=compliance.Finding.TRUE_ALARM),
-    ):
+    ]
+    for step in steps:
         with pytest.raises(IllegalTransition):
             async with world.database.transaction(A) as tx:
                 await step(tx)

@@ -347,6 +347,19 @@ async def test_a_screening_hit_goes_to_a_person_who_may_find_that_it_is_somebody
     assert (await desk.standing(subject))[0] == "ACTIVE"
 
 
+async def test_hits_found_after_the_decision_are_not_discounted_by_it(desk: Desk) -> None:
+    subject = await desk.onboarded(persons=[ADA, Person("Grace Sanction", date(1979, 12, 9), (PersonRole.UBO,))])
+    [case] = await desk.cases()
+    await decide(desk.world, desk.services.sealer, case)
+    await desk.admin.execute("update ops.jobs set run_at = run_at + interval '1 hour' where name = 'kyc.case_decided'")
+    await desk.rerun(subject, kyc.Gate.SCREENING)
+    desk.wait(3600)
+    await desk.work()
+    assert await desk.standing(subject) == ("IN_REVIEW", ["CLEAR", "REFER", "NOT_STARTED"])
+    assert {hit["discounted_by_case"] for hit in await desk.rows("screening_hits")} == {None}
+    assert [case.reason for case in await desk.cases()] == ["GATE2_REFER"]
+
+
 async def test_only_three_clear_gates_make_a_subject_active(desk: Desk) -> None:
     """KY-02: all eight outcomes of the gates, driven by runs after the review was due."""
     for number, (first, second, third) in enumerate(product([True, False], repeat=3)):
@@ -355,7 +368,7 @@ async def test_only_three_clear_gates_make_a_subject_active(desk: Desk) -> None:
         subject = await new_subject(desk.world, number=f"0000000{number}")
         await desk.submit(subject, company_number=f"0000000{number}", persons=[ADA])
         await desk.settled()
-        [case] = await desk.cases()
+        [case] = [case for case in await desk.cases() if case.subject_id == subject.id]
         if not second:
             desk.screening.set("hit")
             await desk.rerun(subject, kyc.Gate.SCREENING)
@@ -381,6 +394,20 @@ async def test_an_approval_that_is_acted_on_twice_activates_once(desk: Desk) -> 
         await service.decision_made(tx, SYSTEM, case_id=case.id)
     assert await desk.activations() == 1
     assert len(await desk.rows("mlro_decisions")) == 1
+
+
+async def test_a_frozen_subject_is_not_activated_and_sees_a_suspension(desk: Desk) -> None:
+    """The freeze may be about a SAR: the customer must not learn of it."""
+    subject = await desk.onboarded()
+    async with desk.world.database.transaction(A) as tx:
+        move = await auth.advance(tx, MLRO, subject_id=subject.id, event=auth.SubjectEvent.FREEZE)
+        await audit.change(tx, MLRO, action="SUBJECT_FREEZE", resource=subject.id, move=move)
+    await desk.decide_all(APPROVE)
+    assert await desk.activations() == 0
+    async with desk.world.database.transaction(A) as tx:
+        own = await kyc.gates(tx, Caller(A, Role.SELLER, subject.id, subject.id), subject_id=subject.id)
+        theirs = await kyc.gates(tx, MLRO, subject_id=subject.id)
+    assert (own.subject_state, theirs.subject_state) == ("SUSPENDED", "FROZEN")
 
 
 async def test_a_declined_subject_may_try_again_with_a_file_of_its_own(desk: Desk) -> None:
@@ -434,6 +461,20 @@ async def test_a_gate_that_is_running_cannot_be_run_again(desk: Desk) -> None:
     for gate in (kyc.Gate.IDENTITY, kyc.Gate.SCREENING, kyc.Gate.REVIEW):
         with pytest.raises(NothingToRerun):
             await desk.rerun(subject, gate)
+
+
+async def test_a_held_gate_whose_job_was_given_up_goes_on_when_told_to(desk: Desk) -> None:
+    desk.identity.set("down")
+    subject = await new_subject(desk.world)
+    await desk.submit(subject)
+    await desk.work()
+    await desk.admin.execute("update ops.jobs set state = 'DEAD' where name = 'kyc.gate1'")
+    desk.identity.set("up")
+    await desk.settled()
+    assert (await desk.standing(subject))[1][0] == "HELD"
+    await desk.rerun(subject, kyc.Gate.IDENTITY)
+    assert await desk.standing(subject) == ("IN_REVIEW", ["CLEAR", "CLEAR", "RUNNING"])
+    assert len([run for run in await desk.rows("gate_runs") if run["gate"] == 1]) == 1
 
 
 async def test_persons_stand_nowhere_in_clear_and_answers_are_ciphertext(desk: Desk, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+import httpx
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
@@ -70,4 +71,13 @@ async def _is_up(component: Component) -> bool:
     try:
         return await asyncio.wait_for(component.check(), CHECK_SECONDS_MAX)
     except Exception:  # whatever it was, it is not up
+        return False
+
+
+async def answers(url: str) -> bool:
+    """Whether anything answers HTTP at the address; which status does not matter, since we bring no credentials."""
+    try:
+        async with httpx.AsyncClient(timeout=2.0) as http:
+            return (await http.get(url)).status_code < 500
+    except httpx.HTTPError:
         return False

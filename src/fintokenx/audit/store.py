@@ -135,3 +135,15 @@ async def all_entries(connection: Any, *, chunk: int = 2000) -> AsyncIterator[En
 async def entry_count(connection: Any) -> int:
     """How many entries there are, for a progress bar."""
     return int(await connection.fetchval("select coalesce(max(seq), 0) from app.audit_entries"))
+
+
+async def entries_everywhere(connection: Any, resource: str) -> list[Entry]:
+    """Every entry about a resource, as fx_auditor."""
+    rows = await connection.fetch(f"select {_ENTRY} from app.audit_entries where resource = $1 order by seq", resource)
+    return [Entry(**dict(row)) for row in rows]
+
+
+async def tenant_of_entry(connection: Any, entry_id: str) -> str | None:
+    """Whose entry it is, as fx_auditor."""
+    value = await connection.fetchval("select tenant_id from app.audit_entries where id = $1", entry_id)
+    return str(value) if value else None

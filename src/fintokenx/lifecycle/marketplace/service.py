@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from datetime import timedelta
+from typing import Final
 
 from fintokenx import audit
 from fintokenx.kernel.caller import Caller, Role
@@ -23,7 +24,7 @@ from fintokenx.lifecycle.marketplace.types import (
     Wanted,
 )
 
-PAGE_MAX: Final = 200
+_BATCH: Final = 200
 _STAFF: Final = (Role.SYSTEM, Role.COMPLIANCE, Role.MLRO, Role.PARTNER_ADMIN, Role.PLATFORM_ADMIN)
 _VIEWERS: Final = (*_STAFF, Role.LENDER, Role.SELLER)
 _COMMITTERS: Final = (Role.LENDER, Role.PLATFORM_ADMIN, Role.SYSTEM)
@@ -89,31 +90,18 @@ async def listing_of(tx: Tx, caller: Caller, *, invoice_reference: str) -> Listi
 async def visible_to(
     tx: Tx, caller: Caller, *, wanted: Wanted | None = None, after: str = "", limit: int = 50
 ) -> list[Listing]:
-    """Listings by id, from the one after ``after``; at most ``limit`` and never more than 200.
+    """Listings by id, from the one after ``after``; at most ``limit``.
 
     To a lender what it could commit to now (MK-01, MK-03, MK-04), to a seller its own in every state, to staff all.
 
     :raises WrongRole: investors buy in the secondary market
     """
     caller.must_be(*_VIEWERS, tenant_id=tx.tenant_id)
-    asked, limit = wanted or Wanted(), min(limit, PAGE_MAX)
+    asked = wanted or Wanted()
     if caller.role is Role.LENDER:
         return await _committable(tx, caller, asked, after=after, limit=limit)
     own = caller.must_be_subject() if caller.role is Role.SELLER else None
     return await store.page(tx, own, asked, after=after, limit=limit)
-
-
-async def offered(tx: Tx, caller: Caller, *, listing_id: str, lender_subject_id: str) -> Listing:
-    """What the lender would commit to and at which price, before it does; nothing is locked.
-
-    :raises UnknownListing, ListingMatured, OutsideAppetite, ConcentrationCapReached: as for :func:`committed`
-    """
-    _must_speak_for(tx, caller, lender_subject_id)
-    found = await store.find(tx, listing_id)
-    if found is None or not _invited(found, lender_subject_id):
-        raise UnknownListing
-    await _refuse_unfit(tx, caller, found, await store.filter_of(tx, lender_subject_id))
-    return found
 
 
 async def committed(tx: Tx, caller: Caller, *, listing_id: str, lender_subject_id: str) -> audit.Move:
@@ -132,20 +120,18 @@ async def committed(tx: Tx, caller: Caller, *, listing_id: str, lender_subject_i
         raise UnknownListing
     transition = LISTING.next(found.state, "commit")
     await store.lock_exposure(tx, lender_subject_id, found.obligor_id)
-    await _refuse_unfit(tx, caller, found, await store.filter_of(tx, lender_subject_id))
+    await _refuse_unfit(tx, caller, found, lender_subject_id)
     return audit.Move((store.moved(found, transition, committed_by=lender_subject_id),))
 
 
-async def reopened(
-    tx: Tx, caller: Caller, *, listing_id: str, action: Literal["FUND_CANCEL", "FIAT_REFUND"]
-) -> audit.Move:
-    """COMMITTED → OPEN, for everybody again; recorded as FIAT_REFUND when money had moved, else as FUND_CANCEL.
+async def reopened(tx: Tx, caller: Caller, *, listing_id: str, action: str) -> audit.Move:
+    """COMMITTED → OPEN, for everybody again. ``action``: FIAT_REFUND when money had moved, else FUND_CANCEL.
 
     :raises UnknownListing: none in this tenant
-    :raises IllegalTransition: nobody has committed to it
+    :raises IllegalTransition: nobody has committed to it, or another action
     """
-    event = "refund" if action == "FIAT_REFUND" else "cancel"
-    return await _settled(tx, caller, listing_id, event)
+    event = {"FUND_CANCEL": "cancel", "FIAT_REFUND": "refund"}.get(action, action)
+    return await _left(tx, caller, listing_id, event)
 
 
 async def closed(tx: Tx, caller: Caller, *, listing_id: str) -> audit.Move:
@@ -154,7 +140,7 @@ async def closed(tx: Tx, caller: Caller, *, listing_id: str) -> audit.Move:
     :raises UnknownListing: none in this tenant
     :raises IllegalTransition: nobody has committed to it
     """
-    return await _settled(tx, caller, listing_id, "fund")
+    return await _left(tx, caller, listing_id, "fund")
 
 
 async def filter_of(tx: Tx, caller: Caller) -> ListingFilter:
@@ -171,7 +157,7 @@ async def set_filter(
     min_discount_bps: int | None,
     concentration_cap: Pence | None,
 ) -> ListingFilter:
-    """Replace the calling lender's filter (MK-04); recorded as LISTING_FILTER_SET. What is committed stays committed."""
+    """Replace the calling lender's filter (MK-04); what is committed stays so. Recorded as LISTING_FILTER_SET."""
     caller.must_be(Role.LENDER, tenant_id=tx.tenant_id)
     lender = caller.must_be_subject()
     wanted = ListingFilter(lender, max_tenor_days, min_discount_bps, concentration_cap)
@@ -187,12 +173,19 @@ def _must_speak_for(tx: Tx, caller: Caller, lender_subject_id: str) -> None:
         raise UnknownListing
 
 
-async def _settled(tx: Tx, caller: Caller, listing_id: str, event: str) -> audit.Move:
+async def _refuse_unfit(tx: Tx, caller: Caller, found: Listing, lender_subject_id: str) -> None:
+    if refusal := await (await _eyes_of(tx, caller, lender_subject_id)).refusal(found):
+        raise refusal
+
+
+async def _left(tx: Tx, caller: Caller, listing_id: str, event: str) -> audit.Move:
     caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
     found = await store.lock(tx, listing_id)
     if found is None:
         raise UnknownListing
     transition = LISTING.next(found.state, event)
+    if found.committed_by is not None:
+        await store.lock_exposure(tx, found.committed_by, found.obligor_id)
     kept_by = None if transition.target == "OPEN" else found.committed_by
     return audit.Move((store.moved(found, transition, committed_by=kept_by),))
 
@@ -203,16 +196,16 @@ def _invited(found: Listing, lender_subject_id: str) -> bool:
 
 
 async def _shown_to(tx: Tx, caller: Caller, found: Listing | None) -> Listing:
+    if found is None:
+        raise UnknownListing
     match caller.role:
-        case _ if found is None:
-            shown = False
         case Role.LENDER:
             shown = await _shown_to_lender(tx, caller, found)
         case Role.SELLER:
             shown = found.originator_id == caller.must_be_subject()
         case _:
             shown = True
-    if found is None or not shown:
+    if not shown:
         raise UnknownListing
     return found
 
@@ -221,25 +214,64 @@ async def _shown_to_lender(tx: Tx, caller: Caller, found: Listing) -> bool:
     lender = caller.must_be_subject()
     if found.state != "OPEN":
         return found.committed_by == lender
-    if not _invited(found, lender):
-        return False
-    try:
-        await _refuse_unfit(tx, caller, found, await store.filter_of(tx, lender))
-    except (ListingMatured, OutsideAppetite, ConcentrationCapReached):
-        return False
-    return True
+    return _invited(found, lender) and await (await _eyes_of(tx, caller, lender)).refusal(found) is None
 
 
 async def _committable(tx: Tx, caller: Caller, wanted: Wanted, *, after: str, limit: int) -> list[Listing]:
-    """Read on until ``limit`` listings have passed the lender's filter and cap, or there are no more."""
-    raise NotImplementedError
+    """Read on until ``limit`` listings have passed the lender's limits, or there are no more."""
+    lender = caller.must_be_subject()
+    eyes = await _eyes_of(tx, caller, lender)
+    seen: list[Listing] = []
+    while len(seen) < limit:
+        batch = await store.open_to(tx, lender, eyes.narrowed(wanted), today=eyes.today, after=after, limit=_BATCH)
+        seen += [found for found in batch if await eyes.refusal(found) is None]
+        if len(batch) < _BATCH:
+            break
+        after = batch[-1].id
+    return seen[:limit]
 
 
-async def _refuse_unfit(tx: Tx, caller: Caller, found: Listing, limits: ListingFilter) -> None:
-    raise NotImplementedError
+async def _eyes_of(tx: Tx, caller: Caller, lender_subject_id: str) -> _Eyes:
+    return _Eyes(tx, caller, await store.filter_of(tx, lender_subject_id))
 
 
-async def _exposure(tx: Tx, caller: Caller, lender_subject_id: str, obligor_id: str) -> Pence:
-    """Face that the lender holds of this buyer, and face that it has committed to."""
-    held = await tokenisation.exposure(tx, caller, lender_subject_id=lender_subject_id, obligor_id=obligor_id)
-    return held + await store.committed_face(tx, lender_subject_id, obligor_id)
+class _Eyes:
+    """One lender in one transaction: what it may commit to. List, page and commitment all ask here, so they agree."""
+
+    def __init__(self, tx: Tx, caller: Caller, limits: ListingFilter) -> None:
+        self.today = tx.at.date()
+        self._tx = tx
+        self._caller = caller
+        self._limits = limits
+        self._exposures: dict[str, Pence] = {}
+
+    def narrowed(self, wanted: Wanted) -> Wanted:
+        """``wanted`` within the lender's filter: what :meth:`refusal` would turn down is not even read."""
+        limits = self._limits
+        until = None if limits.max_tenor_days is None else self.today + timedelta(days=limits.max_tenor_days)
+        return Wanted(
+            obligor_id=wanted.obligor_id,
+            min_discount_bps=max(wanted.min_discount_bps or 0, limits.min_discount_bps or 0),
+            matures_by=min((day for day in (wanted.matures_by, until) if day is not None), default=None),
+        )
+
+    async def refusal(self, found: Listing) -> Refused | None:
+        """Why this lender may not commit to an open listing; None when it may."""
+        if found.maturity_date <= self.today:
+            return ListingMatured()
+        if not self._limits.fits(found, self.today):
+            return OutsideAppetite()
+        cap = self._limits.concentration_cap
+        if cap is not None and await self._exposure(found.obligor_id) + found.face > cap:
+            return ConcentrationCapReached()
+        return None
+
+    async def _exposure(self, obligor_id: str) -> Pence:
+        """Face that the lender holds of this buyer, and face that it has committed to."""
+        if obligor_id not in self._exposures:
+            lender = self._limits.lender_subject_id
+            # In this order: what is funded between the two reads is counted twice, never not at all.
+            committed_to = await store.committed_face(self._tx, lender, obligor_id)
+            held = await tokenisation.exposure(self._tx, self._caller, lender_subject_id=lender, obligor_id=obligor_id)
+            self._exposures[obligor_id] = committed_to + held
+        return self._exposures[obligor_id]

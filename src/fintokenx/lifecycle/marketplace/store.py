@@ -55,7 +55,7 @@ async def lock_invoice(tx: Tx, invoice_reference: str) -> None:
 
 
 async def lock_exposure(tx: Tx, lender_subject_id: str, obligor_id: str) -> None:
-    """One commitment of a lender to one buyer's paper at a time, so that two cannot both pass under the cap."""
+    """One change at a time of what a buyer owes a lender, so that two commitments cannot both pass under the cap."""
     await _lock(tx, f"exposure:{lender_subject_id}:{obligor_id}")
 
 

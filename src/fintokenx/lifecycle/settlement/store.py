@@ -69,12 +69,17 @@ def _instruction(row: Row) -> Instruction:
 
 def _collection(row: Row) -> Collection:
     values = dict(row)
-    amounts = {name: Pence(values.pop(f"{name}_pence")) for name in ("amount", "allocated", "refund_due")}
     onward = tuple(
         OnwardPayment(part["leg"], part["payee_subject_id"], Pence(part["amount_pence"]))
         for part in values.pop("onward_payments")
     )
-    return Collection(onward=onward, **amounts, **values)
+    return Collection(
+        amount=Pence(values.pop("amount_pence")),
+        allocated=Pence(values.pop("allocated_pence")),
+        refund_due=Pence(values.pop("refund_due_pence")),
+        onward=onward,
+        **values,
+    )
 
 
 async def disbursement(tx: Tx, disbursement_id: str) -> Disbursement | None:
@@ -112,9 +117,7 @@ def _priced(price: Price) -> dict[str, Any]:
 def changed_disbursement(known: Disbursement, **after: Any) -> audit.RowChange:
     """Columns of one disbursement change, provided that they still are what ``known`` says."""
     before = {name: getattr(known, name) for name in after}
-    return audit.update(
-        "disbursements", key={"tenant_id": known.tenant_id, "id": known.id}, before=before, after=after
-    )
+    return audit.update("disbursements", key={"tenant_id": known.tenant_id, "id": known.id}, before=before, after=after)
 
 
 async def instruction(tx: Tx, end_to_end_id: str) -> Instruction | None:
@@ -166,15 +169,6 @@ async def unpaid_legs(tx: Tx, *, collection_id: str | None = None, invoice_refer
         invoice_reference,
     )
     return [row["leg"] for row in rows]
-
-
-async def unallocated(tx: Tx, invoice_reference: str) -> bool:
-    """Whether a credit for the invoice waits to be booked on it."""
-    found = await tx.value(
-        "select true from app.collections where invoice_reference = $1 and state = 'MATCHED' limit 1",
-        invoice_reference,
-    )
-    return found is not None
 
 
 def new_instruction(new: Instruction) -> audit.RowChange:
@@ -307,3 +301,20 @@ def reconciled(tx: Tx, account: BankAccount, credit: BankCredit, *, kind: str, m
             "reconciled_at": tx.at,
         },
     )
+
+
+async def overdue(tx: Tx, *, before: Instant) -> list[tuple[str, str]]:
+    """Steps that have waited since ``before``: (check | pay | acknowledge | allocate, id of what waits)."""
+    rows = await tx.rows(
+        """select 'check' as step, id from app.disbursements where state = 'COMMITTED' and committed_at < $1
+           union all
+           select 'pay', end_to_end_id from app.payment_instructions
+            where state in ('QUEUED', 'SENT') and queued_at < $1
+           union all
+           select 'acknowledge', id from app.disbursements where state = 'SELLER_PAYOUT_SENT' and paid_out_at < $1
+           union all
+           select 'allocate', id from app.collections where state = 'MATCHED' and received_at < $1
+           order by 1, 2""",
+        before,
+    )
+    return [(row["step"], row["id"]) for row in rows]

@@ -1,4 +1,4 @@
-"""Receivables on the FinToken X Network: minted on confirmation, moved through the compliance contract, burned at the end.
+"""Receivables on the FinToken X Network: minted on confirmation, moved by the compliance contract, burned at the end.
 
 Whatever is wanted of the chain is a promise with a business key. A job gives it a nonce, signs it, keeps the bytes,
 sends them and waits: each step is kept before the next, so that a crash or a lost answer anywhere leads to one

@@ -159,3 +159,11 @@ class Chain(Protocol):
     async def is_verified(self, wallet: str) -> bool:
         """Whether the identity registry knows the wallet and its required claims hold now."""
         ...
+
+
+class SubjectHashes(Protocol):
+    """Keyed hashes, so that no identity stands on chain; :class:`kernel.sealing.Sealer` gives them."""
+
+    async def blind_index(self, name: str, value: str) -> str:
+        """32 bytes as hex; the same value gives the same text under one name. Raises VaultUnavailable."""
+        ...

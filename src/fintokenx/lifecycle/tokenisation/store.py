@@ -9,14 +9,14 @@ from fintokenx.kernel.db import Row, Tx
 from fintokenx.kernel.money import Pence
 from fintokenx.lifecycle.tokenisation.types import ChainTransaction, Kind, Token, Wallet
 
-_TOKEN: Final = (
+_TOKENS: Final = (
     "tenant_id, reference, invoice_reference, obligor_id, token_id_hex, contract_address, face_pence, due_date,"
     " document_sha256, state, holder_subject_id, holder_wallet, requested_at, minted_at, burned_at, burn_tx"
 )
-_WALLET: Final = (
+_WALLETS: Final = (
     "tenant_id, id, subject_id, address, key_name, claims, claims_expire_at, state, created_at, registered_at"
 )
-_CHAIN_TX: Final = (
+_CHAIN_TXS: Final = (
     "tenant_id, id, business_key, kind, token_reference, wallet_id, resource, arguments, state, sender, nonce, tx_hash,"
     " raw, block_number, revert_reason, promised_at, submitted_at, confirmed_at"
 )
@@ -44,12 +44,12 @@ async def lock(tx: Tx, what: str, name: str) -> None:
 
 async def token(tx: Tx, reference: str) -> Token | None:
     """One token of the tenant."""
-    return _token(await tx.row(f"select {_TOKEN} from app.tokens where reference = $1", reference))
+    return _token(await tx.row(f"select {_TOKENS} from app.tokens where reference = $1", reference))
 
 
 async def token_of_invoice(tx: Tx, invoice_reference: str) -> Token | None:
     """The token of an invoice."""
-    return _token(await tx.row(f"select {_TOKEN} from app.tokens where invoice_reference = $1", invoice_reference))
+    return _token(await tx.row(f"select {_TOKENS} from app.tokens where invoice_reference = $1", invoice_reference))
 
 
 async def exposure(tx: Tx, *, lender_subject_id: str, obligor_id: str) -> Pence:
@@ -68,20 +68,20 @@ async def exposure(tx: Tx, *, lender_subject_id: str, obligor_id: str) -> Pence:
 
 async def wallet_of(tx: Tx, subject_id: str) -> Wallet | None:
     """The wallet of a subject."""
-    row = await tx.row(f"select {_WALLET} from app.wallets where subject_id = $1", subject_id)
+    row = await tx.row(f"select {_WALLETS} from app.wallets where subject_id = $1", subject_id)
     return Wallet(**dict(row)) if row else None
 
 
 async def chain_tx(tx: Tx, business_key: str) -> ChainTransaction | None:
     """The chain transaction of one promise."""
-    return _chain_tx(await tx.row(f"select {_CHAIN_TX} from app.chain_tx where business_key = $1", business_key))
+    return _chain_tx(await tx.row(f"select {_CHAIN_TXS} from app.chain_tx where business_key = $1", business_key))
 
 
 async def last_move(tx: Tx, token_reference: str) -> ChainTransaction | None:
     """The latest transfer or burn of a token."""
     return _chain_tx(
         await tx.row(
-            f"select {_CHAIN_TX} from app.chain_tx where token_reference = $1 and kind in ('transfer', 'burn')"
+            f"select {_CHAIN_TXS} from app.chain_tx where token_reference = $1 and kind in ('transfer', 'burn')"
             " order by promised_at desc, id desc limit 1",
             token_reference,
         )
@@ -92,7 +92,8 @@ async def identity_under_way(tx: Tx, wallet_id: str) -> ChainTransaction | None:
     """The registration of a wallet that is not confirmed yet."""
     return _chain_tx(
         await tx.row(
-            f"select {_CHAIN_TX} from app.chain_tx where wallet_id = $1 and kind = 'identity' and state <> 'CONFIRMED'",
+            f"select {_CHAIN_TXS} from app.chain_tx where wallet_id = $1 and kind = 'identity'"
+            " and state <> 'CONFIRMED'",
             wallet_id,
         )
     )
@@ -106,7 +107,7 @@ async def identities(tx: Tx, wallet_id: str) -> int:
 async def chain_txs_of_token(tx: Tx, token_reference: str, *, after: str | None, limit: int) -> list[ChainTransaction]:
     """A token's chain transactions, oldest first."""
     rows = await tx.rows(
-        f"select {_CHAIN_TX} from app.chain_tx where token_reference = $1 and ($2::text is null or id > $2)"
+        f"select {_CHAIN_TXS} from app.chain_tx where token_reference = $1 and ($2::text is null or id > $2)"
         " order by id limit $3",
         token_reference,
         after,
@@ -118,7 +119,7 @@ async def chain_txs_of_token(tx: Tx, token_reference: str, *, after: str | None,
 async def open_chain_txs(tx: Tx, *, limit: int) -> list[ChainTransaction]:
     """What the chain has not answered yet, in the order in which it must reach the chain."""
     rows = await tx.rows(
-        f"select {_CHAIN_TX} from app.chain_tx where state = any($1) order by sender nulls last, nonce limit $2",
+        f"select {_CHAIN_TXS} from app.chain_tx where state = any($1) order by sender nulls last, nonce limit $2",
         _OPEN,
         limit,
     )

@@ -1,1 +1,8 @@
-"""Mail and webhooks: tells people what happened, once."""
+"""Mail: tells people what happened, once, under their tenant's flag.
+
+Nobody calls notification; it hears facts. Wiring runs its jobs (``jobs.NotificationJobs``) on a mailer.
+"""
+
+from fintokenx.observers.notification.types import Email, NoAddress
+
+__all__ = ["Email", "NoAddress"]

@@ -14,13 +14,17 @@ from fintokenx.kernel.edge import Mutation, Query, mutation, problems, query
 from fintokenx.parties.auth import service
 from fintokenx.parties.auth.types import (
     Me,
+    NotASubjectRole,
     ScopeMissing,
     Session,
     SessionEnded,
     SignInRefused,
+    Subject,
+    SubjectExists,
     TenantsDiffer,
     TokenRefused,
     TooManyAttempts,
+    UnknownSubject,
 )
 
 router = APIRouter(tags=["auth"])
@@ -224,3 +228,77 @@ async def me(read: Read) -> MeView:
 async def jwks(services: Services) -> dict[str, Any]:
     """The public keys of access tokens (RFC 7517). Open to everybody."""
     return await services.tokens.jwks()
+
+
+class NewSubject(BaseModel):
+    """A company that is to do business here, in one role."""
+
+    model_config = ConfigDict(extra="forbid")
+    role: Role = Field(description="seller, buyer, lender, investor, broker or partner_admin.", examples=["seller"])
+    legal_name: str = Field(min_length=1, max_length=160, description="As Companies House has it.")
+    company_number: str = Field(
+        pattern=r"^[0-9A-Z]{8}$", description="Companies House number, eight characters.", examples=["19004172"]
+    )
+    representative_name: str = Field(min_length=1, max_length=140, description="Who speaks for it. Stored sealed.")
+    email: Address
+
+
+class SubjectView(BaseModel):
+    """A subject, without its people."""
+
+    model_config = ConfigDict(extra="forbid")
+    id: str = Field(description="The subject's id.", examples=["sub_01jwrs8s50e9rbkszzv4yve5jt"])
+    role: Role = Field(description="Its role, for ever (AU-04).")
+    legal_name: str = Field(description="The company's name.")
+    company_number: str | None = Field(description="Its number at Companies House.")
+    state: str = Field(description="Where it stands.", examples=["CREATED"])
+    created_at: Instant = Field(description="Since when.")
+
+    @classmethod
+    def of(cls, subject: Subject) -> SubjectView:
+        """For its partner and itself."""
+        return cls(
+            id=subject.id,
+            role=subject.role,
+            legal_name=subject.legal_name,
+            company_number=subject.company_number,
+            state=subject.shown_state,
+            created_at=subject.created_at,
+        )
+
+
+@router.post(
+    "/v1/subjects",
+    status_code=201,
+    response_model=SubjectView,
+    responses=problems(SubjectExists, NotASubjectRole, WrongRole, ScopeMissing),
+)
+async def create_subject(body: NewSubject, command: Command, services: Services) -> Response:
+    """Register a company in one role (AU-01, AU-05); it may then open its onboarding."""
+    caller = command.caller
+    subject_id = command.edge.ids.new("sub")
+    sealer = services.sealer
+    person = service.SealedPerson(
+        await sealer.seal(caller.tenant_id, subject_id, "representative_name", body.representative_name),
+        await sealer.seal(caller.tenant_id, subject_id, "email", body.email),
+        await _index(command, services, body.email),
+    )
+    return await command.run(
+        lambda tx: service.create_subject(
+            tx,
+            caller,
+            subject_id=subject_id,
+            role=body.role,
+            legal_name=body.legal_name,
+            company_number=body.company_number,
+            person=person,
+        ),
+        shown=SubjectView.of,
+        status=201,
+    )
+
+
+@router.get("/v1/subjects/{subject_id}", responses=problems(UnknownSubject, WrongRole))
+async def show_subject(subject_id: str, read: Read) -> SubjectView:
+    """One subject: oneself, or any of the tenant for its partner and for staff."""
+    return SubjectView.of(await read.run(lambda tx: service.visible_subject(tx, read.caller, subject_id=subject_id)))

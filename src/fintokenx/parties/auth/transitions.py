@@ -60,7 +60,7 @@ MAGIC_LINK: Final = Machine(
     transitions(
         [
             (NOTHING, "issue", "ISSUED", "MAGIC_LINK_ISSUE"),
-            ("ISSUED", "open", "OPENED", "BUYER_PAGE_VIEW"),
+            ("ISSUED", "open", "OPENED", "MAGIC_LINK_OPEN"),
             ("OPENED", "confirm", "CONSUMED", "CONFIRM_INVOICE"),
             ("OPENED", "decline", "CONSUMED", "INVOICE_BUYER_DECLINE"),
             ("ISSUED | OPENED", "expire", "EXPIRED", "MAGIC_LINK_EXPIRE"),
@@ -103,7 +103,7 @@ ACTIONS = (
     Action("SESSION_END", SIGNED_IN, on_behalf_of="optional"),
     Action("MAGIC_LINK_ISSUE", (Role.SYSTEM,)),
     Action("MAGIC_LINK_EXPIRE", (Role.SYSTEM,)),
-    Action("BUYER_PAGE_VIEW", (Role.BUYER,)),
+    Action("MAGIC_LINK_OPEN", (Role.BUYER,)),
 )
 
 ROLES_OF: Final = {action.name: action.roles for action in ACTIONS}

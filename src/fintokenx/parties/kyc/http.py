@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import date
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Any, Final, Self
 
 from fastapi import APIRouter, Depends, Path, Request
 from fastapi.responses import Response
@@ -183,7 +183,7 @@ async def show_gates(subject_id: SubjectId, reading: Annotated[Query, Depends(qu
 )
 async def run_gate_again(
     subject_id: SubjectId,
-    gate: Annotated[Literal[1, 2], Path(description="Which gate.")],
+    gate: Annotated[int, Path(ge=1, le=2, description="Which gate.", examples=[2])],
     command: Annotated[Mutation, Depends(mutation)],
 ) -> Response:
     """Ask the provider once more. Only the roles mlro and compliance."""

@@ -46,9 +46,7 @@ class Candidate:
     face: Pence
 
 
-async def commit(
-    tx: Tx, caller: Caller, *, listing_id: str, expected_net_advance: Pence | None = None
-) -> Disbursement:
+async def commit(tx: Tx, caller: Caller, *, listing_id: str, expected_net_advance: Pence | None = None) -> Disbursement:
     """Commit a lender to a listing (F1): disbursement, listing and invoice move in one entry.
 
     The price is the published formula over what is listed. Of many who try at once one succeeds.
@@ -156,7 +154,7 @@ async def cancel(
         disbursement.id, disbursement.invoice_reference, disbursement.lender_subject_id, reason[:200]
     )
     move = audit.Move((row,), (told,)) + (payment or audit.Move())
-    move += await marketplace.reopened(tx, caller, listing_id=disbursement.listing_id, action=transition.action)
+    move += await marketplace.reopened(tx, caller, listing_id=disbursement.listing_id, action="FUND_CANCEL")
     move += await invoice.released(tx, caller, reference=disbursement.invoice_reference, refunded=False)
     await audit.change(tx, caller, action=transition.action, resource=disbursement.invoice_reference, move=move)
 
@@ -200,10 +198,10 @@ async def token_moved(tx: Tx, caller: Caller, *, disbursement_id: str, tx_hash: 
     if disbursement.state != "FIAT_FINAL":
         return
     transition = DISBURSEMENT.next(disbursement.state, "fund")
-    row = store.changed_disbursement(disbursement, state=transition.target, chain_tx_hash=tx_hash)
-    # The reference of the fiat leg stands beside it unchanged, so that one entry shows both.
-    for half in ("before", "after"):
-        row.values[half]["fps_ref"] = disbursement.fps_ref
+    # The reference of the fiat leg is named unchanged, so that one entry shows both (SE-04).
+    row = store.changed_disbursement(
+        disbursement, state=transition.target, chain_tx_hash=tx_hash, fps_ref=disbursement.fps_ref
+    )
     reference, lender_id = disbursement.invoice_reference, disbursement.lender_subject_id
     move = audit.Move((row,), (InvoiceFunded(disbursement.id, reference, lender_id),))
     move += await invoice.funded(tx, caller, reference=reference)
@@ -246,10 +244,12 @@ async def token_refused(tx: Tx, caller: Caller, *, disbursement_id: str, reason:
     transition = DISBURSEMENT.next(disbursement.state, "refuse")
     row = store.changed_disbursement(disbursement, state=transition.target, end_reason=reason[:200])
     told = TokenRefusedAfterFiat(disbursement.id, disbursement.invoice_reference, reason[:200])
+    source = await store.newest_of_leg(tx, disbursement.id)
     move = audit.Move((row,), (told,)) + await instructing.outward(
         tx,
         purpose=Purpose.REFUND,
         leg=f"{disbursement.id}-R",
+        creditor=source.debtor if source else None,
         invoice_reference=disbursement.invoice_reference,
         subject_id=disbursement.lender_subject_id,
         amount=disbursement.price.net_advance,
@@ -271,7 +271,7 @@ async def refunded(tx: Tx, caller: Caller, paid: Instruction, outcome: PaymentOu
     lender = ledger.held_for(disbursement.lender_subject_id)
     lines = [ledger.Line(lender, debit=net), ledger.Line(ledger.BANK_COLLECTIONS, credit=net)]
     move += await ledger.post(tx, caller, kind="FIAT_REFUND", resource=reference, lines=lines)
-    move += await marketplace.reopened(tx, caller, listing_id=disbursement.listing_id, action=transition.action)
+    move += await marketplace.reopened(tx, caller, listing_id=disbursement.listing_id, action="FIAT_REFUND")
     move += await invoice.released(tx, caller, reference=reference, refunded=True)
     await audit.change(tx, caller, action=transition.action, resource=reference, move=move)
 
@@ -289,9 +289,7 @@ async def paid_out(tx: Tx, caller: Caller, paid: Instruction, outcome: PaymentOu
     move = audit.Move(rows)
     move += await ledger.post(tx, caller, kind="FIAT_OUT", resource=disbursement.invoice_reference, lines=lines)
     await audit.change(tx, caller, action="FIAT_PAID", resource=disbursement.invoice_reference, move=move)
-    tx.enqueue(
-        "settlement.await_seller_credit", {"disbursement_id": disbursement.id}, dedupe_key=paid.end_to_end_id
-    )
+    tx.enqueue("settlement.await_seller_credit", {"disbursement_id": disbursement.id}, dedupe_key=paid.end_to_end_id)
 
 
 def concluded(tx: Tx, known: Instruction, event: str, outcome: PaymentOutcome) -> audit.RowChange:

@@ -81,8 +81,9 @@ async def outward(
     amount: Pence,
     disbursement_id: str | None = None,
     collection_id: str | None = None,
+    creditor: BankAccount | None = None,
 ) -> audit.Move:
-    """Queue a payment from collections to a customer's designated account, as it stands now."""
+    """Queue a payment from collections to ``creditor``, else to the customer's designated account as it stands now."""
     word = _WORDS[purpose]
     return _queued(
         tx,
@@ -98,7 +99,7 @@ async def outward(
             invoice_reference=invoice_reference,
             subject_id=subject_id,
             debtor=await collections_account(tx),
-            creditor=await designated_account(tx, subject_id),
+            creditor=creditor or await designated_account(tx, subject_id),
             amount=amount,
             reference=f"FX {word} {invoice_reference.removeprefix('FXI-')}",
             state=NOTHING,

@@ -13,7 +13,7 @@ from fintokenx.lifecycle.tokenisation import store
 from fintokenx.lifecycle.tokenisation.ports import Claims
 from fintokenx.lifecycle.tokenisation.service import sending
 from fintokenx.lifecycle.tokenisation.service.reads import locked_chain_transaction
-from fintokenx.lifecycle.tokenisation.transitions import CHAIN_TX, WALLET
+from fintokenx.lifecycle.tokenisation.transitions import WALLET
 from fintokenx.lifecycle.tokenisation.types import ChainTransaction, Kind, UnknownWallet, Wallet
 from fintokenx.parties import auth
 
@@ -54,7 +54,9 @@ async def keep_wallet(tx: Tx, caller: Caller, *, subject_id: str, address: str) 
         created_at=tx.at,
         registered_at=None,
     )
-    await audit.change(tx, caller, action=line.action, resource=subject_id, move=audit.Move((store.new_wallet(wallet),)))
+    await audit.change(
+        tx, caller, action=line.action, resource=subject_id, move=audit.Move((store.new_wallet(wallet),))
+    )
     return wallet
 
 
@@ -111,6 +113,6 @@ async def registered(tx: Tx, caller: Caller, *, business_key: str, mined: sendin
         "claims_expire_at": known.promised_at + CLAIMS_LIFE if claims else None,
         "registered_at": wallet.registered_at or tx.at,
     }
-    event = next(t.event for t in CHAIN_TX.transitions if (t.source, t.action) == (known.state, line.action))
-    rows = (sending.confirmation(tx, known, mined, event), store.changed_wallet(wallet, **after))
+    confirmed = sending.confirmation(tx, known, mined, "issue claims" if claims else "revoke claims")
+    rows = (confirmed, store.changed_wallet(wallet, **after))
     await audit.change(tx, caller, action=line.action, resource=known.resource, move=audit.Move(rows))

@@ -110,15 +110,15 @@ async def stalled(tx: Tx, caller: Caller, *, invoice_reference: str) -> None:
     await audit.change(tx, caller, action=line.action, resource=invoice_reference, move=move)
 
 
-async def recovered(tx: Tx, caller: Caller, *, invoice_reference: str, contract_address: str) -> None:
+async def recovered(tx: Tx, caller: Caller, *, invoice_reference: str) -> None:
     """Blocks come again and the mint that was signed is under way: PENDING_MINT → MINT_SUBMITTED."""
     caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
     token, known = await _locked(tx, invoice_reference)
     if token.state == "PENDING_MINT" and known.state == "SIGNED":
-        await _submitted(tx, caller, token, contract_address)
+        await _submitted(tx, caller, token, token.contract_address)
 
 
-async def _submitted(tx: Tx, caller: Caller, token: Token, contract_address: str) -> Token:
+async def _submitted(tx: Tx, caller: Caller, token: Token, contract_address: str | None) -> Token:
     line = TOKEN.next(token.state, "submit")
     after = {"state": line.target, "contract_address": contract_address}
     move = audit.Move((store.changed_token(token, **after),))

@@ -50,9 +50,8 @@ async def transfer(
     """
     caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
     token = await locked_token(tx, token_reference)
-    arguments = {"to_subject_id": to_subject_id, "from_wallet": token.holder_wallet}
     if (known := await store.chain_tx(tx, business_key)) is not None:
-        _refuse_other(known, Kind.TRANSFER, token_reference, arguments)
+        _refuse_other(known, Kind.TRANSFER, token_reference, to_subject_id=to_subject_id)
         return audit.Move()
     TOKEN.next(token.state, "hold")
     await _refuse_while_moving(tx, token)
@@ -64,7 +63,7 @@ async def transfer(
         kind=Kind.TRANSFER,
         business_key=business_key,
         resource=token.invoice_reference,
-        arguments={**arguments, "to_wallet": wallet.address},
+        arguments={"to_subject_id": to_subject_id, "to_wallet": wallet.address, "from_wallet": token.holder_wallet},
         token_reference=token_reference,
     )
     tx.enqueue("tokenisation.transfer", {"business_key": business_key}, dedupe_key=promise.id)
@@ -107,9 +106,8 @@ async def burn(tx: Tx, caller: Caller, *, token_reference: str, reason: str, bus
     if not 1 <= len(reason) <= 31 or not reason.isascii():
         raise ValueError("a burn's reason is 1 to 31 ASCII characters")
     token = await locked_token(tx, token_reference)
-    arguments = {"reason": reason, "holders": [token.holder_wallet]}
     if (known := await store.chain_tx(tx, business_key)) is not None:
-        _refuse_other(known, Kind.BURN, token_reference, arguments)
+        _refuse_other(known, Kind.BURN, token_reference, reason=reason)
         return audit.Move()
     line = TOKEN.next(token.state, "burn")
     await _refuse_while_moving(tx, token)
@@ -118,17 +116,16 @@ async def burn(tx: Tx, caller: Caller, *, token_reference: str, reason: str, bus
         kind=Kind.BURN,
         business_key=business_key,
         resource=token.invoice_reference,
-        arguments=arguments,
+        arguments={"reason": reason, "holders": [token.holder_wallet]},
         token_reference=token_reference,
     )
     tx.enqueue("tokenisation.burn", {"business_key": business_key}, dedupe_key=promise.id)
     return audit.Move((store.changed_token(token, state=line.target), store.new_chain_tx(promise)))
 
 
-def _refuse_other(known: ChainTransaction, kind: Kind, token_reference: str, arguments: dict[str, object]) -> None:
-    same = {name: known.arguments.get(name) for name in arguments if name != "from_wallet"}
-    wanted = {name: value for name, value in arguments.items() if name != "from_wallet"}
-    if (known.kind, known.token_reference, same) != (kind, token_reference, wanted):
+def _refuse_other(known: ChainTransaction, kind: Kind, token_reference: str, **arguments: str) -> None:
+    promised = {name: known.arguments.get(name) for name in arguments}
+    if (known.kind, known.token_reference, promised) != (kind, token_reference, arguments):
         raise BusinessKeyReused
 
 

@@ -29,6 +29,7 @@ from fintokenx.parties.auth.service.subjects import (
     gate_ran,
     subject,
     subject_of_company,
+    visible_subject,
 )
 from fintokenx.parties.auth.service.tokens import AUDIENCE, Tokens
 
@@ -60,5 +61,6 @@ __all__ = [
     "subject",
     "subject_of_company",
     "tenant_of_magic_link",
+    "visible_subject",
     "withdraw_magic_links",
 ]

@@ -10,6 +10,7 @@ from fintokenx.kernel.caller import Caller, Role
 from fintokenx.kernel.clock import Clock
 from fintokenx.kernel.db import Database, Tx
 from fintokenx.kernel.errors import Unauthenticated
+from fintokenx.kernel.sealing import Sealer
 from fintokenx.kernel.settings import Environment
 from fintokenx.kernel.vault import Vault
 from fintokenx.parties import partner
@@ -40,6 +41,7 @@ class AuthServices:
 
     tokens: Tokens
     index: BlindIndex
+    sealer: Sealer
 
 
 class Authenticator:

@@ -113,6 +113,17 @@ async def subject(tx: Tx, subject_id: str) -> Subject:
     return found
 
 
+async def visible_subject(tx: Tx, caller: Caller, *, subject_id: str) -> Subject:
+    """A subject that the caller may look at: itself, or any of the tenant for its partner and for staff.
+
+    :raises UnknownSubject: none, or not one that the caller may see
+    """
+    caller.must_be(*ROLES_OF["SUBJECT_CREATE"], *CUSTOMERS, *STAFF, Role.PARTNER_ADMIN, tenant_id=tx.tenant_id)
+    if caller.role in CUSTOMERS and caller.subject_id != subject_id:
+        raise UnknownSubject
+    return await subject(tx, subject_id)
+
+
 async def find_subject(tx: Tx, subject_id: str) -> Subject | None:
     """The subject, or None when there is none in this tenant."""
     return await store.subject(tx, subject_id)

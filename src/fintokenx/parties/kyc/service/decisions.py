@@ -29,8 +29,8 @@ from fintokenx.parties.kyc.types import (
 async def decision_made(tx: Tx, caller: Caller, *, case_id: str) -> None:
     """Act on a decided case about an onboarding file; once, and quietly nothing for other modules' cases.
 
-    Only the approval of the review makes a subject active, and only while gates 1 and 2 are CLEAR (KY-02). Any other
-    approval is noted and changes nobody's state.
+    Only the approval of the review makes a subject active, and only while gates 1 and 2 are CLEAR (KY-02). The
+    approval of screening hits clears gate 2 and opens the review. Any other approval is noted and changes nothing.
     """
     caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
     case = await compliance.case_of(tx, caller, case_id=case_id)
@@ -46,9 +46,9 @@ async def decision_made(tx: Tx, caller: Caller, *, case_id: str) -> None:
     approved = case.decision == compliance.Decision.APPROVE.value
     if file.mlro_decided_at is None and not approved:
         await _decline(tx, caller, file, case, noted, runs)
-    elif file.mlro_decided_at is None and case.reason == REVIEW_DUE and _all_clear(runs):
+    elif file.mlro_decided_at is None and case.reason == REVIEW_DUE and await _may_activate(tx, file, runs):
         await _activate(tx, caller, file, case, noted, runs)
-    elif file.mlro_decided_at is None and case.reason == HITS_REFERRED and _hits_await_a_person(runs):
+    elif file.mlro_decided_at is None and case.reason == HITS_REFERRED and _decided_on_these_hits(runs, case):
         await _discount(tx, caller, file, case, noted, runs)
     else:
         await audit.change(tx, caller, action="GATE_DECISION_NOTE", resource=file.subject_id, move=noted)
@@ -90,12 +90,18 @@ def _decided(case: compliance.Case) -> dict[str, Any]:
     }
 
 
-def _all_clear(runs: dict[int, GateRun]) -> bool:
-    return all(gate in runs and runs[gate].verdict == CLEAR for gate in JOBS)
+async def _may_activate(tx: Tx, file: OnboardingFile, runs: dict[int, GateRun]) -> bool:
+    """Gates 1 and 2 are CLEAR, and nobody has frozen the subject meanwhile."""
+    subject = await auth.subject(tx, file.subject_id)
+    return subject.state == "IN_REVIEW" and all(gate in runs and runs[gate].verdict == CLEAR for gate in JOBS)
 
 
-def _hits_await_a_person(runs: dict[int, GateRun]) -> bool:
-    return Gate.SCREENING in runs and runs[Gate.SCREENING].verdict == REFER
+def _decided_on_these_hits(runs: dict[int, GateRun], case: compliance.Case) -> bool:
+    """Whether the hits that stand were there to be seen when the case was decided."""
+    run = runs.get(Gate.SCREENING)
+    if run is None or run.verdict != REFER or run.finished_at is None or case.decided_at is None:
+        return False
+    return run.finished_at < case.decided_at
 
 
 def _file_decided(tx: Tx, file: OnboardingFile, case: compliance.Case, state: str) -> audit.RowChange:

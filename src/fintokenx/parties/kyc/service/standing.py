@@ -19,6 +19,7 @@ from fintokenx.parties.kyc.types import (
 
 CUSTOMERS = (Role.SELLER, Role.BUYER, Role.LENDER, Role.INVESTOR, Role.BROKER)
 STAFF = (Role.PARTNER_ADMIN, Role.PLATFORM_ADMIN, Role.MLRO, Role.COMPLIANCE, Role.SYSTEM)
+_SEE_FREEZES = (Role.MLRO, Role.COMPLIANCE, Role.SYSTEM)
 
 
 def only_own(caller: Caller, subject_id: str) -> None:
@@ -64,4 +65,5 @@ async def gates(tx: Tx, caller: Caller, *, subject_id: str) -> Gates:
             states.append(GateState(gate, run.provider, run.state, run.verdict, run.started_at, run.finished_at))
         else:
             states.append(GateState(gate, PROVIDERS[gate], "NOT_STARTED"))
-    return Gates(subject_id, subject.state, tuple(states))
+    state = subject.state if caller.role in _SEE_FREEZES else subject.shown_state
+    return Gates(subject_id, state, tuple(states))

@@ -1,0 +1,25 @@
+"""Every machine and every action of the platform: what the migration loads, the docs print and the tests walk."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from fintokenx.audit import Action
+from fintokenx.kernel.machine import Machine
+from fintokenx.lifecycle.invoice import transitions as invoice
+from fintokenx.lifecycle.ledger import transitions as ledger
+from fintokenx.lifecycle.marketplace import transitions as marketplace
+from fintokenx.lifecycle.settlement import transitions as settlement
+from fintokenx.lifecycle.tokenisation import transitions as tokenisation
+from fintokenx.observers.notification import transitions as notification
+from fintokenx.parties.auth import transitions as auth
+from fintokenx.parties.compliance import transitions as compliance
+from fintokenx.parties.kyc import transitions as kyc
+from fintokenx.parties.partner import transitions as partner
+
+_MODULES = (
+    partner, auth, compliance, kyc, ledger, invoice, tokenisation, marketplace, settlement, notification
+)  # fmt: skip
+
+MACHINES: Final[tuple[Machine, ...]] = tuple(machine for module in _MODULES for machine in module.MACHINES)
+ACTIONS: Final[tuple[Action, ...]] = tuple(action for module in _MODULES for action in module.ACTIONS)

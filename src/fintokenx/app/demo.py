@@ -1,0 +1,527 @@
+"""The life of one invoice, played through the public API by a seller, a buyer, a lender and the buyer's bank."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, time, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+from rich.console import Console
+from rich.table import Table
+
+from fintokenx.adapters.documents import IsolatedReader
+from fintokenx.app import inspect, provision, wiring
+from fintokenx.app.api_client import Api, ApiRefused, GaveUp, eventually
+from fintokenx.app.local import LocalSystem, project_root
+from fintokenx.kernel.clock import Instant
+from fintokenx.kernel.errors import Refused
+from fintokenx.kernel.merkle import leaf_hash, verify_inclusion
+from fintokenx.kernel.money import ZERO, Pence
+from fintokenx.lifecycle.invoice.ports import InvoiceOnPaper
+
+TENANT: Final = "tnt_fintokenx"
+DISCOUNT_BPS: Final = 150
+LENDER: Final = ("Castlegate Capital Ltd", "19955501", "990555", "20000055")
+PEOPLE: Final = {"seller": "Sana Seller", "buyer": "Bruno Buyer", "lender": "Lena Lender", "mlro": "Mira Officer"}
+FUNDED_WITH: Final = 100_000_000_00  # pence on the lender's account
+
+
+class StoryFailed(Exception):
+    """The story did not end as it should; the message says where."""
+
+
+def default_invoice() -> Path:
+    """The sample that the demo plays when none is given."""
+    return project_root() / "samples" / "invoices" / "harbour-signage.pdf"
+
+
+@dataclass(frozen=True, slots=True)
+class Paper:
+    """What the seller will declare, as it stands on the document."""
+
+    path: Path
+    number: str
+    issued: date
+    due: date
+    total: Pence
+    seller: tuple[str, str]
+    buyer: tuple[str, str]
+    seller_account: tuple[str, str]
+
+    @classmethod
+    def read(cls, path: Path) -> Paper:
+        """From the truth beside the document (``.json``) where there is one, else as our own reader reads it.
+
+        :raises StoryFailed: it does not state enough to be declared
+        """
+        truth = path.with_suffix(".json")
+        if truth.exists():
+            return cls._from_truth(path, json.loads(truth.read_text()))
+        try:
+            return cls._from_reading(path, IsolatedReader().read(path.read_bytes()).fields)
+        except Refused as refusal:
+            raise StoryFailed(f"{path.name} cannot be taken: {refusal.title()} [{refusal.code}]") from refusal
+
+    @classmethod
+    def _from_truth(cls, path: Path, truth: dict[str, Any]) -> Paper:
+        issued = date.fromisoformat(truth["issue_date"])
+        due = truth.get("due_date") or truth.get("implied_due_date")
+        days = truth.get("payment_terms_days") or 30
+        seller, buyer = truth["seller"], truth["buyer"]
+        return cls(
+            path=path,
+            number=truth["invoice_number"],
+            issued=issued,
+            due=date.fromisoformat(due) if due else issued + timedelta(days=days),
+            total=Pence(truth["total_pence"]),
+            seller=(seller["name"], seller["company_number"] or "19999001"),
+            buyer=(buyer["name"], buyer["company_number"] or "19999002"),
+            seller_account=(seller["sort_code"].replace("-", ""), seller["account_number"]),
+        )
+
+    @classmethod
+    def _from_reading(cls, path: Path, fields: InvoiceOnPaper) -> Paper:
+        if fields.issue_date is None or fields.total is None or not fields.invoice_number or not fields.seller.name:
+            raise StoryFailed(f"{path.name} does not state its number, date, total and seller; nothing to declare")
+        return cls(
+            path=path,
+            number=fields.invoice_number,
+            issued=fields.issue_date,
+            due=fields.due_date or fields.issue_date + timedelta(days=fields.payment_terms_days or 30),
+            total=fields.total,
+            seller=(fields.seller.name, fields.seller.company_number or "19999001"),
+            buyer=(fields.buyer.name or "The Buyer Ltd", fields.buyer.company_number or "19999002"),
+            seller_account=(fields.sort_code or "990777", fields.account_number or "20000077"),
+        )
+
+
+@dataclass
+class Outcome:
+    """How the story ended."""
+
+    invoice_reference: str = ""
+    token_reference: str = ""
+    invoice_state: str = ""
+    token_state: str = ""
+    trial_difference: Pence = ZERO
+    entries: int = 0
+    entries_proved: int = 0
+
+
+@dataclass
+class Story:
+    """The story on one system, chapter by chapter. Every step can be told again: keys make it happen once."""
+
+    system: LocalSystem
+    paper: Paper
+    console: Console
+    outcome: Outcome = field(default_factory=Outcome)
+    _apis: list[Api] = field(default_factory=list)
+    _chapter: int = 0
+
+    async def tell(self) -> Outcome:
+        """Play it. :raises StoryFailed: it went another way"""
+        try:
+            self.settings = self.system.settings()
+            self.bank = self.settings.sandbox_control_urls["bank"]
+            await self._people()
+            await self._upload()
+            await self._confirm()
+            await self._mint_and_list()
+            await self._fund()
+            await self._mature_and_pay()
+            await self._settle()
+            await self._prove()
+        except (ApiRefused, GaveUp) as fault:
+            raise StoryFailed(f"in chapter {self._chapter}: {fault}") from fault
+        finally:
+            for api in self._apis:
+                await api.aclose()
+        return self.outcome
+
+    # ── The cast ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _people(self) -> None:
+        self.chapter("The cast: three companies pass gates 1 to 3")
+        self.api_key = await inspect.create_api_key(self.system, TENANT, "demo", ["*"])
+        self.partner = self._api()
+        await inspect.create_staff(self.system, TENANT, "mlro", PEOPLE["mlro"], _email("mlro"))
+        self.mlro = await self._signed_in("mlro")
+        collections = provision.TENANTS[TENANT].collections
+        await self._open_account(collections.name, collections.sort_code, collections.account_number, 0)
+        lender_name, lender_number, lender_sort, lender_account = LENDER
+        cast = {
+            "seller": (*self.paper.seller, *self.paper.seller_account, 0),
+            "buyer": (*self.paper.buyer, "990888", "20000088", self.paper.total.value * 2),
+            "lender": (lender_name, lender_number, lender_sort, lender_account, FUNDED_WITH),
+        }
+        self.subjects: dict[str, str] = {}
+        for role, (name, number, sort_code, account, balance) in cast.items():
+            await self._open_account(name, sort_code, account, balance)
+            self.subjects[role] = await self._register(role, name, number, sort_code, account)
+        await asyncio.gather(*(self._pass_gates(role) for role in cast))
+        self.seller = await self._signed_in("seller")
+        self.lender = await self._signed_in("lender")
+        for role, (name, number, *_rest) in cast.items():
+            self.say(f"{role:<7} {name} ({number}) is [green]ACTIVE[/]")
+
+    async def _register(self, role: str, name: str, number: str, sort_code: str, account: str) -> str:
+        subject = await self.partner.post(
+            "/v1/subjects",
+            {
+                "role": role,
+                "legal_name": name,
+                "company_number": number,
+                "representative_name": PEOPLE[role],
+                "email": _email(role),
+            },
+            key=f"demo-subject-{role}",
+        )
+        director = {"name": PEOPLE[role], "born_on": "1980-02-29", "roles": ["director", "representative", "ubo"]}
+        form = {
+            "form_version": "2026-06",
+            "company_number": number,
+            "persons": [director],
+            "designated_account": {"account_name": name, "sort_code": sort_code, "account_number": account},
+        }
+        await self.partner.post(f"/v1/subjects/{subject['id']}/onboarding", form, key=f"demo-onboarding-{role}")
+        return str(subject["id"])
+
+    async def _pass_gates(self, role: str) -> None:
+        subject_id = self.subjects[role]
+
+        async def case() -> Any:
+            cases = await self.mlro.get("/v1/cases", limit=100)
+            mine = [c for c in cases["items"] if c["subject_id"] == subject_id and c["state"] == "OPEN"]
+            return mine[0] if mine else None
+
+        found = await eventually(f"{role}: gates 1 and 2", case)
+        decision = {"decision": "APPROVE", "rationale": "Identity verified, no hits, plausible business."}
+        await self.mlro.post(f"/v1/cases/{found['id']}/decision", decision, key=f"demo-approve-{role}")
+
+        async def active() -> Any:
+            return (await self.partner.get(f"/v1/subjects/{subject_id}"))["state"] == "ACTIVE"
+
+        await eventually(f"{role}: activation", active)
+
+    async def _signed_in(self, who: str) -> Api:
+        """Ask for a code by mail, read the mailbox, sign in."""
+        await self.partner.post("/v1/sessions/codes", {"email": _email(who)}, key=f"demo-code-{who}")
+        mail = await eventually(f"the sign-in mail of {who}", lambda: self._mail(who, r"\b[0-9]{8}\b"))
+        session = await self.partner.post(
+            "/v1/sessions", {"email": _email(who), "code": mail}, key=f"demo-signin-{who}"
+        )
+        return self._api(session["access_token"])
+
+    async def _mail(self, who: str, pattern: str) -> str | None:
+        """What the newest matching mail to somebody says."""
+        async with httpx.AsyncClient(timeout=10) as http:
+            box = await http.get(
+                f"{self.settings.sandbox_control_urls['mailbox']}/messages", params={"to": _email(who)}
+            )
+        for message in reversed(_items(box.json())):
+            if found := re.search(pattern, message["text"]):
+                return found.group(0)
+        return None
+
+    async def _open_account(self, name: str, sort_code: str, account: str, balance_pence: int) -> None:
+        body = {"sort_code": sort_code, "account_number": account, "name": name, "balance_pence": balance_pence}
+        async with httpx.AsyncClient(timeout=10) as http:
+            answer = await http.post(f"{self.bank}/control/accounts", json=body)
+            if answer.status_code not in (200, 201, 409):
+                raise StoryFailed(f"the mock bank did not open an account: {answer.text[:200]}")
+
+    # ── The invoice ─────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _upload(self) -> None:
+        self.chapter(f"The seller uploads {self.paper.path.name}")
+        declared = {
+            "obligor_id": self.subjects["buyer"],
+            "invoice_number": self.paper.number,
+            "issue_date": self.paper.issued.isoformat(),
+            "maturity_date": self.paper.due.isoformat(),
+            "face_value_pence": self.paper.total.value,
+            "asking_discount_bps": DISCOUNT_BPS,
+        }
+        invoice = await self.seller.upload(
+            "/v1/invoices",
+            name=self.paper.path.name,
+            content=self.paper.path.read_bytes(),
+            declared=declared,
+            key="demo-upload",
+        )
+        self.reference = self.outcome.invoice_reference = str(invoice["reference"])
+        self.say(f"{self.reference}: {self.paper.number} over {self.paper.total}, due {self.paper.due:%-d %B %Y}")
+        state = await self._state_among("AWAITING_BUYER", "IN_REVIEW", "REJECTED")
+        if state == "REJECTED":
+            raise StoryFailed("the document was refused by the reader; see `fintokenx audit show`")
+        if state == "IN_REVIEW":
+            await self._review()
+        self.say("read, compared with what was declared: the buyer is asked")
+
+    async def _review(self) -> None:
+        async def case() -> Any:
+            cases = await self.mlro.get("/v1/cases", limit=100)
+            mine = [c for c in cases["items"] if c["resource"] == self.reference and c["state"] == "OPEN"]
+            return mine[0] if mine else None
+
+        found = await eventually("the review case", case)
+        self.say(f"[yellow]in review[/]: {found['reason']}; the compliance officer looks and approves")
+        decision = {"decision": "APPROVE", "rationale": "Compared the document by eye; it is as declared."}
+        await self.mlro.post(f"/v1/cases/{found['id']}/decision", decision, key="demo-review")
+        await self._state_among("AWAITING_BUYER")
+
+    async def _confirm(self) -> None:
+        self.chapter("The buyer confirms with one click")
+        reader = self._api(bare=True)
+
+        async def confirmed() -> Any:
+            if await self._state() not in ("AWAITING_BUYER",):
+                return True
+            link = await self._mail("buyer", r"https?://\S+/confirm/\S+")
+            if link is None:
+                return None
+            try:
+                page = await reader.page(link)
+                answer = await reader.page(link, {"decision": "confirm"})
+            except (httpx.TransportError, ApiRefused):
+                return None  # the platform is away, or this link was replaced by a newer mail: look again
+            self.say(f"saw the page ({len(page.content):,} bytes, hash {page.headers['fx-page-hash'][:16]}…)")
+            return answer.status_code == 200 or None
+
+        await eventually("the buyer's confirmation", confirmed)
+        self.say("pressed [bold]Confirm this invoice[/]")
+
+    async def _mint_and_list(self) -> None:
+        self.chapter("The invoice becomes a token, and is listed")
+        await self._state_among("LISTED")
+        token = await self.seller.get(f"/v1/invoices/{self.reference}/token")
+        self.outcome.token_reference = str(token["reference"])
+        self.say(f"{token['reference']} [green]{token['state']}[/] at {token['contract_address']}")
+        await self._show_transactions()
+
+    async def _fund(self) -> None:
+        self.chapter("A lender funds it")
+        filters = {"concentration_cap_pence": self.paper.total.value * 2}
+        await self.lender.put("/v1/listing-filters/me", filters, key="demo-filter")
+
+        async def listing() -> Any:
+            listings = await self.lender.get("/v1/listings/primary", limit=100)
+            mine = [item for item in listings["items"] if item["invoice_reference"] == self.reference]
+            return mine[0] if mine else None
+
+        found = await eventually("the listing", listing)
+        payment = await self.lender.post("/v1/payments", {"listing_id": found["id"]}, key="demo-payment")
+        self.say(
+            f"pays {_pence(payment['net_advance_pence'])} for {self.paper.total} (discount {DISCOUNT_BPS} basis points)"
+        )
+        await self._state_among("FUNDED", "DUE")
+
+        async def closed() -> Any:
+            now = await self.lender.get(f"/v1/payments/{payment['id']}")
+            return now if now["state"] == "CLOSED" else None
+
+        done = await eventually("the seller's credit", closed)
+        self.say(f"token moved: {done['chain_tx_hash']}")
+        self.say(f"the seller's bank shows the credit: disbursement [green]{done['state']}[/]")
+
+    # ── The money ───────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _mature_and_pay(self) -> None:
+        maturity = datetime.combine(self.paper.due, time(9), UTC)
+        self.chapter(f"{self.paper.due:%-d %B %Y}: the buyer pays")
+        await self._move_clock(maturity)
+        collections = provision.TENANTS[TENANT].collections
+        payment = {
+            "from": {"sort_code": "990888", "account_number": "20000088"},
+            "to": {"sort_code": collections.sort_code, "account_number": collections.account_number},
+            "amount_pence": self.paper.total.value,
+            "reference": self.reference,
+            "end_to_end_id": f"BUYER-{self.reference}",
+        }
+        async with httpx.AsyncClient(timeout=10) as http:
+            answer = await http.post(f"{self.bank}/control/payments", json=payment)
+            if answer.status_code >= 400 and answer.status_code != 409:
+                raise StoryFailed(f"the buyer's bank did not pay: {answer.text[:200]}")
+        self.say(f"{self.paper.total} to {collections.name}, reference {self.reference}")
+
+    async def _settle(self) -> None:
+        self.chapter("Everyone is paid to the penny, and the token burns")
+        await self._state_among("SETTLED")
+        self.outcome.invoice_state = await self._state()
+        token = await self.seller.get(f"/v1/invoices/{self.reference}/token")
+        self.outcome.token_state = str(token["state"])
+        self.say(f"invoice [green]{self.outcome.invoice_state}[/], token [green]{token['state']}[/]")
+        await self._show_transactions()
+        await self._show_books()
+
+    async def _show_books(self) -> None:
+        balance = await self.partner.get("/v1/ledger/trial-balance")
+        self.outcome.trial_difference = Pence(int(balance["difference_pence"]))
+        table = Table("account", "debit", "credit", title="Trial balance", title_justify="left")
+        for account in balance["accounts"]:
+            table.add_row(account["code"], _pence(account["debit_pence"]), _pence(account["credit_pence"]))
+        table.add_row("[bold]difference[/]", "", f"[bold]{_pence(balance['difference_pence'])}[/]")
+        self.console.print(table)
+
+    async def _show_transactions(self) -> None:
+        token = self.outcome.token_reference
+        found = await self.seller.get(f"/v1/tokens/{token}/transactions")
+        for transaction in _items(found):
+            block = transaction.get("block_number")
+            where = f"block {block}" if block else transaction["state"]
+            self.say(f"{transaction['kind']:<9} {transaction['tx_hash']}  {where}")
+
+    # ── The proof ───────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _prove(self) -> None:
+        self.chapter("Every entry, proved against the chain")
+        await self._move_clock(self.system.clock().now() + timedelta(minutes=10))
+        entries: list[dict[str, Any]] = []
+        page: dict[str, Any] = {"next": 0}
+        while page["next"] is not None:
+            page = await self.partner.get("/v1/audit/entries", resource=self.reference, after=page["next"], limit=100)
+            entries += page["items"]
+        table = Table("#", "action", "by", "time", "proof", title=self.reference, title_justify="left")
+        async with wiring.network(self.settings, self.system.vault()) as to:
+            for entry in entries:
+                proof = await eventually(f"the anchor of {entry['id']}", partial(self._proof, entry["id"]))
+                anchor = await to.anchors.read(proof["batch_id"])
+                holds = anchor is not None and _holds(entry, proof, anchor.tree_size, anchor.root)
+                self.outcome.entries_proved += holds
+                mark = f"[green]✓[/] batch {proof['batch_id']}, block {proof['block_number']}" if holds else "[red]✗[/]"
+                table.add_row(
+                    str(entry["seq"]), entry["action"], entry["actor_role"],
+                    entry["timestamp"][:19].replace("T", " "), mark,
+                )  # fmt: skip
+        self.outcome.entries = len(entries)
+        self.console.print(table)
+
+    async def _proof(self, entry_id: str) -> Any:
+        try:
+            return await self.partner.get(f"/v1/audit/entries/{entry_id}/proof")
+        except ApiRefused as refused:
+            if refused.code == "PROOF_PENDING":
+                return None
+            raise
+
+    # ── Small things ────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _state(self) -> str:
+        return str((await self.seller.get(f"/v1/invoices/{self.reference}"))["state"])
+
+    async def _state_among(self, *states: str) -> str:
+        async def look() -> Any:
+            state = await self._state()
+            return state if state in states else None
+
+        return str(await eventually(f"invoice {' or '.join(states)}", look))
+
+    async def _move_clock(self, to: Instant) -> None:
+        if to <= self.system.clock().now():
+            return
+        await self.partner.post("/v1/sandbox/clock", {"to": to.isoformat()}, key="unused")
+        # Sessions end after a while of business time: sign in again where the story goes on with one.
+        self.seller = await self._signed_in_again("seller")
+
+    async def _signed_in_again(self, who: str) -> Api:
+        stamp = f"{self.system.clock().now():%Y%m%d%H%M}"
+        before = await self._mail(who, r"\b[0-9]{8}\b")
+        await self.partner.post("/v1/sessions/codes", {"email": _email(who)}, key=f"demo-code-{who}-{stamp}")
+
+        async def fresh() -> Any:
+            code = await self._mail(who, r"\b[0-9]{8}\b")
+            return code if code != before else None
+
+        code = await eventually(f"a new sign-in mail of {who}", fresh)
+        body = {"email": _email(who), "code": code}
+        session = await self.partner.post("/v1/sessions", body, key=f"demo-signin-{who}-{stamp}")
+        return self._api(session["access_token"])
+
+    def _api(self, token: str = "", *, bare: bool = False) -> Api:
+        api = Api(self.settings.public_url, api_key="" if bare else self.api_key, token=token)
+        self._apis.append(api)
+        return api
+
+    def chapter(self, title: str) -> None:
+        """Begin a chapter."""
+        self._chapter += 1
+        self.console.print(f"\n[bold]{self._chapter}. {title}[/]", highlight=False)
+
+    def say(self, text: str) -> None:
+        """One line of it."""
+        self.console.print(f"   {text}", highlight=False)
+
+
+def _email(who: str) -> str:
+    return f"{who}@demo.example"
+
+
+def _items(found: Any) -> list[dict[str, Any]]:
+    if isinstance(found, dict):
+        found = found.get("items") or found.get("messages") or []
+    return list(found)
+
+
+def _pence(value: int) -> str:
+    return str(Pence(int(value)))
+
+
+def _holds(entry: dict[str, Any], proof: dict[str, Any], tree_size: int, root: bytes) -> bool:
+    """As an outsider would check it: the canonical bytes say what the entry says, hash to the leaf, lead to the root
+    that the chain holds."""
+    said = json.loads(proof["canonical"])
+    same = all(said[name] == entry[name] for name in ("id", "seq", "action", "actor", "resource", "diff", "prev_hash"))
+    leaf = leaf_hash(proof["canonical"].encode())
+    path = [bytes.fromhex(sibling) for sibling in proof["path"]]
+    return same and verify_inclusion(leaf, proof["leaf_index"], tree_size, path, root)
+
+
+async def play(invoice: Path, console: Console, *, name: str = "demo") -> Outcome:
+    """Make a fresh system whose clock starts the day after the invoice, tell the story on it, leave it running.
+
+    :raises StoryFailed: the story ended otherwise than SETTLED, BURNED, balanced and proved
+    """
+    paper = Paper.read(invoice)
+    start_at = datetime.combine(paper.issued + timedelta(days=1), time(9), UTC)
+    if paper.due <= start_at.date():
+        raise StoryFailed(f"{invoice.name} is due on {paper.due}, too soon after its date to be financed")
+    system = LocalSystem(name)
+    console.print(f"[bold]The life of one invoice[/] — {invoice.name}, on {start_at:%-d %B %Y}", highlight=False)
+    await system.destroy()
+    await system.up(_starting(console), start_at=start_at)
+    outcome = await Story(system, paper, console).tell()
+    ended_well = (
+        outcome.invoice_state == "SETTLED"
+        and outcome.token_state == "BURNED"
+        and not outcome.trial_difference
+        and outcome.entries == outcome.entries_proved > 0
+    )
+    console.print(
+        f"\ninvoice {outcome.invoice_reference} [bold]{outcome.invoice_state}[/], token {outcome.token_reference} "
+        f"[bold]{outcome.token_state}[/], trial balance {outcome.trial_difference}, "
+        f"{outcome.entries_proved} of {outcome.entries} entries proved against the chain",
+        highlight=False,
+    )
+    if not ended_well:
+        raise StoryFailed("this is not how it should end")
+    console.print(
+        "\nThe system is still running for you to look inside:\n"
+        f"  fintokenx audit show {outcome.invoice_reference}\n"
+        "  fintokenx audit verify\n"
+        f"  {system.settings().public_url}/docs\n"
+        "Stop it with: make down",
+        highlight=False,
+    )
+    return outcome
+
+
+def _starting(console: Console) -> Callable[[str], None]:
+    return lambda what: console.print(f"   [dim]starting {what} …[/]", highlight=False)

@@ -1,0 +1,350 @@
+"""The whole platform on one page: providers, reactions, jobs, routes, and how they are handed to each other."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import structlog
+from fastapi import FastAPI
+
+import fintokenx.audit.http as audit_http
+import fintokenx.lifecycle.invoice.http as invoice_http
+import fintokenx.lifecycle.ledger.http as ledger_http
+import fintokenx.lifecycle.marketplace.http as marketplace_http
+import fintokenx.lifecycle.settlement.http as settlement_http
+import fintokenx.lifecycle.tokenisation.http as tokenisation_http
+import fintokenx.parties.auth.http as auth_http
+import fintokenx.parties.compliance.http as compliance_http
+import fintokenx.parties.kyc.http as kyc_http
+import fintokenx.parties.partner.http as partner_http
+import fintokenx.sandbox.http as sandbox_http
+from fintokenx.adapters.ais import OpenBankingClient
+from fintokenx.adapters.blobs import DataKeys, EncryptedBlobs
+from fintokenx.adapters.chain import AnchorClient, ChainClient, Deployment, Rpc
+from fintokenx.adapters.complyadvantage import ComplyAdvantageClient
+from fintokenx.adapters.documents import IsolatedReader
+from fintokenx.adapters.fps import ClearBankClient
+from fintokenx.adapters.mail import SmtpMailer
+from fintokenx.adapters.sumsub import SumsubClient
+from fintokenx.adapters.vault import LocalVault
+from fintokenx.app import health
+from fintokenx.app import http as app_http
+from fintokenx.app.provision import CLEARBANK_SIGNING_KEY, REFERENCE_KEY, password_of, pin_signer
+from fintokenx.audit.jobs import AuditJobs
+from fintokenx.kernel import jobs
+from fintokenx.kernel.bus import Reactions
+from fintokenx.kernel.clock import Clock, SystemClock
+from fintokenx.kernel.db import Database, Pool, open_pool
+from fintokenx.kernel.edge import Edge
+from fintokenx.kernel.ids import Ids
+from fintokenx.kernel.sealing import Sealer
+from fintokenx.kernel.settings import BadSettings, Settings
+from fintokenx.kernel.vault import Vault
+from fintokenx.lifecycle.invoice import reactions as invoice_reactions
+from fintokenx.lifecycle.invoice.jobs import InvoiceJobs
+from fintokenx.lifecycle.marketplace import reactions as marketplace_reactions
+from fintokenx.lifecycle.marketplace.jobs import MarketplaceJobs
+from fintokenx.lifecycle.settlement import reactions as settlement_reactions
+from fintokenx.lifecycle.settlement.jobs import SettlementJobs
+from fintokenx.lifecycle.tokenisation import reactions as tokenisation_reactions
+from fintokenx.lifecycle.tokenisation.jobs import TokenisationJobs
+from fintokenx.observers.notification import reactions as notification_reactions
+from fintokenx.observers.notification.jobs import NotificationJobs
+from fintokenx.parties import auth, compliance, kyc, partner
+from fintokenx.parties.auth.jobs import HANDLERS as AUTH_HANDLERS
+from fintokenx.parties.kyc import reactions as kyc_reactions
+from fintokenx.sandbox.anvil import ChainControl
+from fintokenx.sandbox.clock import SandboxClock
+
+log = structlog.get_logger("fintokenx.app")
+
+VERSION: Final = "0.1.0"
+HOME_TENANT: Final = "tnt_fintokenx"
+DEBTOR_ADDRESS: Final = "GB, London, EC2A 4NE, 1 Ledger Row"
+
+REACTING: Final = (
+    kyc_reactions,
+    invoice_reactions,
+    tokenisation_reactions,
+    marketplace_reactions,
+    settlement_reactions,
+    notification_reactions,
+)
+"""Who answers whom: docs/reactions.md is printed from these."""
+
+ROUTERS: Final = (
+    health.router,
+    partner_http.router,
+    auth_http.router,
+    compliance_http.router,
+    kyc_http.router,
+    ledger_http.router,
+    invoice_http.router,
+    tokenisation_http.router,
+    marketplace_http.router,
+    settlement_http.router,
+    audit_http.router,
+)
+
+
+def reactions() -> Reactions:
+    """All subscriptions."""
+    return Reactions(
+        [reaction for module in REACTING for reaction in module.IN_STEP],
+        [reaction for module in REACTING for reaction in module.AFTERWARDS],
+    )
+
+
+def open_vault(settings: Settings) -> Vault:
+    """The vault that the settings name. :raises BadSettings: a kind that is not built in"""
+    kind, _, where = settings.vault.partition(":")
+    if kind != "file":
+        raise BadSettings(f"no vault of the kind {kind!r}")
+    return LocalVault(Path(where), os.urandom)
+
+
+def open_clock(settings: Settings) -> Clock:
+    """The sandbox clock where there is one, else the machine's."""
+    return SandboxClock(Path(settings.sandbox_clock)) if settings.sandbox_clock else SystemClock()
+
+
+def dsn(settings: Settings, role: str) -> str:
+    """The address of the database for a role; the password travels apart."""
+    url = urlsplit(settings.database_url)
+    return f"postgresql://{role}@{url.netloc}{url.path}"
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """What every process of the platform needs: vault, clock, and a database to open transactions on."""
+
+    settings: Settings
+    vault: Vault
+    clock: Clock
+    ids: Ids
+    database: Database
+
+
+@asynccontextmanager
+async def base(settings: Settings, *, pool_size: int = 16) -> AsyncIterator[Base]:
+    """Fetch credentials from the vault and connect. :raises VaultUnavailable, UnsafeRole: refuses to start"""
+    vault, clock = open_vault(settings), open_clock(settings)
+    ids = Ids(clock, os.urandom)
+    pool = await pool_of(settings, vault, "fx_app", size_max=pool_size)
+    pins = await pin_signer(vault)
+    database = Database(pool, pins=pins, clock=clock, ids=ids, reactions=reactions())
+    try:
+        yield Base(settings, vault, clock, ids, database)
+    finally:
+        await database.close()
+
+
+async def pool_of(settings: Settings, vault: Vault, role: str, *, size_max: int) -> Pool:
+    """A pool that logs in as ``role``."""
+    return await open_pool(dsn(settings, role), await vault.secret(password_of(role)), size_max=size_max)
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """The chain, twice: as tokenisation sees it and as audit does."""
+
+    chain: ChainClient
+    anchors: AnchorClient
+
+
+@asynccontextmanager
+async def network(settings: Settings, vault: Vault) -> AsyncIterator[Network]:
+    """Connect to the deployed contracts."""
+    rpc = Rpc(settings.chain_rpc_urls)
+    deployment = Deployment.load(Path(settings.chain_deployment))
+    try:
+        yield Network(ChainClient(rpc, vault, deployment), AnchorClient(rpc, vault, deployment))
+    finally:
+        await rpc.aclose()
+
+
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """The clients of every outside system."""
+
+    network: Network
+    identity: SumsubClient
+    screening: ComplyAdvantageClient
+    payments: ClearBankClient
+    accounts: OpenBankingClient
+    mailer: SmtpMailer
+    reader: IsolatedReader
+    blobs: EncryptedBlobs
+
+
+@asynccontextmanager
+async def outside(on: Base) -> AsyncIterator[Outside]:
+    """Credentials are fetched here, at boot (P-20); a vault that is down stops the start."""
+    settings, vault, clock = on.settings, on.vault, on.clock
+
+    async def sign(message: bytes) -> bytes:
+        return await vault.sign_rsa_sha256(CLEARBANK_SIGNING_KEY, message)
+
+    async with AsyncExitStack() as stack:
+        chain = await stack.enter_async_context(network(settings, vault))
+        identity = SumsubClient(
+            settings.sumsub_url,
+            await vault.secret("sumsub/app-token"),
+            await vault.secret("sumsub/app-secret"),
+            await vault.secret("sumsub/webhook-secret"),
+            clock=clock,
+        )
+        screening = ComplyAdvantageClient(
+            settings.complyadvantage_url, await vault.secret("complyadvantage/api-key"), clock=clock
+        )
+        payments = ClearBankClient(
+            base_url=settings.bank_url,
+            token=await vault.secret("bank/clearbank-token"),
+            sign=sign,
+            debtor_address=DEBTOR_ADDRESS,
+        )
+        accounts = OpenBankingClient(
+            base_url=settings.open_banking_url, token=await vault.secret("bank/open-banking-token"), clock=clock
+        )
+        for client in (identity, screening, payments, accounts):
+            stack.push_async_callback(client.aclose)
+        mailer = SmtpMailer(
+            host=settings.smtp_host,
+            port=settings.smtp_port,
+            clock=clock,
+            security="none" if settings.environment.has_sandbox_controls else "starttls",
+        )
+        blobs = EncryptedBlobs(settings.blobs_url, vault, DataKeys(on.database, vault, os.urandom), os.urandom)
+        yield Outside(chain, identity, screening, payments, accounts, mailer, IsolatedReader(), blobs)
+
+
+def handlers(on: Base, to: Outside, sealer: Sealer, sealer_pool: Pool) -> Mapping[str, jobs.Handler]:
+    """Every job of the platform by name. :raises ValueError: two modules own one name"""
+    kyc_services = kyc.KycServices(to.identity, to.screening, sealer, to.blobs)
+    owned: list[Mapping[str, jobs.Handler]] = [
+        AUTH_HANDLERS,
+        kyc.handlers(kyc_services),
+        InvoiceJobs(to.reader, to.blobs).handlers(),
+        TokenisationJobs(to.network.chain, on.clock).handlers(),
+        MarketplaceJobs().handlers(),
+        SettlementJobs(to.payments, to.accounts, to.network.chain, on.clock).handlers(),
+        NotificationJobs(to.mailer, sealer, on.settings.public_url).handlers(),
+        AuditJobs(sealer_pool, to.network.anchors, on.clock).handlers(),
+    ]
+    found: dict[str, jobs.Handler] = {}
+    for module in owned:
+        if twice := found.keys() & module.keys():
+            raise ValueError(f"jobs with two owners: {sorted(twice)}")
+        found.update(module)
+    return found
+
+
+def periodic(tenants: tuple[str, ...]) -> tuple[jobs.Periodic, ...]:
+    """What falls due by the clock."""
+    per_tenant = [
+        job
+        for tenant_id in tenants
+        for job in (
+            jobs.Periodic("settlement.collect", timedelta(seconds=5), tenant_id),
+            jobs.Periodic("invoice.fall_due", timedelta(minutes=15), tenant_id),
+        )
+    ]
+    return (
+        jobs.Periodic("audit.anchor", timedelta(minutes=10), HOME_TENANT),
+        jobs.Periodic("tokenisation.refresh_sanctions", timedelta(hours=12), HOME_TENANT),
+        *per_tenant,
+    )
+
+
+def components(on: Base, to: Outside) -> dict[str, health.Component]:
+    """What /readyz asks."""
+
+    async def provider(url: str) -> bool:
+        return await health.answers(url)
+
+    settings = on.settings
+    asked = {
+        "sumsub": settings.sumsub_url,
+        "complyadvantage": settings.complyadvantage_url,
+        "bank": settings.bank_url,
+        "open_banking": settings.open_banking_url,
+    }
+    return {
+        "database": health.Component(on.database.healthy, needed=True),
+        "vault": health.Component(on.vault.healthy, needed=True),
+        "chain": health.Component(to.network.chain.healthy, needed=False),
+        **{name: health.Component(lambda url=url: provider(url), needed=False) for name, url in asked.items()},
+    }
+
+
+def create_app(settings: Settings, *, tenants: tuple[str, ...]) -> FastAPI:
+    """The platform as one ASGI application; its lifespan connects everything and runs the worker."""
+    ids = Ids(open_clock(settings), os.urandom)
+    sandboxed = settings.environment.has_sandbox_controls
+    app = app_http.create(
+        ids=ids,
+        routers=[*ROUTERS, *([sandbox_http.router] if sandboxed else [])],
+        title="FinToken X",
+        version=VERSION,
+        environment=settings.environment.value,
+    )
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        async with base(settings) as on, outside(on) as to:
+            sealer = Sealer(on.database, on.vault, os.urandom)
+            sealer_pool = await pool_of(settings, on.vault, "fx_sealer", size_max=4)
+            claims = await pool_of(settings, on.vault, "fx_worker", size_max=4)
+            await _fill(app, on, to, sealer, sealer_pool)
+            worker = jobs.Worker(
+                claims=claims,
+                database=on.database,
+                handlers=handlers(on, to, sealer, sealer_pool),
+                periodic=periodic(tenants),
+                clock=on.clock,
+                ids=on.ids,
+            )
+            running = asyncio.create_task(worker.run())
+            log.info("started", environment=settings.environment.value, port=settings.listen_port, version=VERSION)
+            try:
+                yield
+            finally:
+                worker.stop()
+                await running
+                await claims.close()
+                await sealer_pool.close()
+
+    app.router.lifespan_context = lifespan
+    return app
+
+
+async def _fill(app: FastAPI, on: Base, to: Outside, sealer: Sealer, sealer_pool: Pool) -> None:
+    """Put on ``app.state`` what the routes ask for."""
+    settings = on.settings
+    authenticator = auth.Authenticator(on.database, on.vault, on.clock, settings.environment, settings.public_url)
+    state: dict[str, Any] = {
+        "edge": Edge(on.database, on.ids, auth_http.authentication(authenticator)),
+        "auth": auth.AuthServices(authenticator.tokens, sealer, sealer),
+        "partner": partner.PartnerServices(on.vault, settings.environment),
+        "compliance": compliance.ComplianceServices(sealer),
+        "kyc": kyc.KycServices(to.identity, to.screening, sealer, to.blobs),
+        "invoice": invoice_http.InvoiceServices(
+            to.blobs, to.reader, sealer, bytes.fromhex(await on.vault.secret(REFERENCE_KEY))
+        ),
+        "sealer_pool": sealer_pool,
+        "components": components(on, to),
+    }
+    if settings.environment.has_sandbox_controls and isinstance(on.clock, SandboxClock):
+        state["sandbox"] = sandbox_http.SandboxServices(
+            on.clock, ChainControl(settings.chain_rpc_urls[0]), settings.sandbox_control_urls
+        )
+    for name, value in state.items():
+        setattr(app.state, name, value)

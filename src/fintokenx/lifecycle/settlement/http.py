@@ -1,0 +1,213 @@
+"""Routes of settlement."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Response
+from fastapi import Query as Parameter
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from fintokenx.kernel.caller import WrongRole
+from fintokenx.kernel.edge import (
+    IDEMPOTENCY_HEADER,
+    IdempotencyInFlight,
+    IdempotencyKeyRequired,
+    IdempotencyKeyReused,
+    Mutation,
+    Query,
+    mutation,
+    problems,
+    query,
+)
+from fintokenx.kernel.machine import IllegalTransition
+from fintokenx.kernel.money import ZERO, Pence
+from fintokenx.lifecycle import marketplace
+from fintokenx.lifecycle.settlement.service import collecting, funding, instructing, reads
+from fintokenx.lifecycle.settlement.types import (
+    AmountOverFpsLimit,
+    Collection,
+    Disbursement,
+    NothingToAdvance,
+    PriceChanged,
+    UnknownCollection,
+    UnknownDisbursement,
+)
+from fintokenx.parties import auth, kyc, partner
+
+router = APIRouter(tags=["settlement"])
+
+
+class PaymentBody(BaseModel):
+    """A lender funds a listing."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    listing_id: str = Field(
+        pattern=r"^lst_[0-9a-z]{26}$", description="The listing to fund.", examples=["lst_01jx3zk5v4e8s9a2b7c6d5f4g3"]
+    )
+    expected_net_advance_pence: Pence | None = Field(
+        None, description="What you expect to pay, in pence; refused when the price is another.", examples=[536726]
+    )
+
+    @field_validator("expected_net_advance_pence")
+    @classmethod
+    def _positive(cls, amount: Pence | None) -> Pence | None:
+        if amount is not None and amount <= ZERO:
+            raise ValueError("an advance is at least one penny")
+        return amount
+
+
+class PaymentView(BaseModel):
+    """A disbursement: what a lender pays for a receivable, and how far that has come."""
+
+    id: str = Field(description="Also the end-to-end id of the lender's payment.")
+    listing_id: str
+    invoice_reference: str = Field(examples=["FXI-7KQ2M9A"])
+    token_reference: str
+    lender_subject_id: str
+    face_pence: Pence = Field(description="Face of the receivable, in pence.")
+    discount_bps: int = Field(description="Flat discount for the whole tenor, in basis points of the face.")
+    discount_pence: Pence = Field(description="ceil(face × bps / 10,000), in pence.")
+    net_advance_pence: Pence = Field(description="Face less discount: what the lender pays and the seller receives.")
+    state: str = Field(description="COMMITTED, CHECKED, FIAT_SENT, FIAT_FINAL, TOKEN_MOVED, … CLOSED.")
+    funding_reference: str = Field(description="Reference of the lender's payment on the collections account.")
+    fps_ref: str | None = Field(description="The bank's id of the lender's payment.")
+    chain_tx_hash: str | None = Field(description="The transaction that moved the token.")
+    payout_fps_ref: str | None = Field(description="The bank's id of the payment to the seller.")
+    refund_fps_ref: str | None = Field(description="The bank's id of the refund to the lender, if there was one.")
+    end_reason: str | None = Field(description="Why it was cancelled or refunded.")
+    committed_at: datetime
+    seller_credit_acked_at: datetime | None = Field(description="When the seller's bank was seen to show the credit.")
+
+    @classmethod
+    def of(cls, disbursement: Disbursement) -> PaymentView:
+        """Spell a disbursement."""
+        price = disbursement.price
+        return cls(
+            id=disbursement.id,
+            listing_id=disbursement.listing_id,
+            invoice_reference=disbursement.invoice_reference,
+            token_reference=disbursement.token_reference,
+            lender_subject_id=disbursement.lender_subject_id,
+            face_pence=price.face,
+            discount_bps=price.discount_bps,
+            discount_pence=price.discount,
+            net_advance_pence=price.net_advance,
+            state=disbursement.state,
+            funding_reference=instructing.funding_reference(disbursement.id),
+            fps_ref=disbursement.fps_ref,
+            chain_tx_hash=disbursement.chain_tx_hash,
+            payout_fps_ref=disbursement.payout_fps_ref,
+            refund_fps_ref=disbursement.refund_fps_ref,
+            end_reason=disbursement.end_reason,
+            committed_at=disbursement.committed_at,
+            seller_credit_acked_at=disbursement.seller_credit_acked_at,
+        )
+
+
+class OnwardView(BaseModel):
+    """One payee's part of a collection."""
+
+    leg: str = Field(description="End-to-end id of its first payment.")
+    payee_subject_id: str
+    amount_pence: Pence
+
+
+class CollectionView(BaseModel):
+    """One inbound credit. Onward payments and refund due add up to its amount once it is allocated."""
+
+    id: str
+    bank_transaction_id: str
+    amount_pence: Pence
+    received_at: datetime = Field(description="When the bank booked it.")
+    state: str = Field(description="MATCHED, UNMATCHED, DISTRIBUTING, PART_HELD, DISTRIBUTED or REFUND_DUE.")
+    invoice_reference: str | None
+    narration_match: str | None = Field(description="What was recognised in the narration; the rest is not kept.")
+    match_method: str | None = Field(description="EXACT or NORMALISED.")
+    allocated_pence: Pence
+    refund_due_pence: Pence
+    onward_payments: list[OnwardView]
+
+    @classmethod
+    def of(cls, collection: Collection) -> CollectionView:
+        """Spell a collection."""
+        return cls(
+            id=collection.id,
+            bank_transaction_id=collection.bank_transaction_id,
+            amount_pence=collection.amount,
+            received_at=collection.received_at,
+            state=collection.state,
+            invoice_reference=collection.invoice_reference,
+            narration_match=collection.narration_match,
+            match_method=collection.match_method,
+            allocated_pence=collection.allocated,
+            refund_due_pence=collection.refund_due,
+            onward_payments=[
+                OnwardView(leg=part.leg, payee_subject_id=part.payee_subject_id, amount_pence=part.amount)
+                for part in collection.onward
+            ],
+        )
+
+
+class CollectionPage(BaseModel):
+    """A page of collections; ``next`` is the cursor of the following one."""
+
+    items: list[CollectionView]
+    next: str | None
+
+
+@router.post(
+    "/v1/payments",
+    status_code=201,
+    response_model=PaymentView,
+    responses=problems(
+        IdempotencyKeyRequired, IdempotencyKeyReused, IdempotencyInFlight, WrongRole, auth.ApiKeyRequired,
+        auth.SessionRequired, partner.OutOfScope, kyc.SubjectNotActive, kyc.NoDesignatedAccount,
+        marketplace.UnknownListing, marketplace.ConcentrationCapReached, marketplace.OutsideAppetite,
+        marketplace.ListingMatured, IllegalTransition, PriceChanged, AmountOverFpsLimit, NothingToAdvance,
+    ),
+    openapi_extra={"parameters": [{"in": "header", "name": IDEMPOTENCY_HEADER, "required": True,
+                                   "schema": {"type": "string", "minLength": 1, "maxLength": 255}}]},
+)  # fmt: skip
+async def fund(body: PaymentBody, command: Annotated[Mutation, Depends(mutation)]) -> Response:
+    """Fund a listing. Needs a lender's session and an API key. The price is the published formula over the listing;
+    of several lenders at once one succeeds. The payment then runs by itself; read it to see how far it is."""
+    auth.require_both(command.caller)
+    return await command.run(
+        lambda tx: funding.commit(
+            tx, command.caller, listing_id=body.listing_id, expected_net_advance=body.expected_net_advance_pence
+        ),
+        shown=PaymentView.of,
+        status=201,
+    )
+
+
+@router.get("/v1/payments/{payment_id}", responses=problems(UnknownDisbursement, WrongRole))
+async def get_payment(payment_id: str, read: Annotated[Query, Depends(query)]) -> PaymentView:
+    """One payment: your own (lenders, sellers) or any of the tenant (staff)."""
+    return PaymentView.of(await read.run(lambda tx: reads.disbursement(tx, read.caller, disbursement_id=payment_id)))
+
+
+@router.get("/v1/collections", responses=problems(WrongRole))
+async def list_collections(
+    read: Annotated[Query, Depends(query)],
+    state: Annotated[str | None, Parameter(description="Only these, e.g. UNMATCHED: money in suspense.")] = None,
+    after: Annotated[str | None, Parameter(description="Cursor: the `next` of the page before.")] = None,
+    limit: Annotated[int, Parameter(ge=1, le=200)] = 50,
+) -> CollectionPage:
+    """Inbound credits of the tenant, oldest first, for staff."""
+    found = await read.run(
+        lambda tx: collecting.collections(tx, read.caller, state=state, after=after, limit=limit + 1)
+    )
+    more = found[limit - 1].id if len(found) > limit else None
+    return CollectionPage(items=[CollectionView.of(credit) for credit in found[:limit]], next=more)
+
+
+@router.get("/v1/collections/{collection_id}", responses=problems(UnknownCollection, WrongRole))
+async def get_collection(collection_id: str, read: Annotated[Query, Depends(query)]) -> CollectionView:
+    """One inbound credit, for staff."""
+    return CollectionView.of(
+        await read.run(lambda tx: collecting.collection(tx, read.caller, collection_id=collection_id))
+    )

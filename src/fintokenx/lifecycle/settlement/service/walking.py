@@ -1,0 +1,233 @@
+"""One payment at a time: recorded as sent before its bank is asked, concluded by what the bank then says."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from fintokenx import audit
+from fintokenx.kernel.caller import Caller, Role
+from fintokenx.kernel.clock import Instant
+from fintokenx.kernel.db import Tx
+from fintokenx.lifecycle import ledger
+from fintokenx.lifecycle.settlement import store
+from fintokenx.lifecycle.settlement.events import PaymentEscalated, PaymentHeld
+from fintokenx.lifecycle.settlement.ports import PaymentInstruction, PaymentOutcome, PaymentState
+from fintokenx.lifecycle.settlement.service import collecting, funding, instructing
+from fintokenx.lifecycle.settlement.service.reads import of_instruction
+from fintokenx.lifecycle.settlement.transitions import COLLECTION, DISBURSEMENT, INSTRUCTION
+from fintokenx.lifecycle.settlement.types import (
+    ATTEMPTS_MAX,
+    Collection,
+    Disbursement,
+    Instruction,
+    Purpose,
+    UnknownCollection,
+)
+from fintokenx.parties import auth
+
+
+@dataclass(frozen=True, slots=True)
+class Sending:
+    """An instruction on its way. ``resumed``: an earlier run may have sent it, so look it up before sending."""
+
+    instruction: Instruction
+    resumed: bool
+    at: Instant
+
+
+def wire(instruction: Instruction) -> PaymentInstruction:
+    """The instruction as its bank is to have it."""
+    return PaymentInstruction(
+        end_to_end_id=instruction.end_to_end_id,
+        debtor=instruction.debtor,
+        creditor=instruction.creditor,
+        amount=instruction.amount,
+        reference=instruction.reference,
+    )
+
+
+async def start(tx: Tx, caller: Caller, *, end_to_end_id: str) -> Sending | None:
+    """Record that a payment is about to be sent; None when there is nothing to send (any more, or for now).
+
+    A payee that is frozen is not paid: its payment is HELD. A lender that is frozen meanwhile does not pay: its
+    commitment is cancelled, for nothing has moved yet.
+    """
+    caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
+    instruction = await _locked(tx, end_to_end_id)
+    if instruction is None or instruction.state not in ("QUEUED", "SENT"):
+        return None
+    if instruction.state == "SENT":
+        return Sending(instruction, resumed=True, at=tx.at)
+    if (await auth.subject(tx, instruction.subject_id)).state == "FROZEN":
+        await _stop(tx, caller, instruction)
+        return None
+    transition = INSTRUCTION.next(instruction.state, "send")
+    rows = [store.changed_instruction(instruction, state=transition.target, sent_at=tx.at)]
+    if instruction.disbursement_id is not None:
+        rows.append(_moved(await of_instruction(tx, instruction), "send"))
+    await _record(tx, caller, transition.action, instruction, audit.Move(tuple(rows)))
+    return Sending(replace(instruction, state=transition.target, sent_at=tx.at), resumed=False, at=tx.at)
+
+
+async def conclude(tx: Tx, caller: Caller, *, end_to_end_id: str, outcome: PaymentOutcome) -> None:
+    """Act on the bank's last word about a payment; told again, nothing happens."""
+    caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
+    instruction = await _locked(tx, end_to_end_id)
+    if instruction is None or instruction.state != "SENT":
+        return
+    match outcome.state:
+        case PaymentState.SETTLED:
+            await _settled(tx, caller, instruction, outcome)
+        case PaymentState.REJECTED:
+            await _rejected(tx, caller, instruction, outcome)
+        case PaymentState.RETURNED:
+            await _returned(tx, caller, instruction, outcome, audit.Move())
+        case PaymentState.PENDING:
+            return
+
+
+async def returned(
+    tx: Tx, caller: Caller, *, end_to_end_id: str, outcome: PaymentOutcome, line: audit.Move | None = None
+) -> None:
+    """A settled payment has come back: contra journal, alert (the debt to the payee stands again).
+
+    ``line`` is the reconciliation of the statement that showed it; when the return is known already only that is kept.
+    """
+    caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
+    instruction = await _locked(tx, end_to_end_id)
+    if instruction is None:
+        return
+    if instruction.state in ("SENT", "SETTLED"):
+        await _returned(tx, caller, instruction, outcome, line or audit.Move())
+    elif line is not None:
+        await _record(tx, caller, "RECON_LINE", instruction, line)
+
+
+async def release(tx: Tx, caller: Caller, *, subject_id: str) -> None:
+    """A payee may be paid again: queue what was held for it."""
+    caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
+    for held in await store.held_for(tx, subject_id):
+        transition = INSTRUCTION.next(held.state, "release")
+        move = audit.Move((store.changed_instruction(held, state=transition.target),))
+        if held.collection_id is not None:
+            move += await _moved_collection(tx, held.collection_id, "release")
+        await _record(tx, caller, transition.action, held, move)
+        tx.enqueue(
+            instructing.PAY_JOB,
+            {"end_to_end_id": held.end_to_end_id},
+            dedupe_key=f"{held.end_to_end_id}:{tx.request_id}",
+        )
+
+
+async def _locked(tx: Tx, end_to_end_id: str) -> Instruction | None:
+    """The instruction; all payments of one invoice are walked one after the other, so that the last one is known."""
+    found = await store.instruction(tx, end_to_end_id)
+    if found is None:
+        return None
+    await store.lock(tx, found.invoice_reference)
+    return await store.instruction(tx, end_to_end_id)
+
+
+async def _settled(tx: Tx, caller: Caller, paid: Instruction, outcome: PaymentOutcome) -> None:
+    match paid.purpose:
+        case Purpose.DISBURSEMENT_IN:
+            await funding.fiat_in(tx, caller, paid, outcome)
+        case Purpose.PAYOUT:
+            await funding.paid_out(tx, caller, paid, outcome)
+        case Purpose.REFUND:
+            await funding.refunded(tx, caller, paid, outcome)
+        case Purpose.ONWARD:
+            await collecting.passed_on(tx, caller, paid, outcome)
+
+
+async def _rejected(tx: Tx, caller: Caller, rejected: Instruction, outcome: PaymentOutcome) -> None:
+    """Not paid, for certain: again under a fresh id, or cancelled, or a person's turn (SE-09)."""
+    if outcome.retriable and rejected.attempt < ATTEMPTS_MAX:
+        move = audit.Move((funding.concluded(tx, rejected, "reject for now", outcome),))
+        move += instructing.again(tx, rejected)
+        if rejected.disbursement_id is not None:
+            move += audit.Move((_moved(await of_instruction(tx, rejected), "retry"),))
+        await _record(tx, caller, "FIAT_RETRY", rejected, move)
+        return
+    if rejected.purpose is Purpose.DISBURSEMENT_IN and not outcome.retriable:
+        last = audit.Move((funding.concluded(tx, rejected, "reject funding", outcome),))
+        disbursement = await of_instruction(tx, rejected)
+        await funding.cancel(tx, caller, disbursement, reason=f"FIAT_REJECTED: {outcome.reason_code}", payment=last)
+        return
+    row = funding.concluded(tx, rejected, "reject", outcome)
+    move = audit.Move((row,), (_alert(rejected, outcome),)) + await _owner_moved(tx, rejected, "escalate")
+    await _record(tx, caller, "FIAT_ESCALATE", rejected, move)
+
+
+async def _returned(tx: Tx, caller: Caller, back: Instruction, outcome: PaymentOutcome, line: audit.Move) -> None:
+    if back.purpose is Purpose.DISBURSEMENT_IN:
+        last = audit.Move((funding.concluded(tx, back, "return funding", outcome),)) + line
+        disbursement = await of_instruction(tx, back)
+        await funding.cancel(tx, caller, disbursement, reason=f"FIAT_RETURNED: {outcome.reason_code}", payment=last)
+        return
+    row = funding.concluded(tx, back, "return", outcome)
+    move = audit.Move((row,), (_alert(back, outcome),)) + line + await _owner_moved(tx, back, "return")
+    if back.state == "SETTLED":
+        owed = ledger.held_for if back.purpose is Purpose.REFUND else ledger.payable_to
+        lines = [
+            ledger.Line(ledger.BANK_COLLECTIONS, debit=back.amount),
+            ledger.Line(owed(back.subject_id), credit=back.amount),
+        ]
+        move += await ledger.post(tx, caller, kind="FIAT_RETURN", resource=back.invoice_reference, lines=lines)
+    await _record(tx, caller, "FIAT_RETURN", back, move)
+
+
+async def _stop(tx: Tx, caller: Caller, instruction: Instruction) -> None:
+    if instruction.purpose is Purpose.DISBURSEMENT_IN:
+        target = INSTRUCTION.next(instruction.state, "cancel").target
+        last = audit.Move((store.changed_instruction(instruction, state=target),))
+        disbursement = await of_instruction(tx, instruction)
+        await funding.cancel(tx, caller, disbursement, reason="SUBJECT_NOT_ACTIVE", payment=last)
+        return
+    transition = INSTRUCTION.next(instruction.state, "hold")
+    row = store.changed_instruction(instruction, state=transition.target)
+    told = PaymentHeld(instruction.end_to_end_id, instruction.invoice_reference, instruction.subject_id)
+    move = audit.Move((row,), (told,))
+    if instruction.collection_id is not None:
+        move += await _moved_collection(tx, instruction.collection_id, "hold")
+    await _record(tx, caller, transition.action, instruction, move)
+
+
+async def _owner_moved(tx: Tx, payment: Instruction, event: str) -> audit.Move:
+    """What the end of a payment does to its disbursement or collection; nothing where that has ended before."""
+    if payment.collection_id is not None:
+        return await _moved_collection(tx, payment.collection_id, event)
+    disbursement = await of_instruction(tx, payment)
+    if disbursement.state in DISBURSEMENT.terminal_states:
+        return audit.Move()
+    return audit.Move((_moved(disbursement, event),))
+
+
+def _moved(disbursement: Disbursement, event: str) -> audit.RowChange:
+    transition = DISBURSEMENT.next(disbursement.state, event)
+    return store.changed_disbursement(disbursement, state=transition.target)
+
+
+async def _moved_collection(tx: Tx, collection_id: str, event: str) -> audit.Move:
+    """PART_HELD as long as one part is; nothing where another part has moved the collection there before."""
+    collection = await store.collection(tx, collection_id)
+    if collection is None:
+        raise UnknownCollection
+    if not _can(collection, event):
+        return audit.Move()
+    target = COLLECTION.next(collection.state, event).target
+    return audit.Move((store.moved_collection(collection, target),))
+
+
+def _can(collection: Collection, event: str) -> bool:
+    return any(line.source == collection.state and line.event == event for line in COLLECTION.transitions)
+
+
+def _alert(payment: Instruction, outcome: PaymentOutcome) -> PaymentEscalated:
+    return PaymentEscalated(
+        payment.end_to_end_id, payment.purpose.value, payment.invoice_reference, outcome.reason_code
+    )
+
+
+async def _record(tx: Tx, caller: Caller, action: str, payment: Instruction, move: audit.Move) -> None:
+    await audit.change(tx, caller, action=action, resource=payment.invoice_reference, move=move)

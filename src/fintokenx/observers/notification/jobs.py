@@ -1,0 +1,73 @@
+"""Sending mail: work after the transaction. Links and codes are made for the mail that leaves and kept nowhere."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+from fintokenx.kernel.jobs import Handler, Payload, Work
+from fintokenx.kernel.sealing import Sealer
+from fintokenx.observers.notification import service
+from fintokenx.observers.notification.ports import Mail, Mailer
+from fintokenx.observers.notification.types import Letter
+
+LINK_LIFE: Final = timedelta(days=14)
+_ADDRESSES: Final = re.compile(r"\S*@\S*")
+
+
+@dataclass(frozen=True, slots=True)
+class NotificationJobs:
+    """The jobs of notification and what they need of the outside. ``public_url`` is where buyers reach us."""
+
+    mailer: Mailer
+    sealer: Sealer
+    public_url: str
+
+    def handlers(self) -> dict[str, Handler]:
+        """By job name."""
+        return {"notification.ask_buyer": self.ask_buyer, "notification.login_code": self.login_code}
+
+    async def ask_buyer(self, work: Work, payload: Payload) -> None:
+        """The payload is invoice's ``InvoiceAwaitingBuyer``."""
+        async with work.transaction() as tx:
+            letter = await service.ask_buyer(
+                tx, work.caller, reference=payload["reference"], public_url=self.public_url, life=LINK_LIFE
+            )
+        await self._post(work, letter)
+
+    async def login_code(self, work: Work, payload: Payload) -> None:
+        """The payload is auth's ``LoginCodeWanted``; each job is one request for a code."""
+        async with work.transaction() as tx:
+            letter = await service.login_code(tx, work.caller, subject_id=payload["subject_id"], wish=work.id)
+        await self._post(work, letter)
+
+    async def _post(self, work: Work, letter: Letter | None) -> None:
+        if letter is None:
+            return
+        email = letter.email
+        address = await self.sealer.open(email.tenant_id, email.subject_id, "email", email.to_sealed)
+        taken = await self.mailer.send(
+            Mail(
+                message_id=message_id(letter, work.attempts),
+                from_address=letter.from_address,
+                from_name=letter.from_name,
+                to_address=address,
+                subject=letter.subject,
+                text=letter.text,
+            )
+        )
+        # A relay may repeat the recipient in its answer; an address never stands in a row.
+        reference = _ADDRESSES.sub("…", taken)
+        async with work.completing() as tx:
+            await service.sent(tx, work.caller, business_key=email.business_key, provider_ref=reference)
+
+
+def message_id(letter: Letter, attempt: int) -> str:
+    """The mail's id and the attempt, at the sender's domain.
+
+    An attempt has a link or a code of its own and has killed the earlier one, so it is another version of the message
+    and RFC 5322 §3.6.4 wants another id: under the same one a receiver would keep the dead link and drop the live one.
+    """
+    return f"<{letter.email.id}.{attempt}@{letter.from_address.rpartition('@')[2]}>"

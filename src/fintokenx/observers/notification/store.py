@@ -1,0 +1,38 @@
+"""All SQL of notification."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from fintokenx import audit
+from fintokenx.kernel.db import Tx
+from fintokenx.kernel.machine import Transition
+from fintokenx.observers.notification.types import Email
+
+_COLUMNS = (
+    "tenant_id, id, template, subject_id, to_sealed, resource, business_key, state, provider_ref, queued_at, sent_at"
+)
+
+
+async def lock(tx: Tx, business_key: str) -> Email | None:
+    """Serialise the work on one mail until the transaction ends, then read it."""
+    await tx.value(
+        "select pg_advisory_xact_lock(hashtextextended($1, 0))", f"email_sends:{tx.tenant_id}:{business_key}"
+    )
+    row = await tx.row(f"select {_COLUMNS} from app.email_sends where business_key = $1", business_key)
+    return Email(**dict(row)) if row else None
+
+
+def queued(email: Email) -> audit.RowChange:
+    """A mail that is about to leave."""
+    return audit.insert("email_sends", asdict(email))
+
+
+def sent(tx: Tx, email: Email, transition: Transition, provider_ref: str) -> audit.RowChange:
+    """The relay has it."""
+    return audit.update(
+        "email_sends",
+        key={"tenant_id": email.tenant_id, "id": email.id},
+        before={"state": transition.source, "provider_ref": None, "sent_at": None},
+        after={"state": transition.target, "provider_ref": provider_ref, "sent_at": tx.at},
+    )

@@ -1,0 +1,23 @@
+"""The machine of mails (statemachines §12), as far as code walks it, and what is recorded of them."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from fintokenx.audit import Action
+from fintokenx.kernel.caller import Role
+from fintokenx.kernel.machine import NOTHING, Machine, transitions
+
+EMAIL: Final = Machine(
+    "email",
+    transitions(
+        [
+            (NOTHING, "queue", "QUEUED", "MAIL_QUEUE"),
+            ("QUEUED", "sent", "SENT", "MAIL_SENT"),
+        ]
+    ),
+)
+
+MACHINES: tuple[Machine, ...] = (EMAIL,)
+
+ACTIONS = (Action("MAIL_QUEUE", (Role.SYSTEM,)), Action("MAIL_SENT", (Role.SYSTEM,)))

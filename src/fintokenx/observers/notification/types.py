@@ -1,0 +1,45 @@
+"""Mails that leave or have left, and how they may be refused."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from fintokenx.kernel.clock import Instant
+from fintokenx.kernel.errors import Refused
+
+
+class NoAddress(Refused):
+    """This subject has no e-mail address."""
+
+    code = "MAIL_NO_ADDRESS"
+
+
+@dataclass(frozen=True, slots=True)
+class Email:
+    """One mail, for one business event. Its text is nowhere kept: it may hold a link or a code."""
+
+    tenant_id: str
+    id: str
+    template: str
+    subject_id: str
+    to_sealed: str
+    """The address as it was when the mail was queued; field ``email`` of the subject."""
+    resource: str
+    """Under what its entries are recorded: the invoice's reference, or the subject's id."""
+    business_key: str
+    """What it is about; a second mail about the same is never queued (NO-03)."""
+    state: str
+    provider_ref: str | None
+    queued_at: Instant
+    sent_at: Instant | None
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """A queued mail with its text, in memory only: the text holds a link or a code."""
+
+    email: Email
+    from_address: str
+    from_name: str
+    subject: str
+    text: str = field(repr=False)

@@ -1,0 +1,135 @@
+"""Sandbox controls: clock, provider modes, chain pause. Mounted in local and sandbox only; elsewhere 404 (P-22)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import httpx
+from fastapi import APIRouter, Request
+from pydantic import BaseModel, ConfigDict, Field
+
+from fintokenx.kernel.clock import Clock
+from fintokenx.kernel.edge import problems
+from fintokenx.kernel.errors import Invalid, NotFound, Unavailable
+from fintokenx.sandbox.anvil import ChainControl
+from fintokenx.sandbox.clock import ClockBackwards, SandboxClock
+
+router = APIRouter(prefix="/v1/sandbox", tags=["sandbox"])
+
+
+class UnknownProvider(NotFound):
+    """There is no such mock provider."""
+
+    code = "PROVIDER_UNKNOWN"
+
+
+class ModeRefused(Invalid):
+    """The mock does not know this mode."""
+
+    code = "PROVIDER_MODE_UNKNOWN"
+
+
+@dataclass(frozen=True, slots=True)
+class SandboxServices:
+    """What the controls act on; the wiring puts it on ``app.state.sandbox``."""
+
+    clock: SandboxClock
+    chain: ChainControl
+    providers: Mapping[str, str]
+    """Control address of each mock server by name."""
+
+
+class ClockView(BaseModel):
+    """The one clock of platform, mock servers and chain."""
+
+    now: datetime = Field(description="Business time, UTC.")
+
+
+class MoveClock(BaseModel):
+    """Where the clock is to go; never backwards."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    to: datetime = Field(description="RFC 3339 with an offset.", examples=["2026-07-31T09:00:00Z"])
+
+
+class SetMode(BaseModel):
+    """How a mock provider is to behave."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    mode: str = Field(description="`up`, `down`, `timeout`, `slow`, `5xx`, `malformed`, `lost_response`, …")
+    times: int | None = Field(None, ge=1, description="For how many requests; null = until changed.")
+    seconds: float | None = Field(None, ge=0, le=3600, description="For the modes that wait.")
+
+
+class SetChain(BaseModel):
+    """Whether the chain makes blocks."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    paused: bool
+
+
+def _services(request: Request) -> SandboxServices:
+    found: SandboxServices = request.app.state.sandbox
+    return found
+
+
+@router.get("/clock")
+async def read_clock(request: Request) -> ClockView:
+    """What time it is."""
+    clock: Clock = _services(request).clock
+    return ClockView(now=clock.now())
+
+
+@router.post("/clock", responses=problems(ClockBackwards))
+async def move_clock(body: MoveClock, request: Request) -> ClockView:
+    """Move time forward for everybody: due jobs run, timers fire, the chain's next block carries the new time."""
+    services = _services(request)
+    if body.to.tzinfo is None:
+        raise Invalid("the time needs an offset")
+    services.clock.advance_to(body.to)
+    await services.chain.follow(int(services.clock.now().timestamp()))
+    return ClockView(now=services.clock.now())
+
+
+@router.get("/providers")
+async def list_providers(request: Request) -> dict[str, Any]:
+    """Each mock server and its mode."""
+    found: dict[str, Any] = {}
+    for name, url in _services(request).providers.items():
+        found[name] = await _control("GET", f"{url}/control/mode")
+    return found
+
+
+@router.post("/providers/{name}", responses=problems(UnknownProvider, ModeRefused))
+async def set_provider(name: str, body: SetMode, request: Request) -> dict[str, Any]:
+    """Switch a mock server's mode."""
+    url = _services(request).providers.get(name)
+    if url is None:
+        raise UnknownProvider(name)
+    return await _control("POST", f"{url}/control/mode", body.model_dump(exclude_none=True))
+
+
+@router.post("/chain")
+async def set_chain(body: SetChain, request: Request) -> SetChain:
+    """Pause or resume block production."""
+    chain = _services(request).chain
+    await (chain.pause() if body.paused else chain.resume())
+    return body
+
+
+async def _control(method: str, url: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+    try:
+        async with httpx.AsyncClient(timeout=5.0) as http:
+            answer = await http.request(method, url, json=body)
+            if answer.status_code >= 400:
+                raise ModeRefused(answer.text[:200])
+            found: dict[str, Any] = answer.json()
+            return found
+    except (httpx.HTTPError, ValueError) as fault:
+        raise Unavailable("sandbox", type(fault).__name__, outcome_unknown=False) from fault

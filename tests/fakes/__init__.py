@@ -1,0 +1,1 @@
+"""Fakes that behave like the real thing and are held to the same tests."""

@@ -1,0 +1,153 @@
+"""Invoices and their tokens in any state, for the tests of the modules above: every step is recorded under the action
+that its own module records, so that the database's machines check the way."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+from itertools import count, pairwise
+from typing import Any, Final
+
+from fintokenx import audit
+from fintokenx.kernel.bus import Fact
+from fintokenx.kernel.caller import Caller, system
+from fintokenx.kernel.db import Tx
+from fintokenx.kernel.ids import invoice_reference, token_reference
+from fintokenx.lifecycle.invoice.events import InvoiceAwaitingBuyer
+from fintokenx.lifecycle.tokenisation.events import TokenMinted
+from fintokenx.parties import auth
+from tests.modules.parties_house import HERE
+from tests.support import World
+
+SYSTEM: Final = system(HERE, "test")
+WAY: Final = ("", "SUBMITTED", "EXTRACTING", "AWAITING_BUYER", "CONFIRMED", "TOKENISED")
+ACTIONS: Final = ("SUBMIT_INVOICE", "INVOICE_EXTRACT_START", "INVOICE_EXTRACTED", "CONFIRM_INVOICE", "TOKEN_MINT")
+CONTRACT, MINTING_WALLET = "0x" + "c" * 40, "0x" + "f" * 40
+
+
+def caller_of(subject: auth.Subject) -> Caller:
+    """The subject, signed in."""
+    return Caller(subject.tenant_id, subject.role, subject.id, subject_id=subject.id)
+
+
+@dataclass
+class Paper:
+    """Invoices of one seller to one buyer, in the first tenant of the tests."""
+
+    world: World
+    seller: auth.Subject
+    buyer: auth.Subject
+    numbers: count[int] = field(default_factory=lambda: count(1))
+
+    async def invoice(
+        self, until: str = "TOKENISED", *, face_pence: int = 100_000, discount_bps: int = 200, days: int = 60
+    ) -> tuple[str, str]:
+        """An invoice that has come as far as ``until`` and falls due ``days`` from now, and the token that it has or
+        may get: both references."""
+        async with self.world.database.transaction(HERE) as tx:
+            reference = invoice_reference(await tx.next_number("invoice_numbers"), b"test")
+            token = token_reference(await tx.next_number("token_numbers"), b"test")
+            row = self._row(tx, reference, face_pence=face_pence, discount_bps=discount_bps, days=days)
+            for (before, after), action in zip(pairwise(WAY), ACTIONS, strict=True):
+                await self._step(tx, row, token, before, after, action)
+                if after == until:
+                    break
+        return reference, token
+
+    def _row(self, tx: Tx, reference: str, *, face_pence: int, discount_bps: int, days: int) -> dict[str, Any]:
+        number = next(self.numbers)
+        return {
+            "tenant_id": HERE,
+            "reference": reference,
+            "originator_id": self.seller.id,
+            "obligor_id": self.buyer.id,
+            "invoice_number": f"INV-{number:05}",
+            "invoice_number_normalised": f"INV{number:05}",
+            "face_value_pence": face_pence,
+            "collected_pence": 0,
+            "currency": "GBP",
+            "issue_date": tx.at.date() - timedelta(days=10),
+            "tenor_days": 10 + days,
+            "maturity_date": tx.at.date() + timedelta(days=days),
+            "asking_discount_bps": discount_bps,
+            "state": "SUBMITTED",
+            "token_reference": None,
+            "document_sha256": tx.ids.secret("doc").removeprefix("doc_"),
+            "created_at": tx.at,
+        }
+
+    async def _step(self, tx: Tx, row: dict[str, Any], token: str, before: str, after: str, action: str) -> None:
+        reference: str = row["reference"]
+        actors = {"SUBMIT_INVOICE": caller_of(self.seller), "CONFIRM_INVOICE": caller_of(self.buyer)}
+        facts: dict[str, Fact] = {
+            "INVOICE_EXTRACTED": InvoiceAwaitingBuyer(reference, self.buyer.id),
+            "TOKEN_MINT": TokenMinted(token, reference),
+        }
+        rows = [audit.insert("invoices", row)] if not before else [self._invoice_moved(reference, before, after)]
+        if action == "TOKEN_MINT":
+            rows = [self._invoice_moved(reference, before, after, token), await self._minted(tx, row, token)]
+        move = audit.Move(tuple(rows), (facts[action],) if action in facts else ())
+        await audit.change(tx, actors.get(action, SYSTEM), action=action, resource=reference, move=move)
+
+    def _invoice_moved(self, reference: str, before: str, after: str, token: str | None = None) -> audit.RowChange:
+        names = {"token_reference": token} if token else {}
+        return audit.update(
+            "invoices",
+            key={"tenant_id": HERE, "reference": reference},
+            before={"state": before, **dict.fromkeys(names)},
+            after={"state": after, **names},
+        )
+
+    async def _minted(self, tx: Tx, row: dict[str, Any], token: str) -> audit.RowChange:
+        """Request and submit the token; the row that mints it."""
+        nothing = ("contract_address", "holder_subject_id", "holder_wallet", "minted_at", "burned_at", "burn_tx")
+        requested = {
+            "tenant_id": HERE,
+            "reference": token,
+            "invoice_reference": row["reference"],
+            "obligor_id": row["obligor_id"],
+            "token_id_hex": "0x" + tx.ids.secret("tid").removeprefix("tid_"),
+            "face_pence": row["face_value_pence"],
+            "due_date": row["maturity_date"],
+            "document_sha256": row["document_sha256"],
+            "state": "REQUESTED",
+            "requested_at": tx.at,
+            **dict.fromkeys(nothing),
+        }
+        submitted = token_moved(token, "REQUESTED", "MINT_SUBMITTED", contract_address=CONTRACT)
+        for action, change in (("TOKEN_REQUEST", audit.insert("tokens", requested)), ("TOKEN_SUBMIT", submitted)):
+            await audit.change(tx, SYSTEM, action=action, resource=row["reference"], move=audit.Move((change,)))
+        return token_moved(token, "MINT_SUBMITTED", "MINTED", minted_at=tx.at, holder_wallet=MINTING_WALLET)
+
+
+def token_moved(token: str, before: str, after: str, **columns: Any) -> audit.RowChange:
+    """A token's state change, with columns that were empty; ``holder_wallet`` of a minted one was the minting wallet."""
+    empty: dict[str, Any] = dict.fromkeys(columns)
+    if before == "MINTED":
+        empty["holder_wallet"] = MINTING_WALLET
+    return audit.update(
+        "tokens",
+        key={"tenant_id": HERE, "reference": token},
+        before={"state": before, **empty},
+        after={"state": after, **columns},
+    )
+
+
+async def wallet(tx: Tx, subject: auth.Subject) -> str:
+    """A custody wallet of the subject's; its address."""
+    address = "0x" + tx.ids.secret("adr").removeprefix("adr_")[:40]
+    row = {
+        "tenant_id": HERE,
+        "id": tx.ids.new("wal"),
+        "subject_id": subject.id,
+        "address": address,
+        "key_name": f"custody/{subject.id}",
+        "claims": 0,
+        "claims_expire_at": None,
+        "state": "CREATED",
+        "created_at": tx.at,
+        "registered_at": None,
+    }
+    move = audit.Move((audit.insert("wallets", row),))
+    await audit.change(tx, SYSTEM, action="WALLET_CREATE", resource=subject.id, move=move)
+    return address
