@@ -60,7 +60,7 @@ create table ops.jobs (
   last_error   text,
   created_at   timestamptz not null,
   finished_at  timestamptz,
-  unique (name, dedupe_key)
+  unique (tenant_id, name, dedupe_key)
 );
 create index jobs_due on ops.jobs (run_at) where state = 'READY';
 create index jobs_of_tenant on ops.jobs (tenant_id, name);

@@ -5,7 +5,8 @@ create table app.invoices (
   originator_id              text not null,
   obligor_id                 text not null,
   invoice_number             text not null check (length(invoice_number) between 1 and 64),
-  invoice_number_normalised  text not null, -- compared with =: LIKE and lower() are not leakproof under RLS
+  -- compared with =: LIKE and lower() are not leakproof under RLS
+  invoice_number_normalised  text not null check (invoice_number_normalised ~ '^[0-9A-Z]+$'),
   face_value_pence           bigint not null check (face_value_pence between 1 and 9007199254740991),
   collected_pence            bigint not null check (collected_pence between 0 and face_value_pence),
   currency                   text not null check (currency = 'GBP'),
@@ -20,26 +21,44 @@ create table app.invoices (
   primary key (tenant_id, reference),
   foreign key (tenant_id, originator_id) references app.subjects (tenant_id, id),
   foreign key (tenant_id, obligor_id) references app.subjects (tenant_id, id),
-  check (originator_id <> obligor_id)
+  check (originator_id <> obligor_id),
+  -- IN-15: only after tokenisation
+  check (token_reference is null or state not in ('SUBMITTED', 'EXTRACTING', 'IN_REVIEW', 'AWAITING_BUYER', 'CONFIRMED',
+                                                  'REJECTED', 'DECLINED_BY_BUYER', 'EXPIRED', 'WITHDRAWN'))
 );
 create unique index invoices_one_live_per_number on app.invoices (tenant_id, originator_id, invoice_number_normalised)
   where state not in ('REJECTED', 'DECLINED_BY_BUYER', 'EXPIRED', 'WITHDRAWN');
 create unique index invoices_one_live_per_file on app.invoices (tenant_id, document_sha256)
   where state not in ('REJECTED', 'DECLINED_BY_BUYER', 'EXPIRED', 'WITHDRAWN');
 create index invoices_alike on app.invoices (tenant_id, obligor_id, face_value_pence, issue_date);
-create index invoices_newest on app.invoices (tenant_id, created_at, reference);
+create index invoices_due on app.invoices (tenant_id, maturity_date) where state = 'FUNDED';
+create index invoices_of_obligor on app.invoices (tenant_id, obligor_id, reference);
+create index invoices_of_originator on app.invoices (tenant_id, originator_id, reference);
 select fx.protect('invoices', 'invoice', 'invoice');
 
-create function fx.token_reference_is_final() returns trigger language plpgsql set search_path = '' as $$
-begin -- IN-15: filled once, after tokenisation, and never changed
+create function fx.invoice_terms_are_final() returns trigger language plpgsql set search_path = '' as $$
+begin
+  if (old.originator_id, old.obligor_id, old.invoice_number, old.invoice_number_normalised, old.face_value_pence,
+      old.currency, old.issue_date, old.tenor_days, old.maturity_date, old.asking_discount_bps, old.document_sha256,
+      old.created_at)
+     is distinct from
+     (new.originator_id, new.obligor_id, new.invoice_number, new.invoice_number_normalised, new.face_value_pence,
+      new.currency, new.issue_date, new.tenor_days, new.maturity_date, new.asking_discount_bps, new.document_sha256,
+      new.created_at) then
+    raise exception 'the terms of % are final', old.reference using errcode = 'FX020';
+  end if;
+  -- IN-15: filled once and never changed
   if old.token_reference is not null and new.token_reference is distinct from old.token_reference then
     raise exception 'the token reference of % is final', old.reference using errcode = 'FX020';
   end if;
+  if new.collected_pence < old.collected_pence then
+    raise exception 'what was collected of % stays collected', old.reference using errcode = 'FX020';
+  end if;
   return new;
 end $$;
-grant execute on function fx.token_reference_is_final() to fx_writer;
-create trigger b_token_reference_final before update on app.invoices
-  for each row execute function fx.token_reference_is_final();
+grant execute on function fx.invoice_terms_are_final() to fx_writer;
+create trigger b_terms_are_final before update on app.invoices
+  for each row execute function fx.invoice_terms_are_final();
 
 create table app.invoice_documents (
   tenant_id          text not null,
@@ -96,7 +115,8 @@ create table app.duplicates (
   submitted_by       text not null,
   detected_at        timestamptz not null,
   primary key (tenant_id, id),
-  foreign key (tenant_id, invoice_reference) references app.invoices (tenant_id, reference)
+  unique (tenant_id, invoice_reference, kind, document_sha256, submitted_by), -- the same try again is the same record
+  foreign key (tenant_id, invoice_reference) references app.invoices (tenant_id, reference),
+  foreign key (tenant_id, submitted_by) references app.subjects (tenant_id, id)
 );
-create index duplicates_of_invoice on app.duplicates (tenant_id, invoice_reference);
 select fx.protect('duplicates', 'invoice');

@@ -81,7 +81,9 @@ begin
       execute format('insert into %s (%s) select %s from jsonb_populate_record(null::%s, $1) as n',
                      relation, columns, assignments, relation) using change -> 'row';
     else
-      select string_agg(format('t.%1$I is not distinct from o.%1$I', k), ' and ')
+      -- Keys are never NULL, and only "=" can use the primary key's index.
+      select string_agg(format(case when (change -> 'key') ? k then 't.%1$I = o.%1$I'
+                                    else 't.%1$I is not distinct from o.%1$I' end, k), ' and ')
         into conditions from jsonb_object_keys((change -> 'key') || (change -> 'before')) as k;
       if change ->> 'op' = 'update' then
         select string_agg(format('%1$I = n.%1$I', k), ', ') into assignments from jsonb_object_keys(change -> 'after') as k;

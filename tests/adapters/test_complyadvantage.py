@@ -166,7 +166,8 @@ async def test_a_search_that_was_never_made_is_made_again(mode: str, sandbox: Sa
 
 
 async def test_yesterdays_search_never_stands_in_for_todays() -> None:
-    """The name was listed overnight and today's answer is lost: the hit must be found."""
+    """The name was listed overnight and today's first request fails unprocessed: the look-up must not find
+    yesterday's clear search."""
     clock = FixedClock(NOON)
     app = complyadvantage.create_app(clock, api_key=API_KEY)
     modes: Modes = app.state.modes
@@ -174,7 +175,7 @@ async def test_yesterdays_search_never_stands_in_for_todays() -> None:
         client = ComplyAdvantageClient(url, API_KEY, clock=clock, http=http, timeouts=IMPATIENT, pace=QUICK)
         assert (await client.screen(person("daily"))).verdict is Verdict.CLEAR
         clock.set(NOON.replace(day=3))
-        modes.set("lost_response", times=1)
+        modes.set("5xx", times=1)
         assert (await client.screen(person("daily", "Ada Sanction"))).verdict is Verdict.REFER
     assert len(modes.log.effects) == 2
 
@@ -266,7 +267,12 @@ async def recorded() -> AsyncIterator[ComplyAdvantageClient]:
     async def search(request: Request) -> JSONResponse:
         asked = await request.json()
         if asked["search_term"] in UNREADABLE:
-            return JSONResponse(UNREADABLE[asked["search_term"]])
+            envelope = UNREADABLE[asked["search_term"]]
+            match envelope:
+                case {"content": {"data": dict(data)}}:
+                    # Right in every other way, so that only the fault of the recording can be the reason.
+                    envelope = {**envelope, "content": {"data": {"client_ref": asked["client_ref"], **data}}}
+            return JSONResponse(envelope)
         data = {**RECORDED[asked["search_term"]][0], "client_ref": asked["client_ref"]}
         return JSONResponse({"code": 200, "status": "success", "content": {"data": data}})
 

@@ -348,6 +348,37 @@ async def test_an_external_id_with_odd_characters_is_found_again(sandbox: Sandbo
     assert await sandbox.port.open_applicant(odd) == await sandbox.port.open_applicant(odd)
 
 
+@pytest.mark.parametrize(
+    ("applicant", "fault"),
+    [({"id": "abc", "externalUserId": "other"}, "another applicant"), ({"externalUserId": "ours"}, "without an id")],
+)
+async def test_an_applicant_that_is_not_the_one_we_opened_is_refused(
+    applicant: dict[str, str], fault: str, sandbox: Sandbox
+) -> None:
+    async def create(_: Request) -> JSONResponse:
+        return JSONResponse(applicant, 201)
+
+    async with served(Starlette(routes=[Route("/resources/applicants", create, methods=["POST"])])) as url:
+        with pytest.raises(Unavailable, match=fault):
+            await sandbox.another_client(base_url=url).open_applicant(person("ours"))
+
+
+async def test_a_redirect_is_not_followed_with_our_signature(sandbox: Sandbox) -> None:
+    """Even where the connections that were handed in would follow it."""
+    reached = []
+
+    async def elsewhere(request: Request) -> Response:
+        reached.append(request.url.path)
+        return Response(status_code=307, headers={"location": "/elsewhere"})
+
+    app = Starlette(routes=[Route("/{path:path}", elsewhere)])
+    async with served(app) as url, httpx.AsyncClient(follow_redirects=True) as http:
+        client = SumsubClient(url, "sbx:token", APP_SECRET, WEBHOOK_SECRET, clock=FixedClock(NOON), http=http)
+        with pytest.raises(Unavailable, match="307"):
+            await client.verdict("any")
+    assert len(reached) == 1
+
+
 async def test_an_unknown_applicant_is_no_verdict(sandbox: Sandbox) -> None:
     with pytest.raises(Unavailable, match="404"):
         await sandbox.port.verdict("0" * 24)

@@ -3,6 +3,9 @@ that its own module records, so that the database's machines check the way."""
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from itertools import count, pairwise
@@ -13,6 +16,7 @@ from fintokenx.kernel.bus import Fact
 from fintokenx.kernel.caller import Caller, system
 from fintokenx.kernel.db import Tx
 from fintokenx.kernel.ids import invoice_reference, token_reference
+from fintokenx.kernel.jobs import Handler, Worker
 from fintokenx.lifecycle.invoice.events import InvoiceAwaitingBuyer
 from fintokenx.lifecycle.tokenisation.events import TokenMinted
 from fintokenx.parties import auth
@@ -121,7 +125,7 @@ class Paper:
 
 
 def token_moved(token: str, before: str, after: str, **columns: Any) -> audit.RowChange:
-    """A token's state change, with columns that were empty; ``holder_wallet`` of a minted one was the minting wallet."""
+    """A token's state change, with columns that were empty; only a minted one has a ``holder_wallet`` already."""
     empty: dict[str, Any] = dict.fromkeys(columns)
     if before == "MINTED":
         empty["holder_wallet"] = MINTING_WALLET
@@ -151,3 +155,32 @@ async def wallet(tx: Tx, subject: auth.Subject) -> str:
     move = audit.Move((audit.insert("wallets", row),))
     await audit.change(tx, SYSTEM, action="WALLET_CREATE", resource=subject.id, move=move)
     return address
+
+
+@asynccontextmanager
+async def working(world: World, handlers: Mapping[str, Handler]) -> AsyncIterator[None]:
+    """A worker with these handlers and no others' jobs to do."""
+    claims = await world.pool("fx_worker")
+    worker = Worker(
+        claims=claims,
+        database=world.database,
+        handlers=handlers,
+        periodic=(),
+        clock=world.clock,
+        ids=world.ids,
+        poll_seconds=0.02,
+    )
+    running = asyncio.create_task(worker.run())
+    try:
+        yield
+    finally:
+        worker.stop()
+        await running
+        await claims.close()
+
+
+async def until(condition: Callable[[], Awaitable[bool]], seconds: float = 20.0) -> None:
+    """Ask again and again. :raises TimeoutError: it never became true"""
+    async with asyncio.timeout(seconds):
+        while not await condition():
+            await asyncio.sleep(0.02)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -19,10 +18,9 @@ from fintokenx import audit
 from fintokenx.app import http as app_http
 from fintokenx.kernel.bus import Reactions
 from fintokenx.kernel.caller import Role, WrongRole, WrongTenant, system
+from fintokenx.kernel.db import Tx
 from fintokenx.kernel.edge import Edge
 from fintokenx.kernel.errors import Refused
-from fintokenx.kernel.ids import Ids
-from fintokenx.kernel.jobs import Worker
 from fintokenx.kernel.machine import NOTHING, IllegalTransition
 from fintokenx.kernel.money import Pence
 from fintokenx.lifecycle import invoice, marketplace
@@ -32,7 +30,7 @@ from fintokenx.lifecycle.marketplace.reactions import AFTERWARDS
 from fintokenx.lifecycle.marketplace.transitions import LISTING
 from fintokenx.parties import auth
 from fintokenx.parties.auth import http as auth_http
-from tests.modules.paper import SYSTEM, Paper, caller_of, token_moved, wallet
+from tests.modules.paper import SYSTEM, Paper, caller_of, token_moved, until, wallet, working
 from tests.modules.parties_house import HERE, THERE, House, house
 from tests.support import World, names, world_from
 
@@ -53,9 +51,16 @@ class Market:
     def world(self) -> World:
         return self.house.world
 
-    async def list_one(self, *, invited: tuple[str, ...] | None = None, **terms: int) -> marketplace.Listing:
+    async def list_one(
+        self,
+        *,
+        face_pence: int = 100_000,
+        discount_bps: int = 200,
+        days: int = 60,
+        invited: tuple[str, ...] | None = None,
+    ) -> marketplace.Listing:
         """A listing of a fresh invoice."""
-        reference, token = await self.paper.invoice(**terms)
+        reference, token = await self.paper.invoice(face_pence=face_pence, discount_bps=discount_bps, days=days)
         async with self.world.database.transaction(HERE) as tx:
             await marketplace.open_listing(
                 tx, SYSTEM, invoice_reference=reference, token_reference=token, invited=invited
@@ -87,13 +92,16 @@ class Market:
     async def fund(self, listing: marketplace.Listing) -> None:
         """The token is the lender's and the money final: one entry."""
         async with self.world.database.transaction(HERE) as tx:
-            if self.lender.id not in self.wallets:
-                self.wallets[self.lender.id] = await wallet(tx, self.lender)
-            holder = {"holder_subject_id": self.lender.id, "holder_wallet": self.wallets[self.lender.id]}
-            move = await marketplace.closed(tx, SYSTEM, listing_id=listing.id)
-            move += await invoice.funded(tx, SYSTEM, reference=listing.invoice_reference)
-            move += audit.Move((token_moved(listing.token_reference, "MINTED", "HELD", **holder),))
-            await audit.change(tx, SYSTEM, action="FUND_INVOICE", resource=listing.invoice_reference, move=move)
+            await self.fund_in(tx, listing)
+
+    async def fund_in(self, tx: Tx, listing: marketplace.Listing) -> None:
+        if self.lender.id not in self.wallets:
+            self.wallets[self.lender.id] = await wallet(tx, self.lender)
+        holder = {"holder_subject_id": self.lender.id, "holder_wallet": self.wallets[self.lender.id]}
+        move = await marketplace.closed(tx, SYSTEM, listing_id=listing.id)
+        move += await invoice.funded(tx, SYSTEM, reference=listing.invoice_reference)
+        move += audit.Move((token_moved(listing.token_reference, "MINTED", "HELD", **holder),))
+        await audit.change(tx, SYSTEM, action="FUND_INVOICE", resource=listing.invoice_reference, move=move)
 
     async def give_back(self, listing: marketplace.Listing, action: str) -> None:
         async with self.world.database.transaction(HERE) as tx:
@@ -146,28 +154,24 @@ async def market(cluster: str, template: str, tmp_path: Path) -> AsyncIterator[M
 async def test_a_minted_token_opens_a_listing_once(market: Market) -> None:
     """TK-04: the fact becomes a job; told again, nothing happens."""
     reference, token = await market.paper.invoice()
-    worker = Worker(
-        claims=await market.world.pool("fx_worker"), database=market.world.database, handlers=HANDLERS, periodic=(),
-        clock=market.world.clock, ids=Ids(market.world.clock, os.urandom), poll_seconds=0.02,
-    )  # fmt: skip
-    running = asyncio.create_task(worker.run())
-    async with asyncio.timeout(20):
-        while True:
-            async with market.world.database.transaction(HERE) as tx:
-                found = await tx.value("select count(*) from app.primary_listings")
-                left = await tx.value("select count(*) from app.audit_entries where action = 'LISTING_OPEN'")
-            if found:
-                break
-            await asyncio.sleep(0.02)
-    worker.stop()
-    await running
+
+    async def count(what: str) -> int:
+        async with market.world.database.transaction(HERE) as tx:
+            return int(await tx.value(f"select count(*) from app.{what}"))
+
+    async def opened_it() -> bool:
+        return await count("primary_listings") == 1
+
+    async with working(market.world, HANDLERS):
+        await until(opened_it)
     async with market.world.database.transaction(HERE) as tx:
         await marketplace.open_listing(tx, SYSTEM, invoice_reference=reference, token_reference=token)
     async with market.world.database.transaction(HERE) as tx:
         opened = await marketplace.listing_of(tx, SYSTEM, invoice_reference=reference)
         assert (await invoice.get(tx, SYSTEM, reference=reference)).state == "LISTED"
     assert (opened.state, opened.token_reference, opened.face) == ("OPEN", token, Pence(100_000))
-    assert (found, left) == (1, 1)
+    assert await count("primary_listings") == 1
+    assert await count("audit_entries where action = 'LISTING_OPEN'") == 1
     assert (await market.trail(reference))[-1] == "LISTING_OPEN"
 
 
@@ -199,7 +203,7 @@ async def test_the_database_refuses_a_discount_outside_its_bounds(market: Market
 # ── the machine ──
 
 
-@pytest.mark.parametrize(("state", "event"), product((NOTHING, *LISTING.states), LISTING.events))
+@pytest.mark.parametrize(("state", "event"), [*product((NOTHING, *LISTING.states), LISTING.events)])
 def test_every_state_and_event_that_the_table_does_not_list_is_illegal(state: str, event: str) -> None:
     listed = [line for line in LISTING.transitions if (line.source, line.event) == (state, event)]
     if listed:
@@ -458,16 +462,23 @@ async def test_ten_lenders_at_once_one_gets_the_listing(market: Market) -> None:
     assert (await market.trail(listing.invoice_reference)).count("FUND_COMMIT") == 1
 
 
-async def test_funding_and_committing_at_once_count_every_pound(market: Market) -> None:
-    """While one listing turns from committed to held, the other commitment still meets it under the cap."""
+async def test_a_commitment_waits_while_paper_of_the_same_buyer_turns_from_committed_to_held(market: Market) -> None:
+    """Between two reads of its exposure nothing may move from the one to the other unseen."""
+    first, second = await market.list_one(), await market.list_one()
+    await market.commit(first)
     await market.limit(cap=100_000)
-    for _ in range(5):
-        first = await market.list_one()
-        await market.limit(cap=None)
-        await market.commit(first)
-        second = await market.list_one()
-        await market.limit(cap=100_000)
-        assert await outcomes([market.fund(first), market.commit(second)]) == ["ConcentrationCapReached", "done"]
+    admin = await market.world.connect("postgres")
+
+    async def somebody_waits() -> bool:
+        waiting = "select count(*) from pg_locks where locktype = 'advisory' and not granted and database ="
+        return bool(await admin.fetchval(f"{waiting} (select oid from pg_database where datname = current_database())"))
+
+    async with market.world.database.transaction(HERE) as tx:
+        await market.fund_in(tx, first)
+        attempt = asyncio.create_task(outcomes([market.commit(second)]))
+        await until(somebody_waits)
+    assert await attempt == ["ConcentrationCapReached"]
+    await admin.close()
 
 
 # ── routes ──

@@ -151,13 +151,15 @@ class House:
     async def facts(self, resource: str) -> list[dict[str, Any]]:
         return [fact for entry in await self.entries(resource) for fact in json.loads(entry.diff)["facts"]]
 
-    async def work_until(self, done: Callable[[], Awaitable[bool]], *, concurrency: int = 8) -> None:
-        """Run the worker, with business time passing, until ``done``."""
+    async def work_until(
+        self, done: Callable[[], Awaitable[bool]], *, concurrency: int = 8, only: str | None = None
+    ) -> None:
+        """Run the worker, with business time passing, until ``done``; ``only`` names the one handler that works."""
         claims = await self.world.pool("fx_worker")
         worker = Worker(
             claims=claims,
             database=self.world.database,
-            handlers=self.jobs.handlers(),
+            handlers={name: work for name, work in self.jobs.handlers().items() if only in (None, name)},
             periodic=(),
             clock=self.world.clock,
             ids=self.world.ids,
@@ -559,6 +561,19 @@ async def test_two_jobs_for_one_invoice_end_in_one_mint(house: House) -> None:
     assert (await house.trail(reference)).count("TOKEN_MINT") == 1
 
 
+async def test_a_promise_keeps_its_nonce_until_the_chain_has_used_it_for_something_else(house: House) -> None:
+    reference, sender = await house.invoice(), address_of(MINTER_KEY)
+
+    async def reserved(lost: int | None = None) -> int | None:
+        async with house.tx() as tx:
+            key = minting.mint_key(reference)
+            return (await sending.reserve(tx, PLATFORM, business_key=key, sender=sender, mined=5, lost=lost)).nonce
+
+    async with house.tx() as tx:
+        await minting.request(tx, PLATFORM, invoice_reference=reference, reference_key=KEY)
+    assert [await reserved(), await reserved(), await reserved(lost=5), await reserved(lost=5)] == [5, 5, 6, 6]
+
+
 async def test_a_mint_that_the_restored_database_forgot_is_found_and_not_repeated(house: House) -> None:
     """The chain remembers more than the backup: the same invoice gives the same token id, and the mint is found."""
     reference = await house.invoice()
@@ -634,11 +649,19 @@ async def test_the_walker_sends_what_lost_its_job_and_closes_the_gap(house: Hous
 
         await house.work_until(signed)
     admin = await house.world.connect("postgres")
-    await admin.execute("delete from ops.jobs where payload ->> 'reference' = $1", first)
+    await admin.execute("delete from ops.jobs")
     await admin.close()
     house.chain.forget_pool()
+    house.chain.broadcasts.clear()
     house.chain.automine = True
     await house.ask("tokenisation.walk", {})
+
+    async def sent() -> bool:
+        return len(house.chain.mined) == 2
+
+    await house.work_until(sent, only="tokenisation.walk")
+    promises = [await house.promise(f"mint:{reference}") for reference in (first, second)]
+    assert house.chain.broadcasts == [promise.tx_hash for promise in promises]
     await house.until_idle()
     assert [await house.state(reference) for reference in (first, second)] == ["MINTED", "MINTED"]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -28,7 +29,7 @@ import fintokenx.parties.partner.http as partner_http
 import fintokenx.sandbox.http as sandbox_http
 from fintokenx.adapters.ais import OpenBankingClient
 from fintokenx.adapters.blobs import DataKeys, EncryptedBlobs
-from fintokenx.adapters.chain import AnchorClient, ChainClient, Deployment, Rpc
+from fintokenx.adapters.chain import MINTING_WALLET, AnchorClient, ChainClient, Deployment, Rpc
 from fintokenx.adapters.complyadvantage import ComplyAdvantageClient
 from fintokenx.adapters.documents import IsolatedReader
 from fintokenx.adapters.fps import ClearBankClient
@@ -51,7 +52,7 @@ from fintokenx.kernel.vault import Vault
 from fintokenx.lifecycle.invoice import reactions as invoice_reactions
 from fintokenx.lifecycle.invoice.jobs import InvoiceJobs
 from fintokenx.lifecycle.marketplace import reactions as marketplace_reactions
-from fintokenx.lifecycle.marketplace.jobs import MarketplaceJobs
+from fintokenx.lifecycle.marketplace.jobs import HANDLERS as MARKETPLACE_HANDLERS
 from fintokenx.lifecycle.settlement import reactions as settlement_reactions
 from fintokenx.lifecycle.settlement.jobs import SettlementJobs
 from fintokenx.lifecycle.tokenisation import reactions as tokenisation_reactions
@@ -67,6 +68,8 @@ from fintokenx.sandbox.clock import SandboxClock
 log = structlog.get_logger("fintokenx.app")
 
 VERSION: Final = "0.1.0"
+STALL_SECONDS: Final = 10.0
+"""A chain with blocks every two seconds that makes none for so long is stalled."""
 HOME_TENANT: Final = "tnt_fintokenx"
 DEBTOR_ADDRESS: Final = "GB, London, EC2A 4NE, 1 Ledger Row"
 
@@ -226,18 +229,32 @@ async def outside(on: Base) -> AsyncIterator[Outside]:
         yield Outside(chain, identity, screening, payments, accounts, mailer, IsolatedReader(), blobs)
 
 
-def handlers(on: Base, to: Outside, sealer: Sealer, sealer_pool: Pool) -> Mapping[str, jobs.Handler]:
+def handlers(
+    on: Base, to: Outside, sealer: Sealer, sealer_pool: Pool, reference_key: bytes
+) -> Mapping[str, jobs.Handler]:
     """Every job of the platform by name. :raises ValueError: two modules own one name"""
+
+    async def refresh_sanctions(_work: jobs.Work, _payload: jobs.Payload) -> None:
+        await to.network.chain.refresh_sanctions()
+
     kyc_services = kyc.KycServices(to.identity, to.screening, sealer, to.blobs)
     owned: list[Mapping[str, jobs.Handler]] = [
         AUTH_HANDLERS,
         kyc.handlers(kyc_services),
         InvoiceJobs(to.reader, to.blobs).handlers(),
-        TokenisationJobs(to.network.chain, on.clock).handlers(),
-        MarketplaceJobs().handlers(),
-        SettlementJobs(to.payments, to.accounts, to.network.chain, on.clock).handlers(),
+        TokenisationJobs(
+            chain=to.network.chain,
+            hashes=sealer,
+            reference_key=reference_key,
+            minting_wallet_key=MINTING_WALLET,
+            stall_seconds=STALL_SECONDS,
+            machine_seconds=time.monotonic,
+        ).handlers(),
+        MARKETPLACE_HANDLERS,
+        SettlementJobs(to.payments, to.accounts, to.network.chain).handlers(),
         NotificationJobs(to.mailer, sealer, on.settings.public_url).handlers(),
         AuditJobs(sealer_pool, to.network.anchors, on.clock).handlers(),
+        {"chain.refresh_sanctions": refresh_sanctions},
     ]
     found: dict[str, jobs.Handler] = {}
     for module in owned:
@@ -254,12 +271,14 @@ def periodic(tenants: tuple[str, ...]) -> tuple[jobs.Periodic, ...]:
         for tenant_id in tenants
         for job in (
             jobs.Periodic("settlement.collect", timedelta(seconds=5), tenant_id),
+            jobs.Periodic("settlement.resume", timedelta(minutes=5), tenant_id),
+            jobs.Periodic("tokenisation.walk", timedelta(minutes=1), tenant_id),
             jobs.Periodic("invoice.fall_due", timedelta(minutes=15), tenant_id),
         )
     ]
     return (
         jobs.Periodic("audit.anchor", timedelta(minutes=10), HOME_TENANT),
-        jobs.Periodic("tokenisation.refresh_sanctions", timedelta(hours=12), HOME_TENANT),
+        jobs.Periodic("chain.refresh_sanctions", timedelta(hours=12), HOME_TENANT),
         *per_tenant,
     )
 
@@ -303,11 +322,12 @@ def create_app(settings: Settings, *, tenants: tuple[str, ...]) -> FastAPI:
             sealer = Sealer(on.database, on.vault, os.urandom)
             sealer_pool = await pool_of(settings, on.vault, "fx_sealer", size_max=4)
             claims = await pool_of(settings, on.vault, "fx_worker", size_max=4)
-            await _fill(app, on, to, sealer, sealer_pool)
+            reference_key = bytes.fromhex(await on.vault.secret(REFERENCE_KEY))
+            _fill(app, on, to, sealer, sealer_pool, reference_key)
             worker = jobs.Worker(
                 claims=claims,
                 database=on.database,
-                handlers=handlers(on, to, sealer, sealer_pool),
+                handlers=handlers(on, to, sealer, sealer_pool, reference_key),
                 periodic=periodic(tenants),
                 clock=on.clock,
                 ids=on.ids,
@@ -326,7 +346,7 @@ def create_app(settings: Settings, *, tenants: tuple[str, ...]) -> FastAPI:
     return app
 
 
-async def _fill(app: FastAPI, on: Base, to: Outside, sealer: Sealer, sealer_pool: Pool) -> None:
+def _fill(app: FastAPI, on: Base, to: Outside, sealer: Sealer, sealer_pool: Pool, reference_key: bytes) -> None:
     """Put on ``app.state`` what the routes ask for."""
     settings = on.settings
     authenticator = auth.Authenticator(on.database, on.vault, on.clock, settings.environment, settings.public_url)
@@ -336,9 +356,7 @@ async def _fill(app: FastAPI, on: Base, to: Outside, sealer: Sealer, sealer_pool
         "partner": partner.PartnerServices(on.vault, settings.environment),
         "compliance": compliance.ComplianceServices(sealer),
         "kyc": kyc.KycServices(to.identity, to.screening, sealer, to.blobs),
-        "invoice": invoice_http.InvoiceServices(
-            to.blobs, to.reader, sealer, bytes.fromhex(await on.vault.secret(REFERENCE_KEY))
-        ),
+        "invoice": invoice_http.InvoiceServices(to.blobs, to.reader, sealer, reference_key),
         "sealer_pool": sealer_pool,
         "components": components(on, to),
     }

@@ -8,7 +8,7 @@ from typing import Any
 import structlog
 
 from fintokenx.audit import store
-from fintokenx.audit.ports import Anchors
+from fintokenx.audit.ports import AnchorOnChain, Anchors
 from fintokenx.audit.types import (
     GENESIS_HASH,
     Batch,
@@ -147,7 +147,13 @@ async def verify(
     counting zero anchors.
     """
     faults: list[str] = []
-    batches = {batch.tree_size: batch for batch in await store.sealed_batches(connection)}
+    # The chain first: an anchor that stands by now has its batch in the database, whatever is recorded meanwhile.
+    latest = await anchors.latest() if anchors is not None else None
+    sealed = await store.sealed_batches(connection)
+    faults.extend(_batch_faults(sealed))
+    batches: dict[int, list[Batch]] = {}
+    for batch in sealed:
+        batches.setdefault(batch.tree_size, []).append(batch)
     frontier, previous, expected_seq = Frontier(), GENESIS_HASH, 1
     async for entry in store.all_entries(connection):
         if len(faults) >= FAULTS_MAX:
@@ -155,11 +161,12 @@ async def verify(
         faults.extend(_faults_of(entry, expected_seq, previous))
         frontier.append(entry.hash)
         previous, expected_seq = entry.hash, entry.seq + 1
-        batch = batches.get(frontier.size)
-        if batch is not None and batch.root != frontier.root():
-            faults.append(f"batch {batch.id}: its root is not the root of the first {batch.tree_size} entries")
+        faults.extend(
+            f"batch {batch.id}: its root is not the root of the first {batch.tree_size} entries"
+            for batch in batches.get(frontier.size, ())
+            if batch.root != frontier.root()
+        )
         progress(entry.seq)
-    sealed = list(batches.values())
     faults.extend(
         f"batch {batch.id}: covers entry {batch.last_seq}, but the record ends at {frontier.size}"
         for batch in sealed
@@ -167,7 +174,7 @@ async def verify(
     )
     checked = 0
     if anchors is not None:
-        anchor_faults, checked = await _anchor_faults(sealed, anchors)
+        anchor_faults, checked = await _anchor_faults(sealed, anchors, latest)
         faults.extend(anchor_faults)
     return Verdict(frontier.size, len(sealed), checked, tuple(faults))
 
@@ -183,13 +190,25 @@ def _faults_of(entry: Entry, expected_seq: int, previous: bytes) -> list[str]:
     return faults
 
 
-async def _anchor_faults(batches: Sequence[Batch], anchors: Anchors) -> tuple[list[str], int]:
+def _batch_faults(sealed: Sequence[Batch]) -> list[str]:
+    """Batches cover the log from its first entry on, each beginning where the one before it ended."""
+    faults = []
+    covered = 0
+    for number, batch in enumerate(sealed, start=1):
+        if batch.id != number or batch.first_seq != covered + 1 or batch.last_seq != batch.tree_size:
+            faults.append(f"batch {batch.id}: does not begin where the batch before it ended ({covered})")
+        covered = batch.tree_size
+    return faults
+
+
+async def _anchor_faults(
+    batches: Sequence[Batch], anchors: Anchors, latest: AnchorOnChain | None
+) -> tuple[list[str], int]:
     """What the chain says against the database. The chain is the judge: it also knows anchors that a restored or
     rewritten database has forgotten."""
     faults = []
     checked = 0
     by_id = {batch.id: batch for batch in batches}
-    latest = await anchors.latest()
     last_id = max([latest.batch_id if latest else 0, *by_id])
     for batch_id in range(1, last_id + 1):
         batch, anchor = by_id.get(batch_id), await anchors.read(batch_id)
@@ -202,4 +221,6 @@ async def _anchor_faults(batches: Sequence[Batch], anchors: Anchors) -> tuple[li
             faults.append(f"batch {batch_id}: anchored on chain at {anchor.tree_size} entries, unknown to the database")
         elif (batch.tree_size, batch.root) != (anchor.tree_size, anchor.root):
             faults.append(f"batch {batch_id}: its root differs from the anchor on chain; the record was rewritten")
+        elif batch.tx_hash is not None and anchor.tx_hash and batch.tx_hash != anchor.tx_hash:
+            faults.append(f"batch {batch_id}: names another transaction than the one that anchored it")
     return faults, checked

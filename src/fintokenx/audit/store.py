@@ -7,7 +7,7 @@ from typing import Any
 
 from fintokenx.audit.types import Batch, Entry
 from fintokenx.kernel.clock import Instant
-from fintokenx.kernel.db import Pool, Tx
+from fintokenx.kernel.db import Connection, Pool, Tx
 from fintokenx.kernel.merkle import Frontier
 
 _ENTRY = (
@@ -63,36 +63,56 @@ async def leaf_hashes(pool: Pool, tree_size: int) -> list[bytes]:
 
 
 async def seal_open_batch(pool: Pool, at: Instant) -> Batch | None:
-    """Close the open batch and open the next, under the chain's lock; None when it holds no entry."""
-    async with pool.acquire() as connection, connection.transaction():
-        await connection.execute("select fx.take_chain_lock()")
-        open_id = await connection.fetchval("select id from app.merkle_batches where state = 'COLLECTING'")
-        last = await connection.fetchrow(
-            "select tree_size, frontier from app.merkle_batches where state <> 'COLLECTING' order by id desc limit 1"
-        )
-        frontier = Frontier(last["tree_size"], last["frontier"]) if last else Frontier()
+    """Close the open batch and open the next, under the chain's lock; None when it holds no entry, or when another
+    sealer was quicker."""
+    async with pool.acquire() as connection:
+        open_id, frontier = await _sealed_so_far(connection)
         first_seq = frontier.size + 1
-        rows = await connection.fetch("select hash from app.audit_entries where seq >= $1 order by seq", first_seq)
-        if not rows:
-            return None
-        for row in rows:
-            frontier.append(row["hash"])
-        sealed = await connection.fetchrow(
-            f"""update app.merkle_batches
-                   set state = 'SEALED', sealed_at = $2, first_seq = $3, last_seq = $4, tree_size = $4, root = $5,
-                       frontier = $6
-                 where id = $1 returning {_BATCH}""",
-            open_id,
-            at,
-            first_seq,
-            frontier.size,
-            frontier.root(),
-            frontier.hashes,
-        )
-        await connection.execute(
-            "insert into app.merkle_batches (id, opened_at, state) values ($1, $2, 'COLLECTING')", open_id + 1, at
-        )
-        return Batch(**dict(sealed)) if sealed else None
+        # Nearly all of the hashing happens here, while the chain goes on; under its lock only what came meanwhile.
+        await _append_new_leaves(connection, frontier)
+        async with connection.transaction():
+            await connection.execute("select fx.take_chain_lock()")
+            if await connection.fetchval("select id from app.merkle_batches where state = 'COLLECTING'") != open_id:
+                return None
+            await _append_new_leaves(connection, frontier)
+            if frontier.size < first_seq:
+                return None
+            return await _close_and_open_next(connection, open_id, first_seq, frontier, at)
+
+
+async def _sealed_so_far(connection: Connection) -> tuple[int, Frontier]:
+    """The open batch's id and the tree's right edge at the last seal."""
+    last = await connection.fetchrow(
+        "select id, tree_size, frontier from app.merkle_batches where state <> 'COLLECTING' order by id desc limit 1"
+    )
+    return (last["id"] + 1, Frontier(last["tree_size"], last["frontier"])) if last else (1, Frontier())
+
+
+async def _append_new_leaves(connection: Connection, frontier: Frontier) -> None:
+    """Take in what is recorded beyond the frontier. Commits are serial, so what is visible has no gap."""
+    for row in await connection.fetch("select hash from app.audit_entries where seq > $1 order by seq", frontier.size):
+        frontier.append(row["hash"])
+
+
+async def _close_and_open_next(
+    connection: Connection, open_id: int, first_seq: int, frontier: Frontier, at: Instant
+) -> Batch:
+    [sealed] = await connection.fetch(
+        f"""update app.merkle_batches
+               set state = 'SEALED', sealed_at = $2, first_seq = $3, last_seq = $4, tree_size = $4, root = $5,
+                   frontier = $6
+             where id = $1 returning {_BATCH}""",
+        open_id,
+        at,
+        first_seq,
+        frontier.size,
+        frontier.root(),
+        frontier.hashes,
+    )
+    await connection.execute(
+        "insert into app.merkle_batches (id, opened_at, state) values ($1, $2, 'COLLECTING')", open_id + 1, at
+    )
+    return Batch(**dict(sealed))
 
 
 async def mark_anchored(pool: Pool, batch: Batch, *, tx_hash: str, block_number: int, at: Instant) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import hmac
 import json
@@ -18,7 +19,7 @@ from asyncpg.pool import PoolConnectionProxy
 from fintokenx.kernel.bus import Reactions
 from fintokenx.kernel.canonical import plain
 from fintokenx.kernel.clock import Clock, Instant
-from fintokenx.kernel.errors import Refused, Unavailable
+from fintokenx.kernel.errors import Invalid, Refused, Unavailable
 from fintokenx.kernel.ids import Ids
 
 Row = asyncpg.Record
@@ -30,7 +31,7 @@ else:
     Connection, RawConnection, Pool = PoolConnectionProxy, asyncpg.Connection, asyncpg.Pool
 
 PIN_LIFE_SECONDS: Final = 300
-_TENANT: Final = re.compile(r"^tnt_[a-z0-9_]{1,40}$")
+_TENANT: Final = re.compile(r"tnt_[a-z0-9_]{1,40}")
 # The flush barrier: WAL is sequential, so when this record is durable every earlier commit is (design/postgres.md §2c).
 _BARRIER: Final = "SELECT pg_logical_emit_message(false, 'fx', '', true)"
 # COMMIT of an aborted transaction succeeds silently; a SELECT before it in the same message raises instead.
@@ -116,7 +117,7 @@ class Tx:
                select id, $2, name, payload::jsonb, dedupe_key, 'READY', run_at, 0, $1
                  from unnest($3::text[], $4::text[], $5::text[], $6::text[], $7::timestamptz[])
                       as wanted (id, name, payload, dedupe_key, run_at)
-               on conflict (name, dedupe_key) do nothing""",
+               on conflict (tenant_id, name, dedupe_key) do nothing""",
             self.at,
             self.tenant_id,
             [self.ids.new("job") for _ in self.jobs],
@@ -135,7 +136,7 @@ class PinSigner:
 
     def pin(self, tenant_id: str) -> str:
         """A pin that holds for five minutes of machine time. :raises ValueError: not a tenant id"""
-        if not _TENANT.match(tenant_id):
+        if not _TENANT.fullmatch(tenant_id):
             raise ValueError("not a tenant id")
         body = f"{tenant_id}.{int(time.time()) + PIN_LIFE_SECONDS}"
         return f"{body}.{hmac.new(self._key, body.encode(), hashlib.sha256).hexdigest()}"
@@ -182,8 +183,7 @@ class Database:
             await tx.flush_jobs()
             await connection.execute(_COMMIT if tx.wrote else "COMMIT")
         except BaseException as fault:
-            if not connection.is_closed() and connection.is_in_transaction():
-                await connection.execute("ROLLBACK")
+            await _roll_back(connection)
             named = _translated(fault)
             if named is fault:
                 raise
@@ -208,11 +208,20 @@ class Database:
         await self._pool.close()
 
 
+async def _roll_back(connection: Connection) -> None:
+    """Best effort, so that the fault that led here is the one that is told: what broke has nothing left to undo."""
+    if not connection.is_closed() and connection.is_in_transaction():
+        with contextlib.suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+            await connection.execute("ROLLBACK")
+
+
 def _translated(fault: BaseException) -> BaseException:
     match fault:
         case asyncpg.PostgresError() if fault.sqlstate in ("FX003", "40001", "40P01"):
             return StaleRow()
-        case asyncpg.PostgresConnectionError() | asyncpg.InterfaceError() | ConnectionError():
+        case asyncpg.PostgresError() if fault.sqlstate in ("22021", "22P05"):
+            return Invalid("text may not hold the character U+0000")
+        case asyncpg.PostgresConnectionError() | asyncpg.InterfaceError() | ConnectionError() | TimeoutError():
             return DatabaseUnavailable(type(fault).__name__)
         case asyncpg.CannotConnectNowError() | asyncpg.AdminShutdownError() | asyncpg.CrashShutdownError():
             return DatabaseUnavailable(type(fault).__name__)

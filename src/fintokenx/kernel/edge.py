@@ -197,6 +197,11 @@ class Mutation:
             )
         return _answer(status, body, replay=False)
 
+    @property
+    def _principal(self) -> str:
+        """Who asks, and for whom: the same administrator acting for somebody else is another request."""
+        return f"{self.caller.actor} for {self.caller.on_behalf_of or 'itself'}"
+
     async def _claim(self, tx: Tx) -> Response | None:
         """Insert the key, waiting for a concurrent twin to end; the stored answer if there is one."""
         try:
@@ -206,7 +211,7 @@ class Mutation:
                 " values ($1, $2, $3, $4, $5, $6) on conflict (tenant_id, key) do nothing",
                 self.caller.tenant_id,
                 self.key,
-                self.caller.actor,
+                self._principal,
                 self.route,
                 self.request_sha256,
                 tx.at,
@@ -216,7 +221,8 @@ class Mutation:
             raise IdempotencyInFlight from fault
         if inserted == "INSERT 0 1":
             return None
-        tx.wrote = False
+        # tx.wrote stays true: what is replayed was committed by another transaction, and its flush may be on the way
+        # still. Nobody is told before this transaction's own barrier.
         stored = await tx.row(
             "select principal, route, request_sha256, status, body from ops.idempotency_keys"
             " where tenant_id = $1 and key = $2",
@@ -226,7 +232,7 @@ class Mutation:
         if stored is None:
             raise IdempotencyInFlight
         same = (stored["principal"], stored["route"], stored["request_sha256"])
-        if same != (self.caller.actor, self.route, self.request_sha256):
+        if same != (self._principal, self.route, self.request_sha256):
             raise IdempotencyKeyReused
         return _answer(stored["status"], stored["body"], replay=True)
 

@@ -13,7 +13,7 @@ ALPHABET: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
 ID_PATTERN: Final = r"^[a-z]{2,4}_[0-9a-hjkmnp-tv-z]{26}$"
 INVOICE_REFERENCE_PATTERN: Final = r"^FXI-[0-9A-HJKMNP-TV-Z]{7}$"
-TOKEN_REFERENCE_PATTERN: Final = r"^FXR-INV-[0-9A-HJKMNP-TV-Z]{5,7}$"  # noqa: S105 — a receivable's token
+TOKEN_REFERENCE_PATTERN: Final = r"^FXR-INV-[0-9A-HJKMNP-TV-Z]{5,7}$"
 
 Entropy = Callable[[int], bytes]
 """Returns that many random bytes; ``os.urandom`` outside tests."""

@@ -72,8 +72,10 @@ class Work:
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Tx]:
-        """A transaction of the job's tenant that leaves the job open."""
+        """A transaction of the job's tenant that leaves the job open. When it ends, all that it read is on disk:
+        the outside never hears of something that a crash can still undo."""
         async with self._database.transaction(self.tenant_id, request_id=self.id) as tx:
+            tx.wrote = True
             yield tx
 
     @asynccontextmanager
@@ -134,6 +136,7 @@ class Worker:
         self._due = asyncio.Event()
         self._stopping = False
         self._running: set[asyncio.Task[None]] = set()
+        self._slots: dict[Periodic, int] = {}
         database.on_commit(self._due.set)
 
     def stop(self) -> None:
@@ -175,26 +178,33 @@ class Worker:
         now = self._clock.now()
         for periodic in self._periodic:
             slot = int(now.timestamp() // periodic.every.total_seconds())
+            if self._slots.get(periodic) == slot:
+                continue
             await self._claims.execute(
                 "insert into ops.jobs (id, tenant_id, name, payload, dedupe_key, state, run_at, attempts, created_at)"
-                " values ($1, $2, $3, '{}', $4, 'READY', $5, 0, $5) on conflict (name, dedupe_key) do nothing",
+                " values ($1, $2, $3, '{}', $4, 'READY', $5, 0, $5)"
+                " on conflict (tenant_id, name, dedupe_key) do nothing",
                 self._ids.new("job"),
                 periodic.tenant_id,
                 periodic.name,
-                f"slot:{slot}",
+                f"{periodic.tenant_id}:{slot}",
                 now,
             )
+            self._slots[periodic] = slot
 
     async def _claim(self, limit: int) -> list[Row]:
         """Lease due jobs. Leases run on the database's clock: moving the business clock must not expire them."""
         return await self._claims.fetch(
-            """update ops.jobs j
+            # Materialised: as a subquery it may be run once per row, and then claims more than the limit.
+            """with due as materialized (
+                 select id from ops.jobs
+                  where state = 'READY' and run_at <= $3
+                    and (leased_until is null or leased_until < clock_timestamp())
+                  order by run_at limit $4 for update skip locked)
+               update ops.jobs j
                   set lease = $1, leased_until = clock_timestamp() + make_interval(secs => $2),
                       attempts = j.attempts + 1, first_run_at = coalesce(j.first_run_at, $3)
-                where j.id in (select id from ops.jobs
-                                where state = 'READY' and run_at <= $3
-                                  and (leased_until is null or leased_until < clock_timestamp())
-                                order by run_at limit $4 for update skip locked)
+                 from due where j.id = due.id
               returning j.id, j.tenant_id, j.name, j.payload, j.attempts, j.lease, j.first_run_at""",
             self._ids.new("ls"),
             LEASE_SECONDS,

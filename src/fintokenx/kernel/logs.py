@@ -25,7 +25,7 @@ def _only_allowed(_logger: Any, _method: str, event: MutableMapping[str, Any]) -
     kept: dict[str, Any] = {}
     dropped = []
     for key, value in event.items():
-        if key in ALLOWED_KEYS and isinstance(value, str | int | bool | list | None):
+        if key in ALLOWED_KEYS and isinstance(value, str | int | float | bool | list | None):
             kept[key] = value
         elif key != "exc_info":
             dropped.append(key)

@@ -66,7 +66,8 @@ class Settings:
             raise BadSettings(f"sandbox controls are set in {self.environment}")
         if self.vault.startswith("file:") and self.environment is not Environment.LOCAL:
             raise BadSettings("the file vault is for local only")
-        if "@" in urlsplit(self.database_url).netloc:
+        address = urlsplit(self.database_url)
+        if "@" in address.netloc or "password" in address.query or "user" in address.query:
             raise BadSettings("database_url must not carry credentials: they come from the vault")
 
     def _refuse_mocks(self) -> None:

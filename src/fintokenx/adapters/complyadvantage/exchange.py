@@ -80,7 +80,7 @@ class Exchange:
             except _Lost as lost:
                 wait = pause_seconds if lost.wait is None else lost.wait
                 may_repeat = lost.again and (lost.processed is False or repeat_unknown)
-                if not may_repeat or False:
+                if not may_repeat or wait > self._pace.longest_pause_seconds:
                     raise _unavailable(lost) from lost
             await asyncio.sleep(wait)
         try:

@@ -27,3 +27,11 @@ class InvoiceConfirmed(Fact):
     """The buyer has confirmed the debt."""
 
     reference: str
+
+
+@dataclass(frozen=True, slots=True)
+class InvoiceDeclined(Fact):
+    """The buyer says that this is not its debt."""
+
+    reference: str
+    originator_id: str

@@ -1,15 +1,20 @@
-"""Reading a document, and telling invoices that they have fallen due: work after the transaction."""
+"""Reading a document, carrying out decisions, and falling due: work after the transaction."""
 
 from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from typing import Final
 
 from fintokenx.kernel.blobs import Blobs
 from fintokenx.kernel.jobs import Handler, Payload, Work
-from fintokenx.lifecycle.invoice.ports import DocumentReader, DocumentRefused
-from fintokenx.lifecycle.invoice.service import onward, submit
+from fintokenx.lifecycle.invoice.ports import DamagedDocument, DocumentReader, DocumentRefused, Reading
+from fintokenx.lifecycle.invoice.service import examine, onward
 from fintokenx.lifecycle.invoice.types import Document
+from fintokenx.parties import compliance
+
+READINGS_MAX: Final = 3
+"""A reader that was starved or killed calls a document damaged that it had found sound at its arrival: ask again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +29,7 @@ class InvoiceJobs:
         return {
             "invoice.extract": self.extract,
             "invoice.case_decided": self.case_decided,
+            "invoice.question_declined": self.question_declined,
             "invoice.fall_due": self.fall_due,
         }
 
@@ -31,29 +37,44 @@ class InvoiceJobs:
         """Read the document off the event loop, archive what was read, compare (IN-03, IN-04)."""
         reference: str = payload["reference"]
         async with work.transaction() as tx:
-            started = await submit.start_extraction(tx, work.caller, reference=reference)
-        if started is None:
+            original = await examine.start_extraction(tx, work.caller, reference=reference)
+        if original is None:
             return
-        _invoice, original = started
         content = await self.blobs.get(work.tenant_id, original.storage_ref)
         try:
             reading = await asyncio.to_thread(self.reader.read, content)
         except DocumentRefused as refusal:
+            if isinstance(refusal, DamagedDocument) and work.attempts < READINGS_MAX:
+                raise
             async with work.completing() as tx:
-                await submit.refuse_document(tx, work.caller, reference=reference, code=refusal.code)
+                await examine.refuse_document(tx, work.caller, reference=reference, code=refusal.code)
             return
-        stored = await self.blobs.put(work.tenant_id, "ocr_extract", reading.text.encode())
-        extract = Document("ocr_extract", stored.storage_ref, stored.sha256, stored.size_bytes)
+        artefacts = await self._archived(work.tenant_id, reading)
         async with work.completing() as tx:
-            await submit.finish_extraction(tx, work.caller, reference=reference, reading=reading, extract=extract)
+            await examine.finish_extraction(tx, work.caller, reference=reference, reading=reading, artefacts=artefacts)
+
+    async def _archived(self, tenant_id: str, reading: Reading) -> tuple[Document, ...]:
+        artefacts = {"ocr_extract": reading.text.encode(), "vision_artefacts": examine.artefact_of(reading)}
+        stored = {kind: await self.blobs.put(tenant_id, kind, content) for kind, content in artefacts.items()}
+        return tuple(Document(kind, blob.storage_ref, blob.sha256, blob.size_bytes) for kind, blob in stored.items())
 
     async def case_decided(self, work: Work, payload: Payload) -> None:
-        """A reviewer has decided about something; if it was an invoice in review, carry it out."""
-        if not str(payload["resource"]).startswith("FXI-"):
+        """A person has decided a case; if it is about an invoice in review, carry it out."""
+        reference: str = payload["resource"]
+        if not reference.startswith("FXI-"):
             return
+        decision = compliance.Decision(payload["decision"])
         async with work.completing() as tx:
-            approved = payload["decision"] == "APPROVE"
-            await submit.review_decided(tx, work.caller, reference=payload["resource"], approved=approved)
+            await examine.review_decided(
+                tx, work.caller, reference=reference, reason=payload["reason"], decision=decision
+            )
+
+    async def question_declined(self, work: Work, payload: Payload) -> None:
+        """A buyer says that it does not owe this: a person asks why it was submitted."""
+        async with work.completing() as tx:
+            await examine.question_declined(
+                tx, work.caller, reference=payload["reference"], originator_id=payload["originator_id"]
+            )
 
     async def fall_due(self, work: Work, _payload: Payload) -> None:
         """FUNDED → DUE for every invoice whose maturity has come, one transaction each."""

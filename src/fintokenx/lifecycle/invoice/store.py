@@ -59,30 +59,29 @@ async def lock_submissions(tx: Tx, originator_id: str, document_sha256: str) -> 
         await tx.value("select pg_advisory_xact_lock(hashtextextended($1, 0))", what)
 
 
-async def same_file(tx: Tx, document_sha256: str) -> str | None:
-    """The live invoice with this very document."""
-    value = await tx.value(
-        "select reference from app.invoices where document_sha256 = $1 and state <> all($2) limit 1",
-        document_sha256,
-        _DEAD,
+async def same_file(tx: Tx, document_sha256: str) -> Invoice | None:
+    """The live invoice with this very document, whoever its seller is."""
+    row = await tx.row(
+        f"select {_COLUMNS} from app.invoices where document_sha256 = $1 and state <> all($2)", document_sha256, _DEAD
     )
-    return str(value) if value else None
+    return _invoice(row) if row else None
 
 
-async def same_number(tx: Tx, originator_id: str, number_normalised: str) -> str | None:
+async def same_number(tx: Tx, originator_id: str, number_normalised: str) -> Invoice | None:
     """The live invoice of this seller with this number."""
-    value = await tx.value(
-        "select reference from app.invoices where originator_id = $1 and invoice_number_normalised = $2"
-        " and state <> all($3) limit 1",
+    row = await tx.row(
+        f"select {_COLUMNS} from app.invoices where originator_id = $1 and invoice_number_normalised = $2"
+        " and state <> all($3)",
         originator_id,
         number_normalised,
         _DEAD,
     )
-    return str(value) if value else None
+    return _invoice(row) if row else None
 
 
 async def alike(tx: Tx, invoice: Invoice) -> str | None:
-    """Another live invoice to the same buyer over the same amount and date."""
+    """Another live invoice to the same buyer over the same amount and date; later ones too, since of two that are
+    submitted at once neither may miss the other."""
     value = await tx.value(
         "select reference from app.invoices where obligor_id = $1 and face_value_pence = $2 and issue_date = $3"
         " and reference <> $4 and state <> all($5) order by created_at limit 1",
@@ -197,6 +196,40 @@ def duplicate(tx: Tx, *, reference: str, kind: str, document_sha256: str, submit
             "detected_at": tx.at,
         },
     )
+
+
+async def is_known_duplicate(
+    tx: Tx, *, reference: str, kind: str, document_sha256: str, submitted_by: str
+) -> bool:
+    """Whether this very try is on record."""
+    return bool(
+        await tx.value(
+            "select exists (select from app.duplicates where invoice_reference = $1 and kind = $2"
+            " and document_sha256 = $3 and submitted_by = $4)",
+            reference,
+            kind,
+            document_sha256,
+            submitted_by,
+        )
+    )
+
+
+async def is_confirmed(tx: Tx, reference: str) -> bool:
+    """Whether the buyer has confirmed it, however far it has come since."""
+    return bool(
+        await tx.value(
+            "select exists (select from app.buyer_confirmations where invoice_reference = $1)", reference
+        )
+    )
+
+
+async def pages_shown(tx: Tx, reference: str) -> frozenset[str]:
+    """The hashes of the confirmation pages that are archived."""
+    rows = await tx.rows(
+        "select sha256 from app.invoice_documents where invoice_reference = $1 and type = 'confirmation_page'",
+        reference,
+    )
+    return frozenset(row["sha256"] for row in rows)
 
 
 def confirmation(

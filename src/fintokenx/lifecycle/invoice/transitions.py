@@ -38,14 +38,16 @@ INVOICE = Machine(
 MACHINES = (INVOICE,)
 
 _SYSTEM = (Role.SYSTEM,)
+SUBMITTERS = (Role.SELLER, Role.PLATFORM_ADMIN)
+"""An administrator names the seller that it acts for (AD-16)."""
 
 ACTIONS = (
-    Action("SUBMIT_INVOICE", (Role.SELLER, Role.PLATFORM_ADMIN), True, "required_from_admin"),
+    Action("SUBMIT_INVOICE", SUBMITTERS, True, "required_from_admin"),
     Action("CONFIRM_INVOICE", (Role.BUYER, Role.PLATFORM_ADMIN), True, "required_from_admin"),
     Action("INVOICE_BUYER_DECLINE", (Role.BUYER,), True),
     Action("INVOICE_WITHDRAW", (Role.SELLER,), True),
     Action("BUYER_PAGE_VIEW", (Role.BUYER,), True),
-    Action("INVOICE_DUPLICATE", (Role.SYSTEM, Role.SELLER)),
+    Action("INVOICE_DUPLICATE", SUBMITTERS, True, "required_from_admin"),
     Action("INVOICE_EXTRACT_START", _SYSTEM),
     Action("INVOICE_EXTRACTED", _SYSTEM),
     Action("INVOICE_REFER", _SYSTEM),

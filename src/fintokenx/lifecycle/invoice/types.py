@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from dataclasses import dataclass
 from datetime import date
+from enum import StrEnum
+from typing import Final
 
 from fintokenx.kernel.clock import Instant
 from fintokenx.kernel.errors import Forbidden, Invalid, NotFound, Refused
@@ -51,10 +54,23 @@ class DuplicateInvoice(Refused):
     code = "DUPLICATE_INVOICE"
     status = 409
 
-    def __init__(self, kind: str, reference: str) -> None:
+    def __init__(self, kind: str, reference: str, *, own: bool) -> None:
+        """``reference`` is the invoice that was there first; the refusal names it to its own seller only."""
         self.kind = kind
         self.reference = reference
-        super().__init__(f"{kind} as {reference}", kind=kind, existing_reference=reference)
+        super().__init__(kind, kind=kind, **({"existing_reference": reference} if own else {}))
+
+
+class OnBehalfOfSeller(Invalid):
+    """An administrator submits on behalf of a seller; say which one."""
+
+    code = "ON_BEHALF_OF_REQUIRED"
+
+
+class NumberUnreadable(Invalid):
+    """An invoice number has a letter of the Latin alphabet or a digit at least."""
+
+    code = "INVOICE_NUMBER_UNREADABLE"
 
 
 class AlreadyConfirmed(Refused):
@@ -78,7 +94,7 @@ class NotYourInvoice(Forbidden):
 
 
 class MoreThanOutstanding(Refused):
-    """The amount is more than is still owed on the invoice."""
+    """The amount is nothing, or more than is still owed on the invoice."""
 
     code = "MORE_THAN_OUTSTANDING"
     status = 409
@@ -93,7 +109,8 @@ class Declaration:
     issue_date: date
     maturity_date: date
     face_value: Pence
-    asking_discount_bps: int
+    asking_discount_bps: int | None
+    """None: what the tenant's terms ask for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,21 +150,19 @@ class Invoice:
         return self.face_value - self.collected
 
 
-@dataclass(frozen=True, slots=True)
-class Findings:
-    """What the comparison of the declared and the read fields found; empty means clean."""
+class ReviewReason(StrEnum):
+    """Why a person looks at an invoice, the worst first; what exactly was found stands on the vision run."""
 
-    codes: tuple[str, ...]
-
-    @property
-    def clean(self) -> bool:
-        """Whether nobody has to look."""
-        return not self.codes
+    FIELD_MISMATCH = "FIELD_MISMATCH"
+    XML_AND_PAGE_DISAGREE = "XML_AND_PAGE_DISAGREE"
+    NEAR_DUPLICATE = "NEAR_DUPLICATE"
+    NO_TEXT_LAYER = "NO_TEXT_LAYER"
+    DOCUMENT_DOUBTFUL = "DOCUMENT_DOUBTFUL"
 
 
-_NOT_ALPHANUMERIC = re.compile(r"[^0-9A-Z]")
+_NOT_ALPHANUMERIC: Final = re.compile(r"[^0-9A-Z]")
 
 
 def normalised_number(invoice_number: str) -> str:
-    """``INV-00417``, ``inv 00417`` and ``INV00417`` are one number (IN-07)."""
-    return _NOT_ALPHANUMERIC.sub("", invoice_number.upper())
+    """``INV-00417``, ``inv 00417`` and ``INV00417`` are one number (IN-07). Empty when nothing of it can be compared."""
+    return _NOT_ALPHANUMERIC.sub("", unicodedata.normalize("NFKC", invoice_number).upper())

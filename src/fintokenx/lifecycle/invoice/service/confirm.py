@@ -1,4 +1,7 @@
-"""The buyer sees a page, and what it saw can be proved; then it confirms or declines, once."""
+"""The buyer sees a page, and what it saw can be proved; then it confirms or declines, once.
+
+Links are locked before invoices everywhere: opening or using up a link comes first.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,9 @@ from dataclasses import dataclass, replace
 from fintokenx import audit
 from fintokenx.kernel.caller import Caller, Role
 from fintokenx.kernel.db import Tx
+from fintokenx.kernel.machine import Transition
 from fintokenx.lifecycle.invoice import store
-from fintokenx.lifecycle.invoice.events import InvoiceConfirmed
+from fintokenx.lifecycle.invoice.events import InvoiceConfirmed, InvoiceDeclined
 from fintokenx.lifecycle.invoice.service.reads import locked
 from fintokenx.lifecycle.invoice.transitions import INVOICE
 from fintokenx.lifecycle.invoice.types import (
@@ -17,8 +21,9 @@ from fintokenx.lifecycle.invoice.types import (
     Invoice,
     NotYourInvoice,
     PageChanged,
+    UnknownInvoice,
 )
-from fintokenx.parties import auth, partner
+from fintokenx.parties import auth, kyc, partner
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,27 +34,32 @@ class ConfirmationPage:
     invoice: Invoice
     seller: auth.Subject
     buyer: auth.Subject
+    shown_before: frozenset[str]
+    """Hashes (hex SHA-256) of the pages of this invoice that are archived."""
 
 
 async def page_for(tx: Tx, caller: Caller, *, reference: str) -> ConfirmationPage:
     """What to show the bearer of a magic link.
 
     :raises NotYourInvoice: the link is for another invoice
+    :raises UnknownInvoice: the bearer is not its buyer
+    :raises AlreadyConfirmed, IllegalTransition: there is nothing to ask any more
     """
-    caller.must_be(Role.BUYER, tenant_id=tx.tenant_id)
-    _must_be_in_scope(caller, reference)
-    invoice = await locked(tx, reference, party_id=caller.must_be_subject())
-    seller = await auth.subject(tx, invoice.originator_id)
-    buyer = await auth.subject(tx, invoice.obligor_id)
-    return ConfirmationPage(await partner.tenant(tx), invoice, seller, buyer)
+    invoice = await _buyers_own(tx, caller, reference)
+    await _in_state_for(tx, invoice, "confirm")
+    return ConfirmationPage(
+        tenant=await partner.tenant(tx),
+        invoice=invoice,
+        seller=await auth.subject(tx, invoice.originator_id),
+        buyer=await auth.subject(tx, invoice.obligor_id),
+        shown_before=await store.pages_shown(tx, reference),
+    )
 
 
 async def viewed(tx: Tx, caller: Caller, *, reference: str, page: Document) -> None:
     """Archive what was shown (C1). The same page shown again is the same archive: nothing is recorded twice."""
-    caller.must_be(Role.BUYER, tenant_id=tx.tenant_id)
-    _must_be_in_scope(caller, reference)
-    await locked(tx, reference, party_id=caller.must_be_subject())
-    if await _archived(tx, reference, page.sha256):
+    await _buyers_own(tx, caller, reference)
+    if page.sha256 in await store.pages_shown(tx, reference):
         return
     move = audit.Move((store.document(tx, reference, page),))
     await audit.change(tx, caller, action="BUYER_PAGE_VIEW", resource=reference, move=move)
@@ -60,23 +70,22 @@ async def confirm(tx: Tx, caller: Caller, *, reference: str, page_hash: str, ip_
 
     ``page_hash`` is the hex SHA-256 of the page as it would be shown now; it must have been shown.
 
-    :raises AlreadyConfirmed: somebody confirmed before
-    :raises PageChanged: this page was never shown, or the invoice has changed since
     :raises auth's MagicLinkUsed, MagicLinkExpired, MagicLinkRevoked: the link's end
+    :raises AlreadyConfirmed: by an earlier link
+    :raises kyc's SubjectNotActive: the buyer may not act
+    :raises PageChanged: this page was never shown
     """
     caller.must_be(Role.BUYER, tenant_id=tx.tenant_id)
-    _must_be_in_scope(caller, reference)
-    invoice = await locked(tx, reference, party_id=caller.must_be_subject())
     used = await auth.consume_magic_link(tx, caller, raw=link)
-    if invoice.state not in ("AWAITING_BUYER",):
-        _refuse_repeat(invoice)
-    transition = INVOICE.next(invoice.state, "confirm")
-    if not await _archived(tx, reference, page_hash):
+    invoice = await _buyers_own(tx, caller, reference)
+    transition = await _in_state_for(tx, invoice, "confirm")
+    await kyc.must_be_active(tx, invoice.obligor_id)
+    if page_hash not in await store.pages_shown(tx, reference):
         raise PageChanged
     row = store.confirmation(
         tx,
         reference=reference,
-        confirmed_by=caller.must_be_subject(),
+        confirmed_by=invoice.obligor_id,
         page_hash=page_hash,
         ip_sealed=ip_sealed,
         session_id=caller.session_id or caller.actor,
@@ -87,28 +96,32 @@ async def confirm(tx: Tx, caller: Caller, *, reference: str, page_hash: str, ip_
 
 
 async def decline(tx: Tx, caller: Caller, *, reference: str, link: str) -> Invoice:
-    """The buyer says that this is not its debt; the link is used up."""
+    """The buyer says that this is not its debt; the link is used up, and a person will ask the seller why.
+
+    :raises auth's MagicLinkUsed, MagicLinkExpired, MagicLinkRevoked: the link's end
+    :raises AlreadyConfirmed: by an earlier link
+    """
     caller.must_be(Role.BUYER, tenant_id=tx.tenant_id)
-    _must_be_in_scope(caller, reference)
-    invoice = await locked(tx, reference, party_id=caller.must_be_subject())
     used = await auth.consume_magic_link(tx, caller, raw=link)
-    transition = INVOICE.next(invoice.state, "decline")
-    move = audit.Move((store.move(invoice, transition),)) + used
+    invoice = await _buyers_own(tx, caller, reference)
+    transition = await _in_state_for(tx, invoice, "decline")
+    move = audit.Move((store.move(invoice, transition),), (InvoiceDeclined(reference, invoice.originator_id),)) + used
     await audit.change(tx, caller, action=transition.action, resource=reference, move=move)
     return replace(invoice, state=transition.target)
 
 
-async def _archived(tx: Tx, reference: str, page_hash: str) -> bool:
-    pages = [d for d in await store.documents(tx, reference) if d.type == "confirmation_page"]
-    return any(page.sha256 == page_hash for page in pages)
-
-
-def _must_be_in_scope(caller: Caller, reference: str) -> None:
-    if caller.scope is not None and caller.scope != reference:
+async def _buyers_own(tx: Tx, caller: Caller, reference: str) -> Invoice:
+    """The invoice, locked, for the very buyer that came by its link: never for its seller (IN-13)."""
+    caller.must_be(Role.BUYER, tenant_id=tx.tenant_id)
+    if caller.scope != reference:
         raise NotYourInvoice
+    invoice = await locked(tx, reference)
+    if invoice.obligor_id != caller.must_be_subject():
+        raise UnknownInvoice
+    return invoice
 
 
-def _refuse_repeat(invoice: Invoice) -> None:
-    confirmed_since = ("CONFIRMED", "TOKENISED", "LISTED", "FUNDING", "FUNDED", "DUE", "PART_PAID", "PAID")
-    if invoice.state in (*confirmed_since, "SETTLING", "SETTLED"):
+async def _in_state_for(tx: Tx, invoice: Invoice, event: str) -> Transition:
+    if await store.is_confirmed(tx, invoice.reference):
         raise AlreadyConfirmed
+    return INVOICE.next(invoice.state, event)

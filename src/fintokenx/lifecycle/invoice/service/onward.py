@@ -8,7 +8,7 @@ from datetime import date
 from fintokenx import audit
 from fintokenx.kernel.caller import Caller, Role
 from fintokenx.kernel.db import Tx
-from fintokenx.kernel.money import Pence
+from fintokenx.kernel.money import ZERO, Pence
 from fintokenx.lifecycle.invoice import store
 from fintokenx.lifecycle.invoice.service.reads import locked
 from fintokenx.lifecycle.invoice.transitions import INVOICE
@@ -25,49 +25,56 @@ async def tokenised(tx: Tx, caller: Caller, *, reference: str, token_reference: 
 
 async def listed(tx: Tx, caller: Caller, *, reference: str) -> audit.Move:
     """TOKENISED → LISTED; recorded as LISTING_OPEN."""
-    return await _moved(tx, caller, reference, "listed")
+    caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
+    return await _moved(tx, reference, "listed")
 
 
 async def committed(tx: Tx, caller: Caller, *, reference: str) -> audit.Move:
     """LISTED → FUNDING; recorded as FUND_COMMIT."""
-    return await _moved(tx, caller, reference, "commit")
+    caller.must_be(Role.LENDER, Role.SYSTEM, tenant_id=tx.tenant_id)
+    return await _moved(tx, reference, "commit")
 
 
 async def released(tx: Tx, caller: Caller, *, reference: str, refunded: bool) -> audit.Move:
     """FUNDING → LISTED; recorded as FIAT_REFUND when money had moved, else as FUND_CANCEL."""
-    return await _moved(tx, caller, reference, "refund" if refunded else "cancel")
+    caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
+    return await _moved(tx, reference, "refund" if refunded else "cancel")
 
 
 async def funded(tx: Tx, caller: Caller, *, reference: str) -> audit.Move:
     """FUNDING → FUNDED; recorded as FUND_INVOICE."""
-    return await _moved(tx, caller, reference, "fund")
+    caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
+    return await _moved(tx, reference, "fund")
 
 
 async def collected(tx: Tx, caller: Caller, *, reference: str, amount: Pence) -> tuple[audit.Move, Invoice]:
     """Book a collection: PART_PAID, or PAID when nothing is outstanding; recorded as RECEIVE_SETTLEMENT.
 
     :returns: the Move, and the invoice as it will be
-    :raises MoreThanOutstanding: the caller allocates at most what is owed
+    :raises IllegalTransition: nobody has funded it, or it is settled already
+    :raises MoreThanOutstanding: the caller allocates at least one penny and at most what is owed
     """
     caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
     invoice = await locked(tx, reference)
-    if amount > invoice.outstanding or amount <= Pence(0):
+    target = "PAID" if amount == invoice.outstanding else "PART_PAID"
+    transition = INVOICE.next(invoice.state, "collect", to=target)
+    if not ZERO < amount <= invoice.outstanding:
         raise MoreThanOutstanding
     after = invoice.collected + amount
-    target = "PAID" if after == invoice.face_value else "PART_PAID"
-    transition = INVOICE.next(invoice.state, "collect", to=target)
     row = store.move(invoice, transition, collected_pence=(invoice.collected, after))
     return audit.Move((row,)), replace(invoice, state=target, collected=after)
 
 
 async def settling(tx: Tx, caller: Caller, *, reference: str) -> audit.Move:
     """PAID → SETTLING; recorded as SETTLEMENT_START."""
-    return await _moved(tx, caller, reference, "start_settling")
+    caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
+    return await _moved(tx, reference, "start_settling")
 
 
 async def settled(tx: Tx, caller: Caller, *, reference: str) -> audit.Move:
     """SETTLING → SETTLED; recorded as TOKEN_BURN."""
-    return await _moved(tx, caller, reference, "settle")
+    caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
+    return await _moved(tx, reference, "settle")
 
 
 async def fallen_due(tx: Tx, caller: Caller, *, day: date) -> list[str]:
@@ -77,7 +84,7 @@ async def fallen_due(tx: Tx, caller: Caller, *, day: date) -> list[str]:
 
 
 async def fall_due(tx: Tx, caller: Caller, *, reference: str) -> None:
-    """FUNDED → DUE at maturity; told again, nothing happens."""
+    """FUNDED → DUE at maturity; told again, or too early, nothing happens."""
     caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
     invoice = await locked(tx, reference)
     if invoice.state != "FUNDED" or invoice.maturity_date > tx.at.date():
@@ -87,7 +94,6 @@ async def fall_due(tx: Tx, caller: Caller, *, reference: str) -> None:
     await audit.change(tx, caller, action=transition.action, resource=reference, move=move)
 
 
-async def _moved(tx: Tx, caller: Caller, reference: str, event: str) -> audit.Move:
-    caller.must_be(Role.SYSTEM, Role.LENDER, tenant_id=tx.tenant_id)
+async def _moved(tx: Tx, reference: str, event: str) -> audit.Move:
     invoice = await locked(tx, reference)
     return audit.Move((store.move(invoice, INVOICE.next(invoice.state, event)),))

@@ -2,55 +2,54 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from fintokenx.kernel.caller import Caller, Role
 from fintokenx.kernel.db import Tx
 from fintokenx.lifecycle.invoice import store
 from fintokenx.lifecycle.invoice.types import Document, Invoice, UnknownInvoice
 
-_STAFF = (Role.SYSTEM, Role.COMPLIANCE, Role.MLRO, Role.PARTNER_ADMIN, Role.PLATFORM_ADMIN)
-_OWN_ONLY = (Role.SELLER, Role.BUYER)
+_STAFF: Final = (Role.SYSTEM, Role.COMPLIANCE, Role.MLRO, Role.PARTNER_ADMIN, Role.PLATFORM_ADMIN)
+_PARTIES: Final = (Role.SELLER, Role.BUYER)
+_FUNDERS: Final = (Role.LENDER, Role.INVESTOR)
 
 
-async def locked(tx: Tx, reference: str, *, party_id: str | None = None) -> Invoice:
-    """The invoice, locked until the transaction ends.
-
-    :raises UnknownInvoice: there is none, or ``party_id`` is neither its seller nor its buyer
-    """
+async def locked(tx: Tx, reference: str) -> Invoice:
+    """The invoice, locked until the transaction ends. :raises UnknownInvoice: none in this tenant"""
     invoice = await store.lock(tx, reference)
-    if invoice is None or (party_id is not None and party_id not in (invoice.originator_id, invoice.obligor_id)):
+    if invoice is None:
         raise UnknownInvoice
     return invoice
 
 
 async def get(tx: Tx, caller: Caller, *, reference: str) -> Invoice:
-    """One invoice: sellers and buyers see their own, lenders and staff all of the tenant.
+    """One invoice: sellers and buyers see their own, lenders and investors what has become a token, staff all.
 
     :raises UnknownInvoice: none that the caller may see
     """
-    caller.must_be(*_STAFF, *_OWN_ONLY, Role.LENDER, Role.INVESTOR, tenant_id=tx.tenant_id)
+    caller.must_be(*_STAFF, *_PARTIES, *_FUNDERS, tenant_id=tx.tenant_id)
     invoice = await store.find(tx, reference)
-    hidden = (
-        caller.role in _OWN_ONLY
-        and invoice is not None
-        and caller.subject_id
-        not in (
-            invoice.originator_id,
-            invoice.obligor_id,
-        )
-    )
-    if invoice is None or hidden:
+    if invoice is None or not _may_see(caller, invoice):
         raise UnknownInvoice
     return invoice
 
 
 async def page(tx: Tx, caller: Caller, *, state: str | None, after: str | None, limit: int) -> list[Invoice]:
     """Invoices by reference: one's own for sellers and buyers, all of the tenant for staff."""
-    caller.must_be(*_STAFF, *_OWN_ONLY, tenant_id=tx.tenant_id)
-    own = caller.must_be_subject() if caller.role in _OWN_ONLY else None
+    caller.must_be(*_STAFF, *_PARTIES, tenant_id=tx.tenant_id)
+    own = caller.must_be_subject() if caller.role in _PARTIES else None
     return await store.page(tx, party_id=own, state=state, after=after, limit=limit)
 
 
 async def documents(tx: Tx, caller: Caller, *, reference: str) -> list[Document]:
-    """The artefacts of an invoice that the caller may see."""
+    """The artefacts of an invoice that the caller may see, oldest first."""
     await get(tx, caller, reference=reference)
     return await store.documents(tx, reference)
+
+
+def _may_see(caller: Caller, invoice: Invoice) -> bool:
+    if caller.scope not in (None, invoice.reference):  # a magic link shows one invoice (AU-06)
+        return False
+    if caller.role in _PARTIES:
+        return caller.subject_id in (invoice.originator_id, invoice.obligor_id)
+    return caller.role in _STAFF or invoice.token_reference is not None

@@ -1,0 +1,91 @@
+# Everything a person may do here; `make help` lists it. Debian 12: Python 3.11, Node 20, make; root or not.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+FORGE := node_modules/.bin/forge
+WORKERS ?= 2
+
+.PHONY: help setup setup-dev demo up down status test test-all test-contracts check format docs bench bench-audit lock clean
+
+help: ## List what there is
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
+
+setup: $(VENV)/.runtime node_modules/.anvil ## Install what the product needs (virtual environment, packages, chain)
+
+setup-dev: $(VENV)/.dev node_modules/.forge ## Install what its developers need, too
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "FinToken X needs Python 3.11 or newer")'
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "the venv module is missing; Debian: apt-get install python3-venv"; exit 1; }
+
+$(VENV)/.runtime: requirements/runtime.lock pyproject.toml | $(VENV)/bin/python
+	@echo "Installing the locked Python packages …"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/runtime.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps -e .
+	@touch $@
+
+$(VENV)/.dev: requirements/dev.lock $(VENV)/.runtime
+	@echo "Installing the locked development packages …"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.lock
+	@touch $@
+
+node_modules/.anvil: package-lock.json
+	@echo "Installing the local chain …"
+	@npm ci --omit=dev --ignore-scripts --loglevel=error
+	@touch $@
+
+node_modules/.forge: package-lock.json
+	@echo "Installing the contract tools …"
+	@npm ci --ignore-scripts --loglevel=error
+	@touch node_modules/.anvil $@
+
+demo: setup ## The life of one invoice on real parts [INVOICE=path]
+	@$(BIN)/fintokenx demo $(if $(INVOICE),--invoice "$(INVOICE)")
+
+up: setup ## Start a local system for you to use
+	@$(BIN)/fintokenx up
+
+down: ## Stop local systems; data stays
+	@if [ -x $(BIN)/fintokenx ]; then $(BIN)/fintokenx down; fi
+
+status: setup ## What runs, where
+	@$(BIN)/fintokenx status
+
+test: setup-dev ## The tests (embedded Postgres, anvil, mock servers); under 15 minutes on 2 cores
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "not soak" $(ARGS)
+
+test-all: setup-dev test-contracts ## All tests, the slow ones too
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
+
+test-contracts: setup-dev ## Solidity: forge tests, format, byte-for-byte artifacts
+	@cd contracts && ../$(FORGE) test && ../$(FORGE) fmt --check
+	@$(BIN)/python contracts/build.py --check
+
+check: setup-dev ## Format, ruff, mypy strict, import contracts, generated docs
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@PYTHONPATH=src $(BIN)/lint-imports
+	@$(BIN)/fintokenx docs --check
+	@echo "check: all good"
+
+format: setup-dev ## Format the code
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix-only --quiet .
+
+docs: setup-dev ## Print the generated documents
+	@$(BIN)/fintokenx docs
+
+bench: bench-audit ## All benchmarks
+
+bench-audit: setup-dev ## Audit append: chained against unchained, side by side
+	@$(BIN)/python bench/audit_append.py
+
+lock: setup-dev ## Pin and hash the packages again (requirements/*.in → *.lock, naming no index)
+	@for set in runtime dev; do $(BIN)/uv pip compile --quiet --upgrade --generate-hashes --no-emit-index-url \
+	  --no-emit-find-links --no-header --no-annotate --python-version 3.11 requirements/$$set.in -o requirements/$$set.lock; done
+
+clean: down ## Remove local systems and everything installed
+	@rm -rf $(VENV) node_modules .fintokenx contracts/out contracts/cache

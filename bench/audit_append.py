@@ -1,0 +1,291 @@
+"""What the chain costs: the platform's own transaction, chained, against the very same one without a chain.
+
+chained    ``Database.transaction`` and ``audit.change``, exactly as a command runs them: one row is updated, its entry
+           is linked into the one hash chain inside COMMIT, and the caller waits until it is on disk.
+unchained  the same round trips, the same definer function, guard trigger, row-level security and diff; but the entry
+           goes straight into an ordinary table and COMMIT is an ordinary synchronous one: no hash, no chain, no lock.
+
+Both run on a Postgres of their own with our default settings, interleaved, from this one process. The load generator
+shares the machine with the server, so read the ratios rather than the rates. Last line: ``RESULT {json}``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import asyncpg
+import uvloop
+
+from fintokenx import audit
+from fintokenx.app import catalogue
+from fintokenx.app.migrate import Plan, bootstrap, migrate
+from fintokenx.kernel.bus import Reactions
+from fintokenx.kernel.caller import Role, system
+from fintokenx.kernel.canonical import canonical_json
+from fintokenx.kernel.clock import SystemClock
+from fintokenx.kernel.db import Database, PinSigner, Pool, Tx, open_pool
+from fintokenx.kernel.ids import Ids
+from fintokenx.sandbox.postgres import EmbeddedPostgres
+
+WRITERS = (1, 8, 32)
+ROWS_PER_WRITER = 200
+BAR_AT_32_WRITERS = 0.70
+TENANT = "tnt_bench"
+PASSWORD = "bench-only"
+MIGRATIONS = Path(__file__).parent.parent / "migrations"
+ROLES = ("fx_migrator", "fx_app", "fx_auditor")
+CALLER = system(TENANT, "bench")
+ACTION = audit.Action("BENCH_UPDATE", roles=(Role.SYSTEM,))
+
+SCHEMA = """
+set local role fx_owner;
+create table app.bench_chained (
+  tenant_id text not null, id text not null, status text not null, amount_pence bigint not null,
+  version bigint not null, primary key (tenant_id, id));
+create table app.bench_unchained (like app.bench_chained including all);
+select fx.protect('bench_chained', 'bench'), fx.protect('bench_unchained', 'bench');
+
+-- An ordinary audit table: the columns of audit_entries without the chain's, and no index that the chain needs.
+create table app.bench_entries (
+  n bigint generated always as identity primary key, id text not null unique, "timestamp" timestamptz not null,
+  action text not null references app.audit_actions, actor text not null, actor_role text not null, on_behalf_of text,
+  tenant_id text not null, resource text not null, request_id text not null, diff json not null);
+create index bench_entries_of_resource on app.bench_entries (tenant_id, resource, n);
+grant select, insert on app.bench_entries to fx_writer;
+
+create function fx.bench_guard() returns trigger language plpgsql security definer set search_path = '' as $$
+declare
+  recorded_action text;
+begin
+  select e.action into recorded_action from app.bench_entries e
+   where e.id = nullif(current_setting('fx.entry', true), '');
+  if recorded_action is null then raise exception 'no audit entry explains this'; end if;
+  return new;
+end $$;
+drop trigger a_guard_change on app.bench_unchained;
+create trigger a_guard_change before insert or update or delete on app.bench_unchained
+  for each row execute function fx.bench_guard();
+"""
+
+
+def schema_of_the_unchained_change() -> str:
+    """fx.change as it stands in the migrations, with the one difference: where the entry goes."""
+    functions = (MIGRATIONS / "repeatable" / "10_functions.sql").read_text()
+    start = functions.index("create or replace function fx.change(")
+    text = functions[start : functions.index("$$;", start) + 3]
+    text = text.replace("function fx.change(", "function fx.bench_change(")
+    text = text.replace(
+        "insert into ops.audit_pending (xid, id, at,", 'insert into app.bench_entries (id, "timestamp",'
+    )
+    text = text.replace("values (pg_current_xact_id(), entry_id", "values (entry_id")
+    assert "audit_pending" not in text and "bench_entries" in text, "fx.change has changed: adapt this benchmark"  # noqa: PT018
+    signature = "fx.bench_change(text, timestamptz, text, text, text, text, text, text, json)"
+    return f"{text} alter function {signature} owner to fx_writer; grant execute on function {signature} to fx_app;"
+
+
+@dataclass
+class Unchained:
+    """The same steps as ``Database.transaction`` and ``audit.change``, on the ordinary table."""
+
+    pool: Pool
+    pins: PinSigner
+    clock: SystemClock
+    ids: Ids
+
+    @asynccontextmanager
+    async def transaction(self, tenant_id: str) -> AsyncIterator[Tx]:
+        """One pinned transaction with an ordinary synchronous COMMIT."""
+        pin = self.pins.pin(tenant_id)
+        connection = await self.pool.acquire(timeout=10)
+        try:
+            await connection.execute(f"BEGIN; SET LOCAL fx.pin = '{pin}'")
+            tx = Tx(connection, tenant_id, self.clock.now(), self.ids, Reactions(), "")
+            yield tx
+            await tx.flush_jobs()
+            await connection.execute("COMMIT")
+        finally:
+            await self.pool.release(connection)
+
+    async def change(self, tx: Tx, *, resource: str, move: audit.Move) -> None:
+        """Record in the ordinary table and apply the rows."""
+        diff = {"facts": [], "rows": [row.wire() for row in move.rows]}
+        await tx.value(
+            "select fx.bench_change($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+            tx.ids.new("aud"),
+            tx.at,
+            ACTION.name,
+            CALLER.actor,
+            str(CALLER.role),
+            CALLER.on_behalf_of,
+            resource,
+            tx.request_id,
+            canonical_json(diff).decode(),
+        )
+
+
+def update_of(table: str, row_id: str, version: int) -> audit.Move:
+    """One update of three columns, as a command would list it."""
+    before = {"status": "VERIFIED", "amount_pence": version, "version": version}
+    after = {"status": "VERIFIED", "amount_pence": version + 1, "version": version + 1}
+    return audit.Move(rows=(audit.update(table, key={"tenant_id": TENANT, "id": row_id}, before=before, after=after),))
+
+
+@dataclass
+class Measured:
+    """What one variant did in the repeats of one number of writers."""
+
+    rates: list[float] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
+
+
+Step = Callable[[str, int], Awaitable[None]]
+
+
+class Bench:
+    """The two variants over one database."""
+
+    def __init__(self, pool: Pool) -> None:
+        pins, clock, ids = PinSigner(b"b" * 32), SystemClock(), Ids(SystemClock(), os.urandom)
+        self.database = Database(pool, pins=pins, clock=clock, ids=ids, reactions=Reactions())
+        self.plain = Unchained(pool, pins, clock, ids)
+        self.versions: dict[tuple[str, str], int] = {}
+
+    async def chained(self, row_id: str, version: int) -> None:
+        """The product's path."""
+        async with self.database.transaction(TENANT) as tx:
+            move = update_of("bench_chained", row_id, version)
+            await audit.change(tx, CALLER, action=ACTION.name, resource=row_id, move=move)
+
+    async def unchained(self, row_id: str, version: int) -> None:
+        """The comparison."""
+        async with self.plain.transaction(TENANT) as tx:
+            await self.plain.change(tx, resource=row_id, move=update_of("bench_unchained", row_id, version))
+
+    async def load(self, name: str, step: Step, writers: int, seconds: float, into: Measured | None) -> None:
+        """Run ``writers`` at once for ``seconds``; each works on rows of its own."""
+        times: list[float] = []
+        started = time.perf_counter()
+
+        async def write(number: int) -> None:
+            turn = 0
+            while (begun := time.perf_counter()) < started + seconds:
+                row_id = f"row-{number}-{turn % ROWS_PER_WRITER}"
+                version = self.versions.get((name, row_id), 0)
+                await step(row_id, version)
+                self.versions[name, row_id] = version + 1
+                times.append(time.perf_counter() - begun)
+                turn += 1
+
+        await asyncio.gather(*(write(number) for number in range(writers)))
+        if into is not None:
+            into.rates.append(len(times) / (time.perf_counter() - started))
+            into.seconds.extend(times)
+
+
+async def prepare(postgres: EmbeddedPostgres) -> None:
+    """Migrate, add the bench's tables and fill them through the record."""
+    admin = await asyncpg.connect(postgres.dsn("postgres", PASSWORD, "postgres"))
+    await bootstrap(admin, MIGRATIONS, dict.fromkeys(ROLES, PASSWORD))
+    migrator = await asyncpg.connect(postgres.dsn("fx_migrator", PASSWORD, "postgres"))
+    plan = Plan(MIGRATIONS, catalogue.MACHINES, (*catalogue.ACTIONS, ACTION), PinSigner(b"b" * 32))
+    await migrate(migrator, plan)
+    async with migrator.transaction():
+        await migrator.execute(SCHEMA + schema_of_the_unchained_change())
+    await migrator.close()
+    ids = [f"row-{writer}-{row}" for writer in range(max(WRITERS)) for row in range(ROWS_PER_WRITER)]
+    async with admin.transaction():  # as superuser, past the guard: filling is not what is measured
+        for table in ("bench_chained", "bench_unchained"):
+            await admin.execute(f"alter table app.{table} disable trigger a_guard_change")
+            await admin.execute(
+                f"insert into app.{table} select $1, id, 'VERIFIED', 0, 0 from unnest($2::text[]) as id", TENANT, ids
+            )
+            await admin.execute(f"alter table app.{table} enable always trigger a_guard_change")
+    await admin.execute("vacuum analyze")
+    await admin.close()
+
+
+async def verified(postgres: EmbeddedPostgres) -> int:
+    """The chain that the run has left is sound; how long it is."""
+    auditor = await asyncpg.connect(postgres.dsn("fx_auditor", PASSWORD, "postgres"))
+    await auditor.set_type_codec("json", schema="pg_catalog", encoder=str, decoder=str)
+    verdict = await audit.verify(auditor, None)
+    await auditor.close()
+    if not verdict.sound:
+        raise SystemExit(f"the chain is broken: {verdict.faults[:3]}")
+    return verdict.entries
+
+
+async def measure(postgres: EmbeddedPostgres, repeats: int, seconds: float) -> dict[str, object]:
+    """All writers, all repeats, interleaved; prints the table and returns the result."""
+    await prepare(postgres)
+    dsn = postgres.dsn("fx_app", PASSWORD, "postgres").replace(f":{PASSWORD}@", "@")
+    pool = await open_pool(dsn, PASSWORD, size_max=max(WRITERS))
+    bench = Bench(pool)
+    found = {(writers, name): Measured() for writers in WRITERS for name in ("chained", "unchained")}
+    steps: dict[str, Step] = {"chained": bench.chained, "unchained": bench.unchained}
+    for name, step in steps.items():
+        await bench.load(name, step, 32, 1.0, None)
+    for repeat in range(repeats):
+        for writers in WRITERS:
+            order = list(steps) if repeat % 2 == 0 else list(reversed(steps))
+            for name in order:
+                print(f"repeat {repeat + 1}/{repeats}  {writers:2d} writers  {name}", file=sys.stderr)
+                await bench.load(name, steps[name], writers, seconds, found[writers, name])
+    await pool.close()
+    entries = await verified(postgres)
+    return report(found, entries)
+
+
+def report(found: dict[tuple[int, str], Measured], entries: int) -> dict[str, object]:
+    """Print the table; the ratio is the median over the repeats of the ratios of neighbouring runs."""
+    print(f"{'writers':>7}  {'':9}  {'tx/s':>7}  {'min … max':>15}  {'p50 ms':>7}  {'p99 ms':>7}  {'ratio':>5}")
+    result: dict[str, object] = {}
+    for writers in WRITERS:
+        chained, unchained = found[writers, "chained"], found[writers, "unchained"]
+        ratios = [c / u for c, u in zip(chained.rates, unchained.rates, strict=True)]
+        ratio = statistics.median(ratios)
+        for name, one in (("unchained", unchained), ("chained", chained)):
+            times = sorted(one.seconds)
+            spread = f"{min(one.rates):,.0f} … {max(one.rates):,.0f}"
+            p50, p99 = times[len(times) // 2] * 1e3, times[int(len(times) * 0.99)] * 1e3
+            shown = f"{ratio:.2f}" if name == "chained" else ""
+            rate = statistics.median(one.rates)
+            print(f"{writers:>7}  {name:9}  {rate:>7,.0f}  {spread:>15}  {p50:>7.2f}  {p99:>7.2f}  {shown:>5}")
+            result[f"{name}_tx_per_second_{writers}"] = round(rate)
+        result[f"ratio_{writers}_writer{'s' if writers > 1 else ''}"] = round(ratio, 3)
+        result[f"ratios_{writers}"] = [round(r, 3) for r in ratios]
+    print(f"bar: ≥ {BAR_AT_32_WRITERS:.2f} at 32 writers; the chain of {entries:,} entries verifies without a fault")
+    return {**result, "bar_32_writers": BAR_AT_32_WRITERS, "entries_verified": entries, "cpus": os.cpu_count()}
+
+
+def main() -> int:
+    """Run it; exit 1 when the bar is missed."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=4.0, help="per variant, number of writers and repeat")
+    chosen = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="fx-bench-") as folder:
+        postgres = EmbeddedPostgres(Path(folder) / "pg", superuser_password=PASSWORD)
+        postgres.start()
+        try:
+            result = uvloop.run(measure(postgres, chosen.repeats, chosen.seconds))
+        finally:
+            postgres.destroy()
+    print(f"RESULT {json.dumps(result)}")
+    ratio = result["ratio_32_writers"]
+    return 0 if isinstance(ratio, float) and ratio >= BAR_AT_32_WRITERS else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,227 @@
+"""Prints the documents that are read from the code: machines, reactions, actions, and whose tables are whose.
+
+`generate` says what they must hold and `check` which of them have drifted, so that they can never tell an old story.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Final
+
+from fintokenx.kernel.machine import NOTHING, Machine
+
+if TYPE_CHECKING:
+    from fintokenx.audit import Action
+    from fintokenx.kernel.bus import Fact
+
+NOTICE: Final = "<!-- Printed from the code by `fintokenx docs`; edit the code, then print again. -->\n"
+
+_PROTECTED: Final = re.compile(r"^select fx\.protect\(([^)]*)\)", re.MULTILINE)
+_PLATFORM: Final = re.compile(r"^insert into fx\.tables values \(([^)]*)\)", re.MULTILINE)
+_CREATED: Final = re.compile(r"^create (?:unlogged )?table (?:if not exists )?(ops|fx)\.(\w+)", re.MULTILINE)
+_MIGRATION: Final = re.compile(r"^\d{4}_(\w+)$")
+_KEYS_MIGRATION: Final = (
+    "keys"  # the data keys of kernel.sealing and of the blobs: the kernel's, in a file of their own
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table and whose it is. ``machine`` guards its ``state`` column; None when it has no machine."""
+
+    schema: str
+    name: str
+    module: str
+    machine: str | None
+
+    @property
+    def full_name(self) -> str:
+        """As SQL names it."""
+        return f"{self.schema}.{self.name}"
+
+
+def tables(migrations: Path) -> tuple[Table, ...]:
+    """Every table that the migrations make, in their order.
+
+    Domain tables (schema app) say whose they are by ``fx.protect`` or a line in ``fx.tables``; machinery (ops, fx)
+    belongs to the module that its migration file is named after.
+    """
+    found: list[Table] = []
+    for path in sorted(migrations.glob("[0-9][0-9][0-9][0-9]_*.sql")):
+        text = path.read_text(encoding="utf-8")
+        name, module, machine = 0, 1, 2
+        for match in _PROTECTED.finditer(text):
+            said = re.findall(r"'([^']*)'", match[1])
+            found.append(Table("app", said[name], said[module], said[machine] if len(said) > machine else None))
+        for match in _PLATFORM.finditer(text):
+            said = re.findall(r"'([^']*)'", match[1])
+            found.append(Table("app", said[name], said[module], None))
+        matched = _MIGRATION.match(path.stem)
+        of_file = matched[1] if matched else path.stem
+        owner = "kernel" if of_file == _KEYS_MIGRATION else of_file
+        found.extend(Table(schema, table, owner, None) for schema, table in _CREATED.findall(text))
+    return tuple(found)
+
+
+def generate(root: Path) -> dict[Path, str]:
+    """Every generated document of the checkout at ``root``: its path below ``root`` and its text."""
+    from fintokenx.app import catalogue, wiring
+
+    owned = tables(root / "migrations")
+    documents = {
+        Path("docs/reactions.md"): _reactions(wiring.REACTING),
+        Path("docs/actions.md"): _actions(_declared(catalogue), catalogue.MACHINES),
+        Path("docs/tables.md"): _tables(owned),
+    }
+    for machine in catalogue.MACHINES:
+        documents[Path("docs/machines") / f"{_slug(machine.name)}.md"] = _machine(machine, owned)
+    return documents
+
+
+def check(root: Path) -> list[Path]:
+    """The generated documents that are missing, differ from the code, or describe a machine that is gone."""
+    wanted = generate(root)
+    drifted = [path for path, text in wanted.items() if not (root / path).is_file() or _read(root / path) != text]
+    present = {path.relative_to(root) for path in (root / "docs/machines").glob("*.md")}
+    return sorted([*drifted, *(present - wanted.keys())])
+
+
+def write(root: Path) -> list[Path]:
+    """Make the documents true; returns those that were not."""
+    wanted = generate(root)
+    drifted = check(root)
+    for path in drifted:
+        if path in wanted:
+            (root / path).parent.mkdir(parents=True, exist_ok=True)
+            (root / path).write_text(wanted[path], encoding="utf-8")
+        else:
+            (root / path).unlink()
+    return drifted
+
+
+def _read(path: Path) -> str:
+    return path.read_text(encoding="utf-8")
+
+
+def _slug(name: str) -> str:
+    return re.sub(r"[ _]+", "-", name)
+
+
+def _grid(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def _code(names: Iterable[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names) or "–"
+
+
+def _machine(machine: Machine, owned: Sequence[Table]) -> str:
+    guarded = [table for table in owned if table.machine == machine.name]
+    where = ", ".join(f"`{table.full_name}` ({table.module})" for table in guarded) or "no table"
+    rows = [
+        (f"`{line.source}`" if line.source else "(nothing)", line.event, f"`{line.target}`", f"`{line.action}`")
+        for line in machine.transitions
+    ]
+    return (
+        f"{NOTICE}# The machine of: {machine.name}\n\n"
+        f"Guards {where}. Nothing leaves: {_code(machine.terminal_states)}.\n\n"
+        f"```mermaid\n{''.join(_diagram(machine))}```\n\n"
+        f"{_grid(('from', 'event', 'to', 'recorded as'), rows)}"
+    )
+
+
+def _diagram(machine: Machine) -> Iterator[str]:
+    yield "stateDiagram-v2\n"
+    for line in machine.transitions:
+        source = "[*]" if line.source == NOTHING else line.source
+        yield f"    {source} --> {line.target}: {line.event}\n"
+    for state in machine.terminal_states:
+        yield f"    {state} --> [*]\n"
+
+
+def facts() -> list[type[Fact]]:
+    """Every fact of the platform that is imported by now, by module and name."""
+    from fintokenx.kernel.bus import Fact
+
+    ours = {(kind.__module__, kind.__name__): kind for kind in _below(Fact) if kind.__module__.startswith("fintokenx.")}
+    return [ours[key] for key in sorted(ours)]
+
+
+def _below(kind: type[Fact]) -> Iterator[type[Fact]]:
+    for child in kind.__subclasses__():
+        yield child
+        yield from _below(child)
+
+
+def _module_of(python_name: str) -> str:
+    """`fintokenx.lifecycle.invoice.events` → `invoice`."""
+    return python_name.split(".")[-2]
+
+
+def _reactions(reacting: Sequence[ModuleType]) -> str:
+    in_step = [(each.fact, each.react.__qualname__, module) for module in reacting for each in module.IN_STEP]
+    afterwards = [(each.fact, each.job) for module in reacting for each in module.AFTERWARDS]
+    rows = [
+        (
+            f"`{fact.name()}`",
+            _module_of(fact.__module__),
+            _code(f"{_module_of(module.__name__)}.{name}" for heard, name, module in in_step if heard is fact),
+            _code(job for heard, job in afterwards if heard is fact),
+        )
+        for fact in facts()
+    ]
+    return (
+        f"{NOTICE}# Who answers whom\n\n"
+        "A fact goes up. *In step*: in the writer's own transaction, may refuse. *Afterwards*: a durable job, inserted\n"
+        "in the writer's transaction and run after it, at least once.\n\n"
+        f"{_grid(('fact', 'told by', 'in step', 'afterwards'), rows)}"
+    )
+
+
+def _declared(catalogue: ModuleType) -> list[tuple[str, Action]]:
+    """Each action with the module that declares it, in the order of the catalogue."""
+    of_module = {
+        action.name: _module_of(value.__name__)
+        for value in vars(catalogue).values()
+        if isinstance(value, ModuleType)
+        for action in getattr(value, "ACTIONS", ())
+    }
+    return [(of_module[action.name], action) for action in catalogue.ACTIONS]
+
+
+def _actions(declared: Sequence[tuple[str, Action]], machines: Sequence[Machine]) -> str:
+    rows = [
+        (
+            f"`{action.name}`",
+            module,
+            ", ".join(str(role) for role in action.roles),
+            "yes" if action.customer_facing else "no",
+            action.on_behalf_of.replace("_", " "),
+            ", ".join(
+                machine.name for machine in machines if any(line.action == action.name for line in machine.transitions)
+            )
+            or "–",
+        )
+        for module, action in declared
+    ]
+    return (
+        f"{NOTICE}# What may be recorded\n\n"
+        "The closed taxonomy of the audit log (AD-12, AD-15): the database refuses an entry with any other action,\n"
+        "role or on-behalf-of.\n\n"
+        f"{_grid(('action', 'declared by', 'actor roles', 'customer-facing', 'on behalf of', 'moves'), rows)}"
+    )
+
+
+def _tables(owned: Sequence[Table]) -> str:
+    rows = [(f"`{table.full_name}`", table.module, table.machine or "–") for table in owned]
+    return (
+        f"{NOTICE}# Whose table\n\n"
+        "Only its module's `store` names a table (P-03). `app` holds domain state, the fold of the record; `ops` and\n"
+        "`fx` hold machinery.\n\n"
+        f"{_grid(('table', 'module', 'machine'), rows)}"
+    )

@@ -1,0 +1,1 @@
+"""Tests of the record: its bytes, its chain, its proofs, and what happens when somebody tampers."""

@@ -1,0 +1,1 @@
+"""Tests of the kernel: money, ids, time, hashes, transactions, jobs, the edge."""

@@ -1,0 +1,929 @@
+"""Every pound moves once, and is accounted for (SE-01 … SE-18, MK-03, P-09, P-14, P-15, IX-07, IX-08).
+
+The bank is the real mock bank over HTTP behind the real clients; the chain is the fake of tokenisation's tests.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import httpx
+import pytest
+from fastapi import FastAPI, Request, Response
+
+from fintokenx import audit
+from fintokenx.kernel.bus import Reactions
+from fintokenx.kernel.caller import Caller, Role, WrongRole, system
+from fintokenx.kernel.db import Tx
+from fintokenx.kernel.edge import Edge, problem
+from fintokenx.kernel.errors import Refused
+from fintokenx.kernel.ids import invoice_reference
+from fintokenx.kernel.jobs import Worker
+from fintokenx.kernel.machine import NOTHING, IllegalTransition, Machine
+from fintokenx.kernel.money import ZERO, Pence
+from fintokenx.lifecycle import invoice, ledger, marketplace, settlement, tokenisation
+from fintokenx.lifecycle.invoice.transitions import INVOICE
+from fintokenx.lifecycle.marketplace import jobs as marketplace_jobs
+from fintokenx.lifecycle.marketplace import reactions as marketplace_reactions
+from fintokenx.lifecycle.settlement import http as settlement_http
+from fintokenx.lifecycle.settlement import reactions as settlement_reactions
+from fintokenx.lifecycle.settlement.ports import BankAccount, BankCredit
+from fintokenx.lifecycle.settlement.service import matching, reconciling
+from fintokenx.lifecycle.settlement.transitions import MACHINES
+from fintokenx.lifecycle.settlement.types import Price, portions
+from fintokenx.lifecycle.tokenisation import reactions as tokenisation_reactions
+from fintokenx.lifecycle.tokenisation.jobs import TokenisationJobs
+from fintokenx.lifecycle.tokenisation.ports import BurnReceivable, ChainUnavailable
+from fintokenx.parties import auth
+from tests.adapters.bank_house import House as BankHouse
+from tests.adapters.bank_house import bank_house
+from tests.fakes.bank import MortalPayments
+from tests.fakes.chain import MINTER_KEY, LedgerChain
+from tests.support import World, names, world_from
+
+pytestmark = pytest.mark.anyio
+
+TENANT = "tnt_a"
+PLATFORM = system(TENANT, "test")
+KEY = b"k" * 32
+FACE, BPS = Pence(1_000_000), 180
+DISCOUNT, NET = Pence(18_000), Pence(982_000)
+DEADLINE_SECONDS = 40
+VECTORS = json.loads((Path(__file__).parent.parent / "vectors" / "discount.json").read_text())["vectors"]
+
+COLLECTIONS = BankAccount("A Collections", "040004", "12345678")
+LENDER = BankAccount("A lender Ltd", "040404", "11111111")
+SELLER = BankAccount("A seller Ltd", "040404", "22222222")
+BUYER = BankAccount("A buyer Ltd", "040404", "33333333")
+ACCOUNT_OF = {"lender": LENDER, "seller": SELLER, "buyer": BUYER}
+
+
+class Hashes:
+    async def blind_index(self, name: str, value: str) -> str:
+        return hashlib.sha256(f"{name}|{value}".encode()).hexdigest()
+
+
+@dataclass
+class Place:
+    """A tenant, its bank, the chain and all jobs between an invoice's confirmation and its settlement."""
+
+    world: World
+    bank: BankHouse
+    chain: LedgerChain
+    payments: MortalPayments
+    parties: dict[str, str] = field(default_factory=dict)
+    numbers: int = 0
+    tick_seconds: float = 5.0
+
+    @asynccontextmanager
+    async def tx(self) -> AsyncIterator[Tx]:
+        async with self.world.database.transaction(TENANT, request_id="req_test") as tx:
+            yield tx
+
+    def handlers(self) -> dict[str, Any]:
+        tokens = TokenisationJobs(
+            chain=self.chain, hashes=Hashes(), reference_key=KEY, minting_wallet_key=MINTER_KEY, stall_seconds=60.0,
+            machine_seconds=lambda: 0.0,
+        )  # fmt: skip
+        jobs = settlement.SettlementJobs(self.payments, self.bank.information(), self.chain)
+        return {**tokens.handlers(), **marketplace_jobs.HANDLERS, **jobs.handlers()}
+
+    async def seed(self, *rows: audit.RowChange) -> None:
+        async with self.tx() as tx:
+            await audit.change(tx, PLATFORM, action="TEST_SEED", resource="test", move=audit.Move(rows))
+
+    async def ask(self, job: str, payload: dict[str, Any] | None = None) -> None:
+        async with self.tx() as tx:
+            tx.enqueue(job, payload or {}, dedupe_key=tx.ids.new("ask"))
+
+    async def work_until(self, done: Callable[[], Awaitable[bool]]) -> None:
+        """Run the worker, with business time and the bank's time passing, until ``done``."""
+        claims = await self.world.pool("fx_worker")
+        worker = Worker(
+            claims=claims, database=self.world.database, handlers=self.handlers(), periodic=(),
+            clock=self.world.clock, ids=self.world.ids, poll_seconds=0.01,
+        )  # fmt: skip
+        running = asyncio.create_task(worker.run())
+        try:
+            async with asyncio.timeout(DEADLINE_SECONDS):
+                while not await done():
+                    self.time_passes(self.tick_seconds)
+                    await asyncio.sleep(0.02)
+        finally:
+            worker.stop()
+            await running
+            await claims.close()
+
+    def time_passes(self, seconds: float) -> None:
+        self.world.clock.set(self.world.clock.now() + timedelta(seconds=seconds))
+        self.bank.clock.set(self.world.clock.now())
+        self.bank.time_passes(1)
+
+    async def until_idle(self) -> None:
+        await self.work_until(self._idle)
+
+    async def _idle(self) -> bool:
+        async with self.tx() as tx:
+            return not await tx.value("select count(*) from ops.jobs where state = 'READY'")
+
+    async def until(self, disbursement_id: str, *states: str) -> settlement.Disbursement:
+        async def reached() -> bool:
+            return (await self.disbursement(disbursement_id)).state in states
+
+        await self.work_until(reached)
+        return await self.disbursement(disbursement_id)
+
+    async def listed(self, *, face: Pence = FACE) -> str:
+        """A confirmed invoice that has been minted and listed; its reference."""
+        self.numbers += 1
+        reference = invoice_reference(self.numbers, KEY)
+        await self.seed(_invoice_row(self, reference, face))
+        await self.ask("tokenisation.mint", {"reference": reference})
+        await self.until_idle()
+        assert (await self.invoice(reference)).state == "LISTED"
+        return reference
+
+    async def lend(self, reference: str, **changes: Any) -> settlement.Disbursement:
+        """The lender funds the listing of an invoice."""
+        async with self.tx() as tx:
+            listing = await marketplace.listing_of(tx, PLATFORM, invoice_reference=reference)
+        async with self.tx() as tx:
+            return await settlement.commit(tx, self.caller("lender"), listing_id=listing.id, **changes)
+
+    async def funded(self) -> settlement.Disbursement:
+        """A disbursement that has come to its good end."""
+        made = await self.lend(await self.listed())
+        return await self.until(made.id, "CLOSED")
+
+    def caller(self, role: str) -> Caller:
+        return Caller(TENANT, Role(role), self.parties[role], subject_id=self.parties[role], has_api_key=True)
+
+    async def disbursement(self, disbursement_id: str) -> settlement.Disbursement:
+        async with self.tx() as tx:
+            return await settlement.disbursement(tx, PLATFORM, disbursement_id=disbursement_id)
+
+    async def invoice(self, reference: str) -> invoice.Invoice:
+        async with self.tx() as tx:
+            return await invoice.get(tx, PLATFORM, reference=reference)
+
+    async def listing_state(self, reference: str) -> str:
+        async with self.tx() as tx:
+            return (await marketplace.listing_of(tx, PLATFORM, invoice_reference=reference)).state
+
+    async def collect(self) -> list[settlement.Collection]:
+        """Read the bank's lines and do everything that follows from them."""
+        self.time_passes(1)
+        await self.ask("settlement.collect")
+        await self.until_idle()
+        return await self.collections()
+
+    async def collections(self, state: str | None = None) -> list[settlement.Collection]:
+        async with self.tx() as tx:
+            return await settlement.collections(tx, PLATFORM, state=state, after=None, limit=200)
+
+    async def trail(self, resource: str) -> list[str]:
+        return names(await self.entries(resource))
+
+    async def entries(self, resource: str) -> list[audit.Entry]:
+        async with self.tx() as tx:
+            return await audit.entries_of(tx, PLATFORM, resources=[resource])
+
+    async def facts(self, resource: str) -> Counter[str]:
+        return Counter(f["fact"] for entry in await self.entries(resource) for f in json.loads(entry.diff)["facts"])
+
+    async def balances(self) -> dict[str, int]:
+        """Credit less debit of every account that is not zero; the books must balance and agree with the bank."""
+        async with self.tx() as tx:
+            trial = await ledger.trial_balance(tx, PLATFORM)
+        assert trial.difference == ZERO
+        found = {a.code: a.credit.value - a.debit.value for a in trial.accounts if a.credit != a.debit}
+        assert -found.get("bank:collections", 0) == await self.bank.balance_pence(COLLECTIONS)
+        return found
+
+    async def effects(self) -> dict[str, int]:
+        """How often each end-to-end id moved money at the bank."""
+        rows = (await self.bank.http.get("/control/instructions")).json()["instructions"]
+        return {row["endToEndId"]: row["effects"] for row in rows}
+
+    async def tell(self, role: str, event: auth.SubjectEvent) -> None:
+        """A compliance officer freezes or unfreezes a party."""
+        officer = Caller(TENANT, Role.COMPLIANCE, "sub_officer", subject_id="sub_officer")
+        action = {auth.SubjectEvent.FREEZE: "SUBJECT_FREEZE", auth.SubjectEvent.UNFREEZE: "SUBJECT_UNFREEZE"}[event]
+        async with self.tx() as tx:
+            move = await auth.advance(tx, officer, subject_id=self.parties[role], event=event)
+            await audit.change(tx, officer, action=action, resource=self.parties[role], move=move)
+
+
+def _invoice_row(place: Place, reference: str, face: Pence) -> audit.RowChange:
+    return audit.insert(
+        "invoices",
+        {
+            "tenant_id": TENANT, "reference": reference, "originator_id": place.parties["seller"],
+            "obligor_id": place.parties["buyer"], "invoice_number": reference,
+            "invoice_number_normalised": reference.replace("-", ""), "face_value_pence": face, "collected_pence": 0,
+            "currency": "GBP", "issue_date": date(2026, 6, 1), "tenor_days": 90, "maturity_date": date(2026, 8, 30),
+            "asking_discount_bps": BPS, "state": "CONFIRMED", "token_reference": None,
+            "document_sha256": hashlib.sha256(reference.encode()).hexdigest(), "created_at": place.world.clock.now(),
+        },
+    )  # fmt: skip
+
+
+def _party_rows(place: Place, subject_id: str, role: str) -> list[audit.RowChange]:
+    now, account = place.world.clock.now(), ACCOUNT_OF[role]
+    key = {"tenant_id": TENANT, "subject_id": subject_id}
+    file_id = place.world.ids.new("onb")
+    return [
+        audit.insert(
+            "subjects",
+            {"tenant_id": TENANT, "id": subject_id, "role": role, "legal_name": account.name, "state": "ACTIVE",
+             "created_at": now},
+        ),
+        audit.insert(
+            "onboarding_files",
+            {**key, "id": file_id, "form_version": "2026-06", "state": "DRAFT", "company_name": account.name,
+             "company_number": "01234567", "opened_at": now},
+        ),
+        audit.insert(
+            "designated_accounts",
+            {**key, "id": place.world.ids.new("acc"), "file_id": file_id, "account_name": account.name,
+             "sort_code": account.sort_code, "account_number": account.account_number, "designated_at": now},
+        ),
+    ]  # fmt: skip
+
+
+def _tenant_row(world: World) -> audit.RowChange:
+    return audit.insert(
+        "tenants",
+        {
+            "tenant_id": TENANT, "display_name": "A", "theme": {}, "plan": "partner", "scope_rules": {"funding": True},
+            "mail_from": "invoices@a.example", "collections_account_name": COLLECTIONS.name,
+            "collections_sort_code": COLLECTIONS.sort_code, "asking_discount_bps": 180, "state": "ACTIVE",
+            "collections_account_number": COLLECTIONS.account_number, "opened_at": world.clock.now(),
+        },
+    )  # fmt: skip
+
+
+async def _let_tests_seed(world: World) -> None:
+    """One action of the tests' own that may put rows of other modules into any state."""
+    admin = await world.connect("postgres")
+    states = {
+        "tenant": ["ACTIVE"], "subject": ["ACTIVE"], "onboarding_file": ["DRAFT"],
+        "invoice": list(INVOICE.states),
+    }  # fmt: skip
+    pairs = [(m, a, b) for m, known in states.items() for a in ("", *known) for b in known if a != b]
+    await admin.executemany(
+        "insert into fx.machine_transitions (machine, from_state, event, to_state, action)"
+        " values ($1, $2, 'seed', $3, 'TEST_SEED')",
+        pairs,
+    )
+    await admin.execute("insert into app.audit_actions values ('TEST_SEED', false, '{system}', 'forbidden')")
+    await admin.close()
+
+
+REACTIONS = Reactions(
+    afterwards=(
+        *tokenisation_reactions.AFTERWARDS,
+        *marketplace_reactions.AFTERWARDS,
+        *settlement_reactions.AFTERWARDS,
+    )
+)
+
+
+@pytest.fixture
+def habits() -> dict[str, bool]:
+    """How the accounts show on Open Banking; a test may say otherwise."""
+    return {}
+
+
+@pytest.fixture
+async def place(cluster: str, template: str, tmp_path: Path, habits: dict[str, bool]) -> AsyncIterator[Place]:
+    """A lender with £100,000, a seller with nothing, a buyer with £100,000, and an empty collections account."""
+    async with (
+        world_from(cluster, template, reactions=REACTIONS) as world,
+        bank_house(tmp_path / "bank.journal") as bank,
+    ):
+        await _let_tests_seed(world)
+        made = Place(world, bank, LedgerChain(), MortalPayments(bank.payments()))
+        bank.clock.set(world.clock.now())
+        made.parties = {role: world.ids.new("sub") for role in ACCOUNT_OF}
+        await made.seed(_tenant_row(world))
+        for role, subject_id in made.parties.items():
+            await made.seed(*_party_rows(made, subject_id, role))
+        for account, pence in ((LENDER, 10_000_000), (SELLER, 0), (BUYER, 10_000_000), (COLLECTIONS, 0)):
+            await bank.open_account(account, pence, **habits)
+        await made.ask("tokenisation.issue_claims", {"subject_id": made.parties["lender"], "role": "lender"})
+        yield made
+
+
+# ── Price
+
+
+@pytest.mark.parametrize("row", VECTORS, ids=lambda row: f"{row['face_pence']}@{row['discount_bps']}")
+def test_the_net_advance_is_the_published_formula(row: dict[str, Any]) -> None:
+    """SE-08: tests/vectors/discount.json, each row with its working."""
+    price = Price.of(Pence(row["face_pence"]), row["discount_bps"])
+    assert (price.discount.value, price.net_advance.value) == (row["discount_pence"], row["net_advance_pence"])
+    assert price.discount + price.net_advance == price.face
+
+
+def test_there_are_at_least_twenty_published_vectors() -> None:
+    assert len(VECTORS) >= 20
+
+
+def test_a_discount_that_eats_the_face_is_refused() -> None:
+    with pytest.raises(settlement.NothingToAdvance):
+        Price.of(Pence(1), 1)
+
+
+def test_an_amount_over_the_limit_is_carried_in_parts_that_add_up() -> None:
+    parts = portions(Pence(250_000_001))
+    assert [part.value for part in parts] == [100_000_000, 100_000_000, 50_000_001]
+    assert portions(ZERO) == []
+
+
+# ── Matching
+
+
+@pytest.mark.parametrize(
+    ("narration", "found"),
+    [
+        ("FXI-7KQ2M9A", [("FXI-7KQ2M9A", "EXACT")]),
+        ("INV PAYMENT fxi-7kq2m9a THANKS", [("FXI-7KQ2M9A", "EXACT")]),
+        ("FXI 7KQ2M9A", [("FXI-7KQ2M9A", "NORMALISED")]),
+        ("fxi/7kq2 m9a", [("FXI-7KQ2M9A", "NORMALISED")]),
+        ("FXI-7KQ2MOA", [("FXI-7KQ2M0A", "NORMALISED")]),
+        ("FXI-7KQ2M9A FXI-0000001", [("FXI-7KQ2M9A", "EXACT"), ("FXI-0000001", "EXACT")]),
+        ("FX ADVANCE 7KQ2M9A", []),
+        ("FXD-7KQ2M9A0000000", []),
+        ("INVOICE 42", []),
+        ("", []),
+    ],
+)
+def test_a_narration_names_an_invoice_exactly_or_nearly_or_not(narration: str, found: list[tuple[str, str]]) -> None:
+    assert [(m.invoice_reference, m.method) for m in matching.candidates(narration)] == found
+
+
+# ── Machines
+
+
+@pytest.mark.parametrize("machine", MACHINES, ids=lambda machine: machine.name)
+def test_what_is_not_in_the_table_is_illegal(machine: Machine) -> None:
+    legal = {(line.source, line.event) for line in machine.transitions}
+    for state in (NOTHING, *machine.states):
+        for event in machine.events:
+            if (state, event) not in legal:
+                with pytest.raises(IllegalTransition):
+                    machine.next(state, event)
+
+
+async def test_the_database_refuses_a_leap_and_a_closing_without_the_banks_word(place: Place) -> None:
+    made = await place.lend(await place.listed())
+    key = {"tenant_id": TENANT, "id": made.id}
+
+    async def leap(action: str, after: str) -> None:
+        change = audit.update("disbursements", key=key, before={"state": "COMMITTED"}, after={"state": after})
+        async with place.tx() as tx:
+            await audit.change(tx, PLATFORM, action=action, resource="r", move=audit.Move((change,)))
+
+    with pytest.raises(asyncpg.PostgresError, match="may not go from COMMITTED to TOKEN_MOVED"):
+        await leap("FUND_INVOICE", "TOKEN_MOVED")
+    admin = await place.world.connect("postgres")
+    await admin.execute(
+        "insert into fx.machine_transitions values ('disbursement', 'COMMITTED', 'x', 'CLOSED', 'TEST_SEED')"
+    )
+    await admin.close()
+    with pytest.raises(asyncpg.CheckViolationError):
+        await leap("TEST_SEED", "CLOSED")
+
+
+# ── Funding
+
+
+async def test_money_goes_from_lender_to_seller_and_the_token_from_us_to_the_lender(place: Place) -> None:
+    reference = await place.listed()
+    made = await place.lend(reference, expected_net_advance=NET)
+    assert (made.price.net_advance, made.price.discount, made.state) == (NET, DISCOUNT, "COMMITTED")
+    closed = await place.until(made.id, "CLOSED")
+    assert closed.fps_ref
+    assert closed.payout_fps_ref
+    assert closed.seller_credit_acked_at
+    assert await place.effects() == {made.id: 1, f"{made.id}-P": 1}
+    assert await place.bank.balance_pence(SELLER) == NET.value
+    assert await place.balances() == {}
+    async with place.tx() as tx:
+        token = await tokenisation.token_of(tx, PLATFORM, invoice_reference=reference)
+    assert (token.state, token.holder_subject_id) == ("HELD", place.parties["lender"])
+    assert (await place.invoice(reference)).state == "FUNDED"
+    assert await place.listing_state(reference) == "CLOSED_FUNDED"
+    story = [action for action in await place.trail(reference) if not action.startswith(("TOKEN_", "CHAIN_"))]
+    assert story == [
+        "LISTING_OPEN", "FUND_COMMIT", "FUND_CHECK", "FIAT_OUT", "FIAT_IN", "FUND_INVOICE", "FIAT_OUT", "FIAT_PAID",
+        "SELLER_CREDIT_ACK",
+    ]  # fmt: skip
+
+
+async def test_the_record_of_the_funding_carries_the_fiat_and_the_chain_reference(place: Place) -> None:
+    """SE-04, and one FUND_INVOICE only."""
+    closed = await place.funded()
+    entries = [e for e in await place.entries(closed.invoice_reference) if e.action == "FUND_INVOICE"]
+    assert len(entries) == 1
+    (row,) = [row for row in json.loads(entries[0].diff)["rows"] if row["table"] == "disbursements"]
+    assert row["after"]["fps_ref"] == closed.fps_ref
+    assert row["after"]["chain_tx_hash"] == closed.chain_tx_hash
+    assert closed.chain_tx_hash in {signed.tx_hash for signed, _, _ in place.chain.mined}
+
+
+async def test_of_twenty_lenders_at_once_one_funds(place: Place) -> None:
+    """SE-06: the others get a conflict, not an error and not a second funding."""
+    reference = await place.listed()
+
+    async def race() -> str:
+        try:
+            return (await place.lend(reference)).id
+        except Refused as refusal:
+            return f"{refusal.status} {refusal.code}"
+
+    answers = Counter(await asyncio.gather(*(race() for _ in range(20))))
+    assert answers["409 ILLEGAL_TRANSITION"] == 19
+    (won,) = [answer for answer in answers if answer.startswith("dis_")]
+    await place.until(won, "CLOSED")
+    assert (await place.trail(reference)).count("FUND_INVOICE") == 1
+    assert sum((await place.effects()).values()) == 2
+
+
+async def test_a_price_that_the_lender_did_not_expect_is_refused(place: Place) -> None:
+    reference = await place.listed()
+    with pytest.raises(settlement.PriceChanged):
+        await place.lend(reference, expected_net_advance=NET + Pence(1))
+    assert await place.listing_state(reference) == "OPEN"
+
+
+async def test_an_advance_over_the_scheme_limit_is_refused(place: Place) -> None:
+    reference = await place.listed(face=Pence(110_000_000))
+    with pytest.raises(settlement.AmountOverFpsLimit):
+        await place.lend(reference)
+    assert await place.listing_state(reference) == "OPEN"
+
+
+async def test_only_a_lender_commits_and_only_an_active_one(place: Place) -> None:
+    reference = await place.listed()
+    async with place.tx() as tx:
+        listing = await marketplace.listing_of(tx, PLATFORM, invoice_reference=reference)
+    async with place.tx() as tx:
+        with pytest.raises(WrongRole):
+            await settlement.commit(tx, place.caller("seller"), listing_id=listing.id)
+    await place.tell("lender", auth.SubjectEvent.FREEZE)
+    with pytest.raises(Refused) as refusal:
+        await place.lend(reference)
+    assert refusal.value.code == "SUBJECT_NOT_ACTIVE"
+
+
+async def test_what_the_network_would_refuse_costs_no_money(place: Place) -> None:
+    """SE-05: the look at the chain comes before the fiat."""
+    reference = await place.listed()
+    made = await place.lend(reference)
+    place.chain.contracts.identities.clear()
+    ended = await place.until(made.id, "CANCELLED")
+    assert ended.end_reason == "PREFLIGHT: wallet not verified"
+    assert await place.effects() == {}
+    assert (await place.invoice(reference)).state == "LISTED"
+    assert await place.listing_state(reference) == "OPEN"
+
+
+async def test_a_network_that_does_not_answer_is_waited_for(place: Place) -> None:
+    reference = await place.listed()
+    made = await place.lend(reference)
+    place.chain.fail_before("can_transfer", ChainUnavailable("away"))
+    place.chain.fail_before("can_transfer", ChainUnavailable("away"))
+    await place.until(made.id, "CLOSED")
+    assert "FUND_CANCEL" not in await place.trail(reference)
+
+
+async def test_money_is_refunded_when_the_network_refuses_after_all(place: Place) -> None:
+    """SE-05: same pence to the source; token still ours; alert; and the listing can be funded again."""
+    reference = await place.listed()
+    made = await place.lend(reference)
+    await place.until(made.id, "CHECKED", "FIAT_SENT")
+    identities = dict(place.chain.contracts.identities)
+    place.chain.contracts.identities.clear()
+    ended = await place.until(made.id, "REFUNDED")
+    assert ended.refund_fps_ref
+    assert await place.effects() == {made.id: 1, f"{made.id}-R": 1}
+    assert await place.bank.balance_pence(LENDER) == 10_000_000
+    assert await place.balances() == {}
+    assert (await place.facts(reference))["TokenRefusedAfterFiat"] == 1
+    assert (await place.invoice(reference)).state == "LISTED"
+    place.chain.contracts.identities.update(identities)
+    again = await place.lend(reference)
+    await place.until(again.id, "CLOSED")
+
+
+# ── The bank misbehaves
+
+
+async def test_a_lost_answer_pays_once(place: Place) -> None:
+    """IX-08: the outcome is unknown, so it is looked up and not paid again."""
+    reference = await place.listed()
+    await place.bank.mode("lost_response", times=1)
+    made = await place.lend(reference)
+    await place.until(made.id, "CLOSED")
+    assert await place.effects() == {made.id: 1, f"{made.id}-P": 1}
+    assert await place.balances() == {}
+
+
+@pytest.mark.parametrize("mode", ["5xx", "down", "malformed", "wrong_shape", "late_read_model", "unknown_verdict"])
+async def test_a_bank_that_answers_badly_is_asked_again_and_paid_once(place: Place, mode: str) -> None:
+    reference = await place.listed()
+    await place.bank.mode(mode)
+    made = await place.lend(reference)
+
+    async def tried_in_vain() -> bool:
+        log = (await place.bank.http.get("/control/log")).json()
+        return len(log["deliveries"]) >= 6
+
+    await place.work_until(tried_in_vain)
+    assert (await place.disbursement(made.id)).state == "FIAT_SENT"
+    await place.bank.mode("up")
+    await place.until(made.id, "CLOSED")
+    assert await place.effects() == {made.id: 1, f"{made.id}-P": 1}
+
+
+async def test_a_retriable_reject_is_tried_again_later_under_a_fresh_id(place: Place) -> None:
+    """SE-09: growing delay, and never the id that the bank has rejected."""
+    reference = await place.listed()
+    await place.bank.control("fates", {"fate": "MS03", "times": 2})
+    made = await place.lend(reference)
+    await place.until(made.id, "CLOSED")
+    effects = await place.effects()
+    assert effects == {made.id: 0, f"{made.id}-2": 0, f"{made.id}-3": 1, f"{made.id}-P": 1}
+    assert (await place.trail(reference)).count("FIAT_RETRY") == 2
+    async with place.tx() as tx:
+        rows = await tx.rows(
+            "select queued_at, sent_at from app.payment_instructions where leg = $1 order by 1", made.id
+        )
+    waited = [(row["sent_at"] - row["queued_at"]).total_seconds() for row in rows]
+    assert waited[1] >= 60
+    assert waited[2] >= 300
+
+
+async def test_a_payment_that_is_always_rejected_becomes_a_persons_turn(place: Place) -> None:
+    reference = await place.listed()
+    place.tick_seconds = 120
+    await place.bank.control("fates", {"fate": "MS03", "times": 5})
+    made = await place.lend(reference)
+    await place.until(made.id, "OPS_ESCALATED")
+    await place.until_idle()
+    assert list((await place.effects()).values()) == [0] * 5
+    assert (await place.facts(reference))["PaymentEscalated"] == 1
+    assert await place.balances() == {}
+
+
+async def test_a_terminal_reject_of_the_lenders_payment_cancels_the_funding(place: Place) -> None:
+    """Account closed: no second try, and the listing is open again."""
+    reference = await place.listed()
+    await place.bank.control("fates", {"fate": "AC07"})
+    made = await place.lend(reference)
+    ended = await place.until(made.id, "CANCELLED")
+    assert ended.end_reason == "FIAT_REJECTED: AC07"
+    await place.until_idle()
+    assert await place.effects() == {made.id: 0}
+    assert (await place.invoice(reference)).state == "LISTED"
+    assert await place.listing_state(reference) == "OPEN"
+
+
+async def test_a_payout_that_comes_back_is_owed_again_and_told(place: Place) -> None:
+    reference = await place.listed()
+    await place.bank.control("fates", {"fate": "settle"})
+    await place.bank.control("fates", {"fate": "return"})
+    await place.bank.mode("down", only="GET /open-banking")
+    made = await place.lend(reference)
+    await place.until(made.id, "RETURNED")
+    assert (await place.facts(reference))["PaymentEscalated"] == 1
+    owed = {"bank:collections": -NET.value, f"payable:{place.parties['seller']}": NET.value}
+    assert await place.balances() == owed
+    await place.bank.mode("up")
+    assert await place.collect() == []
+    assert await place.balances() == owed
+
+
+@pytest.mark.parametrize(("when", "call"), [("before", "submit"), ("after", "submit"), ("after", "look_up")])
+async def test_a_process_that_dies_around_a_payment_pays_and_books_it_once(place: Place, when: str, call: str) -> None:
+    """P-14: between intent and bank, between bank and answer, between settlement and journal."""
+    reference = await place.listed()
+    place.payments.die(when, call)
+    made = await place.lend(reference)
+    await place.until(made.id, "CLOSED")
+    assert place.payments.died == 1
+    assert await place.effects() == {made.id: 1, f"{made.id}-P": 1}
+    assert await place.balances() == {}
+    assert (await place.trail(reference)).count("FIAT_IN") == 1
+
+
+async def test_jobs_that_were_lost_are_promised_again(place: Place) -> None:
+    reference = await place.listed()
+    made = await place.lend(reference)
+    admin = await place.world.connect("postgres")
+    await admin.execute("update ops.jobs set state = 'DEAD' where name = 'settlement.disburse'")
+    await admin.close()
+    await place.until_idle()
+    assert (await place.disbursement(made.id)).state == "COMMITTED"
+    place.time_passes(4 * 3600)
+    await place.ask("settlement.resume")
+    await place.until(made.id, "CLOSED")
+
+
+# ── The seller's credit
+
+
+async def test_nothing_closes_until_the_sellers_bank_shows_the_credit(place: Place) -> None:
+    """SE-07, SE-14: Open Banking is down for five hours; one alert, then the truth."""
+    reference = await place.listed()
+    await place.bank.mode("down", only="GET /open-banking")
+    made = await place.lend(reference)
+    await place.until(made.id, "SELLER_PAYOUT_SENT")
+    place.tick_seconds = 600
+
+    async def alerted() -> bool:
+        return "RECON_ALERT" in await place.trail(reference)
+
+    await place.work_until(alerted)
+    assert (await place.disbursement(made.id)).state == "SELLER_PAYOUT_SENT"
+    await place.bank.mode("up")
+    await place.until(made.id, "CLOSED")
+    assert (await place.trail(reference)).count("RECON_ALERT") == 1
+
+
+async def test_only_the_advance_itself_to_the_penny_closes_and_only_once(place: Place) -> None:
+    await place.bank.mode("down", only="GET /open-banking")
+    made = await place.lend(await place.listed())
+
+    async def paid_out() -> bool:
+        return (await place.disbursement(made.id)).paid_out_at is not None
+
+    await place.work_until(paid_out)
+    now, end_to_end_id, reference = place.world.clock.now(), f"{made.id}-P", f"FX ADVANCE {made.invoice_reference[4:]}"
+
+    async def closes(*credits_seen: BankCredit) -> bool:
+        async with place.tx() as tx:
+            watch = await reconciling.watched(tx, PLATFORM, disbursement_id=made.id)
+            assert watch is not None
+            return await reconciling.acknowledge(tx, PLATFORM, watch=watch, credits_seen=list(credits_seen))
+
+    assert not await closes()
+    assert not await closes(BankCredit("1", NET - Pence(1), now, reference, end_to_end_id))
+    assert not await closes(BankCredit("2", NET, now, reference, "somebody-else"))
+    assert not await closes(BankCredit("3", NET, now, "SOMETHING ELSE", ""))
+    assert (await place.disbursement(made.id)).state == "SELLER_PAYOUT_SENT"
+    assert await closes(BankCredit("4", NET, now, reference.lower(), ""))
+    assert (await place.disbursement(made.id)).state == "CLOSED"
+
+
+async def test_a_frozen_seller_is_paid_when_it_is_free_again(place: Place) -> None:
+    made = await place.lend(await place.listed())
+    place.chain.stall()
+    await place.until(made.id, "FIAT_FINAL")
+    await place.tell("seller", auth.SubjectEvent.FREEZE)
+    place.chain.resume()
+
+    async def held() -> bool:
+        return "ONWARD_HELD" in await place.trail(made.invoice_reference)
+
+    await place.work_until(held)
+    assert (await place.disbursement(made.id)).state == "TOKEN_MOVED"
+    balances = {"bank:collections": -NET.value, f"payable:{place.parties['seller']}": NET.value}
+    assert await place.balances() == balances
+    await place.tell("seller", auth.SubjectEvent.UNFREEZE)
+    await place.until(made.id, "CLOSED")
+
+
+# ── Collections
+
+
+async def test_the_buyers_payment_reaches_the_holder_and_the_token_is_burned(place: Place) -> None:
+    closed = await place.funded()
+    reference = closed.invoice_reference
+    await place.bank.pay(BUYER, COLLECTIONS, FACE.value, reference)
+    (collection,) = await place.collect()
+    assert (collection.state, collection.match_method) == ("DISTRIBUTED", "EXACT")
+    assert [(part.payee_subject_id, part.amount) for part in collection.onward] == [(place.parties["lender"], FACE)]
+    assert (await place.invoice(reference)).state == "SETTLED"
+    assert len(place.chain.mined_calls(BurnReceivable)) == 1
+    assert await place.bank.balance_pence(LENDER) == 10_000_000 + DISCOUNT.value
+    assert await place.balances() == {}
+    assert await place.trail(collection.id) == ["RECEIVE_CREDIT"]
+    trail = await place.trail(reference)
+    after = [a for a in trail[trail.index("SELLER_CREDIT_ACK") + 1 :] if not a.startswith("CHAIN_TX")]
+    assert sorted(after[:2]) == ["RECEIVE_SETTLEMENT", "RECON_LINE"]
+    assert after[2:] == ["SETTLEMENT_START", "FIAT_OUT", "ONWARD_PAID", "BURN_REQUEST", "TOKEN_BURN"]
+
+
+async def test_a_line_that_is_shown_twice_counts_once(place: Place) -> None:
+    """SE-10: two readings, two workers, one row."""
+    closed = await place.funded()
+    await place.bank.pay(BUYER, COLLECTIONS, 250_000, closed.invoice_reference)
+    place.time_passes(1)
+    await place.ask("settlement.collect")
+    await place.ask("settlement.collect")
+    assert len(await place.collect()) == 1
+    assert len(await place.collect()) == 1
+    assert (await place.invoice(closed.invoice_reference)).collected == Pence(250_000)
+    assert await place.balances() == {}
+
+
+async def test_parts_are_passed_on_as_they_come_and_the_last_part_burns(place: Place) -> None:
+    closed = await place.funded()
+    reference = closed.invoice_reference
+    await place.bank.pay(BUYER, COLLECTIONS, 400_000, f"fxi {reference[4:]} part 1")
+    (first,) = await place.collect()
+    assert (first.state, first.match_method) == ("DISTRIBUTED", "NORMALISED")
+    assert (await place.invoice(reference)).state == "PART_PAID"
+    assert not place.chain.mined_calls(BurnReceivable)
+    await place.bank.pay(BUYER, COLLECTIONS, 600_000, reference)
+    await place.collect()
+    assert (await place.invoice(reference)).state == "SETTLED"
+    assert await place.bank.balance_pence(LENDER) == 10_000_000 + DISCOUNT.value
+    assert await place.balances() == {}
+
+
+async def test_what_is_paid_too_much_is_due_back_and_never_passed_on(place: Place) -> None:
+    """SE-12, SE-16: overpayment, then a second payment of a paid invoice."""
+    closed = await place.funded()
+    await place.bank.pay(BUYER, COLLECTIONS, FACE.value + 777, closed.invoice_reference)
+    (over,) = await place.collect()
+    assert (over.allocated, over.refund_due) == (FACE, Pence(777))
+    await place.bank.pay(BUYER, COLLECTIONS, 5_000, closed.invoice_reference)
+    again = (await place.collect())[1]
+    assert (again.state, again.refund_due, again.onward) == ("REFUND_DUE", Pence(5_000), ())
+    balances = await place.balances()
+    assert balances == {
+        "bank:collections": -5_777, f"refund_due:{over.id}": 777, f"refund_due:{again.id}": 5_000,
+    }  # fmt: skip
+    assert await place.bank.balance_pence(LENDER) == 10_000_000 + DISCOUNT.value
+
+
+@pytest.mark.parametrize("narration", ["THANK YOU", "FXI-0000000", ""])
+async def test_a_payment_that_names_no_invoice_lies_in_suspense(place: Place, narration: str) -> None:
+    await place.bank.pay(BUYER, COLLECTIONS, 12_345, narration)
+    (lost,) = await place.collect()
+    assert (lost.state, lost.invoice_reference, lost.narration_match) == ("UNMATCHED", None, None)
+    assert await place.collections("UNMATCHED") == [lost]
+    assert await place.balances() == {"bank:collections": -12_345, "suspense": 12_345}
+    assert (await place.facts(lost.id))["CreditUnmatched"] == 1
+
+
+async def test_a_payment_that_names_two_invoices_is_a_persons_turn(place: Place) -> None:
+    one, other = await place.listed(), await place.listed()
+    await place.bank.pay(BUYER, COLLECTIONS, 100, f"{one} {other}")
+    (lost,) = await place.collect()
+    assert lost.state == "UNMATCHED"
+
+
+async def test_a_payment_before_the_funding_waits_in_suspense_and_is_booked_after_it(place: Place) -> None:
+    reference = await place.listed()
+    await place.bank.pay(BUYER, COLLECTIONS, FACE.value, reference)
+    place.time_passes(1)
+    await place.ask("settlement.collect")
+
+    async def seen() -> bool:
+        return bool(await place.collections("MATCHED"))
+
+    await place.work_until(seen)
+    assert (await place.balances())["suspense"] == FACE.value
+    made = await place.lend(reference)
+    await place.until(made.id, "CLOSED")
+    place.tick_seconds = 60
+    await place.until_idle()
+    assert (await place.invoice(reference)).state == "SETTLED"
+    assert await place.balances() == {}
+
+
+@pytest.mark.parametrize("habits", [{}, {"passes_end_to_end": False}, {"shows_transaction_ids": False}])
+async def test_a_lenders_payment_on_the_collections_account_is_not_a_buyers(place: Place) -> None:
+    """Even where a bank passes no end-to-end id on: then our reference and the amount tell."""
+    reference = await place.listed()
+    made = await place.lend(reference)
+    await place.until(made.id, "CLOSED")
+    assert await place.collect() == []
+    assert (await place.trail(reference)).count("RECON_LINE") == 1
+
+
+async def test_a_frozen_holders_share_is_held_and_the_token_not_burned_until_it_is_free(place: Place) -> None:
+    """SE-18."""
+    closed = await place.funded()
+    reference = closed.invoice_reference
+    await place.tell("lender", auth.SubjectEvent.FREEZE)
+    await place.bank.pay(BUYER, COLLECTIONS, FACE.value, reference)
+    (held,) = await place.collect()
+    assert held.state == "PART_HELD"
+    assert (await place.invoice(reference)).state == "SETTLING"
+    assert not place.chain.mined_calls(BurnReceivable)
+    owed = {"bank:collections": -FACE.value, f"payable:{place.parties['lender']}": FACE.value}
+    assert await place.balances() == owed
+    await place.tell("lender", auth.SubjectEvent.UNFREEZE)
+    await place.until_idle()
+    assert [c.state for c in await place.collections()] == ["DISTRIBUTED"]
+    assert (await place.invoice(reference)).state == "SETTLED"
+    assert await place.balances() == {}
+
+
+async def test_a_leg_cannot_be_live_twice_whatever_the_code_does(place: Place) -> None:
+    closed = await place.funded()
+    async with place.tx() as tx:
+        row = await tx.row("select * from app.payment_instructions where end_to_end_id = $1", closed.id)
+    assert row is not None
+    admin = await place.world.connect("postgres")
+    await admin.execute(
+        "insert into fx.machine_transitions values ('payment_instruction', '', 'x', 'QUEUED', 'TEST_SEED')"
+    )
+    await admin.close()
+    twin = {**dict(row), "end_to_end_id": f"{closed.id}-2", "attempt": 2, "state": "QUEUED"}
+    with pytest.raises(asyncpg.UniqueViolationError, match="one_live_per_leg"):
+        await place.seed(audit.insert("payment_instructions", twin))
+
+
+# ── The API
+
+
+@pytest.fixture
+async def client(place: Place) -> AsyncIterator[httpx.AsyncClient]:
+    """The routes, with callers that a header names: their authentication is auth's own business."""
+
+    async def authenticate(request: Request) -> Caller:
+        role, _, key = request.headers["test-caller"].partition("+")
+        if role in place.parties:
+            subject_id = place.parties[role]
+            return Caller(TENANT, Role(role), subject_id, subject_id=subject_id, has_api_key=key == "key")
+        return Caller(TENANT, Role(role), f"test:{role}", has_api_key=key == "key")
+
+    app = FastAPI()
+    app.include_router(settlement_http.router)
+    app.state.edge = Edge(place.world.database, place.world.ids, authenticate)
+
+    @app.middleware("http")
+    async def name_request(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
+        request.state.request_id = "req_test"
+        return await call_next(request)
+
+    @app.exception_handler(Refused)
+    async def refused(_request: Request, refusal: Refused) -> Response:
+        return problem(refusal, "req_test")
+
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://test") as made:
+        yield made
+
+
+def as_(caller: str, key: str = "k1") -> dict[str, str]:
+    return {"test-caller": caller, "fx-idempotency-key": key}
+
+
+async def test_a_lender_funds_with_session_and_key_once_per_idempotency_key(
+    place: Place, client: httpx.AsyncClient
+) -> None:
+    """SE-01, AU-09."""
+    reference = await place.listed()
+    async with place.tx() as tx:
+        listing = await marketplace.listing_of(tx, PLATFORM, invoice_reference=reference)
+    body = {"listing_id": listing.id, "expected_net_advance_pence": NET.value}
+    for caller in ("lender", "partner_admin+key"):
+        assert (await client.post("/v1/payments", json=body, headers=as_(caller))).status_code == 403
+    first = await client.post("/v1/payments", json=body, headers=as_("lender+key"))
+    second = await client.post("/v1/payments", json=body, headers=as_("lender+key"))
+    assert (first.status_code, second.status_code) == (201, 201), first.text
+    assert first.content == second.content
+    taken = await client.post("/v1/payments", json=body, headers=as_("lender+key", "k2"))
+    assert (taken.status_code, taken.json()["code"]) == (409, "ILLEGAL_TRANSITION")
+    shown = await client.get(f"/v1/payments/{first.json()['id']}", headers=as_("seller"))
+    assert (shown.status_code, shown.json()["net_advance_pence"]) == (200, NET.value)
+    assert (await client.get("/v1/payments/dis_none", headers=as_("lender"))).status_code == 404
+
+
+@pytest.mark.parametrize("amount", [0, -1, 1.5, "982000", True])
+async def test_an_expected_advance_is_a_positive_whole_number(
+    place: Place, client: httpx.AsyncClient, amount: object
+) -> None:
+    body = {"listing_id": place.world.ids.new("lst"), "expected_net_advance_pence": amount}
+    assert (await client.post("/v1/payments", json=body, headers=as_("lender+key"))).status_code == 422
+
+
+async def test_staff_see_collections_and_customers_do_not(place: Place, client: httpx.AsyncClient) -> None:
+    for pence in (100, 200):
+        await place.bank.pay(BUYER, COLLECTIONS, pence, "WHAT")
+        await place.collect()
+    page = (await client.get("/v1/collections?state=UNMATCHED&limit=1", headers=as_("compliance"))).json()
+    assert [item["amount_pence"] for item in page["items"]] == [100]
+    rest = (await client.get(f"/v1/collections?after={page['next']}", headers=as_("compliance"))).json()
+    assert ([item["amount_pence"] for item in rest["items"]], rest["next"]) == ([200], None)
+    one = await client.get(f"/v1/collections/{page['next']}", headers=as_("compliance"))
+    assert one.json() == page["items"][0]
+    assert (await client.get("/v1/collections", headers=as_("lender"))).status_code == 403
+    assert (await client.get("/v1/collections/col_none", headers=as_("compliance"))).status_code == 404
