@@ -67,9 +67,14 @@ create function fx.keep_client_balance() returns trigger
 language plpgsql set search_path = '' as $$
 begin
   if (select a.kind from app.ledger_accounts a where a.tenant_id = new.tenant_id and a.code = new.account_code) = 'client' then
-    insert into ops.client_balances as b (tenant_id, account_code, balance_pence)
-    values (new.tenant_id, new.account_code, new.credit_pence - new.debit_pence)
-    on conflict (tenant_id, account_code) do update set balance_pence = b.balance_pence + excluded.balance_pence;
+    -- Not INSERT … ON CONFLICT: it checks the proposed row, a bare debit, before it looks for the standing one.
+    -- Accounts are opened under a lock (ledger.store.lock_accounts), so two first lines cannot race here.
+    update ops.client_balances as b set balance_pence = b.balance_pence + new.credit_pence - new.debit_pence
+     where b.tenant_id = new.tenant_id and b.account_code = new.account_code;
+    if not found then
+      insert into ops.client_balances (tenant_id, account_code, balance_pence)
+      values (new.tenant_id, new.account_code, new.credit_pence - new.debit_pence);
+    end if;
   end if;
   return null;
 exception when check_violation then

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import configparser
+import functools
 import os
 import shutil
 import subprocess
@@ -58,13 +59,23 @@ def module_of(path: Path, package: Path = PACKAGE) -> str:
 def sources(package: Path = PACKAGE) -> Iterator[tuple[Path, ast.Module]]:
     """Every source file and its syntax tree."""
     for path in sorted(package.rglob("*.py")):
-        yield path, ast.parse(path.read_text(encoding="utf-8"))
+        yield path, parsed(path.read_text(encoding="utf-8"))
+
+
+parsed = functools.lru_cache(maxsize=None)(ast.parse)
+"""Equal texts are parsed once; nobody changes a tree."""
+
+
+@functools.cache
+def nodes(tree: ast.Module) -> tuple[ast.AST, ...]:
+    """Every node of a syntax tree."""
+    return tuple(ast.walk(tree))
 
 
 def strings(tree: ast.Module) -> Iterator[ast.Constant]:
     """Every string constant (pieces of f-strings too) that is not a docstring or a note below a name."""
-    notes = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
-    for node in ast.walk(tree):
+    notes = {id(node.value) for node in nodes(tree) if isinstance(node, ast.Expr)}
+    for node in nodes(tree):
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in notes:
             yield node
 
@@ -72,7 +83,10 @@ def strings(tree: ast.Module) -> Iterator[ast.Constant]:
 def tracked(root: Path = ROOT) -> list[Path]:
     """Every file that is or would be committed."""
     listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=root, capture_output=True, check=True
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=root,
+        capture_output=True,
+        check=True,
     )
     return [root / name for name in listed.stdout.decode().split("\0") if name and (root / name).is_file()]
 

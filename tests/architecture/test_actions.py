@@ -79,10 +79,7 @@ def never_recorded(machines: Sequence[Machine], actions: Sequence[Action], spoke
 def spoken_of() -> set[str]:
     """Every string of the modules but those of ``transitions``, where actions are declared."""
     return {
-        str(text.value)
-        for path, tree in sources(PACKAGE)
-        if path.name != "transitions.py"
-        for text in strings(tree)
+        str(text.value) for path, tree in sources(PACKAGE) if path.name != "transitions.py" for text in strings(tree)
     }
 
 

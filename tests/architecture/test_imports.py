@@ -36,7 +36,7 @@ FAULTS = {
     ),
     "an up-call hidden in a function": Fault(
         "life",
-        {"lifecycle/ledger/service.py": "def hidden() -> None:\n    from fintokenx.lifecycle import marketplace  # noqa"},
+        {"lifecycle/ledger/service.py": "def hidden() -> None:\n    from fintokenx.lifecycle import marketplace"},
         "fintokenx.lifecycle.ledger.service -> fintokenx.lifecycle.marketplace",
     ),
     "an up-call under TYPE_CHECKING": Fault(
@@ -146,7 +146,12 @@ def test_an_import_by_name_at_run_time_is_caught_by_ruff() -> None:
     command = [sys.executable, "-m", "ruff", "check", "--no-cache", "--select", "TID251", "--stdin-filename"]
     planted = 'import importlib\n\nimportlib.import_module("fintokenx.lifecycle.settlement")\n'
     report = subprocess.run(
-        [*command, "src/fintokenx/kernel/money.py", "-"], cwd=ROOT, input=planted, capture_output=True, text=True, check=False
+        [*command, "src/fintokenx/kernel/money.py", "-"],
+        cwd=ROOT,
+        input=planted,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert report.returncode == 1
     assert "TID251" in report.stdout

@@ -8,9 +8,11 @@ from inspect import signature
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from fintokenx.app import wiring
 from fintokenx.app.docs import facts
-from tests.architecture.house import PACKAGE, Copy, modules, sources, strings
+from tests.architecture.house import PACKAGE, Copy, modules, nodes, sources, strings
 
 HOME = ("tnt_any",)
 
@@ -28,18 +30,34 @@ def kept() -> set[str]:
     return set(wiring.handlers(*(nothing for _ in signature(wiring.handlers).parameters)))
 
 
-def promised(package: Path) -> dict[str, str]:
-    """Job names that code mentions anywhere, but for the tables of handlers: name → place."""
-    prefixes = tuple(f"{name.rsplit('.', 1)[-1]}." for name in modules())
+def promised(package: Path, keepers: set[str]) -> dict[str, str]:
+    """Job names that code mentions (name → place), but for the tables of handlers and the names of actors.
+
+    A job name is whatever looks like one, `<module>.<job>`, so that names kept in constants count too.
+    """
+    prefixes = {name.rsplit(".", 1)[-1] for name in modules()} | {name.split(".")[0] for name in keepers}
     found = {}
     for path, tree in sources(package):
-        declared = {id(key) for node in ast.walk(tree) if isinstance(node, ast.Dict) for key in node.keys}
+        not_jobs = {id(key) for node in nodes(tree) if isinstance(node, ast.Dict) for key in node.keys}
+        not_jobs |= {id(node) for call in calls(tree, "system") for node in call.args}
         for text in strings(tree):
-            value = str(text.value)
-            head, _, tail = value.partition(".")
-            if id(text) not in declared and f"{head}." in prefixes and tail.isidentifier():
-                found[value] = f"{path.relative_to(package).as_posix()}:{text.lineno}"
+            prefix, _, job = str(text.value).partition(".")
+            if id(text) not in not_jobs and prefix in prefixes and job.isidentifier():
+                found[str(text.value)] = f"{path.relative_to(package).as_posix()}:{text.lineno}"
+        for call in (*calls(tree, "enqueue"), *calls(tree, "Afterwards"), *calls(tree, "Periodic")):
+            for argument in call.args:
+                if isinstance(argument, ast.Constant) and isinstance(argument.value, str):
+                    found[argument.value] = f"{path.relative_to(package).as_posix()}:{argument.lineno}"
     return found
+
+
+def calls(tree: ast.Module, name: str) -> list[ast.Call]:
+    """Every call of a function or method of this name."""
+    return [
+        node
+        for node in nodes(tree)
+        if isinstance(node, ast.Call) and name in (getattr(node.func, "id", None), getattr(node.func, "attr", None))
+    ]
 
 
 def told(package: Path) -> set[str]:
@@ -48,7 +66,7 @@ def told(package: Path) -> set[str]:
         node.func.attr if isinstance(node.func, ast.Attribute) else node.func.id
         for path, tree in sources(package)
         if path.name != "events.py"
-        for node in ast.walk(tree)
+        for node in nodes(tree)
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute | ast.Name)
     }
 
@@ -60,14 +78,15 @@ def untold(names: Iterable[str], package: Path) -> list[str]:
 
 def test_every_promised_job_has_a_handler() -> None:
     keepers = kept()
-    assert {name: place for name, place in promised(PACKAGE).items() if name not in keepers} == {}
+    assert {name: place for name, place in promised(PACKAGE, keepers).items() if name not in keepers} == {}
     assert {later.job for later in wiring.reactions().afterwards} <= keepers
     assert {job.name for job in wiring.periodic(HOME)} <= keepers
 
 
 def test_every_handler_is_asked_for() -> None:
     """By a fact, by the clock or by a command."""
-    assert kept() - promised(PACKAGE).keys() == set()
+    keepers = kept()
+    assert keepers - promised(PACKAGE, keepers).keys() == set()
 
 
 def test_every_fact_is_told_by_somebody() -> None:
@@ -76,18 +95,30 @@ def test_every_fact_is_told_by_somebody() -> None:
 
 def test_every_reaction_is_on_the_wiring_page() -> None:
     wired = {module.__name__ for module in wiring.REACTING}
-    written = {".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts) for path in PACKAGE.rglob("reactions.py")}
+    written = {
+        ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts) for path in PACKAGE.rglob("reactions.py")
+    }
     assert wired == written
 
 
-def test_a_fact_hears_itself_named_once() -> None:
+def test_no_two_facts_have_one_name() -> None:
     """Names are published: two facts of one name would be one to a subscriber."""
     names = [fact.name() for fact in facts()]
     assert len(set(names)) == len(names)
 
 
-def test_a_promise_without_a_keeper_and_an_untold_fact_are_caught(copy: Copy) -> None:
-    with copy.planted({"lifecycle/settlement/service/funding.py": 'STRAY = "settlement.nobody_keeps_this"'}):
-        planted = promised(copy.src / "fintokenx")
-    assert "settlement.nobody_keeps_this" in planted.keys() - kept()
-    assert untold(["NobodyTellsThis"], PACKAGE) == ["NobodyTellsThis"]
+@pytest.mark.parametrize(
+    ("line", "job"),
+    [
+        ('STRAY = "settlement.nobody_keeps_this"', "settlement.nobody_keeps_this"),
+        ('def stray(tx):\n    tx.enqueue("setlement.disburse", {}, dedupe_key="1")', "setlement.disburse"),
+    ],
+)
+def test_a_promise_that_nobody_keeps_is_caught(copy: Copy, line: str, job: str) -> None:
+    keepers = kept()
+    with copy.planted({"lifecycle/settlement/service/funding.py": line}):
+        assert job in promised(copy.src / "fintokenx", keepers).keys() - keepers
+
+
+def test_a_fact_that_nobody_tells_is_caught() -> None:
+    assert untold(["InvoiceConfirmed", "NobodyTellsThis"], PACKAGE) == ["NobodyTellsThis"]

@@ -72,7 +72,7 @@ def test_canonical_bytes_read_back_as_the_same_value(value: Any) -> None:
     assert canonical_json(json.loads(written)) == written
 
 
-@given(st.datetimes(min_value=datetime(1970, 1, 1), max_value=datetime(9999, 12, 31), timezones=st.just(UTC)))
+@given(st.datetimes(timezones=st.just(UTC)).filter(lambda at: at.year >= 1970))
 def test_instants_survive_the_wire(at: datetime) -> None:
     assert from_wire(to_wire(at)) == at
     assert len(to_wire(at)) == 27

@@ -85,7 +85,7 @@ def test_an_id_is_a_uuid_of_version_seven() -> None:
 
 
 def test_codes_that_people_type_have_the_asked_length() -> None:
-    ids = Ids(FixedClock(START), lambda n: bytes(n))
+    ids = Ids(FixedClock(START), bytes)
     assert ids.digits(6) == "000000"
     assert re.fullmatch(r"[0-9]{6}", Ids(FixedClock(START), os.urandom).digits(6))
     assert len(Ids(FixedClock(START), os.urandom).secret("fxk")) == 4 + 64

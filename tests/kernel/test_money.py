@@ -108,8 +108,23 @@ def test_whole_pence_survive_the_edge_unchanged(value: int) -> None:
 
 @pytest.mark.parametrize(
     "written",
-    ["12.5", '"12.50"', '"12"', "1e3", "1.0", "true", "false", "null", "9223372036854775808", "-9007199254740992"]
-    + ["9007199254740992", "NaN", "[1]", "{}", '""'],
+    [
+        "12.5",
+        '"12.50"',
+        '"12"',
+        "1e3",
+        "1.0",
+        "true",
+        "false",
+        "null",
+        "9223372036854775808",
+        "-9007199254740992",
+        "9007199254740992",
+        "NaN",
+        "[1]",
+        "{}",
+        '""',
+    ],
 )
 def test_nothing_but_a_whole_json_integer_is_an_amount(written: str) -> None:
     with pytest.raises(ValidationError):

@@ -254,7 +254,7 @@ async def test_a_buyer_without_an_address_leaves_the_job_waiting(post: Post) -> 
     async with working(post.world, post.jobs.handlers()):
         await until(post.tried)
     [job] = await post.jobs_left()
-    assert job["last_error"] == "NoAddress: MAIL_NO_ADDRESS"
+    assert "MAIL_NO_ADDRESS" in job["last_error"]
     assert await post.emails() == []
     assert "MAGIC_LINK_ISSUE" not in await post.trail(reference)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import sys
 from collections.abc import Coroutine
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, TypeVar
@@ -28,7 +29,7 @@ app.add_typer(staff, name="staff")
 
 Result = TypeVar("Result")
 
-out = Console()
+out = Console(width=None if sys.stdout.isatty() else 140)  # a pipe has no width of its own
 err = Console(stderr=True)
 
 System = Annotated[

@@ -154,8 +154,6 @@ class Story:
         self.partner = self._api()
         await inspect.create_staff(self.system, TENANT, "mlro", PEOPLE["mlro"], _email("mlro"))
         self.mlro = await self._signed_in("mlro")
-        collections = provision.TENANTS[TENANT].collections
-        await self._open_account(collections.name, collections.sort_code, collections.account_number, 0)
         lender_name, lender_number, lender_sort, lender_account = LENDER
         cast = {
             "seller": (*self.paper.seller, *self.paper.seller_account, 0),

@@ -68,26 +68,27 @@ def tables(migrations: Path) -> tuple[Table, ...]:
 
 
 def generate(root: Path) -> dict[Path, str]:
-    """Every generated document of the checkout at ``root``: its path below ``root`` and its text."""
+    """Every generated document of the checkout at ``root``: where it lies and its text."""
     from fintokenx.app import catalogue, wiring
 
     owned = tables(root / "migrations")
+    docs = root / "docs"
     documents = {
-        Path("docs/reactions.md"): _reactions(wiring.REACTING),
-        Path("docs/actions.md"): _actions(_declared(catalogue), catalogue.MACHINES),
-        Path("docs/tables.md"): _tables(owned),
+        docs / "reactions.md": _reactions(wiring.REACTING),
+        docs / "actions.md": _actions(_declared(catalogue), catalogue.MACHINES),
+        docs / "tables.md": _tables(owned),
     }
     for machine in catalogue.MACHINES:
-        documents[Path("docs/machines") / f"{_slug(machine.name)}.md"] = _machine(machine, owned)
+        documents[docs / "machines" / f"{_slug(machine.name)}.md"] = _machine(machine, owned)
     return documents
 
 
 def check(root: Path) -> list[Path]:
     """The generated documents that are missing, differ from the code, or describe a machine that is gone."""
     wanted = generate(root)
-    drifted = [path for path, text in wanted.items() if not (root / path).is_file() or _read(root / path) != text]
-    present = {path.relative_to(root) for path in (root / "docs/machines").glob("*.md")}
-    return sorted([*drifted, *(present - wanted.keys())])
+    drifted = [path for path, text in wanted.items() if not path.is_file() or path.read_text(encoding="utf-8") != text]
+    stale = set((root / "docs/machines").glob("*.md")) - wanted.keys()
+    return sorted([*drifted, *stale])
 
 
 def write(root: Path) -> list[Path]:
@@ -96,15 +97,11 @@ def write(root: Path) -> list[Path]:
     drifted = check(root)
     for path in drifted:
         if path in wanted:
-            (root / path).parent.mkdir(parents=True, exist_ok=True)
-            (root / path).write_text(wanted[path], encoding="utf-8")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(wanted[path], encoding="utf-8")
         else:
-            (root / path).unlink()
+            path.unlink()
     return drifted
-
-
-def _read(path: Path) -> str:
-    return path.read_text(encoding="utf-8")
 
 
 def _slug(name: str) -> str:
@@ -177,8 +174,8 @@ def _reactions(reacting: Sequence[ModuleType]) -> str:
     ]
     return (
         f"{NOTICE}# Who answers whom\n\n"
-        "A fact goes up. *In step*: in the writer's own transaction, may refuse. *Afterwards*: a durable job, inserted\n"
-        "in the writer's transaction and run after it, at least once.\n\n"
+        "A fact goes up. *In step*: in the writer's own transaction, may refuse. *Afterwards*: a durable job,\n"
+        "inserted in the writer's transaction and run after it, at least once.\n\n"
         f"{_grid(('fact', 'told by', 'in step', 'afterwards'), rows)}"
     )
 

@@ -13,6 +13,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+import httpx
+
 from fintokenx.adapters.chain import Rpc, deploy
 from fintokenx.adapters.vault import LocalVault
 from fintokenx.app import provision, wiring
@@ -144,6 +146,7 @@ class LocalSystem:
             await provision.tenants(on.database)
         progress("mock servers")
         self._start(self.mocks, "mocks", f"http://127.0.0.1:{ports['bank']}/control/mode")
+        await _open_collections_accounts(settings)
         progress("the platform")
         self._start(self.platform, "serve", f"{settings.public_url}/healthz")
         (home() / "current").write_text(self.name)
@@ -242,6 +245,19 @@ class LocalSystem:
             "chain": {"running": self.anvil().running, "url": settings.chain_rpc_urls[0]},
             "clock": self.clock().now().isoformat(),
         }
+
+
+async def _open_collections_accounts(settings: Settings) -> None:
+    """At the mock bank, the accounts on which the tenants collect."""
+    async with httpx.AsyncClient(timeout=10.0) as http:
+        for terms in provision.TENANTS.values():
+            account = {
+                "sort_code": terms.collections.sort_code,
+                "account_number": terms.collections.account_number,
+                "name": terms.collections.name,
+                "balance_pence": 0,
+            }
+            await http.post(f"{settings.bank_url}/control/accounts", json=account)
 
 
 def _preferred(name: str, system: str) -> int:

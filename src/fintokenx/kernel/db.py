@@ -210,8 +210,8 @@ class Database:
 
 async def _roll_back(connection: Connection) -> None:
     """Best effort, so that the fault that led here is the one that is told: what broke has nothing left to undo."""
-    if not connection.is_closed() and connection.is_in_transaction():
-        with contextlib.suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+    with contextlib.suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+        if connection.is_in_transaction():
             await connection.execute("ROLLBACK")
 
 

@@ -25,7 +25,7 @@ import structlog
 
 from fintokenx.kernel.caller import Caller, system
 from fintokenx.kernel.clock import Clock, Instant
-from fintokenx.kernel.db import Database, DatabaseUnavailable, Pool, Row, StaleRow, Tx
+from fintokenx.kernel.db import Database, Pool, Row, Tx
 from fintokenx.kernel.errors import Refused, Unavailable
 from fintokenx.kernel.ids import Ids
 
@@ -103,7 +103,8 @@ Handler = Callable[[Work, Payload], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class Periodic:
-    """A job that falls due every ``every`` of business time, once per slot, for one tenant (the platform's own)."""
+    """A job that falls due every ``every`` of business time for one tenant: once per slot, and not again while the
+    last one is unfinished, so that an outage leaves one job to catch up and not a thousand."""
 
     name: str
     every: timedelta
@@ -182,13 +183,15 @@ class Worker:
                 continue
             await self._claims.execute(
                 "insert into ops.jobs (id, tenant_id, name, payload, dedupe_key, state, run_at, attempts, created_at)"
-                " values ($1, $2, $3, '{}', $4, 'READY', $5, 0, $5)"
+                " select $1, $2, $3, jsonb_build_object('every_seconds', $6::float8), $4, 'READY', $5, 0, $5"
+                " where not exists (select from ops.jobs where tenant_id = $2 and name = $3 and state = 'READY')"
                 " on conflict (tenant_id, name, dedupe_key) do nothing",
                 self._ids.new("job"),
                 periodic.tenant_id,
                 periodic.name,
-                f"{periodic.tenant_id}:{slot}",
+                f"slot:{slot}",
                 now,
+                periodic.every.total_seconds(),
             )
             self._slots[periodic] = slot
 
@@ -224,11 +227,11 @@ class Worker:
             await self._put_back(row, seconds=wait.seconds, error=wait.reason, counted=False)
         except LeaseLost:
             log.warning("job_lease_lost", job=work.name, job_id=work.id)
-        except (Refused, Unavailable, StaleRow, DatabaseUnavailable) as fault:
-            await self._failed(row, f"{type(fault).__name__}: {getattr(fault, 'code', '')}")
+        except (Refused, Unavailable) as fault:
+            await self._failed(row, _named(fault))
         except Exception as fault:  # a fault of ours: loud in the log, retried like the rest, dead after a day
             log.exception("job_fault", job=work.name, job_id=work.id)
-            await self._failed(row, type(fault).__name__)
+            await self._failed(row, f"{type(fault).__name__} {getattr(fault, 'sqlstate', '')}".strip())
 
     async def _failed(self, row: Row, error: str) -> None:
         log.warning("job_failed", job=row["name"], job_id=row["id"], attempts=row["attempts"], error=error)
@@ -236,7 +239,9 @@ class Worker:
         if self._clock.now() - first > timedelta(hours=LIFE_HOURS) and row["attempts"] > len(BACKOFF_SECONDS):
             await self._bury(row, error)
             return
-        seconds = BACKOFF_SECONDS[min(row["attempts"], len(BACKOFF_SECONDS)) - 1]
+        seconds: float = BACKOFF_SECONDS[min(row["attempts"], len(BACKOFF_SECONDS)) - 1]
+        if "every_seconds" in row["payload"]:  # a periodic job waits no longer than for its next turn
+            seconds = min(seconds, row["payload"]["every_seconds"])
         await self._put_back(row, seconds=seconds, error=error, counted=True)
 
     async def _put_back(self, row: Row, *, seconds: float, error: str, counted: bool) -> None:
@@ -265,3 +270,8 @@ class Worker:
             await self._claims.execute(sql, row["id"], row["lease"], *arguments)
         except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as fault:
             log.warning("job_settle_failed", job_id=row["id"], fault=type(fault).__name__)
+
+
+def _named(fault: Refused | Unavailable) -> str:
+    """What stands as a job's last error: a refusal's code, or the system that did not answer."""
+    return fault.code if isinstance(fault, Refused) else f"{fault.system} unavailable"

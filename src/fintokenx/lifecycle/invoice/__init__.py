@@ -5,12 +5,11 @@ person looks. The buyer confirms a page whose hash is kept. From then on the mod
 machine through the doors below, each of which contributes a Move to the one entry that the top command records.
 """
 
-from fintokenx.lifecycle.invoice.service.confirm import ConfirmationPage, confirm, decline, page_for, viewed
+from fintokenx.lifecycle.invoice.service.confirm import confirm, decline
 from fintokenx.lifecycle.invoice.service.onward import (
     collected,
     committed,
     fall_due,
-    fallen_due,
     funded,
     listed,
     released,
@@ -19,15 +18,7 @@ from fintokenx.lifecycle.invoice.service.onward import (
     tokenised,
 )
 from fintokenx.lifecycle.invoice.service.reads import documents, get, page
-from fintokenx.lifecycle.invoice.service.submit import (
-    finish_extraction,
-    record_duplicate,
-    refuse_document,
-    review_decided,
-    start_extraction,
-    submit,
-    withdraw,
-)
+from fintokenx.lifecycle.invoice.service.submit import submit, withdraw
 from fintokenx.lifecycle.invoice.types import (
     AlreadyConfirmed,
     Declaration,
@@ -39,15 +30,17 @@ from fintokenx.lifecycle.invoice.types import (
     MaturityInPast,
     MoreThanOutstanding,
     NotYourInvoice,
+    NumberUnreadable,
     ObligorUnknown,
+    OnBehalfOfSeller,
     PageChanged,
+    ReviewReason,
     SameParty,
     UnknownInvoice,
 )
 
 __all__ = [
     "AlreadyConfirmed",
-    "ConfirmationPage",
     "Declaration",
     "Document",
     "DuplicateInvoice",
@@ -57,8 +50,11 @@ __all__ = [
     "MaturityInPast",
     "MoreThanOutstanding",
     "NotYourInvoice",
+    "NumberUnreadable",
     "ObligorUnknown",
+    "OnBehalfOfSeller",
     "PageChanged",
+    "ReviewReason",
     "SameParty",
     "UnknownInvoice",
     "collected",
@@ -67,22 +63,14 @@ __all__ = [
     "decline",
     "documents",
     "fall_due",
-    "fallen_due",
-    "finish_extraction",
     "funded",
     "get",
     "listed",
     "page",
-    "page_for",
-    "record_duplicate",
-    "refuse_document",
     "released",
-    "review_decided",
     "settled",
     "settling",
-    "start_extraction",
     "submit",
     "tokenised",
-    "viewed",
     "withdraw",
 ]

@@ -198,9 +198,7 @@ def duplicate(tx: Tx, *, reference: str, kind: str, document_sha256: str, submit
     )
 
 
-async def is_known_duplicate(
-    tx: Tx, *, reference: str, kind: str, document_sha256: str, submitted_by: str
-) -> bool:
+async def is_known_duplicate(tx: Tx, *, reference: str, kind: str, document_sha256: str, submitted_by: str) -> bool:
     """Whether this very try is on record."""
     return bool(
         await tx.value(
@@ -217,9 +215,7 @@ async def is_known_duplicate(
 async def is_confirmed(tx: Tx, reference: str) -> bool:
     """Whether the buyer has confirmed it, however far it has come since."""
     return bool(
-        await tx.value(
-            "select exists (select from app.buyer_confirmations where invoice_reference = $1)", reference
-        )
+        await tx.value("select exists (select from app.buyer_confirmations where invoice_reference = $1)", reference)
     )
 
 

@@ -164,5 +164,5 @@ _NOT_ALPHANUMERIC: Final = re.compile(r"[^0-9A-Z]")
 
 
 def normalised_number(invoice_number: str) -> str:
-    """``INV-00417``, ``inv 00417`` and ``INV00417`` are one number (IN-07). Empty when nothing of it can be compared."""
+    """``INV-00417``, ``inv 00417`` and ``INV00417`` are one number (IN-07); empty when nothing can be compared."""
     return _NOT_ALPHANUMERIC.sub("", unicodedata.normalize("NFKC", invoice_number).upper())

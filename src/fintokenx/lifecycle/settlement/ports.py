@@ -8,15 +8,18 @@ from typing import Protocol
 
 from fintokenx.kernel.clock import Instant
 from fintokenx.kernel.money import Pence
+from fintokenx.lifecycle.settlement.types import BankAccount, BankCredit
 
-
-@dataclass(frozen=True, slots=True)
-class BankAccount:
-    """A UK account. ``sort_code`` six digits, ``account_number`` eight, no separators."""
-
-    name: str
-    sort_code: str
-    account_number: str
+__all__ = [
+    "AccountInformation",
+    "BankAccount",
+    "BankCredit",
+    "FasterPayments",
+    "PaymentInstruction",
+    "PaymentOutcome",
+    "PaymentState",
+    "TokenTransfers",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,18 +64,6 @@ class FasterPayments(Protocol):
     async def look_up(self, debtor: BankAccount, end_to_end_id: str) -> PaymentOutcome | None:
         """What became of the instruction; None when the bank has never heard of it."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class BankCredit:
-    """A booked inbound credit as Account Information shows it. ``transaction_id`` is unique per account."""
-
-    transaction_id: str
-    amount: Pence
-    booked_at: Instant
-    narration: str
-    end_to_end_id: str
-    """Empty when the bank does not pass it on."""
 
 
 class AccountInformation(Protocol):

@@ -9,8 +9,9 @@ from fintokenx import audit
 from fintokenx.kernel.clock import Instant
 from fintokenx.kernel.db import Row, Tx
 from fintokenx.kernel.money import Pence
-from fintokenx.lifecycle.settlement.ports import BankAccount, BankCredit
 from fintokenx.lifecycle.settlement.types import (
+    BankAccount,
+    BankCredit,
     Collection,
     Disbursement,
     Instruction,

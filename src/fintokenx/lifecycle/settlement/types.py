@@ -9,7 +9,6 @@ from typing import Final
 from fintokenx.kernel.clock import Instant
 from fintokenx.kernel.errors import Invalid, NotFound, Refused
 from fintokenx.kernel.money import ZERO, Pence, flat_discount
-from fintokenx.lifecycle.settlement.ports import BankAccount
 
 FPS_LIMIT: Final = Pence(100_000_000)
 """What one Faster Payment carries at most: £1,000,000."""
@@ -48,6 +47,27 @@ class PriceChanged(Refused):
     """The net advance is not what you expected; read the listing again."""
 
     code = "PRICE_CHANGED"
+
+
+@dataclass(frozen=True, slots=True)
+class BankAccount:
+    """A UK account. ``sort_code`` six digits, ``account_number`` eight, no separators."""
+
+    name: str
+    sort_code: str
+    account_number: str
+
+
+@dataclass(frozen=True, slots=True)
+class BankCredit:
+    """A booked inbound credit as Account Information shows it. ``transaction_id`` is unique per account."""
+
+    transaction_id: str
+    amount: Pence
+    booked_at: Instant
+    narration: str
+    end_to_end_id: str
+    """Empty when the bank does not pass it on."""
 
 
 class Purpose(StrEnum):

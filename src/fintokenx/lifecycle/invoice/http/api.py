@@ -1,19 +1,20 @@
-"""The API of invoices."""
+"""The API of invoices: for sellers, and for whoever may look."""
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
+from dataclasses import replace
 from datetime import date, datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, File, Form, Request, Response, UploadFile
+from fastapi import Query as Parameter
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from fintokenx.kernel.caller import WrongRole
 from fintokenx.kernel.edge import (
-    IDEMPOTENCY_HEADER,
     IdempotencyKeyRequired,
     IdempotencyKeyReused,
     Mutation,
@@ -23,13 +24,12 @@ from fintokenx.kernel.edge import (
     problems,
     query,
 )
-from fintokenx.kernel.errors import Refused
-from fintokenx.kernel.ids import INVOICE_REFERENCE_PATTERN
+from fintokenx.kernel.ids import ID_PATTERN, INVOICE_REFERENCE_PATTERN, TOKEN_REFERENCE_PATTERN
 from fintokenx.kernel.machine import IllegalTransition
-from fintokenx.kernel.money import Pence
-from fintokenx.lifecycle.invoice import ports, service
+from fintokenx.kernel.money import ZERO, Pence
+from fintokenx.lifecycle.invoice import ports
 from fintokenx.lifecycle.invoice.http.services import InvoiceServices, services
-from fintokenx.lifecycle.invoice.service import confirm, reads, submit
+from fintokenx.lifecycle.invoice.service import reads, submit
 from fintokenx.lifecycle.invoice.types import (
     Declaration,
     Document,
@@ -38,12 +38,13 @@ from fintokenx.lifecycle.invoice.types import (
     IssuedInFuture,
     MaturityBeforeIssue,
     MaturityInPast,
+    NumberUnreadable,
     ObligorUnknown,
+    OnBehalfOfSeller,
     SameParty,
     UnknownInvoice,
 )
-
-__all__ = ["confirm", "router", "service"]
+from fintokenx.parties import kyc, partner
 
 router = APIRouter(tags=["invoices"])
 
@@ -51,52 +52,68 @@ router = APIRouter(tags=["invoices"])
 class DeclarationBody(BaseModel):
     """What the seller says about the uploaded document."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", str_strip_whitespace=True)
 
-    obligor_id: str = Field(description="The buyer: an active subject with the role buyer.", examples=["sub_01…"])
+    obligor_id: str = Field(
+        pattern=ID_PATTERN,
+        description="The buyer: an active subject with the role buyer.",
+        examples=["sub_01jwrs8s50e9rbkszzv4yve5jt"],
+    )
     invoice_number: str = Field(min_length=1, max_length=64, description="As printed.", examples=["INV-00417"])
     issue_date: date = Field(description="ISO 8601.", examples=["2026-06-01"])
     maturity_date: date = Field(description="The due date, ISO 8601.", examples=["2026-07-31"])
-    face_value_pence: Pence = Field(description="The gross total, a whole number of pence.", examples=[547680])
-    currency: str = Field("GBP", description="GBP only.")
-    asking_discount_bps: int = Field(
-        strict=True, ge=1, le=5000, description="The discount you ask for, for the whole tenor, in basis points."
+    face_value_pence: Pence = Field(
+        description="The gross total, a whole number of pence, one at least.", examples=[547680]
+    )
+    currency: str = Field("GBP", description="GBP and nothing else.", examples=["GBP"])
+    asking_discount_bps: int | None = Field(
+        None,
+        strict=True,
+        ge=1,
+        le=5000,
+        description="The discount that you offer for the whole tenor, in basis points of the face value;"
+        " your platform's usual one unless you say.",
+        examples=[200],
     )
 
     @field_validator("face_value_pence")
     @classmethod
     def _positive(cls, amount: Pence) -> Pence:
-        if amount <= Pence(0):
+        if amount <= ZERO:
             raise ValueError("a face value is at least one penny")
         return amount
 
     @field_validator("invoice_number")
     @classmethod
     def _printable(cls, number: str) -> str:
-        if not number.isprintable() or not any(character.isalnum() for character in number):
-            raise ValueError("an invoice number has printable characters, one letter or digit at least")
+        if not number.isprintable():
+            raise ValueError("an invoice number has printable characters only")
         return number
 
 
 class InvoiceView(BaseModel):
     """An invoice as it stands."""
 
-    reference: str = Field(pattern=INVOICE_REFERENCE_PATTERN, examples=["FXI-7KQ2M9A"])
-    originator_id: str
-    obligor_id: str
-    invoice_number: str
-    face_value_pence: Pence
-    collected_pence: Pence
-    outstanding_pence: Pence
-    currency: str
-    issue_date: date
-    tenor_days: int
-    maturity_date: date
-    asking_discount_bps: int
-    state: str
-    token_reference: str | None
-    document_sha256: str
-    created_at: datetime
+    reference: str = Field(
+        pattern=INVOICE_REFERENCE_PATTERN, description="What payments quote.", examples=["FXI-7KQ2M9A"]
+    )
+    originator_id: str = Field(description="The seller.", examples=["sub_01jwrs8s50e9rbkszzv4yve5jt"])
+    obligor_id: str = Field(description="The buyer, who owes it.", examples=["sub_01jwrs8s50e9rbkszzv4yve5ju"])
+    invoice_number: str = Field(description="The seller's own number, as declared.", examples=["INV-00417"])
+    face_value_pence: Pence = Field(description="The gross total.", examples=[547680])
+    collected_pence: Pence = Field(description="What the buyer has paid of it.", examples=[0])
+    outstanding_pence: Pence = Field(description="What is left to pay.", examples=[547680])
+    currency: str = Field(description="Always GBP.", examples=["GBP"])
+    issue_date: date = Field(description="When it was issued.", examples=["2026-06-01"])
+    tenor_days: int = Field(description="Days from issue to maturity.", examples=[60])
+    maturity_date: date = Field(description="When it is due.", examples=["2026-07-31"])
+    asking_discount_bps: int = Field(description="The discount asked for, for the whole tenor.", examples=[200])
+    state: str = Field(description="Where it is in its life.", examples=["AWAITING_BUYER"])
+    token_reference: str | None = Field(
+        pattern=TOKEN_REFERENCE_PATTERN, description="Its token, once there is one.", examples=["FXR-INV-7K2M9"]
+    )
+    document_sha256: str = Field(description="Of the uploaded document, hex.", examples=["9f86d081884c7d65…"])
+    created_at: datetime = Field(description="When it was submitted.")
 
     @classmethod
     def of(cls, invoice: Invoice) -> InvoiceView:
@@ -122,18 +139,18 @@ class InvoiceView(BaseModel):
 
 
 class InvoicePage(BaseModel):
-    """A page of invoices; ``next`` is the cursor of the following one."""
+    """A page of invoices."""
 
-    items: list[InvoiceView]
-    next: str | None
+    items: list[InvoiceView] = Field(description="By reference.")
+    next: str | None = Field(description="Give it as `after` to get the following page; null on the last one.")
 
 
 class DocumentView(BaseModel):
     """An artefact and its hash."""
 
-    type: str
-    sha256: str
-    size_bytes: int
+    type: str = Field(description="What it is.", examples=["original_pdf", "ocr_extract", "confirmation_page"])
+    sha256: str = Field(description="Of its bytes, hex; the same stands in the record.", examples=["9f86d081884c7d65…"])
+    size_bytes: int = Field(description="Its length.", examples=[48213])
 
     @classmethod
     def of(cls, document: Document) -> DocumentView:
@@ -141,11 +158,15 @@ class DocumentView(BaseModel):
         return cls(type=document.type, sha256=document.sha256, size_bytes=document.size_bytes)
 
 
-class CurrencyRefused(Refused):
-    """Only pounds sterling are taken (P-07)."""
+async def _upload(request: Request) -> Mutation:
+    """Caller and key are looked at before the body is; :func:`_fingerprinted` completes it."""
+    return await mutation_of(request, fingerprint=b"")
 
-    code = "CURRENCY_UNSUPPORTED"
-    status = 422
+
+def _fingerprinted(command: Mutation, content: bytes, declared: str) -> Mutation:
+    """Two uploads are one request when file and declaration are the same, whatever the multipart boundary."""
+    fingerprint = command.request_sha256 + hashlib.sha256(content).digest() + declared.encode()
+    return replace(command, request_sha256=hashlib.sha256(fingerprint).digest())
 
 
 @router.post(
@@ -153,35 +174,30 @@ class CurrencyRefused(Refused):
     status_code=201,
     response_model=InvoiceView,
     responses=problems(
-        IdempotencyKeyRequired, IdempotencyKeyReused, WrongRole, DuplicateInvoice, MaturityInPast, MaturityBeforeIssue,
-        IssuedInFuture, SameParty, ObligorUnknown, CurrencyRefused, ports.EmptyFile, ports.FileTooLarge,
-        ports.TooManyPages, ports.UnsupportedContent, ports.EncryptedDocument, ports.DamagedDocument,
-        ports.ActiveContent,
+        IdempotencyKeyRequired, IdempotencyKeyReused, WrongRole, OnBehalfOfSeller, partner.OutOfScope,
+        kyc.SubjectNotActive, DuplicateInvoice, MaturityInPast, MaturityBeforeIssue, IssuedInFuture, NumberUnreadable,
+        SameParty, ObligorUnknown, ports.CurrencyUnsupported, ports.EmptyFile, ports.FileTooLarge, ports.TooManyPages,
+        ports.UnsupportedContent, ports.EncryptedDocument, ports.DamagedDocument, ports.ActiveContent,
     ),
-    openapi_extra={"parameters": [{"in": "header", "name": IDEMPOTENCY_HEADER, "required": True,
-                                   "schema": {"type": "string", "minLength": 1, "maxLength": 255}}]},
 )  # fmt: skip
 async def submit_invoice(
-    request: Request,
+    upload: Annotated[Mutation, Depends(_upload)],
     needs: Annotated[InvoiceServices, Depends(services)],
     file: Annotated[UploadFile, File(description="A PDF (text layer or Factur-X) or a UBL/CII XML invoice.")],
     declared: Annotated[str, Form(description="A DeclarationBody as JSON text.")],
 ) -> Response:
     """Upload an invoice and declare what it says. It is stored encrypted, then read and compared."""
+    submit.seller_of(upload.caller, upload.caller.tenant_id)
     content = await file.read(needs.file_bytes_max + 1)
-    digest = hashlib.sha256(content).hexdigest()
-    command = await mutation_of(request, fingerprint=f"{digest}\n{declared}".encode())
     if len(content) > needs.file_bytes_max:
         raise ports.FileTooLarge
-    body = _declaration(declared)
-    kind = await asyncio.to_thread(needs.reader.inspect, content)
-    stored_as = "original_pdf" if kind in ("pdf", "factur_x") else "original_xml"
-    blob = await needs.blobs.put(command.caller.tenant_id, stored_as, content)
-    document = Document(stored_as, blob.storage_ref, blob.sha256, blob.size_bytes)
+    command = _fingerprinted(upload, content, declared)
+    declaration = _declaration(declared)
+    document = await _stored(needs, command.caller.tenant_id, content)
     try:
         return await command.run(
             lambda tx: submit.submit(
-                tx, command.caller, declared=body, document=document, reference_key=needs.reference_key
+                tx, command.caller, declared=declaration, document=document, reference_key=needs.reference_key
             ),
             shown=InvoiceView.of,
             status=201,
@@ -198,7 +214,7 @@ def _declaration(text: str) -> Declaration:
         errors = [{**error, "loc": ("declared", *error["loc"])} for error in fault.errors(include_input=False)]
         raise RequestValidationError(errors) from fault
     if body.currency != "GBP":
-        raise CurrencyRefused
+        raise ports.CurrencyUnsupported
     return Declaration(
         obligor_id=body.obligor_id,
         invoice_number=body.invoice_number,
@@ -209,6 +225,14 @@ def _declaration(text: str) -> Declaration:
     )
 
 
+async def _stored(needs: InvoiceServices, tenant_id: str, content: bytes) -> Document:
+    """The document in the archive, once its content, not its name, says that it is one (IN-06)."""
+    kind = await asyncio.to_thread(needs.reader.inspect, content)
+    type_ = "original_pdf" if kind in ("pdf", "factur_x") else "original_xml"
+    blob = await needs.blobs.put(tenant_id, type_, content)
+    return Document(type_, blob.storage_ref, blob.sha256, blob.size_bytes)
+
+
 async def _keep_that_it_was_tried(command: Mutation, refusal: DuplicateInvoice, document: Document) -> None:
     database = command.edge.database
     async with database.transaction(command.caller.tenant_id, request_id=command.request_id) as tx:
@@ -217,24 +241,26 @@ async def _keep_that_it_was_tried(command: Mutation, refusal: DuplicateInvoice, 
 
 @router.get("/v1/invoices", responses=problems(WrongRole))
 async def list_invoices(
-    read: Annotated[Query, Depends(query)], state: str | None = None, after: str | None = None, limit: int = 50
+    read: Annotated[Query, Depends(query)],
+    state: Annotated[str | None, Parameter(description="Only those in this state.", examples=["LISTED"])] = None,
+    after: Annotated[str | None, Parameter(description="The cursor of the page before.")] = None,
+    limit: Annotated[int, Parameter(ge=1, le=200, description="How many at most.")] = 50,
 ) -> InvoicePage:
     """Your invoices (sellers, buyers) or the tenant's (staff), by reference."""
-    limit = max(1, min(limit, 200))
     found = await read.run(lambda tx: reads.page(tx, read.caller, state=state, after=after, limit=limit + 1))
     more = found[limit - 1].reference if len(found) > limit else None
     return InvoicePage(items=[InvoiceView.of(invoice) for invoice in found[:limit]], next=more)
 
 
-@router.get("/v1/invoices/{reference}", responses=problems(UnknownInvoice))
+@router.get("/v1/invoices/{reference}", responses=problems(UnknownInvoice, WrongRole))
 async def get_invoice(reference: str, read: Annotated[Query, Depends(query)]) -> InvoiceView:
     """One invoice."""
     return InvoiceView.of(await read.run(lambda tx: reads.get(tx, read.caller, reference=reference)))
 
 
-@router.get("/v1/invoices/{reference}/documents", responses=problems(UnknownInvoice))
+@router.get("/v1/invoices/{reference}/documents", responses=problems(UnknownInvoice, WrongRole))
 async def list_documents(reference: str, read: Annotated[Query, Depends(query)]) -> list[DocumentView]:
-    """Its artefacts with their hashes."""
+    """Its artefacts with their hashes, oldest first."""
     found = await read.run(lambda tx: reads.documents(tx, read.caller, reference=reference))
     return [DocumentView.of(document) for document in found]
 
@@ -242,7 +268,7 @@ async def list_documents(reference: str, read: Annotated[Query, Depends(query)])
 @router.post(
     "/v1/invoices/{reference}/withdraw",
     response_model=InvoiceView,
-    responses=problems(IdempotencyKeyRequired, UnknownInvoice, IllegalTransition, WrongRole),
+    responses=problems(IdempotencyKeyRequired, IdempotencyKeyReused, UnknownInvoice, IllegalTransition, WrongRole),
 )
 async def withdraw_invoice(reference: str, command: Annotated[Mutation, Depends(mutation)]) -> Response:
     """Take an invoice back, as long as its buyer has not confirmed it."""

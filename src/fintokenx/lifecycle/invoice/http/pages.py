@@ -10,23 +10,26 @@ from typing import Annotated, Final
 from fastapi import APIRouter, Depends, Form, Request
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, StrictUndefined
-from jinja2 import Template as JinjaTemplate
+from markupsafe import Markup
 
 from fintokenx.kernel.caller import Caller
 from fintokenx.kernel.db import Tx
 from fintokenx.kernel.edge import Edge
-from fintokenx.kernel.errors import Refused
+from fintokenx.kernel.errors import Refused, Unavailable
 from fintokenx.lifecycle.invoice.http.services import InvoiceServices, services
 from fintokenx.lifecycle.invoice.service import confirm
-from fintokenx.lifecycle.invoice.types import Document
+from fintokenx.lifecycle.invoice.types import Document, PageChanged
 from fintokenx.parties import auth
 
 router = APIRouter(include_in_schema=False)
 
 _FILES: Final = files("fintokenx.lifecycle.invoice") / "templates"
-_STYLE: Final = (_FILES / "style.css").read_text()
-_TEMPLATES: Final = Environment(autoescape=True, undefined=StrictUndefined)
+_STYLE: Final = (_FILES / "style.css").read_text(encoding="utf-8")
 _STYLE_HASH: Final = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
+_TEMPLATES: Final = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+_TEMPLATES.globals["style"] = Markup(_STYLE)  # noqa: S704 — our own stylesheet
+_CONFIRM: Final = _TEMPLATES.from_string((_FILES / "confirm.html").read_text(encoding="utf-8"))
+_DONE: Final = _TEMPLATES.from_string((_FILES / "done.html").read_text(encoding="utf-8"))
 _HEADERS: Final = {
     "Content-Security-Policy": f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; form-action 'self';"
     " base-uri 'none'; frame-ancestors 'none'",
@@ -34,45 +37,21 @@ _HEADERS: Final = {
     "Referrer-Policy": "no-referrer",  # the address holds the link
     "X-Content-Type-Options": "nosniff",
 }
+_HEADINGS: Final = {
+    404: "We do not know this link",
+    409: "Nothing was changed",
+    410: "This link is no longer valid",
+}
 
 
-def _template(name: str) -> JinjaTemplate:
-    return _TEMPLATES.from_string((_FILES / name).read_text())
+def page_bytes(page: confirm.ConfirmationPage) -> tuple[bytes, str]:
+    """The page and its seal. No time, nonce or link stands in it, so the same invoice gives the same bytes.
 
-
-_CONFIRM: Final = _template("confirm.html")
-_DONE: Final = _template("done.html")
-
-
-def page_bytes(page: confirm.ConfirmationPage) -> bytes:
-    """The page: no time, no nonce, no link in it, so the same invoice gives the same bytes."""
-    from markupsafe import Markup
-
-    return _CONFIRM.render(page=page, style=Markup(_STYLE)).encode()  # noqa: S704 — our own stylesheet
-
-
-def _done(heading: str, text: str, status: int) -> HTMLResponse:
-    from markupsafe import Markup
-
-    html = _DONE.render(heading=heading, text=text, style=Markup(_STYLE))  # noqa: S704 — our own stylesheet
-    return HTMLResponse(html, status, _HEADERS)
-
-
-def _refused(refusal: Refused) -> HTMLResponse:
-    headings = {404: "We do not know this link", 410: "This link is no longer valid"}
-    heading = headings.get(refusal.status, "That did not work")
-    return _done(heading, refusal.title(), refusal.status)
-
-
-async def _archive(needs: InvoiceServices, tenant_id: str, content: bytes) -> Document:
-    blob = await needs.blobs.put(tenant_id, "confirmation_page", content)
-    return Document("confirmation_page", blob.storage_ref, blob.sha256, blob.size_bytes)
-
-
-async def _opened(tx: Tx, link: str) -> tuple[Caller, str, confirm.ConfirmationPage]:
-    caller = await auth.open_magic_link(tx, link)
-    reference = caller.scope or ""
-    return caller, reference, await confirm.page_for(tx, caller, reference=reference)
+    The seal is the hex SHA-256 of the page without its seal. The form posts it, so that an answer given on a page
+    that has gone stale in a browser is not taken for an answer to the present one.
+    """
+    seal = hashlib.sha256(_CONFIRM.render(page=page, seal="").encode()).hexdigest()
+    return _CONFIRM.render(page=page, seal=seal).encode(), seal
 
 
 @router.get("/confirm/{link}")
@@ -83,14 +62,17 @@ async def show(link: str, request: Request, needs: Annotated[InvoiceServices, De
     try:
         tenant_id = auth.tenant_of_magic_link(link)
         async with edge.database.transaction(tenant_id, request_id=request_id) as tx:
-            caller, reference, page = await _opened(tx, link)
-        content = page_bytes(page)
-        archived = await _archive(needs, tenant_id, content)
-        async with edge.database.transaction(tenant_id, request_id=request_id) as tx:
-            await confirm.viewed(tx, caller, reference=reference, page=archived)
-    except Refused as refusal:
-        return _refused(refusal)
-    return HTMLResponse(content, 200, {**_HEADERS, "FX-Page-Hash": archived.sha256})
+            caller, page = await _opened(tx, link)
+        content, _seal = page_bytes(page)
+        page_hash = hashlib.sha256(content).hexdigest()
+        if page_hash not in page.shown_before:
+            blob = await needs.blobs.put(tenant_id, "confirmation_page", content)
+            archived = Document("confirmation_page", blob.storage_ref, blob.sha256, blob.size_bytes)
+            async with edge.database.transaction(tenant_id, request_id=request_id) as tx:
+                await confirm.viewed(tx, caller, reference=page.invoice.reference, page=archived)
+    except (Refused, Unavailable) as fault:
+        return _sorry(fault)
+    return HTMLResponse(content, 200, {**_HEADERS, "FX-Page-Hash": page_hash})
 
 
 @router.post("/confirm/{link}")
@@ -99,29 +81,62 @@ async def answer(
     request: Request,
     needs: Annotated[InvoiceServices, Depends(services)],
     decision: Annotated[str, Form()] = "",
+    seal: Annotated[str, Form()] = "",
 ) -> HTMLResponse:
     """The buyer's answer. The link is the idempotency key: it works once, whatever is posted again."""
     edge: Edge = request.app.state.edge
     request_id: str = request.state.request_id
     if decision not in ("confirm", "decline"):
-        return _done("Please choose", "Press one of the two buttons on the page.", 422)
+        return _done("Please choose", "Go back and press one of the two buttons on the page.", 422)
     try:
         tenant_id = auth.tenant_of_magic_link(link)
         async with edge.database.transaction(tenant_id, request_id=request_id) as tx:
-            caller, reference, page = await _opened(tx, link)
+            caller, page = await _opened(tx, link)
         address = request.client.host if request.client else "unknown"
         ip_sealed = await needs.sealer.seal(tenant_id, caller.must_be_subject(), "ip", address)
         async with edge.database.transaction(tenant_id, request_id=request_id) as tx:
+            caller, page = await _opened(tx, link)
             if decision == "decline":
-                await confirm.decline(tx, caller, reference=reference, link=link)
+                await confirm.decline(tx, caller, reference=page.invoice.reference, link=link)
             else:
-                _caller, _reference, page = await _opened(tx, link)
-                page_hash = hashlib.sha256(page_bytes(page)).hexdigest()
-                await confirm.confirm(
-                    tx, caller, reference=reference, page_hash=page_hash, ip_sealed=ip_sealed, link=link
-                )
-    except Refused as refusal:
-        return _refused(refusal)
+                await _confirm(tx, caller, page, link=link, seal=seal, ip_sealed=ip_sealed)
+    except (Refused, Unavailable) as fault:
+        return _sorry(fault)
     if decision == "decline":
-        return _done("Thank you", "We have told the seller that this is not your debt. Nothing will be financed.", 200)
-    return _done("Confirmed", f"Invoice {page.invoice.invoice_number} is confirmed. Nothing else is needed.", 200)
+        return _done("Thank you", "It is on record that this is not your debt. It will not be financed.", 200)
+    return _done("Confirmed", _what_is_next(page), 200)
+
+
+async def _opened(tx: Tx, link: str) -> tuple[Caller, confirm.ConfirmationPage]:
+    caller = await auth.open_magic_link(tx, link)
+    return caller, await confirm.page_for(tx, caller, reference=caller.scope or "")
+
+
+async def _confirm(
+    tx: Tx, caller: Caller, page: confirm.ConfirmationPage, *, link: str, seal: str, ip_sealed: str
+) -> None:
+    """An answer without a seal is one to the page as it is now; that one must have been shown all the same."""
+    content, present = page_bytes(page)
+    if seal not in ("", present):
+        raise PageChanged
+    page_hash = hashlib.sha256(content).hexdigest()
+    reference = page.invoice.reference
+    await confirm.confirm(tx, caller, reference=reference, page_hash=page_hash, ip_sealed=ip_sealed, link=link)
+
+
+def _what_is_next(page: confirm.ConfirmationPage) -> str:
+    asked = page.invoice
+    return (
+        f"Invoice {asked.invoice_number} is confirmed. Please pay {asked.face_value} by"
+        f" {asked.maturity_date:%-d %B %Y} to {page.tenant.terms.collections.name}, quoting {asked.reference}."
+    )
+
+
+def _sorry(fault: Refused | Unavailable) -> HTMLResponse:
+    if isinstance(fault, Unavailable):
+        return _done("Not just now", "Something that we need does not answer. Please try again in a minute.", 503)
+    return _done(_HEADINGS.get(fault.status, "That did not work"), fault.title(), fault.status)
+
+
+def _done(heading: str, text: str, status: int) -> HTMLResponse:
+    return HTMLResponse(_DONE.render(heading=heading, text=text), status, _HEADERS)

@@ -108,9 +108,7 @@ async def refuse_document(tx: Tx, caller: Caller, *, reference: str, code: str) 
     await audit.change(tx, caller, action=transition.action, resource=reference, move=move)
 
 
-async def review_decided(
-    tx: Tx, caller: Caller, *, reference: str, reason: str, decision: compliance.Decision
-) -> None:
+async def review_decided(tx: Tx, caller: Caller, *, reference: str, reason: str, decision: compliance.Decision) -> None:
     """Carry out a reviewer's decision. A second telling, and a case about something else, changes nothing."""
     caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
     invoice = await locked(tx, reference)

@@ -60,7 +60,7 @@ async def commit(tx: Tx, caller: Caller, *, listing_id: str, expected_net_advanc
     await partner.require_feature(tx, partner.Feature.FUNDING)
     await kyc.must_be_active(tx, lender_id)
     # As the platform: a listing that a faster lender took is a conflict for the slower ones, not "not found".
-    listing = await marketplace.listing(tx, system(tx.tenant_id, "settlement.commit"), listing_id=listing_id)
+    listing = await marketplace.listing(tx, system(tx.tenant_id, "commit"), listing_id=listing_id)
     taken = await marketplace.committed(tx, caller, listing_id=listing_id, lender_subject_id=lender_id)
     sold = await invoice.get(tx, caller, reference=listing.invoice_reference)
     await _both_can_be_paid(tx, lender_id, sold.originator_id)
