@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
 import os
-import pkgutil
 import secrets
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -14,31 +12,18 @@ from pathlib import Path
 
 import asyncpg
 
-import fintokenx
 from fintokenx import audit
+from fintokenx.app import catalogue
 from fintokenx.app.migrate import Plan, bootstrap, migrate
 from fintokenx.kernel.bus import Reactions
 from fintokenx.kernel.clock import FixedClock
 from fintokenx.kernel.db import Database, PinSigner, Pool, open_pool
 from fintokenx.kernel.ids import Ids
-from fintokenx.kernel.machine import Machine
 
 ROOT = Path(__file__).parent.parent
 ROLES = ("fx_migrator", "fx_app", "fx_worker", "fx_sealer", "fx_auditor", "fx_platform")
 PASSWORD = "test-only"
 START = datetime(2026, 6, 2, 9, 0, tzinfo=UTC)
-
-
-def everything_declared() -> tuple[list[Machine], list[audit.Action]]:
-    """MACHINES and ACTIONS of every module's ``transitions``."""
-    machines: list[Machine] = []
-    actions: list[audit.Action] = []
-    for module in pkgutil.walk_packages(fintokenx.__path__, "fintokenx."):
-        if module.name.endswith(".transitions"):
-            found = importlib.import_module(module.name)
-            machines += found.MACHINES
-            actions += found.ACTIONS
-    return machines, actions
 
 
 @dataclass
@@ -76,13 +61,12 @@ async def make_template(admin_dsn: str) -> str:
     await admin.execute(f"create database {name}")
     await admin.close()
     base = admin_dsn.rsplit("/", 1)[0]
-    machines, actions = everything_declared()
     superuser = await asyncpg.connect(f"{base}/{name}")
     await bootstrap(superuser, ROOT / "migrations", dict.fromkeys(ROLES, PASSWORD))
     await superuser.close()
     host = admin_dsn.rsplit("@", 1)[1].rsplit("/", 1)[0]
     migrator = await asyncpg.connect(f"postgresql://fx_migrator:{PASSWORD}@{host}/{name}")
-    await migrate(migrator, Plan(ROOT / "migrations", machines, actions, PinSigner(b"p" * 32)))
+    await migrate(migrator, Plan(ROOT / "migrations", catalogue.MACHINES, catalogue.ACTIONS, PinSigner(b"p" * 32)))
     await migrator.close()
     return name
 

@@ -1,4 +1,7 @@
-"""Every door, and every service function that a route or a job enters, checks role and tenant before it asks the database anything (P-04)."""
+"""Every door checks role and tenant before it asks the database anything (P-04).
+
+Doors are what a module offers to others, and the functions of its service that its own routes and jobs enter.
+"""
 
 from __future__ import annotations
 

@@ -136,6 +136,12 @@ def test_a_planted_fault_is_caught(copy: Copy, name: str) -> None:
     assert fault.named in report.stdout.split("Broken contracts")[1]
 
 
+def test_no_contract_makes_an_exception() -> None:
+    """An upward need is a fact or belongs above both; it is never an ignored import."""
+    parser = contracts()
+    assert [name for name in parser.sections() if parser.has_option(name, "ignore_imports")] == []
+
+
 def test_every_contract_has_a_planted_fault() -> None:
     declared = {name.split(":")[2] for name in contracts().sections() if ":" in name}
     assert declared == {fault.contract for fault in FAULTS.values()}

@@ -189,10 +189,8 @@ def docs(
         if drifted:
             fail("out of date: " + ", ".join(str(path) for path in drifted) + " — run: make docs")
         return
-    for path, text in generated.generate(root).items():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-        _step(str(path))
+    for path in generated.write(root):
+        _step(str(path.relative_to(root)))
 
 
 DbRole = Annotated[str, typer.Option("--role", help="postgres (superuser), fx_app, fx_auditor, fx_migrator …")]

@@ -12,7 +12,6 @@ import asyncpg
 from fintokenx import audit
 from fintokenx.app import provision, wiring
 from fintokenx.app.local import LocalSystem
-from fintokenx.audit import store
 from fintokenx.audit.http import EntryView, ProofView
 from fintokenx.kernel.caller import Role, system
 from fintokenx.kernel.db import RawConnection
@@ -36,7 +35,7 @@ async def auditor(of: LocalSystem) -> AsyncIterator[RawConnection]:
 async def trail(of: LocalSystem, resource: str) -> list[audit.Entry]:
     """Every entry about a resource, in whatever tenant it is."""
     async with auditor(of) as connection:
-        return await store.entries_everywhere(connection, resource)
+        return await audit.entries_everywhere(connection, resource=resource)
 
 
 async def proof(of: LocalSystem, entry_id: str) -> tuple[audit.Proof, bool]:
@@ -44,9 +43,7 @@ async def proof(of: LocalSystem, entry_id: str) -> tuple[audit.Proof, bool]:
     settings = of.settings()
     async with wiring.base(settings, pool_size=2) as on, wiring.network(settings, on.vault) as to:
         async with auditor(of) as connection:
-            tenant_id = await store.tenant_of_entry(connection, entry_id)
-        if tenant_id is None:
-            raise audit.UnknownEntry
+            tenant_id = await audit.tenant_of_entry(connection, entry_id=entry_id)
         hashes = await wiring.pool_of(settings, on.vault, "fx_sealer", size_max=1)
         try:
             async with on.database.transaction(tenant_id, request_id="cli") as tx:
@@ -59,7 +56,7 @@ async def proof(of: LocalSystem, entry_id: str) -> tuple[audit.Proof, bool]:
 async def verify(of: LocalSystem, progress: Callable[[int, int], None]) -> audit.Verdict:
     """Check the whole record against itself and the chain."""
     async with auditor(of) as connection, wiring.network(of.settings(), of.vault()) as to:
-        total = await store.entry_count(connection)
+        total = await audit.entry_count(connection)
         return await audit.verify(connection, to.anchors, progress=lambda seq: progress(seq, total))
 
 

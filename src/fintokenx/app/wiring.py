@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -286,9 +287,6 @@ def periodic(tenants: tuple[str, ...]) -> tuple[jobs.Periodic, ...]:
 def components(on: Base, to: Outside) -> dict[str, health.Component]:
     """What /readyz asks."""
 
-    async def provider(url: str) -> bool:
-        return await health.answers(url)
-
     settings = on.settings
     asked = {
         "sumsub": settings.sumsub_url,
@@ -300,7 +298,7 @@ def components(on: Base, to: Outside) -> dict[str, health.Component]:
         "database": health.Component(on.database.healthy, needed=True),
         "vault": health.Component(on.vault.healthy, needed=True),
         "chain": health.Component(to.network.chain.healthy, needed=False),
-        **{name: health.Component(lambda url=url: provider(url), needed=False) for name, url in asked.items()},
+        **{name: health.Component(partial(health.answers, url), needed=False) for name, url in asked.items()},
     }
 
 

@@ -8,10 +8,13 @@ chain; :func:`proof_of` shows any entry to an outsider, :func:`verify` checks it
 from fintokenx.audit.service import (
     anchor_sealed,
     change,
+    entries_everywhere,
     entries_of,
+    entry_count,
     proof_holds,
     proof_of,
     seal,
+    tenant_of_entry,
     verify,
 )
 from fintokenx.audit.types import (
@@ -42,11 +45,14 @@ __all__ = [
     "anchor_sealed",
     "change",
     "delete",
+    "entries_everywhere",
     "entries_of",
+    "entry_count",
     "insert",
     "proof_holds",
     "proof_of",
     "seal",
+    "tenant_of_entry",
     "update",
     "verify",
 ]

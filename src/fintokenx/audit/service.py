@@ -117,6 +117,24 @@ async def proof_holds(proof: Proof, anchors: Anchors) -> bool:
     return anchor is not None and (anchor.tree_size, anchor.root) == (proof.tree_size, proof.root)
 
 
+async def entries_everywhere(connection: Any, *, resource: str) -> list[Entry]:
+    """The trail of a resource in whatever tenant; ``connection`` logs in as fx_auditor."""
+    return await store.entries_everywhere(connection, resource)
+
+
+async def tenant_of_entry(connection: Any, *, entry_id: str) -> str:
+    """Whose entry it is; ``connection`` logs in as fx_auditor. :raises UnknownEntry: nobody's"""
+    tenant_id = await store.tenant_of_entry(connection, entry_id)
+    if tenant_id is None:
+        raise UnknownEntry
+    return tenant_id
+
+
+async def entry_count(connection: Any) -> int:
+    """How many entries there are; ``connection`` logs in as fx_auditor."""
+    return await store.entry_count(connection)
+
+
 async def seal(pool: Pool, at: Instant) -> Batch | None:
     """Seal the open batch; None when nothing was recorded since the last one. Two sealers at once: one seals."""
     batch = await store.seal_open_batch(pool, at)

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from fintokenx.kernel.canonical import plain
-
-if TYPE_CHECKING:
-    from fintokenx.kernel.db import Tx
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +28,13 @@ class Fact:
 
 @dataclass(frozen=True, slots=True)
 class InStep:
-    """A reaction inside the writer's transaction; it may refuse. Only where a half-seen state would be wrong."""
+    """A reaction inside the writer's transaction; it may refuse. Only where a half-seen state would be wrong.
+
+    ``react`` gets the writer's ``Tx`` and the fact.
+    """
 
     fact: type[Fact]
-    react: Callable[[Tx, Any], Awaitable[None]]
+    react: Callable[[Any, Any], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,107 @@
+"""Migrations go forward only: run twice they do nothing, edited they are refused, unfinished they leave nothing."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from fintokenx.app.migrate import MigrationChanged, Plan, bootstrap, migrate
+from fintokenx.kernel.db import PinSigner
+from tests.support import ROOT, World, everything_declared
+
+pytestmark = pytest.mark.anyio
+
+
+def plan(folder: Path) -> Plan:
+    machines, actions = everything_declared()
+    return Plan(folder, machines, actions, PinSigner(b"p" * 32))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A copy of the migrations that a test may spoil."""
+    return Path(shutil.copytree(ROOT / "migrations", tmp_path / "migrations"))
+
+
+async def run(world: World, folder: Path) -> list[str]:
+    migrator = await world.connect("fx_migrator")
+    try:
+        return await migrate(migrator, plan(folder))
+    finally:
+        await migrator.close()
+
+
+async def fingerprint(world: World) -> list[tuple[object, ...]]:
+    """Everything that a migration makes: relations, columns, functions, policies, triggers, grants."""
+    superuser = await world.connect("postgres")
+    rows = await superuser.fetch(
+        """select 'r', c.oid::regclass::text, c.relacl::text || c.relrowsecurity || c.relforcerowsecurity from pg_class c
+             join pg_namespace n on n.oid = c.relnamespace where n.nspname in ('app', 'ops', 'fx')
+           union all select 'a', a.attrelid::regclass::text, a.attname || a.atttypid::regtype || a.attnotnull
+             from pg_attribute a join pg_class c on c.oid = a.attrelid join pg_namespace n on n.oid = c.relnamespace
+            where n.nspname in ('app', 'ops', 'fx')
+           union all select 'f', p.oid::regprocedure::text, md5(p.prosrc) || p.proowner::regrole || p.proacl::text
+             from pg_proc p join pg_namespace n on n.oid = p.pronamespace where n.nspname = 'fx'
+           union all select 'p', p.polrelid::regclass::text, p.polname || pg_get_expr(p.polqual, p.polrelid) from pg_policy p
+           union all select 't', t.tgrelid::regclass::text, t.tgname || t.tgenabled from pg_trigger t where not t.tgisinternal
+           union all select 'm', m.machine, m.from_state || m.event || m.to_state || m.action from fx.machine_transitions m
+            where m.machine <> 'thing'
+           order by 1, 2, 3"""
+    )
+    await superuser.close()
+    return [tuple(row) for row in rows]
+
+
+async def test_run_twice_they_do_nothing(world: World) -> None:
+    before = await fingerprint(world)
+    assert len(before) > 300
+    assert await run(world, ROOT / "migrations") == []
+    assert await fingerprint(world) == before
+
+
+async def test_functions_and_policies_may_be_applied_again_and_change_nothing(world: World, folder: Path) -> None:
+    before = await fingerprint(world)
+    for path in (folder / "repeatable").glob("*.sql"):
+        path.write_text(path.read_text() + "\n-- touched\n")
+    assert await run(world, folder) == ["10_functions.sql", "20_policies.sql"]
+    assert await fingerprint(world) == before
+
+
+async def test_bootstrap_again_is_harmless(world: World) -> None:
+    superuser = await world.connect("postgres")
+    await bootstrap(superuser, ROOT / "migrations", {})
+    await superuser.close()
+    assert await run(world, ROOT / "migrations") == []
+
+
+async def test_an_edited_migration_is_refused(world: World, folder: Path) -> None:
+    path = folder / "0002_audit.sql"
+    path.write_text(path.read_text() + "\n")
+    with pytest.raises(MigrationChanged, match="0002_audit.sql"):
+        await run(world, folder)
+
+
+async def test_a_migration_that_fails_leaves_nothing_and_is_named(world: World, folder: Path) -> None:
+    (folder / "9998_good.sql").write_text("create table app.half (a text);")
+    (folder / "9999_bad.sql").write_text("create table app.half (a text);")
+    with pytest.raises(asyncpg.PostgresError) as fault:
+        await run(world, folder)
+    assert fault.value.__notes__ == ["in 9999_bad.sql"]
+    superuser = await world.connect("postgres")
+    assert await superuser.fetchval("select to_regclass('app.half')") is None
+    await superuser.close()
+    (folder / "9999_bad.sql").unlink()
+    assert await run(world, folder) == ["9998_good.sql"]
+
+
+async def test_tables_of_migrations_belong_to_the_owner_and_not_to_the_migrator(world: World) -> None:
+    superuser = await world.connect("postgres")
+    owners = await superuser.fetch(
+        "select distinct c.relowner::regrole::text from pg_class c join pg_namespace n on n.oid = c.relnamespace"
+        " where n.nspname in ('app', 'ops', 'fx', 'migrations')"
+    )
+    await superuser.close()
+    assert [row[0] for row in owners] == ["fx_owner"]
