@@ -68,7 +68,7 @@ alter table ops.jobs enable row level security;
 alter table ops.jobs force row level security;
 grant select, insert, update on ops.jobs to fx_app;
 grant select, update on ops.jobs to fx_worker;
-grant insert on ops.jobs to fx_worker;
+grant insert, delete on ops.jobs to fx_worker;
 
 -- Idempotency keys live and die with their effect: same transaction (P-10 … P-14).
 create table ops.idempotency_keys (
@@ -93,7 +93,7 @@ create table ops.inbox (
   provider     text not null,
   event_id     text not null,
   received_at  timestamptz not null,
-  primary key (provider, event_id)
+  primary key (tenant_id, provider, event_id)
 );
 alter table ops.inbox enable row level security;
 alter table ops.inbox force row level security;

@@ -8,9 +8,10 @@ import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import asyncpg
 import pytest
 
-from tests.support import World, make_template, world_from
+from tests.support import World, drop_database, make_template, world_from
 
 
 @pytest.fixture(scope="session")
@@ -30,16 +31,29 @@ def cluster() -> Iterator[str]:
     with tempfile.TemporaryDirectory(prefix="fxpg-") as folder:
         postgres = EmbeddedPostgres(Path(folder) / "pg", superuser_password="test-only")
         postgres.start()
+        dsn = postgres.dsn("postgres", "test-only", "postgres")
+        asyncio.run(_hurry(dsn))
         try:
-            yield postgres.dsn("postgres", "test-only", "postgres")
+            yield dsn
         finally:
             postgres.stop()
 
 
+async def _hurry(dsn: str) -> None:
+    """This cluster dies with the session: it need not survive a power cut. Durability is tested on others."""
+    admin = await asyncpg.connect(dsn)
+    for setting in ("fsync = off", "full_page_writes = off", "max_wal_size = '2GB'"):
+        await admin.execute(f"alter system set {setting}")
+    await admin.execute("select pg_reload_conf()")
+    await admin.close()
+
+
 @pytest.fixture(scope="session")
-def template(cluster: str) -> str:
+def template(cluster: str) -> Iterator[str]:
     """A migrated database that each test copies."""
-    return asyncio.run(make_template(cluster))
+    name = asyncio.run(make_template(cluster))
+    yield name
+    asyncio.run(drop_database(cluster, name))
 
 
 @pytest.fixture

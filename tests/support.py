@@ -71,6 +71,13 @@ async def make_template(admin_dsn: str) -> str:
     return name
 
 
+async def drop_database(admin_dsn: str, name: str) -> None:
+    """Remove a database, whoever is connected."""
+    admin = await asyncpg.connect(admin_dsn)
+    await admin.execute(f"drop database {name} with (force)")
+    await admin.close()
+
+
 @asynccontextmanager
 async def world_from(
     admin_dsn: str, template: str, *, reactions: Reactions | None = None, pool_size: int = 8
@@ -79,10 +86,12 @@ async def world_from(
     name = f"fx_test_{secrets.token_hex(6)}"
     admin = await asyncpg.connect(admin_dsn)
     await admin.execute(f"create database {name} template {template}")
-    superuser = await asyncpg.connect(f"{admin_dsn.rsplit('/', 1)[0]}/{name}")
-    # CREATE DATABASE copies neither grants on the database nor its settings.
-    await bootstrap(superuser, ROOT / "migrations", {})
-    await superuser.close()
+    # CREATE DATABASE copies neither grants on the database nor its settings (bootstrap.sql makes them).
+    await admin.execute(
+        f"revoke all on database {name} from public; grant create on database {name} to fx_owner;"
+        f"grant connect on database {name} to {', '.join(ROLES)};"
+        f"alter database {name} set search_path = app, fx; alter database {name} set timezone = 'UTC'"
+    )
     host = admin_dsn.rsplit("@", 1)[1].rsplit("/", 1)[0]
     clock = FixedClock(START)
     ids = Ids(clock, os.urandom)

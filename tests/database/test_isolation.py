@@ -192,9 +192,9 @@ async def test_the_serving_role_may_not(filled: World, statement: str) -> None:
 
 @pytest.mark.parametrize(
     "statement",
-    [  # noqa: ISC004
-        "insert into ops.jobs (id, tenant_id, name, payload, dedupe_key, state, run_at, attempts, created_at)"
-        " values ('j', 'tnt_b', 'n', '{}', 'd', 'READY', now(), 0, now())",
+    [
+        """insert into ops.jobs (id, tenant_id, name, payload, dedupe_key, state, run_at, attempts, created_at)
+           values ('j', 'tnt_b', 'n', '{}', 'd', 'READY', now(), 0, now())""",
         "insert into ops.idempotency_keys values ('tnt_b', 'k9', 'p', 'r', '\\x00', 200, '{}', '', now())",
         "insert into ops.inbox values ('tnt_b', 'bank', 'e9', now())",
         "update ops.jobs set tenant_id = 'tnt_b'",

@@ -8,16 +8,16 @@ from pathlib import Path
 import asyncpg
 import pytest
 
+from fintokenx.app import catalogue
 from fintokenx.app.migrate import MigrationChanged, Plan, bootstrap, migrate
 from fintokenx.kernel.db import PinSigner
-from tests.support import ROOT, World, everything_declared
+from tests.support import ROOT, World
 
 pytestmark = pytest.mark.anyio
 
 
 def plan(folder: Path) -> Plan:
-    machines, actions = everything_declared()
-    return Plan(folder, machines, actions, PinSigner(b"p" * 32))
+    return Plan(folder, catalogue.MACHINES, catalogue.ACTIONS, PinSigner(b"p" * 32))
 
 
 @pytest.fixture
@@ -38,17 +38,20 @@ async def fingerprint(world: World) -> list[tuple[object, ...]]:
     """Everything that a migration makes: relations, columns, functions, policies, triggers, grants."""
     superuser = await world.connect("postgres")
     rows = await superuser.fetch(
-        """select 'r', c.oid::regclass::text, c.relacl::text || c.relrowsecurity || c.relforcerowsecurity from pg_class c
+        """select 'r', c.oid::regclass::text, c.relacl::text || c.relrowsecurity || c.relforcerowsecurity
+             from pg_class c
              join pg_namespace n on n.oid = c.relnamespace where n.nspname in ('app', 'ops', 'fx')
            union all select 'a', a.attrelid::regclass::text, a.attname || a.atttypid::regtype || a.attnotnull
              from pg_attribute a join pg_class c on c.oid = a.attrelid join pg_namespace n on n.oid = c.relnamespace
             where n.nspname in ('app', 'ops', 'fx')
            union all select 'f', p.oid::regprocedure::text, md5(p.prosrc) || p.proowner::regrole || p.proacl::text
              from pg_proc p join pg_namespace n on n.oid = p.pronamespace where n.nspname = 'fx'
-           union all select 'p', p.polrelid::regclass::text, p.polname || pg_get_expr(p.polqual, p.polrelid) from pg_policy p
-           union all select 't', t.tgrelid::regclass::text, t.tgname || t.tgenabled from pg_trigger t where not t.tgisinternal
-           union all select 'm', m.machine, m.from_state || m.event || m.to_state || m.action from fx.machine_transitions m
-            where m.machine <> 'thing'
+           union all select 'p', p.polrelid::regclass::text, p.polname || pg_get_expr(p.polqual, p.polrelid)
+             from pg_policy p
+           union all select 't', t.tgrelid::regclass::text, t.tgname || t.tgenabled::text
+             from pg_trigger t where not t.tgisinternal
+           union all select 'm', m.machine, m.from_state || m.event || m.to_state || m.action
+             from fx.machine_transitions m where m.machine <> 'thing'
            order by 1, 2, 3"""
     )
     await superuser.close()
@@ -80,7 +83,7 @@ async def test_bootstrap_again_is_harmless(world: World) -> None:
 async def test_an_edited_migration_is_refused(world: World, folder: Path) -> None:
     path = folder / "0002_audit.sql"
     path.write_text(path.read_text() + "\n")
-    with pytest.raises(MigrationChanged, match="0002_audit.sql"):
+    with pytest.raises(MigrationChanged, match=r"0002_audit\.sql"):
         await run(world, folder)
 
 

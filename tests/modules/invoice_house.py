@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import threading
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -18,7 +19,7 @@ from fastapi import Request
 
 from fintokenx import audit
 from fintokenx.adapters.blobs import DataKeys, EncryptedBlobs
-from fintokenx.adapters.documents import IsolatedReader
+from fintokenx.adapters.documents import TextReader
 from fintokenx.adapters.vault import LocalVault
 from fintokenx.app import http as application
 from fintokenx.kernel.bus import Reactions
@@ -28,10 +29,10 @@ from fintokenx.kernel.errors import Unauthenticated
 from fintokenx.kernel.jobs import Worker
 from fintokenx.kernel.sealing import Sealer
 from fintokenx.lifecycle import invoice
+from fintokenx.lifecycle.invoice import Document, reactions
 from fintokenx.lifecycle.invoice import http as routes
-from fintokenx.lifecycle.invoice import reactions
 from fintokenx.lifecycle.invoice.jobs import InvoiceJobs
-from fintokenx.lifecycle.invoice.ports import DocumentReader
+from fintokenx.lifecycle.invoice.ports import DocumentKind, DocumentReader, Reading
 from fintokenx.parties import auth, compliance, partner
 from fintokenx.parties.auth import SubjectEvent
 from tests.modules.parties_house import HERE, NUMBERS, THERE, terms
@@ -83,6 +84,22 @@ class Parties:
             **changes,
         }
         return {name: value for name, value in body.items() if value is not ...}
+
+
+class OneAtATime:
+    """The reader within this process, for tests that are not about reading: a process per document takes a second."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._reader = TextReader()
+
+    def inspect(self, content: bytes) -> DocumentKind:
+        with self._lock:
+            return self._reader.inspect(content)
+
+    def read(self, content: bytes) -> Reading:
+        with self._lock:
+            return self._reader.read(content)
 
 
 @dataclass
@@ -147,7 +164,7 @@ class House:
         self, as_: str, content: bytes, declared: object, *, key: str | None = "", name: str = "invoice.pdf",
         on_behalf_of: str | None = None,
     ) -> httpx.Response:  # fmt: skip
-        """POST /v1/invoices. ``key``: a fresh one for "", none for None. ``declared``: JSON text as it is, else dumped."""
+        """POST /v1/invoices. ``key``: a fresh one for "", none for None. ``declared``: JSON text, or what to dump."""
         self.keys += 1
         headers = {"Authorization": f"Bearer {as_}"}
         if key is not None:
@@ -199,11 +216,11 @@ class House:
         async with self.world.database.transaction(HERE) as tx:
             return await invoice.get(tx, SEED, reference=reference)
 
-    async def documents(self, reference: str) -> dict[str, list[invoice.Document]]:
+    async def documents(self, reference: str) -> dict[str, list[Document]]:
         """Its artefacts by type."""
         async with self.world.database.transaction(HERE) as tx:
             found = await invoice.documents(tx, SEED, reference=reference)
-        by_type: dict[str, list[invoice.Document]] = {}
+        by_type: dict[str, list[Document]] = {}
         for document in found:
             by_type.setdefault(document.type, []).append(document)
         return by_type
@@ -274,14 +291,13 @@ _WAITING = "select run_at from ops.jobs where state = 'READY' and name like 'inv
 
 
 @asynccontextmanager
-async def invoice_house(cluster: str, template: str, folder: Path) -> AsyncIterator[House]:
+async def invoice_house(cluster: str, template: str, folder: Path, reader: DocumentReader) -> AsyncIterator[House]:
     """Two open tenants on a database of their own."""
     told = Reactions(reactions.IN_STEP, reactions.AFTERWARDS)
     async with world_from(cluster, template, reactions=told) as world:
         vault = LocalVault(folder / "vault", os.urandom)
         sealer = Sealer(world.database, vault, os.urandom)
         blobs = EncryptedBlobs("memory:///", vault, DataKeys(world.database, vault, os.urandom), os.urandom)
-        reader = IsolatedReader()
         callers: dict[str, Caller] = {}
 
         async def authenticate(request: Request) -> Caller:
@@ -337,6 +353,3 @@ class Page(HTMLParser):
             self.style += data
         else:
             self.text += data
-
-
-__all__ = ["HARBOUR", "HERE", "MILLRACE", "SEED", "SHARED", "TERN", "THERE", "House", "Page", "Parties", "Sample"]

@@ -38,6 +38,8 @@ BACKOFF_SECONDS: Final = (1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200, 
 
 LIFE_HOURS: Final = 24
 LEASE_SECONDS: Final = 120
+SWEEP_EVERY: Final = timedelta(hours=1)
+KEPT_FOR: Final = timedelta(days=30)
 
 
 class LeaseLost(Exception):
@@ -138,6 +140,7 @@ class Worker:
         self._stopping = False
         self._running: set[asyncio.Task[None]] = set()
         self._slots: dict[Periodic, int] = {}
+        self._swept_at = clock.now()
         database.on_commit(self._due.set)
 
     def stop(self) -> None:
@@ -194,6 +197,18 @@ class Worker:
                 periodic.every.total_seconds(),
             )
             self._slots[periodic] = slot
+        if now - self._swept_at > SWEEP_EVERY:
+            await self._sweep(now)
+            self._swept_at = now
+
+    async def _sweep(self, now: Instant) -> None:
+        """Forget finished jobs: periodic ones after an hour, others after a month. What is dead stays to be seen."""
+        await self._claims.execute(
+            "delete from ops.jobs where state = 'DONE' and finished_at <"
+            " case when payload ? 'every_seconds' then $1::timestamptz else $2::timestamptz end",
+            now - SWEEP_EVERY,
+            now - KEPT_FOR,
+        )
 
     async def _claim(self, limit: int) -> list[Row]:
         """Lease due jobs. Leases run on the database's clock: moving the business clock must not expire them."""

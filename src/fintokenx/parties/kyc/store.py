@@ -106,7 +106,7 @@ async def first_delivery(tx: Tx, event_id: str) -> bool:
     """Note a verified webhook; False when this event was here before (P-15)."""
     inserted = await tx.write(
         "insert into ops.inbox (tenant_id, provider, event_id, received_at) values ($1, 'sumsub', $2, $3)"
-        " on conflict (provider, event_id) do nothing",
+        " on conflict (tenant_id, provider, event_id) do nothing",
         tx.tenant_id,
         event_id,
         tx.at,

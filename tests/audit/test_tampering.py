@@ -1,0 +1,215 @@
+"""What somebody with all rights over the database can do, and how it is found out (AD-03)."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import timedelta
+
+import asyncpg
+import pytest
+
+from fintokenx import audit
+from fintokenx.audit.ports import AnchorOnChain
+from fintokenx.audit.types import GENESIS_HASH, Entry
+from fintokenx.kernel.merkle import Frontier
+from tests.database.things import A, B, make, verify
+from tests.fakes.anchors import AnchorsInMemory
+from tests.support import World, world_from
+
+pytestmark = pytest.mark.anyio
+ENTRIES, VICTIM = 12, 5
+
+
+async def seal_and_anchor(world: World, anchors: AnchorsInMemory) -> None:
+    pool = await world.pool("fx_sealer", 1)
+    await audit.seal(pool, world.clock.now())
+    await audit.anchor_sealed(pool, anchors, world.clock.now)
+    await pool.close()
+
+
+class Scene:
+    """A record of twelve entries in three anchored batches, and a superuser who has put the guards to sleep."""
+
+    def __init__(self, world: World, anchors: AnchorsInMemory, superuser: asyncpg.Connection) -> None:
+        self.world, self.anchors, self.superuser = world, anchors, superuser
+
+    async def faults(self, *, ask_the_chain: bool = True) -> tuple[str, ...]:
+        """What verification finds."""
+        return (await verify(self.world, self.anchors if ask_the_chain else None)).faults
+
+
+@pytest.fixture
+async def scene(cluster: str, things_template: str) -> AsyncIterator[Scene]:
+    async with world_from(cluster, things_template) as world:
+        anchors = AnchorsInMemory()
+        for batch in range(3):
+            for number in range(ENTRIES // 3):
+                await make(world, (A, B)[number % 2], f"t{batch}-{number}", note="x")
+            await seal_and_anchor(world, anchors)
+            world.clock.set(world.clock.now() + timedelta(minutes=10))
+        superuser = await world.connect("postgres")
+        await superuser.execute("alter table app.audit_entries disable trigger all")
+        yield Scene(world, anchors, superuser)
+        await superuser.close()
+
+
+async def test_an_untouched_record_is_sound(scene: Scene) -> None:
+    verdict = await verify(scene.world, scene.anchors)
+    assert (verdict.sound, verdict.entries, verdict.batches, verdict.anchors) == (True, ENTRIES, 3, 3)
+
+
+COLUMNS = {
+    "id": "'aud_other'",
+    "timestamp": "\"timestamp\" + interval '1 microsecond'",
+    "action": "'THING_NOTE'",
+    "actor": "actor || ' '",
+    "actor_role": "'seller'",
+    "on_behalf_of": "''",
+    "tenant_id": "'tnt_c'",
+    "resource": "upper(resource)",
+    "request_id": "'x'",
+    "diff": "replace(diff::text, '100', '101')::json",
+    "prev_hash": "set_byte(prev_hash, 31, get_byte(prev_hash, 31) # 1)",
+    "hash": "set_byte(hash, 0, get_byte(hash, 0) # 1)",
+    "merkle_batch_id": "1",
+}
+
+
+def test_every_column_of_an_entry_is_in_the_list_above() -> None:
+    assert set(COLUMNS) | {"seq"} == set(Entry.__dataclass_fields__)
+
+
+@pytest.mark.parametrize("column", COLUMNS)
+async def test_one_changed_byte_in_any_column_names_its_entry(scene: Scene, column: str) -> None:
+    done = await scene.superuser.execute(
+        f'update app.audit_entries set "{column}" = {COLUMNS[column]} where seq = {VICTIM}'
+    )
+    assert done == "UPDATE 1"
+    faults = await scene.faults(ask_the_chain=False)
+    assert faults[0].startswith(f"entry {VICTIM} (")
+
+
+async def test_white_space_in_a_diff_is_a_changed_byte(scene: Scene) -> None:
+    """The text that was hashed is what is stored; jsonb would have hidden this."""
+    await scene.superuser.execute(f"update app.audit_entries set diff = (diff::text || ' ')::json where seq = {VICTIM}")
+    assert (await scene.faults())[0].startswith(f"entry {VICTIM} (")
+
+
+async def test_a_renumbered_entry_is_named(scene: Scene) -> None:
+    await scene.superuser.execute(f"update app.audit_entries set seq = 99 where seq = {ENTRIES}")
+    assert (await scene.faults())[0].startswith(f"entry {ENTRIES}: missing")
+
+
+async def test_an_entry_taken_out_of_the_middle_is_named(scene: Scene) -> None:
+    await scene.superuser.execute(f"delete from app.audit_entries where seq = {VICTIM}")
+    assert (await scene.faults())[0].startswith(f"entry {VICTIM}: missing")
+
+
+async def test_two_entries_that_changed_places_are_named(scene: Scene) -> None:
+    await scene.superuser.execute("update app.audit_entries set seq = 1000 where seq = 5")
+    await scene.superuser.execute("update app.audit_entries set seq = 5 where seq = 6")
+    await scene.superuser.execute("update app.audit_entries set seq = 6 where seq = 1000")
+    assert (await scene.faults())[0].startswith("entry 5 (")
+
+
+async def test_a_deleted_tail_is_missed_by_its_batch(scene: Scene) -> None:
+    await scene.superuser.execute("delete from app.audit_entries where seq > 10")
+    assert await scene.faults() == (f"batch 3: covers entry {ENTRIES}, but the record ends at 10",)
+
+
+async def test_a_tail_deleted_with_its_batch_is_missed_by_its_anchor(scene: Scene) -> None:
+    await scene.superuser.execute("delete from app.audit_entries where seq > 8")
+    await scene.superuser.execute("delete from app.chain_anchors where batch_id = 3")
+    await scene.superuser.execute("delete from app.merkle_batches where id >= 3")
+    assert await scene.faults(ask_the_chain=False) == ()
+    assert await scene.faults() == (f"batch 3: anchored on chain at {ENTRIES} entries, unknown to the database",)
+
+
+async def rewrite(superuser: asyncpg.Connection, from_seq: int) -> None:
+    """Change one entry and recompute every hash, link and root after it, as a thorough forger would."""
+    frontier, previous = Frontier(), GENESIS_HASH
+    roots = {}
+    for row in await superuser.fetch("select * from app.audit_entries order by seq"):
+        entry = Entry(**dict(row))
+        if entry.seq >= from_seq:
+            actor = "sub_innocent" if entry.seq == from_seq else entry.actor
+            entry = replace(entry, actor=actor, prev_hash=previous)
+            entry = replace(entry, hash=entry.recomputed_hash())
+            await superuser.execute(
+                "update app.audit_entries set actor = $2, prev_hash = $3, hash = $4 where seq = $1",
+                entry.seq,
+                entry.actor,
+                entry.prev_hash,
+                entry.hash,
+            )
+        frontier.append(entry.hash)
+        previous = entry.hash
+        roots[frontier.size] = (frontier.root(), list(frontier.hashes))
+    for batch in await superuser.fetch("select id, tree_size from app.merkle_batches where state <> 'COLLECTING'"):
+        root, hashes = roots[batch["tree_size"]]
+        await superuser.execute(
+            "update app.merkle_batches set root = $2, frontier = $3 where id = $1", batch["id"], root, hashes
+        )
+        await superuser.execute("update app.chain_anchors set root = $2 where batch_id = $1", batch["id"], root)
+
+
+async def test_a_consistent_rewrite_of_the_whole_tail_is_found_by_the_anchors_and_by_nothing_else(scene: Scene) -> None:
+    await scene.superuser.set_type_codec("json", schema="pg_catalog", encoder=str, decoder=str)
+    await rewrite(scene.superuser, VICTIM)
+    assert await scene.faults(ask_the_chain=False) == (), "the database alone looks perfect"
+    assert await scene.faults() == tuple(
+        f"batch {number}: its root differs from the anchor on chain; the record was rewritten" for number in (2, 3)
+    )
+
+
+@pytest.mark.parametrize(
+    ("statement", "named"),
+    [
+        ("update app.merkle_batches set root = sha256('x') where id = 2", "batch 2: its root is not the root"),
+        ("update app.merkle_batches set first_seq = 4 where id = 2", "batch 2: does not begin where"),
+        ("update app.merkle_batches set tx_hash = '0xfeed' where id = 2", "batch 2: names another transaction"),
+        (
+            "insert into app.merkle_batches (id, opened_at, sealed_at, state, first_seq, last_seq, tree_size, root)"
+            " values (99, now(), now(), 'SEALED', 9, 12, 12, sha256('x'))",
+            "batch 99:",
+        ),
+    ],
+)
+async def test_a_changed_batch_is_named(scene: Scene, statement: str, named: str) -> None:
+    await scene.superuser.execute(statement)
+    assert any(fault.startswith(named) for fault in await scene.faults())
+
+
+async def test_an_anchor_that_the_chain_does_not_know_is_named(scene: Scene) -> None:
+    del scene.anchors.standing[2]
+    assert await scene.faults() == ("batch 2: anchored according to the database, unknown to the chain",)
+
+
+async def test_a_record_that_is_all_wrong_is_reported_in_bounded_length(scene: Scene) -> None:
+    await scene.superuser.execute(
+        'insert into app.audit_entries select seq + 1000 * n, id || n, "timestamp", action, actor, actor_role,'
+        " on_behalf_of, tenant_id, resource, request_id, diff, prev_hash, hash, merkle_batch_id"
+        " from app.audit_entries, generate_series(1, 20) n"
+    )
+    assert 100 <= len(await scene.faults(ask_the_chain=False)) <= 110
+
+
+async def test_verification_while_the_record_grows_raises_no_false_alarm(scene: Scene) -> None:
+    """A batch that is sealed and anchored in the middle of a verification is not "unknown to the database"."""
+
+    class Busy(AnchorsInMemory):
+        async def read(self, batch_id: int) -> AnchorOnChain | None:
+            if batch_id == 1:
+                await make(scene.world, A, f"late-{next(counter)}")
+                await seal_and_anchor(scene.world, scene.anchors)
+            return await super().read(batch_id)
+
+    counter = itertools.count()
+    busy = Busy()
+    busy.standing = scene.anchors.standing
+    await scene.superuser.execute("alter table app.audit_entries enable trigger all")
+    assert (await verify(scene.world, busy)).faults == ()
+    assert len(scene.anchors.standing) == 4
+    assert await scene.faults() == ()

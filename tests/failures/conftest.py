@@ -1,0 +1,23 @@
+"""One running system for all failure tests of a test process: starting one takes longer than most of them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from tests.failures.house import House, open_house
+
+
+@pytest.fixture(scope="session")
+async def house(anyio_backend: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House]:
+    """The system, with everything up."""
+    async with open_house(tmp_path_factory.mktemp("failures")) as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+async def healed(house: House) -> AsyncIterator[None]:
+    """Whatever a test broke works again for the next one, also when it failed in between."""
+    yield
+    await house.heal()

@@ -1,0 +1,61 @@
+"""Onboarding while Sumsub or ComplyAdvantage fails: nobody passes a gate, and afterwards nothing was done twice (P-17)."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from fintokenx.app.api_client import eventually
+from tests.failures.house import Company, House
+from tests.failures.matrix import COMPLYADVANTAGE, SUMSUB, Row
+
+pytestmark = pytest.mark.anyio
+
+PARTIES = 2
+"""A company and its only person."""
+EFFECT = {"sumsub": "applicant created", "complyadvantage": "search created"}
+
+
+@pytest.mark.parametrize("row", SUMSUB + COMPLYADVANTAGE, ids=lambda row: row.id)
+async def test_a_gate_opens_only_when_its_provider_says_so(house: House, row: Row) -> None:
+    gate = 1 if row.provider == "sumsub" else 2
+    await house.http.delete(f"{house.controls[row.provider]}/control/log")
+    async with house.failing(row.provider, row.mode, **row.how):
+        company = await house.apply("lender")
+        await house.gate_is(company, gate, *row.states, seconds=50)
+        if row.states == ("RUNNING",):
+            await _told_after_a_minute(house, company, row)
+        if row.states != ("CLEAR",):
+            assert await house.gate(company, 3) == "NOT_STARTED"
+            assert await house.subject_state(company) == "VERIFYING"
+        if row.alert:
+            assert row.alert in await house.alerts(company.subject_id)
+    await house.gate_is(company, gate, "CLEAR", seconds=60)
+    await house.gate_is(company, 3, "RUNNING")
+    assert await _effects(house, row.provider) == [1] * PARTIES
+    assert await house.subject_state(company) == "VERIFYING", "only a person activates"
+
+
+async def _told_after_a_minute(house: House, company: Company, row: Row) -> None:
+    """KY-08: a provider that answers without a verdict for more than sixty seconds is somebody's business, once."""
+    provider = house.controls[row.provider]
+
+    async def asked() -> bool:
+        return len((await house.http.get(f"{provider}/control/log")).json()["deliveries"]) > 2 * PARTIES
+
+    await eventually("a verdict was asked for", asked, seconds=30)
+    await house.pass_time(seconds=61)
+
+    async def told() -> bool:
+        return row.alert in await house.alerts(company.subject_id)
+
+    await eventually(f"{row.alert} about {company.name}", told, seconds=30)
+    await house.pass_time(seconds=61)
+    assert await house.gate(company, 1 if row.provider == "sumsub" else 2) == "RUNNING"
+    assert (await house.alerts(company.subject_id)).count(row.alert) == 1
+
+
+async def _effects(house: House, provider: str) -> list[int]:
+    done = [entry for entry in (await house.log(provider))["effects"] if entry["effect"] == EFFECT[provider]]
+    return sorted(Counter(entry["client_reference"] for entry in done).values())

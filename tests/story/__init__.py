@@ -1,0 +1,1 @@
+"""The whole platform at work: real parts, the public API, nothing else."""

@@ -1,0 +1,257 @@
+"""One invoice from its upload to the burned token; then somebody with all power over the database tries to lie."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+import asyncpg
+import pytest
+
+from fintokenx import audit
+from fintokenx.app.demo import FUNDED_WITH, LENDER, TENANT, Paper, default_invoice
+from fintokenx.app.provision import TENANTS
+from fintokenx.audit import store
+from fintokenx.audit.types import GENESIS_HASH
+from fintokenx.kernel.merkle import Frontier
+from tests.story.house import Told, balance_pence, cli, count_of, mints_and_burns, payments, superuser, told
+
+pytestmark = pytest.mark.anyio
+
+FACE_PENCE = 12_480_00
+NET_ADVANCE_PENCE = 12_292_80
+"""£12,480.00 less 150 basis points, £187.20."""
+
+THE_RECORD = ("merkle_batches", "audit_entries", "chain_anchors")
+TRIGGERS = ("a_append_only_rows", "a_append_only_table")
+
+
+@pytest.fixture(scope="module")
+async def tale() -> AsyncIterator[Told]:
+    """The demo's story, told to its end."""
+    async with told(Paper.read(default_invoice())) as ended:
+        yield ended
+
+
+async def test_it_ends_settled_burned_balanced_and_proved(tale: Told) -> None:
+    outcome = tale.story.outcome
+    assert (outcome.invoice_state, outcome.token_state) == ("SETTLED", "BURNED")
+    assert not outcome.trial_difference
+    assert outcome.entries == outcome.entries_proved >= 11
+
+
+async def test_everybody_has_what_is_theirs_to_the_penny(tale: Told) -> None:
+    """The lender paid the advance and got the face, the seller got the advance, the buyer paid the face."""
+    collections = TENANTS[TENANT].collections
+    assert tale.paper.total.value == FACE_PENCE
+    assert await balance_pence(tale.system, *LENDER[2:]) == FUNDED_WITH - NET_ADVANCE_PENCE + FACE_PENCE
+    assert await balance_pence(tale.system, *tale.paper.seller_account) == NET_ADVANCE_PENCE
+    assert await balance_pence(tale.system, "990888", "20000088") == 2 * FACE_PENCE - FACE_PENCE
+    assert await balance_pence(tale.system, collections.sort_code, collections.account_number) == 0
+
+
+async def test_each_payment_was_told_to_the_bank_and_happened_once(tale: Told) -> None:
+    done = await payments(tale.system)
+    assert [row["effects"] for row in done] == [1, 1, 1]
+    assert sorted(row["amount_pence"] for row in done) == [NET_ADVANCE_PENCE, NET_ADVANCE_PENCE, FACE_PENCE]
+
+
+async def test_the_chain_made_and_destroyed_the_token_once(tale: Told) -> None:
+    token = await tale.story.partner.get(f"/v1/tokens/{tale.story.outcome.token_reference}")
+    assert await mints_and_burns(tale.system, token["token_id"]) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    "action", ["CONFIRM_INVOICE", "TOKEN_MINT", "FUND_INVOICE", "RECEIVE_SETTLEMENT", "TOKEN_BURN"]
+)
+async def test_the_record_has_each_great_moment_once(tale: Told, action: str) -> None:
+    assert await count_of(tale.system, action) == 1
+
+
+async def test_the_trail_of_the_invoice_can_be_shown(tale: Told) -> None:
+    reference = tale.story.reference
+    shown = cli("audit", "show", reference, "--json")
+    assert shown.returncode == 0
+    actions = [entry["action"] for entry in json.loads(shown.stdout)]
+    assert actions[0] == "SUBMIT_INVOICE"
+    assert actions[-1] == "TOKEN_BURN"
+    assert len(actions) == tale.story.outcome.entries
+    table = cli("audit", "show", reference)
+    assert table.returncode == 0
+    assert "FUND_INVOICE" in table.stdout
+
+
+async def test_nothing_recorded_is_said_and_fails(tale: Told) -> None:
+    shown = cli("audit", "show", "FXI-0000000")
+    assert shown.returncode == 1
+    assert "nothing is recorded about FXI-0000000" in shown.stderr
+
+
+async def test_a_proof_is_checked_against_the_chain(tale: Told) -> None:
+    [first, *_] = json.loads(cli("audit", "show", tale.story.reference, "--json").stdout)
+    proof = cli("audit", "proof", first["id"])
+    assert proof.returncode == 0
+    assert "the proof holds against the chain" in proof.stdout
+    assert json.loads(cli("audit", "proof", first["id"], "--json").stdout)["holds"] is True
+
+
+async def test_there_is_no_proof_of_an_entry_that_does_not_exist(tale: Told) -> None:
+    proof = cli("audit", "proof", "aud_00000000000000000000000000")
+    assert proof.returncode == 1
+    assert "NOT_FOUND" in proof.stderr
+
+
+async def test_status_says_that_all_is_up(tale: Told) -> None:
+    status = cli("status", "--json")
+    assert status.returncode == 0
+    found = json.loads(status.stdout)
+    assert found["system"] == tale.system.name
+    assert found["readiness"]["status"] == "ready"
+    assert {"database", "vault", "chain", "sumsub", "complyadvantage", "bank"} <= set(found["readiness"]["components"])
+
+
+async def test_status_of_a_system_that_was_never_made_fails(tale: Told) -> None:
+    status = cli("status", "--system", "never-made")
+    assert status.returncode == 1
+    assert "not set up" in status.stdout
+
+
+async def test_the_address_of_the_database_opens_it_in_that_role(tale: Told) -> None:
+    url = cli("db", "url", "--role", "fx_auditor")
+    assert url.returncode == 0
+    connection = await asyncpg.connect(url.stdout.strip())
+    try:
+        assert await connection.fetchval("select current_user") == "fx_auditor"
+    finally:
+        await connection.close()
+
+
+async def test_psql_as_the_platform_sees_no_tenant_and_writes_nothing(tale: Told) -> None:
+    seen = cli("db", "psql", "--role", "fx_app", "--", "-At", "-c", "select count(*) from app.invoices")
+    assert (seen.returncode, seen.stdout.strip()) == (0, "0")
+    written = cli("db", "psql", "--role", "fx_app", "--", "-c", "update app.invoices set state = 'SETTLED'")
+    assert written.returncode == 1
+    assert "permission denied" in written.stderr
+
+
+async def test_psql_as_an_unknown_role_is_refused(tale: Told) -> None:
+    refused = cli("db", "psql", "--role", "fx_god")
+    assert refused.returncode == 1
+    assert "no such role" in refused.stderr
+
+
+async def test_the_record_is_sound(tale: Told) -> None:
+    verified = cli("audit", "verify")
+    assert verified.returncode == 0
+    assert "the record is sound" in verified.stdout
+
+
+async def test_one_changed_byte_is_found_and_its_entry_named(tale: Told) -> None:
+    """Must-show 3: not even a superuser can change the record unseen."""
+    entry_id, seq = await _confirmation(tale)
+
+    async def one_byte(connection: asyncpg.Connection) -> None:
+        changed = await connection.execute(
+            "update app.audit_entries set actor = overlay(actor placing 'X' from 1 for 1) where seq = $1", seq
+        )
+        assert changed == "UPDATE 1"
+
+    async with _rewritten(tale, one_byte):
+        found = cli("audit", "verify")
+        assert found.returncode == 1
+        assert entry_id in found.stdout
+        assert "its content is not what was hashed" in found.stdout
+        assert "the record is NOT sound" in found.stdout
+        assert cli("audit", "proof", entry_id).returncode == 1
+    assert cli("audit", "verify").returncode == 0
+
+
+async def test_a_removed_entry_is_found(tale: Told) -> None:
+    entry_id, seq = await _confirmation(tale)
+
+    async def gone(connection: asyncpg.Connection) -> None:
+        await connection.execute("delete from app.audit_entries where seq = $1", seq)
+
+    async with _rewritten(tale, gone):
+        found = cli("audit", "verify")
+        assert found.returncode == 1
+        assert f"entry {seq}: missing" in found.stdout
+    assert cli("audit", "verify").returncode == 0
+    assert entry_id in cli("audit", "show", tale.story.reference, "--json").stdout
+
+
+async def test_a_rewrite_that_is_consistent_in_itself_differs_from_the_chain(tale: Told) -> None:
+    """Every hash, link, root and anchor row in the database is made to fit the lie; the chain's anchors are not."""
+    _entry_id, seq = await _confirmation(tale)
+
+    async def everything_after(connection: asyncpg.Connection) -> None:
+        await connection.execute("update app.audit_entries set actor = 'somebody else' where seq = $1", seq)
+        await _make_consistent(connection)
+        without_the_chain = await audit.verify(connection, None)
+        assert without_the_chain.sound, without_the_chain.faults
+
+    async with _rewritten(tale, everything_after):
+        found = cli("audit", "verify", "--json")
+        assert found.returncode == 1
+        verdict = json.loads(found.stdout)
+        assert verdict["faults"]
+        assert all("its root differs from the anchor on chain" in fault for fault in verdict["faults"])
+    assert cli("audit", "verify").returncode == 0
+
+
+async def _confirmation(tale: Told) -> tuple[str, int]:
+    """The entry that a liar would want to change: who confirmed the invoice."""
+    async with superuser(tale.system) as connection:
+        row = await connection.fetchrow("select id, seq from app.audit_entries where action = 'CONFIRM_INVOICE'")
+    assert row is not None
+    return row["id"], row["seq"]
+
+
+@asynccontextmanager
+async def _rewritten(tale: Told, lie: Callable[[asyncpg.Connection], Awaitable[None]]) -> AsyncIterator[None]:
+    """The record with a superuser's lie in it; afterwards it is as it was. (The story is over: nobody writes.)"""
+    async with superuser(tale.system) as connection:
+        for name in THE_RECORD:
+            await connection.execute(f"create temporary table {name}_as_told as table app.{name}")
+        try:
+            async with _undefended(connection):
+                await lie(connection)
+            yield
+        finally:
+            async with _undefended(connection):
+                for name in reversed(THE_RECORD):
+                    await connection.execute(f"delete from app.{name}")
+                for name in THE_RECORD:
+                    await connection.execute(f"insert into app.{name} select * from {name}_as_told")
+
+
+@asynccontextmanager
+async def _undefended(connection: asyncpg.Connection) -> AsyncIterator[None]:
+    """What only a superuser can do: put the record's triggers to sleep."""
+    for name in TRIGGERS:
+        await connection.execute(f"alter table app.audit_entries disable trigger {name}")
+    try:
+        yield
+    finally:
+        for name in TRIGGERS:
+            await connection.execute(f"alter table app.audit_entries enable always trigger {name}")
+
+
+async def _make_consistent(connection: asyncpg.Connection) -> None:
+    """Hash, link and root everything anew, as the format says."""
+    batches = {batch.tree_size: batch for batch in await store.sealed_batches(connection)}
+    frontier, previous = Frontier(), GENESIS_HASH
+    for entry in [entry async for entry in store.all_entries(connection)]:
+        linked = replace(entry, prev_hash=previous)
+        await connection.execute(
+            "update app.audit_entries set prev_hash = $2, hash = $3 where seq = $1",
+            linked.seq, linked.prev_hash, linked.recomputed_hash(),
+        )  # fmt: skip
+        previous = linked.recomputed_hash()
+        frontier.append(previous)
+        if batch := batches.get(frontier.size):
+            root = frontier.root()
+            await connection.execute("update app.merkle_batches set root = $2 where id = $1", batch.id, root)
+            await connection.execute("update app.chain_anchors set root = $2 where batch_id = $1", batch.id, root)
