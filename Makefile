@@ -42,7 +42,8 @@ node_modules/.forge: package-lock.json
 	@touch node_modules/.anvil $@
 
 demo: setup ## The life of one invoice on real parts [INVOICE=path]
-	@$(BIN)/fintokenx demo $(if $(INVOICE),--invoice "$(INVOICE)")
+	@file="$(INVOICE)"; for found in $(INVOICE); do if [ -f "$$found" ]; then file="$$found"; break; fi; done; \
+	$(BIN)/fintokenx demo $${file:+--invoice "$$file"}
 
 up: setup ## Start a local system for you to use
 	@$(BIN)/fintokenx up

@@ -76,7 +76,7 @@ create table ops.idempotency_keys (
   key            text not null check (length(key) between 1 and 255),
   principal      text not null,
   route          text not null,
-  request_sha256 bytea not null,
+  request_digest bytea not null, -- keyed: bodies hold personal data
   status         integer,
   headers        jsonb,
   body           bytea,

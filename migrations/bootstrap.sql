@@ -9,7 +9,7 @@ begin
     select * from (values
       ('fx_owner',    'nologin'), -- owns every object; nobody logs in as it
       ('fx_writer',   'nologin'), -- owns fx.change and alone may write domain rows
-      ('fx_linker',   'nologin'), -- owns fx.link and alone may append to the chain
+      ('fx_linker',   'nologin'), -- owns fx.link, which alone appends to the chain
       ('fx_bypass',   'nologin'), -- the only role with a cross-tenant policy; used by the two-step bypass
       ('fx_migrator', 'login'),   -- runs migrations as fx_owner
       ('fx_app',      'login'),   -- serves requests and jobs, pinned to one tenant per transaction
@@ -39,6 +39,9 @@ begin
   execute format('alter database %I set timezone = %L', current_database(), 'UTC');
 end $$;
 revoke all on schema public from public;
+-- All serving sessions share one role, so each could read the text of what the others run.
+revoke execute on function pg_catalog.pg_stat_get_activity(integer), pg_catalog.pg_stat_get_backend_activity(integer)
+  from public;
 
 -- No DDL on the record outside a migration, whoever asks. By session, not by object name: an event trigger that
 -- matches names misses ALTER TABLE … RENAME and CREATE RULE (design/postgres.md §2e).

@@ -118,6 +118,10 @@ declare
   rule record;
 begin
   if pinned is null then raise exception 'no tenant is pinned' using errcode = '42501'; end if;
+  -- json keeps duplicate keys: two readers of one entry must not see two different lists of rows.
+  if (select array_agg(k order by k) from json_object_keys(entry_diff) as k) is distinct from array['facts', 'rows'] then
+    raise exception 'a diff holds facts and rows, once each' using errcode = 'FX008';
+  end if;
   select a.actor_roles, a.on_behalf_of_rule into rule from app.audit_actions a where a.action = entry_action;
   if not found then raise exception 'unknown audit action %', entry_action using errcode = 'FX005'; end if;
   if not (entry_actor_role = any (rule.actor_roles)) then

@@ -36,7 +36,7 @@ NO_ENTRIES = {"KYC_VERIFIED": "a claim on chain"}
 
 
 @functools.cache
-def tests_of(path: Path) -> frozenset[str]:
+def names_in(path: Path) -> frozenset[str]:
     """The names of the tests in a Python or Solidity file; none when it is not there."""
     if not path.is_file():
         return frozenset()
@@ -85,7 +85,7 @@ def dangling(text: str, folder: Path) -> list[str]:
     return faults + [
         f"{target}::{test}"
         for target, test in NAMED_TEST.findall(text)
-        if test not in tests_of((folder / target).resolve())
+        if test not in names_in((folder / target).resolve())
     ]
 
 

@@ -69,7 +69,7 @@ async def test_sql_writes_the_frozen_bytes(world: World) -> None:
 
 
 # Postgres text holds everything but U+0000 and lone surrogates.
-words = st.text(st.characters(exclude_characters="\x00", exclude_categories=("Cs",)), max_size=20)
+words = st.text(st.characters(exclude_characters="\x00", exclude_categories=["Cs"]), max_size=20)
 values = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53) + 1, 2**53 - 1) | words,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(words, inner, max_size=3),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
 
@@ -30,18 +31,19 @@ async def seal_and_anchor(world: World, anchors: AnchorsInMemory) -> None:
 
 
 class Scene:
-    """A record of twelve entries in three anchored batches, and a superuser who has put the guards to sleep."""
+    """A record of twelve entries in three anchored batches, and a superuser who has put the guards to sleep, in a
+    transaction that is rolled back after the test."""
 
-    def __init__(self, world: World, anchors: AnchorsInMemory, superuser: asyncpg.Connection) -> None:
-        self.world, self.anchors, self.superuser = world, anchors, superuser
+    def __init__(self, anchors: AnchorsInMemory, superuser: asyncpg.Connection) -> None:
+        self.anchors, self.superuser = anchors, superuser
 
     async def faults(self, *, ask_the_chain: bool = True) -> tuple[str, ...]:
         """What verification finds."""
-        return (await verify(self.world, self.anchors if ask_the_chain else None)).faults
+        return (await audit.verify(self.superuser, self.anchors if ask_the_chain else None)).faults
 
 
-@pytest.fixture
-async def scene(cluster: str, things_template: str) -> AsyncIterator[Scene]:
+@asynccontextmanager
+async def recorded(cluster: str, things_template: str) -> AsyncIterator[tuple[World, AnchorsInMemory]]:
     async with world_from(cluster, things_template) as world:
         anchors = AnchorsInMemory()
         for batch in range(3):
@@ -49,14 +51,32 @@ async def scene(cluster: str, things_template: str) -> AsyncIterator[Scene]:
                 await make(world, (A, B)[number % 2], f"t{batch}-{number}", note="x")
             await seal_and_anchor(world, anchors)
             world.clock.set(world.clock.now() + timedelta(minutes=10))
+        yield world, anchors
+
+
+@pytest.fixture(scope="module")
+async def stage(cluster: str, things_template: str) -> AsyncIterator[Scene]:
+    async with recorded(cluster, things_template) as (world, anchors):
         superuser = await world.connect("postgres")
-        await superuser.execute("alter table app.audit_entries disable trigger all")
-        yield Scene(world, anchors, superuser)
+        await superuser.set_type_codec("json", schema="pg_catalog", encoder=str, decoder=str)
+        yield Scene(anchors, superuser)
         await superuser.close()
 
 
+@pytest.fixture
+async def scene(stage: Scene) -> AsyncIterator[Scene]:
+    transaction = stage.superuser.transaction()
+    await transaction.start()
+    for table in ("audit_entries", "merkle_batches", "chain_anchors"):
+        await stage.superuser.execute(f"alter table app.{table} disable trigger all")
+    anchors = AnchorsInMemory()
+    anchors.standing = dict(stage.anchors.standing)
+    yield Scene(anchors, stage.superuser)
+    await transaction.rollback()
+
+
 async def test_an_untouched_record_is_sound(scene: Scene) -> None:
-    verdict = await verify(scene.world, scene.anchors)
+    verdict = await audit.verify(scene.superuser, scene.anchors)
     assert (verdict.sound, verdict.entries, verdict.batches, verdict.anchors) == (True, ENTRIES, 3, 3)
 
 
@@ -156,7 +176,6 @@ async def rewrite(superuser: asyncpg.Connection, from_seq: int) -> None:
 
 
 async def test_a_consistent_rewrite_of_the_whole_tail_is_found_by_the_anchors_and_by_nothing_else(scene: Scene) -> None:
-    await scene.superuser.set_type_codec("json", schema="pg_catalog", encoder=str, decoder=str)
     await rewrite(scene.superuser, VICTIM)
     assert await scene.faults(ask_the_chain=False) == (), "the database alone looks perfect"
     assert await scene.faults() == tuple(
@@ -171,8 +190,8 @@ async def test_a_consistent_rewrite_of_the_whole_tail_is_found_by_the_anchors_an
         ("update app.merkle_batches set first_seq = 4 where id = 2", "batch 2: does not begin where"),
         ("update app.merkle_batches set tx_hash = '0xfeed' where id = 2", "batch 2: names another transaction"),
         (
-            "insert into app.merkle_batches (id, opened_at, sealed_at, state, first_seq, last_seq, tree_size, root)"
-            " values (99, now(), now(), 'SEALED', 9, 12, 12, sha256('x'))",
+            """insert into app.merkle_batches (id, opened_at, sealed_at, state, first_seq, last_seq, tree_size, root)
+               values (99, now(), now(), 'SEALED', 9, 12, 12, sha256('x'))""",
             "batch 99:",
         ),
     ],
@@ -196,20 +215,20 @@ async def test_a_record_that_is_all_wrong_is_reported_in_bounded_length(scene: S
     assert 100 <= len(await scene.faults(ask_the_chain=False)) <= 110
 
 
-async def test_verification_while_the_record_grows_raises_no_false_alarm(scene: Scene) -> None:
+async def test_verification_while_the_record_grows_raises_no_false_alarm(cluster: str, things_template: str) -> None:
     """A batch that is sealed and anchored in the middle of a verification is not "unknown to the database"."""
-
-    class Busy(AnchorsInMemory):
-        async def read(self, batch_id: int) -> AnchorOnChain | None:
-            if batch_id == 1:
-                await make(scene.world, A, f"late-{next(counter)}")
-                await seal_and_anchor(scene.world, scene.anchors)
-            return await super().read(batch_id)
-
     counter = itertools.count()
-    busy = Busy()
-    busy.standing = scene.anchors.standing
-    await scene.superuser.execute("alter table app.audit_entries enable trigger all")
-    assert (await verify(scene.world, busy)).faults == ()
-    assert len(scene.anchors.standing) == 4
-    assert await scene.faults() == ()
+    async with recorded(cluster, things_template) as (world, anchors):
+
+        class Busy(AnchorsInMemory):
+            async def read(self, batch_id: int) -> AnchorOnChain | None:
+                if batch_id == 1:
+                    await make(world, A, f"late-{next(counter)}")
+                    await seal_and_anchor(world, anchors)
+                return await super().read(batch_id)
+
+        busy = Busy()
+        busy.standing = anchors.standing
+        assert (await verify(world, busy)).faults == ()
+        assert len(anchors.standing) == 4
+        assert (await verify(world, anchors)).faults == ()

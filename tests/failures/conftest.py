@@ -10,14 +10,14 @@ from tests.failures.house import House, open_house
 
 
 @pytest.fixture(scope="session")
-async def house(anyio_backend: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House]:
-    """The system, with everything up."""
+async def running_house(anyio_backend: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House]:
+    """The system of this test process."""
     async with open_house(tmp_path_factory.mktemp("failures")) as running:
         yield running
 
 
-@pytest.fixture(autouse=True)
-async def healed(house: House) -> AsyncIterator[None]:
-    """Whatever a test broke works again for the next one, also when it failed in between."""
-    yield
-    await house.heal()
+@pytest.fixture
+async def house(running_house: House) -> AsyncIterator[House]:
+    """The system with everything up; whatever a test broke works again for the next one, also when it failed."""
+    yield running_house
+    await running_house.heal()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import json
 import os
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -22,12 +23,14 @@ import httpx
 from fintokenx.app import inspect, provision
 from fintokenx.app.api_client import Api, ApiRefused, eventually
 from fintokenx.app.local import LocalSystem
+from fintokenx.kernel.settings import Settings
 from fintokenx.sandbox.anvil import Anvil
 from fintokenx.sandbox.postgres import EmbeddedPostgres
 
 TENANT: Final = "tnt_fintokenx"
 START: Final = datetime(2026, 6, 10, 9, tzinfo=UTC)
 ISSUED, DUE = "2026-06-08", "2026-07-08"
+STOCK: Final = 4
 SESSION_MINUTES: Final = 20
 """A session lives thirty minutes of business time; a test that moves the clock signs in again before that."""
 _INVOICE: Final = (Path(__file__).parent / "invoice.xml").read_text()
@@ -73,6 +76,9 @@ class House:
     _serial: Iterator[int] = field(default_factory=lambda: itertools.count(1))
     _sessions: dict[str, tuple[Api, datetime]] = field(default_factory=dict)
     _cast: dict[str, Company] = field(default_factory=dict)
+    stock: list[Paper] = field(default_factory=list)
+    """Invoices on the market that a test may use up."""
+    _taking: asyncio.Lock = field(default_factory=asyncio.Lock)
     _signing: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     # ── People ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -187,6 +193,11 @@ class House:
         found = [_CODE.search(mail["text"]) for mail in await self.mails(email) if "Your code" in mail["subject"]]
         return found[-1].group(0) if found and found[-1] else None
 
+    async def leave(self) -> None:
+        """Close every connection of ours."""
+        for api in (self.partner, *(session for session, _ in self._sessions.values())):
+            await api.aclose()
+
     # ── Invoices ────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def upload(self) -> Paper:
@@ -213,13 +224,13 @@ class House:
         """State of an invoice."""
         return str((await self.partner.get(f"/v1/invoices/{paper.reference}"))["state"])
 
-    async def token(self, paper: Paper) -> str | None:
-        """State of its token, None before there is one."""
+    async def token_state(self, paper: Paper) -> str:
+        """State of its token, empty before there is one."""
         try:
             return str((await self.partner.get(f"/v1/invoices/{paper.reference}/token"))["state"])
         except ApiRefused as refused:
             if refused.status == 404:
-                return None
+                return ""
             raise
 
     async def invoice_is(self, paper: Paper, *states: str, seconds: float = 90) -> str:
@@ -233,6 +244,10 @@ class House:
         mine = [mail["text"] for mail in await self.mails(buyer.email) if paper.reference in mail["text"]]
         found = [re.search(r"https?://\S+/confirm/\S+", text) for text in mine]
         return [match.group(0) for match in found if match]
+
+    async def links_or_none(self, paper: Paper) -> list[str] | None:
+        """The same, None while there are none."""
+        return await self.links(paper) or None
 
     async def answer(self, link: str) -> int:
         """Open a link and press Confirm; the status of the answer."""
@@ -263,12 +278,13 @@ class House:
         await asyncio.gather(*(self.invoice_is(paper, "LISTED") for paper in papers))
         return list(papers)
 
-    async def funded(self, count: int = 1) -> list[Paper]:
-        """Fresh invoices that the lender has funded and whose seller has been paid."""
-        papers = await self.listed(count)
-        payments = [await self.fund(paper) for paper in papers]
-        await asyncio.gather(*(self.payment_is(payment, "CLOSED") for payment in payments))
-        return papers
+    async def take_listed(self) -> Paper:
+        """An invoice on the market: one that an earlier test left over, else a fresh one of a batch."""
+        async with self._taking:
+            if not self.stock:
+                await self.cast()
+                self.stock += await self.listed(STOCK)
+            return self.stock.pop()
 
     # ── Money ───────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -315,32 +331,22 @@ class House:
         answer = await self.http.get(f"{self.controls['bank']}/control/instructions")
         return list(answer.json()["instructions"])
 
-    async def money_moved(self, *, creditor: Company | None, amount_pence: int, reference: str = "") -> int:
-        """How often the bank moved this much for this reference."""
-        account = creditor.sort_code + creditor.account_number if creditor else None
-        return sum(
-            row["effects"]
-            for row in await self.instructions()
-            if row.get("amount_pence") == amount_pence
-            and (account is None or row["creditor"] == account)
-            and reference in row["reference"]
-        )
+    async def fate(self, code: str) -> None:
+        """What becomes of the next payment that the bank accepts."""
+        answer = await self.http.post(f"{self.controls['bank']}/control/fates", json={"fate": code})
+        answer.raise_for_status()
 
-    async def books_balance(self) -> None:
-        """Debits equal credits, and our bank account holds what the books say that it does."""
-        balance = await self.partner.get("/v1/ledger/trial-balance")
-        assert balance["difference_pence"] == 0, balance
-
-    async def client_money_agrees(self) -> None:
-        """The mock bank's balance of the collections account is that of the books."""
+    async def books_agree(self) -> None:
+        """Debits equal credits, and the bank holds for us what the books say that it does (once all is settled)."""
         collections = provision.TENANTS[TENANT].collections
         place = f"{self.controls['bank']}/control/accounts/{collections.sort_code}/{collections.account_number}"
 
-        async def agree() -> Any:
+        async def agree() -> bool:
             balance = await self.partner.get("/v1/ledger/trial-balance")
-            books = next(row for row in balance["accounts"] if row["code"] == "bank:collections")
+            assert balance["difference_pence"] == 0, balance
+            ours = [row for row in balance["accounts"] if row["code"] == "bank:collections"]
             held = (await self.http.get(place)).json()["balance_pence"]
-            return held == books["debit_pence"] - books["credit_pence"]
+            return bool(held == sum(row["debit_pence"] - row["credit_pence"] for row in ours))
 
         await eventually("the bank and the books agree", agree, seconds=60)
 
@@ -381,6 +387,22 @@ class House:
         """Business time."""
         return datetime.fromisoformat((await self.partner.get("/v1/sandbox/clock"))["now"])
 
+    @property
+    def anvil_pid(self) -> int:
+        """The chain's process."""
+        return _pid(self.folder / "run" / "anvil.pid")
+
+    @property
+    def platform_pid(self) -> int:
+        """The platform's process."""
+        return _pid(self.folder / "run" / "platform.pid")
+
+    async def record_verifies(self) -> list[str]:
+        """What is wrong with the record when all its hashes, links and anchors are checked; nothing, that is."""
+        with _at_home(self.home):
+            verdict = await inspect.verify(self.system, lambda _done, _total: None)
+        return [str(fault) for fault in verdict.faults]
+
     async def pass_time(self, **units: float) -> None:
         """Move everybody's clock forward."""
         to = await self.now() + timedelta(**units)
@@ -401,6 +423,14 @@ class House:
         page = await self.partner.get("/v1/audit/entries", resource=resource, limit=200)
         return [entry["action"] for entry in page["items"]]
 
+    async def sees_in_trail(self, resource: str, action: str, *, times: int = 1) -> None:
+        """Wait until an action was recorded about something so often."""
+
+        async def there() -> bool:
+            return (await self.trail(resource)).count(action) >= times
+
+        await eventually(f"{action} of {resource}", there, seconds=60)
+
     @staticmethod
     async def sees(what: str, look: Callable[[], Awaitable[str]], *states: str, seconds: float = 60) -> str:
         """Wait until ``look`` gives one of these states; the one that it gave last stands in the error."""
@@ -419,6 +449,10 @@ class House:
 
 def _decimal(pence: int) -> str:
     return f"{pence // 100}.{pence % 100:02d}"
+
+
+def _pid(file: Path) -> int:
+    return int(json.loads(file.read_text())["pid"])
 
 
 def _letters(serial: int) -> str:
@@ -441,25 +475,29 @@ def _at_home(home: Path) -> Iterator[None]:
 
 
 @asynccontextmanager
-async def open_house(home: Path) -> AsyncIterator[House]:
-    """A system of its own, running; stopped and deleted afterwards."""
+async def _running(home: Path) -> AsyncIterator[tuple[LocalSystem, Settings]]:
+    """A system of its own; stopped and deleted afterwards, also when it did not come up whole."""
     system = LocalSystem("failures")
-    with _at_home(home):
-        settings = await system.up(lambda _what: None, start_at=START)
-        api_key = await inspect.create_api_key(system, TENANT, "failures", ["*"])
-        await inspect.create_staff(system, TENANT, "mlro", "Mira Officer", "mlro@failures.example")
-        folder, postgres, anvil = system.folder, await system.postgres(), system.anvil()
-    http = httpx.AsyncClient(timeout=20)
-    partner = Api(settings.public_url, api_key=api_key)
-    house = House(
-        system, home, folder, postgres, anvil, settings.public_url, dict(settings.sandbox_control_urls), api_key,
-        partner, http,
-    )  # fmt: skip
     try:
-        yield house
+        with _at_home(home):
+            settings = await system.up(lambda _what: None, start_at=START)
+        yield system, settings
     finally:
-        for api in (partner, *(session for session, _ in house._sessions.values())):
-            await api.aclose()
-        await http.aclose()
         with _at_home(home):
             await system.destroy()
+
+
+@asynccontextmanager
+async def open_house(home: Path) -> AsyncIterator[House]:
+    """A running system with a key to it and a compliance officer."""
+    async with _running(home) as (system, settings), httpx.AsyncClient(timeout=20) as http:
+        with _at_home(home):
+            api_key = await inspect.create_api_key(system, TENANT, "failures", ["*"])
+            await inspect.create_staff(system, TENANT, "mlro", "Mira Officer", "mlro@failures.example")
+            folder, postgres, anvil = system.folder, await system.postgres(), system.anvil()
+        partner, controls = Api(settings.public_url, api_key=api_key), dict(settings.sandbox_control_urls)
+        house = House(system, home, folder, postgres, anvil, settings.public_url, controls, api_key, partner, http)
+        try:
+            yield house
+        finally:
+            await house.leave()

@@ -1,6 +1,7 @@
 """The failure matrix: what the platform does while an outside system fails, and what becomes of it afterwards.
 
-The tests walk this table on a running system; docs/failures.md is printed from it (``python -m tests.failures.matrix``).
+The tests walk this table on a running system; docs/failures.md is printed from it by
+``python -m tests.failures.matrix``.
 """
 
 from __future__ import annotations
@@ -48,11 +49,14 @@ SUMSUB: Final = (
         for mode, how in (
             ("down", {}),
             ("timeout", _BEYOND_PATIENCE),
-            ("slow", _BEYOND_PATIENCE),
             ("5xx", {}),
             ("malformed", {}),
             ("lost_response", {}),
         )
+    ),
+    Row(
+        "sumsub", "slow", "gate 1", ("CLEAR",), "asked again after ten seconds; what arrived meanwhile is found",
+        _ONE_APPLICANT, how={**_BEYOND_PATIENCE, "times": 1, "only": "POST /resources/applicants"},
     ),
     Row("sumsub", "unknown_verdict", "gate 1", ("RUNNING",), _RUNNING, _ONE_APPLICANT, "KYC_DELAY"),
     Row("sumsub", "late_verdict", "gate 1", ("RUNNING",), _RUNNING, _ONE_APPLICANT, "KYC_DELAY"),
@@ -75,3 +79,126 @@ COMPLYADVANTAGE: Final = (
 )
 
 ONBOARDING: Final = SUMSUB + COMPLYADVANTAGE
+
+_PAY: Final = {"only": "POST /v3/payments/fps"}
+"""The whole bank but its statements: a buyer's money must be seen before it can be passed on."""
+_SENT: Final = "it stays sent, and is looked up before it is sent again"
+_FOUND: Final = "the bank has it: it stays sent until the look-up finds it"
+_NOT_PROCESSED: Final = {"down": {}, "timeout": _BEYOND_PATIENCE, "5xx": {}, "rate_limited": {"seconds": 1}}
+_PROCESSED: Final[dict[str, dict[str, Any]]] = {"malformed": {}, "lost_response": {}}
+_ONCE: Final = "made once, under one end-to-end id"
+_AFTER_LEG: Final = {
+    "lender's payment": ("FIAT_SENT", "FIAT_FINAL"),
+    "payout": ("SELLER_PAYOUT_SENT", "CLOSED"),
+    "onward payment": ("SETTLING", "SETTLED"),
+}
+"""Where disbursement or invoice rest while the bank has not spoken, and once it has."""
+
+BANK: Final = tuple(
+    Row(
+        "bank", mode, leg, (waiting, ended) if mode in _PROCESSED else (waiting,),
+        _FOUND if mode in _PROCESSED else _SENT, _ONCE, how={**how, **(_PAY if leg == "onward payment" else {})},
+    )
+    for mode, how in (_NOT_PROCESSED | _PROCESSED).items()
+    for leg, (waiting, ended) in _AFTER_LEG.items()
+)  # fmt: skip
+
+REJECTS: Final = (
+    Row(
+        "bank", "reject, retriable", "lender's payment", ("FIAT_RETRY",), "nothing is paid; tried again after a minute",
+        "made once, under a fresh end-to-end id",
+    ),
+    Row(
+        "bank", "reject, retriable", "payout", ("TOKEN_MOVED",), "nothing is paid; tried again after a minute",
+        "made once, under a fresh end-to-end id",
+    ),
+    Row(
+        "bank", "reject, retriable", "onward payment", ("SETTLING",), "nothing is paid; tried again after a minute",
+        "made once, under a fresh end-to-end id",
+    ),
+    Row(
+        "bank", "reject, terminal", "lender's payment", ("CANCELLED",), "nothing is paid; the commitment is cancelled",
+        "the listing is open again, to the same lender too",
+    ),
+    Row(
+        "bank", "reject, terminal", "payout", ("OPS_ESCALATED",), "the advance stays with us, owed to the seller",
+        "a person decides",
+    ),
+)  # fmt: skip
+
+STATEMENTS: Final = (
+    Row(
+        "open banking", "down", "seller's credit", ("SELLER_PAYOUT_SENT",),
+        "the disbursement is not closed; after four hours somebody is told", "closed when the bank shows the credit",
+    ),
+    Row(
+        "open banking", "down", "buyer's payment", ("FUNDED",), "the credit is not seen",
+        "booked once and passed on once",
+    ),
+)  # fmt: skip
+
+MAIL: Final = tuple(
+    Row(
+        "mailbox", mode, "buyer's mail", ("AWAITING_BUYER",), f"{said}; tried again later, with a fresh link each time",
+        "recorded as sent once; only the newest link works, once",
+    )
+    for mode, said in (
+        ("smtp_down", "the relay hangs up"),
+        ("smtp_silent", "the relay falls silent"),
+        ("smtp_defer", "the recipient is deferred"),
+        ("smtp_refuse", "the recipient is refused"),
+        ("smtp_reject_data", "the content is refused"),
+        ("smtp_lost_response", "the relay has it and hangs up"),
+    )
+)  # fmt: skip
+
+CHAIN: Final = tuple(
+    Row(
+        "chain", mode, "mint", ("PENDING_MINT",), f"{said}; confirmed invoices wait as PENDING_MINT",
+        "all minted, one mint each",
+    )
+    for mode, said in (
+        ("paused", "no blocks for ten seconds"),
+        ("stopped", "nobody listens"),
+        ("frozen", "the node does not answer"),
+    )
+)  # fmt: skip
+
+OURS: Final = (
+    Row(
+        "vault", "down", "payment and confirmation", ("FIAT_SENT",),
+        "nothing is signed: payments are not sent, mints wait, new subjects get 503; reads are served, /readyz says so",
+        "everything goes on, each payment and mint once",
+    ),
+    Row(
+        "database", "killed", "everything", (), "503 with a named code, /readyz says so, /healthz lives",
+        "the platform reconnects by itself; nothing confirmed is lost, nothing is done twice, the record verifies",
+    ),
+)  # fmt: skip
+
+MATRIX: Final = (*SUMSUB, *COMPLYADVANTAGE, *BANK, *REJECTS, *STATEMENTS, *MAIL, *CHAIN, *OURS)
+
+
+def document() -> str:
+    """The table for people."""
+    lines = [
+        "<!-- Printed from tests/failures/matrix.py by `python -m tests.failures.matrix`; edit that, print again. -->",
+        "",
+        "# What happens when an outside system fails",
+        "",
+        "Every line is tried on a running system by [tests/failures](../tests/failures). The modes are those of the",
+        "mock servers (`/v1/sandbox/providers`). While it lasts, no penny moves twice and nothing counts as clear,",
+        "paid or final on a guess.",
+        "",
+        "| system | fails by | at | meanwhile | alert | once it is back |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in MATRIX:
+        alert = f"`{row.alert}`" if row.alert else ""
+        cells = (row.provider, f"`{row.mode}`", row.moment, row.meanwhile, alert, row.afterwards)
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    DOCUMENT.write_text(document(), encoding="utf-8")

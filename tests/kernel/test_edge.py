@@ -104,7 +104,7 @@ async def authenticate(request: Request) -> Caller:
 
 def application_of(world: World, database: Database | None = None) -> FastAPI:
     app = application.create(ids=world.ids, routers=[router], title="test", version="0", environment="local")
-    app.state.edge = Edge(database or world.database, world.ids, authenticate)
+    app.state.edge = Edge(database or world.database, world.ids, authenticate, b"fingerprint key of tests")
     return app
 
 

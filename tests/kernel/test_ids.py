@@ -74,8 +74,8 @@ def test_ids_sort_by_time() -> None:
 
 def test_an_id_is_a_uuid_of_version_seven() -> None:
     """RFC 9562 §5.7: version and variant stand where they belong, whatever the random bits are."""
-    for random_bytes in (b"\x00" * 10, b"\xff" * 10):
-        text = Ids(FixedClock(START), lambda _n, r=random_bytes: r).new("x").removeprefix("x_").upper()
+    for byte in (b"\x00", b"\xff"):
+        text = Ids(FixedClock(START), byte.__mul__).new("x").removeprefix("x_").upper()
         number = 0
         for character in text:
             number = number * 32 + "0123456789ABCDEFGHJKMNPQRSTVWXYZ".index(character)

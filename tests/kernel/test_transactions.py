@@ -20,7 +20,7 @@ pytestmark = pytest.mark.anyio
 
 
 async def test_what_a_block_that_raises_has_done_is_gone(world: World) -> None:
-    with pytest.raises(RuntimeError):  # noqa: PT012
+    with pytest.raises(RuntimeError):
         async with world.database.transaction(A) as tx:
             await change(tx, "THING_MAKE", audit.insert("things", thing(A, "t1")))
             tx.enqueue("job", {}, dedupe_key="x")
@@ -33,7 +33,7 @@ async def test_what_a_block_that_raises_has_done_is_gone(world: World) -> None:
 
 async def test_a_commit_of_an_aborted_transaction_is_an_error_and_not_a_silent_rollback(world: World) -> None:
     """Trap (postgres.md §2c): Postgres answers such a COMMIT with the tag ROLLBACK and no error."""
-    with pytest.raises(asyncpg.InFailedSQLTransactionError):  # noqa: PT012
+    with pytest.raises(asyncpg.InFailedSQLTransactionError):
         async with world.database.transaction(A) as tx:
             await change(tx, "THING_MAKE", audit.insert("things", thing(A, "t1")))
             with contextlib.suppress(asyncpg.DivisionByZeroError):  # goes on after a database error, as none should
@@ -75,7 +75,7 @@ async def test_a_pool_of_one_leaks_no_tenant_from_one_transaction_to_the_next(wo
         for tenant in (A, B, A):
             async with database.transaction(tenant) as tx:
                 seen.append([row["id"] for row in await tx.rows("select id from app.things order by id")])
-        with pytest.raises(RuntimeError):  # noqa: PT012
+        with pytest.raises(RuntimeError):
             async with database.transaction(B) as tx:
                 await tx.rows("select id from app.things")
                 raise RuntimeError
@@ -112,7 +112,7 @@ async def test_a_block_that_is_cancelled_leaves_nothing_and_a_usable_connection(
 
 async def test_a_connection_that_breaks_is_told_as_unavailable_and_the_next_transaction_works(world: World) -> None:
     superuser = await world.connect("postgres")
-    with pytest.raises(DatabaseUnavailable) as told:  # noqa: PT012
+    with pytest.raises(DatabaseUnavailable) as told:
         async with world.database.transaction(A) as tx:
             pid = await tx.value("select pg_backend_pid()")
             await superuser.execute("select pg_terminate_backend($1, 5000)", pid)

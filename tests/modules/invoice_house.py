@@ -307,7 +307,7 @@ async def invoice_house(cluster: str, template: str, folder: Path, reader: Docum
             return replace(caller, on_behalf_of=request.headers.get("fx-on-behalf-of"))
 
         app = application.create(ids=world.ids, routers=[routes.router], title="test", version="0", environment="local")
-        app.state.edge = Edge(world.database, world.ids, authenticate)
+        app.state.edge = Edge(world.database, world.ids, authenticate, b"fingerprint key of tests")
         app.state.invoice = routes.InvoiceServices(blobs, reader, sealer, b"test" * 8)
         transport = httpx.ASGITransport(app=app, client=(ADDRESS, 4711))
         async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:

@@ -125,7 +125,9 @@ def house(world: World, folder: Path) -> House:
     app = FastAPI()
     app.include_router(partner_http.router)
     app.include_router(auth_http.router)
-    app.state.edge = Edge(world.database, world.ids, auth_http.authentication(authenticator))
+    app.state.edge = Edge(
+        world.database, world.ids, auth_http.authentication(authenticator), b"fingerprint key of tests"
+    )
     app.state.partner = partner.PartnerServices(vault, Environment.LOCAL)
     app.state.auth = auth.AuthServices(authenticator.tokens, sealer, sealer)
 

@@ -271,7 +271,7 @@ async def api(world: World, sealer: Sealer) -> AsyncIterator[httpx.AsyncClient]:
         return replace(MLRO, role=Role(request.headers.get("role", "mlro")))  # type: ignore[attr-defined]
 
     app = application.create(ids=world.ids, routers=[http.router], title="t", version="0", environment="local")
-    app.state.edge = Edge(world.database, world.ids, authenticate)
+    app.state.edge = Edge(world.database, world.ids, authenticate, b"fingerprint key of tests")
     app.state.compliance = compliance.ComplianceServices(sealer)
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
         yield client

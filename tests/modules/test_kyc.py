@@ -541,7 +541,7 @@ async def api(desk: Desk) -> AsyncIterator[httpx.AsyncClient]:
 
     ids = desk.world.ids
     app = application.create(ids=ids, routers=[http.router], title="t", version="0", environment="local")
-    app.state.edge = Edge(desk.world.database, ids, authenticate)
+    app.state.edge = Edge(desk.world.database, ids, authenticate, b"fingerprint key of tests")
     app.state.kyc = desk.services
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
         yield client

@@ -142,7 +142,9 @@ async def market(cluster: str, template: str, tmp_path: Path) -> AsyncIterator[M
         app = app_http.create(
             ids=world.ids, routers=[marketplace_http.router], title="t", version="1", environment="local"
         )
-        app.state.edge = Edge(world.database, world.ids, auth_http.authentication(made.authenticator))
+        app.state.edge = Edge(
+            world.database, world.ids, auth_http.authentication(made.authenticator), b"fingerprint key of tests"
+        )
         transport = httpx.ASGITransport(app=app)
         async with made.client, httpx.AsyncClient(transport=transport, base_url="http://test") as client:
             yield Market(made, Paper(world, seller, buyer), lender, client)

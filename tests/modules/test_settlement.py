@@ -867,7 +867,7 @@ async def client(place: Place) -> AsyncIterator[httpx.AsyncClient]:
 
     app = FastAPI()
     app.include_router(settlement_http.router)
-    app.state.edge = Edge(place.world.database, place.world.ids, authenticate)
+    app.state.edge = Edge(place.world.database, place.world.ids, authenticate, b"fingerprint key of tests")
 
     @app.middleware("http")
     async def name_request(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:

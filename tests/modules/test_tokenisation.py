@@ -1039,7 +1039,7 @@ def _app(house: House, caller: Caller) -> httpx.AsyncClient:
         return problem(refusal, "req_1")
 
     app.add_exception_handler(Refused, refuse)
-    app.state.edge = Edge(house.world.database, house.world.ids, authenticate)
+    app.state.edge = Edge(house.world.database, house.world.ids, authenticate, b"fingerprint key of tests")
     return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test")
 
 

@@ -124,13 +124,21 @@ async def payments(system: LocalSystem) -> list[dict[str, Any]]:
 
 async def mints_and_burns(system: LocalSystem, token_id: str) -> tuple[int, int]:
     """How often a token was made and destroyed, as the chain's own log has it."""
+    made = await _transfers(system, NOBODY)
+    gone = await _transfers(system, None, NOBODY)
+    return sum(log["data"][:66] == token_id for log in made), sum(log["data"][:66] == token_id for log in gone)
+
+
+async def token_moves(system: LocalSystem) -> int:
+    """How often the chain has made, moved or destroyed any token."""
+    return len(await _transfers(system))
+
+
+async def _transfers(system: LocalSystem, *parties: str | None) -> list[dict[str, Any]]:
+    """The token contract's logged transfers, from and to these."""
     settings = system.settings()
     contract = Deployment.load(Path(settings.chain_deployment)).token
-    chain = ChainControl(settings.chain_rpc_urls[0])
-
-    async def seen(*topics: str | None) -> int:
-        wanted = {"fromBlock": "0x0", "address": contract, "topics": [TRANSFER_SINGLE, None, *topics]}
-        logs = await chain.call("eth_getLogs", wanted)
-        return sum(log["data"][:66] == token_id for log in logs)
-
-    return await seen(NOBODY), await seen(None, NOBODY)
+    topics = [TRANSFER_SINGLE, None, *parties]
+    wanted = {"fromBlock": "0x0", "address": contract, "topics": topics}
+    logs: list[dict[str, Any]] = await ChainControl(settings.chain_rpc_urls[0]).call("eth_getLogs", wanted)
+    return logs

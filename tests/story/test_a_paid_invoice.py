@@ -6,11 +6,13 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from typing import Any
 
 import asyncpg
 import pytest
 
 from fintokenx import audit
+from fintokenx.app import inspect
 from fintokenx.app.demo import FUNDED_WITH, LENDER, TENANT, Paper, default_invoice
 from fintokenx.app.provision import TENANTS
 from fintokenx.audit import store
@@ -24,7 +26,7 @@ FACE_PENCE = 12_480_00
 NET_ADVANCE_PENCE = 12_292_80
 """£12,480.00 less 150 basis points, £187.20."""
 
-THE_RECORD = ("merkle_batches", "audit_entries", "chain_anchors")
+ROOTS = {"merkle_batches": "id", "chain_anchors": "batch_id"}
 TRIGGERS = ("a_append_only_rows", "a_append_only_table")
 
 
@@ -33,6 +35,15 @@ async def tale() -> AsyncIterator[Told]:
     """The demo's story, told to its end."""
     async with told(Paper.read(default_invoice())) as ended:
         yield ended
+
+
+@pytest.fixture(scope="module")
+def trail(tale: Told) -> list[dict[str, Any]]:
+    """The invoice's entries as the command line prints them for machines."""
+    shown = cli("audit", "show", tale.story.reference, "--json")
+    assert shown.returncode == 0
+    found: list[dict[str, Any]] = json.loads(shown.stdout)
+    return found
 
 
 async def test_it_ends_settled_burned_balanced_and_proved(tale: Told) -> None:
@@ -70,17 +81,14 @@ async def test_the_record_has_each_great_moment_once(tale: Told, action: str) ->
     assert await count_of(tale.system, action) == 1
 
 
-async def test_the_trail_of_the_invoice_can_be_shown(tale: Told) -> None:
-    reference = tale.story.reference
-    shown = cli("audit", "show", reference, "--json")
-    assert shown.returncode == 0
-    actions = [entry["action"] for entry in json.loads(shown.stdout)]
+async def test_the_trail_of_the_invoice_can_be_shown(tale: Told, trail: list[dict[str, Any]]) -> None:
+    actions = [entry["action"] for entry in trail]
     assert actions[0] == "SUBMIT_INVOICE"
     assert actions[-1] == "TOKEN_BURN"
     assert len(actions) == tale.story.outcome.entries
-    table = cli("audit", "show", reference)
+    table = cli("audit", "show", tale.story.reference)
     assert table.returncode == 0
-    assert "FUND_INVOICE" in table.stdout
+    assert all(entry["id"] in table.stdout for entry in trail)
 
 
 async def test_nothing_recorded_is_said_and_fails(tale: Told) -> None:
@@ -89,12 +97,10 @@ async def test_nothing_recorded_is_said_and_fails(tale: Told) -> None:
     assert "nothing is recorded about FXI-0000000" in shown.stderr
 
 
-async def test_a_proof_is_checked_against_the_chain(tale: Told) -> None:
-    [first, *_] = json.loads(cli("audit", "show", tale.story.reference, "--json").stdout)
-    proof = cli("audit", "proof", first["id"])
+async def test_a_proof_is_checked_against_the_chain(trail: list[dict[str, Any]]) -> None:
+    proof = cli("audit", "proof", trail[0]["id"])
     assert proof.returncode == 0
     assert "the proof holds against the chain" in proof.stdout
-    assert json.loads(cli("audit", "proof", first["id"], "--json").stdout)["holds"] is True
 
 
 async def test_there_is_no_proof_of_an_entry_that_does_not_exist(tale: Told) -> None:
@@ -169,7 +175,7 @@ async def test_one_changed_byte_is_found_and_its_entry_named(tale: Told) -> None
 
 
 async def test_a_removed_entry_is_found(tale: Told) -> None:
-    entry_id, seq = await _confirmation(tale)
+    _entry_id, seq = await _confirmation(tale)
 
     async def gone(connection: asyncpg.Connection) -> None:
         await connection.execute("delete from app.audit_entries where seq = $1", seq)
@@ -178,8 +184,7 @@ async def test_a_removed_entry_is_found(tale: Told) -> None:
         found = cli("audit", "verify")
         assert found.returncode == 1
         assert f"entry {seq}: missing" in found.stdout
-    assert cli("audit", "verify").returncode == 0
-    assert entry_id in cli("audit", "show", tale.story.reference, "--json").stdout
+    assert (await inspect.verify(tale.system, lambda _seq, _total: None)).sound
 
 
 async def test_a_rewrite_that_is_consistent_in_itself_differs_from_the_chain(tale: Told) -> None:
@@ -198,7 +203,7 @@ async def test_a_rewrite_that_is_consistent_in_itself_differs_from_the_chain(tal
         verdict = json.loads(found.stdout)
         assert verdict["faults"]
         assert all("its root differs from the anchor on chain" in fault for fault in verdict["faults"])
-    assert cli("audit", "verify").returncode == 0
+    assert (await inspect.verify(tale.system, lambda _seq, _total: None)).sound
 
 
 async def _confirmation(tale: Told) -> tuple[str, int]:
@@ -213,7 +218,7 @@ async def _confirmation(tale: Told) -> tuple[str, int]:
 async def _rewritten(tale: Told, lie: Callable[[asyncpg.Connection], Awaitable[None]]) -> AsyncIterator[None]:
     """The record with a superuser's lie in it; afterwards it is as it was. (The story is over: nobody writes.)"""
     async with superuser(tale.system) as connection:
-        for name in THE_RECORD:
+        for name in ("audit_entries", *ROOTS):
             await connection.execute(f"create temporary table {name}_as_told as table app.{name}")
         try:
             async with _undefended(connection):
@@ -221,10 +226,12 @@ async def _rewritten(tale: Told, lie: Callable[[asyncpg.Connection], Awaitable[N
             yield
         finally:
             async with _undefended(connection):
-                for name in reversed(THE_RECORD):
-                    await connection.execute(f"delete from app.{name}")
-                for name in THE_RECORD:
-                    await connection.execute(f"insert into app.{name} select * from {name}_as_told")
+                await connection.execute("delete from app.audit_entries")
+                await connection.execute("insert into app.audit_entries select * from audit_entries_as_told")
+            for name, key in ROOTS.items():
+                await connection.execute(
+                    f"update app.{name} now set root = told.root from {name}_as_told told where told.{key} = now.{key}"
+                )
 
 
 @asynccontextmanager

@@ -35,13 +35,14 @@ class Api:
         self, base_url: str, *, api_key: str = "", token: str = "", patience: float = PATIENCE_SECONDS
     ) -> None:
         self.base_url = base_url
+        self.token = token
         self._patience = patience
         headers = {}
         if api_key:
             headers["FX-Api-Key"] = api_key
         if token:
             headers["Authorization"] = f"Bearer {token}"
-        self._http = httpx.AsyncClient(base_url=base_url, headers=headers, timeout=30.0)
+        self._http = httpx.AsyncClient(base_url=base_url, headers=headers, timeout=30.0, trust_env=False)
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -66,6 +67,10 @@ class Api:
             headers={"FX-Idempotency-Key": key},
         )  # fmt: skip
         return answer.json()
+
+    async def once(self, method: str, path: str, **request: Any) -> httpx.Response:
+        """One try, and the answer as it is. :raises httpx.TransportError: none came"""
+        return await self._http.request(method, path, **request)
 
     async def page(self, url: str, form: dict[str, str] | None = None) -> httpx.Response:
         """A page for people: GET, or POST with a form. A form is not repeated blindly: its answer may be lost."""

@@ -112,7 +112,7 @@ def status(system: System = "", as_json: AsJson = False) -> None:
     ready = "not_ready"
     if found.get("platform", {}).get("running"):
         try:
-            answer = httpx.get(f"{found['platform']['url']}/readyz", timeout=10)
+            answer = httpx.get(f"{found['platform']['url']}/readyz", timeout=10, trust_env=False)
             found["readiness"] = answer.json()
             ready = found["readiness"]["status"]
         except (httpx.HTTPError, ValueError):

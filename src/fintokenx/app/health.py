@@ -77,7 +77,7 @@ async def _is_up(component: Component) -> bool:
 async def answers(url: str) -> bool:
     """Whether anything answers HTTP at the address; which status does not matter, since we bring no credentials."""
     try:
-        async with httpx.AsyncClient(timeout=2.0) as http:
+        async with httpx.AsyncClient(timeout=2.0, trust_env=False) as http:
             return (await http.get(url)).status_code < 500
     except httpx.HTTPError:
         return False

@@ -249,7 +249,7 @@ class LocalSystem:
 
 async def _open_collections_accounts(settings: Settings) -> None:
     """At the mock bank, the accounts on which the tenants collect."""
-    async with httpx.AsyncClient(timeout=10.0) as http:
+    async with httpx.AsyncClient(timeout=10.0, trust_env=False) as http:
         for terms in provision.TENANTS.values():
             account = {
                 "sort_code": terms.collections.sort_code,

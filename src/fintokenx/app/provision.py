@@ -26,6 +26,7 @@ PROVIDER_SECRETS: Final = (
 CLEARBANK_SIGNING_KEY: Final = "bank/clearbank-signing"
 PIN_KEY: Final = "db/pin-key"
 REFERENCE_KEY: Final = "references/key"
+FINGERPRINT_KEY: Final = "idempotency/key"
 
 _ALL_FEATURES: Final = {"invoices": True, "funding": True, "secondary": True, "stablecoin": False}
 
@@ -64,7 +65,7 @@ async def secret_or_new(vault: Vault, name: str) -> str:
 
 async def credentials(vault: Vault) -> None:
     """Make every credential that a local system needs; those that exist stay."""
-    for name in (*PROVIDER_SECRETS, PIN_KEY, REFERENCE_KEY):
+    for name in (*PROVIDER_SECRETS, PIN_KEY, REFERENCE_KEY, FINGERPRINT_KEY):
         await secret_or_new(vault, name)
     for role in (SUPERUSER, *ROLES):
         await secret_or_new(vault, password_of(role))

@@ -39,7 +39,7 @@ from fintokenx.adapters.sumsub import SumsubClient
 from fintokenx.adapters.vault import LocalVault
 from fintokenx.app import health
 from fintokenx.app import http as app_http
-from fintokenx.app.provision import CLEARBANK_SIGNING_KEY, REFERENCE_KEY, password_of, pin_signer
+from fintokenx.app.provision import CLEARBANK_SIGNING_KEY, FINGERPRINT_KEY, REFERENCE_KEY, password_of, pin_signer
 from fintokenx.audit.jobs import AuditJobs
 from fintokenx.kernel import jobs
 from fintokenx.kernel.bus import Reactions
@@ -48,7 +48,7 @@ from fintokenx.kernel.db import Database, Pool, open_pool
 from fintokenx.kernel.edge import Edge
 from fintokenx.kernel.ids import Ids
 from fintokenx.kernel.sealing import Sealer
-from fintokenx.kernel.settings import BadSettings, Settings
+from fintokenx.kernel.settings import BadSettings, Environment, Settings
 from fintokenx.kernel.vault import Vault
 from fintokenx.lifecycle.invoice import reactions as invoice_reactions
 from fintokenx.lifecycle.invoice.jobs import InvoiceJobs
@@ -63,6 +63,7 @@ from fintokenx.observers.notification.jobs import NotificationJobs
 from fintokenx.parties import auth, compliance, kyc, partner
 from fintokenx.parties.auth.jobs import HANDLERS as AUTH_HANDLERS
 from fintokenx.parties.kyc import reactions as kyc_reactions
+from fintokenx.parties.kyc.ports import ScreeningName, Verdict
 from fintokenx.sandbox.anvil import ChainControl
 from fintokenx.sandbox.clock import SandboxClock
 
@@ -224,7 +225,7 @@ async def outside(on: Base) -> AsyncIterator[Outside]:
             host=settings.smtp_host,
             port=settings.smtp_port,
             clock=clock,
-            security="none" if settings.environment.has_sandbox_controls else "starttls",
+            security="none" if settings.environment is Environment.LOCAL else "starttls",
         )
         blobs = EncryptedBlobs(settings.blobs_url, vault, DataKeys(on.database, vault, os.urandom), os.urandom)
         yield Outside(chain, identity, screening, payments, accounts, mailer, IsolatedReader(), blobs)
@@ -236,6 +237,12 @@ def handlers(
     """Every job of the platform by name. :raises ValueError: two modules own one name"""
 
     async def refresh_sanctions(_work: jobs.Work, _payload: jobs.Payload) -> None:
+        """Say on chain that the lists are fresh, only after they answered just now: while they do not, the chain's
+        own source grows stale and nothing moves (CH-14). Holders are screened again by monitoring (MO-01), not here.
+        """
+        answer = await to.screening.screen(ScreeningName("fintokenx-freshness", "company", "FinToken X"))
+        if answer.verdict is Verdict.PENDING:
+            raise jobs.TryAgain("the sanctions lists gave no verdict", seconds=60)
         await to.network.chain.refresh_sanctions()
 
     kyc_services = kyc.KycServices(to.identity, to.screening, sealer, to.blobs)
@@ -302,10 +309,14 @@ def components(on: Base, to: Outside) -> dict[str, health.Component]:
     }
 
 
+async def _alive(worker: jobs.Worker) -> bool:
+    return worker.alive
+
+
 def create_app(settings: Settings, *, tenants: tuple[str, ...]) -> FastAPI:
     """The platform as one ASGI application; its lifespan connects everything and runs the worker."""
     ids = Ids(open_clock(settings), os.urandom)
-    sandboxed = settings.environment.has_sandbox_controls
+    sandboxed = settings.environment.has_sandbox_controls and bool(settings.sandbox_clock)
     app = app_http.create(
         ids=ids,
         routers=[*ROUTERS, *([sandbox_http.router] if sandboxed else [])],
@@ -321,7 +332,8 @@ def create_app(settings: Settings, *, tenants: tuple[str, ...]) -> FastAPI:
             sealer_pool = await pool_of(settings, on.vault, "fx_sealer", size_max=4)
             claims = await pool_of(settings, on.vault, "fx_worker", size_max=4)
             reference_key = bytes.fromhex(await on.vault.secret(REFERENCE_KEY))
-            _fill(app, on, to, sealer, sealer_pool, reference_key)
+            fingerprint_key = bytes.fromhex(await on.vault.secret(FINGERPRINT_KEY))
+            _fill(app, on, to, sealer, sealer_pool, reference_key, fingerprint_key)
             worker = jobs.Worker(
                 claims=claims,
                 database=on.database,
@@ -331,6 +343,7 @@ def create_app(settings: Settings, *, tenants: tuple[str, ...]) -> FastAPI:
                 ids=on.ids,
             )
             running = asyncio.create_task(worker.run())
+            app.state.components["worker"] = health.Component(partial(_alive, worker), needed=True)
             log.info("started", environment=settings.environment.value, port=settings.listen_port, version=VERSION)
             try:
                 yield
@@ -344,12 +357,20 @@ def create_app(settings: Settings, *, tenants: tuple[str, ...]) -> FastAPI:
     return app
 
 
-def _fill(app: FastAPI, on: Base, to: Outside, sealer: Sealer, sealer_pool: Pool, reference_key: bytes) -> None:
+def _fill(
+    app: FastAPI,
+    on: Base,
+    to: Outside,
+    sealer: Sealer,
+    sealer_pool: Pool,
+    reference_key: bytes,
+    fingerprint_key: bytes,
+) -> None:
     """Put on ``app.state`` what the routes ask for."""
     settings = on.settings
     authenticator = auth.Authenticator(on.database, on.vault, on.clock, settings.environment, settings.public_url)
     state: dict[str, Any] = {
-        "edge": Edge(on.database, on.ids, auth_http.authentication(authenticator)),
+        "edge": Edge(on.database, on.ids, auth_http.authentication(authenticator), fingerprint_key),
         "auth": auth.AuthServices(authenticator.tokens, sealer, sealer),
         "partner": partner.PartnerServices(on.vault, settings.environment),
         "compliance": compliance.ComplianceServices(sealer),
@@ -360,7 +381,10 @@ def _fill(app: FastAPI, on: Base, to: Outside, sealer: Sealer, sealer_pool: Pool
     }
     if settings.environment.has_sandbox_controls and isinstance(on.clock, SandboxClock):
         state["sandbox"] = sandbox_http.SandboxServices(
-            on.clock, ChainControl(settings.chain_rpc_urls[0]), settings.sandbox_control_urls
+            on.clock,
+            ChainControl(settings.chain_rpc_urls[0]),
+            settings.sandbox_control_urls,
+            open_to_all=settings.environment is Environment.LOCAL,
         )
     for name, value in state.items():
         setattr(app.state, name, value)

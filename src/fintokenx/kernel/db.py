@@ -131,14 +131,15 @@ class Tx:
 class PinSigner:
     """Makes the signed tenant pin ``tenant.expires_unix.hmac``; fx.tenant() verifies it inside every policy."""
 
-    def __init__(self, key: bytes) -> None:
+    def __init__(self, key: bytes, *, machine_seconds: Callable[[], float] = time.time) -> None:
         self._key = key
+        self._machine_seconds = machine_seconds
 
     def pin(self, tenant_id: str) -> str:
         """A pin that holds for five minutes of machine time. :raises ValueError: not a tenant id"""
         if not _TENANT.fullmatch(tenant_id):
             raise ValueError("not a tenant id")
-        body = f"{tenant_id}.{int(time.time()) + PIN_LIFE_SECONDS}"
+        body = f"{tenant_id}.{int(self._machine_seconds()) + PIN_LIFE_SECONDS}"
         return f"{body}.{hmac.new(self._key, body.encode(), hashlib.sha256).hexdigest()}"
 
     def pads(self) -> tuple[bytes, bytes]:
@@ -177,7 +178,9 @@ class Database:
         except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as fault:
             raise DatabaseUnavailable(type(fault).__name__) from fault
         try:
-            await connection.execute(f"BEGIN; SET LOCAL synchronous_commit = off; SET LOCAL fx.pin = '{pin}'")
+            await connection.execute("BEGIN; SET LOCAL synchronous_commit = off")
+            # A parameter, never text: pg_stat_activity shows every session's text to its whole role.
+            await connection.fetchval("select set_config('fx.pin', $1, true)", pin)
             tx = Tx(connection, tenant_id, self._clock.now(), self._ids, self._reactions, request_id)
             yield tx
             await tx.flush_jobs()
@@ -215,17 +218,24 @@ async def _roll_back(connection: Connection) -> None:
             await connection.execute("ROLLBACK")
 
 
+_CLASSES_OF_OUTAGE: Final = ("08", "53", "57")
+"""SQLSTATE classes: connection, resources, operator intervention. The outcome is unknown; the same key may retry."""
+
+
 def _translated(fault: BaseException) -> BaseException:
+    named: BaseException = fault
     match fault:
         case asyncpg.PostgresError() if fault.sqlstate in ("FX003", "40001", "40P01"):
-            return StaleRow()
+            named = StaleRow()
         case asyncpg.PostgresError() if fault.sqlstate in ("22021", "22P05"):
-            return Invalid("text may not hold the character U+0000")
+            named = Invalid("text may not hold the character U+0000")
+        case asyncpg.PostgresError() if str(fault.sqlstate)[:2] in _CLASSES_OF_OUTAGE:
+            named = DatabaseUnavailable(type(fault).__name__)
+        case asyncpg.InternalClientError():  # what the driver says when the server dies in the middle of a message
+            named = DatabaseUnavailable(type(fault).__name__)
         case asyncpg.PostgresConnectionError() | asyncpg.InterfaceError() | ConnectionError() | TimeoutError():
-            return DatabaseUnavailable(type(fault).__name__)
-        case asyncpg.CannotConnectNowError() | asyncpg.AdminShutdownError() | asyncpg.CrashShutdownError():
-            return DatabaseUnavailable(type(fault).__name__)
-    return fault
+            named = DatabaseUnavailable(type(fault).__name__)
+    return named
 
 
 async def _leave_clean(connection: RawConnection) -> None:

@@ -13,6 +13,7 @@ idempotency key, and handed out after it.
 from __future__ import annotations
 
 import hashlib
+import hmac
 import json
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -64,6 +65,8 @@ class Edge:
     ids: Ids
     authenticate: Callable[[Request], Awaitable[Caller]]
     """:raises Unauthenticated, Forbidden: never returns a half-known caller"""
+    fingerprint_key: bytes
+    """Keys the digest of request bodies, which hold personal data: a bare hash of an e-mail address is readable."""
 
 
 class Problem(BaseModel):
@@ -117,7 +120,7 @@ def unreadable_problem(errors: Sequence[Any], request_id: str) -> JSONResponse:
 
 def fault_problem(request_id: str) -> JSONResponse:
     """A fault of ours. Says nothing about it: the log has it under the request id."""
-    return _problem(500, "INTERNAL_FAULT", "A fault on our side; nothing was changed.", "", request_id, {})
+    return _problem(500, "INTERNAL_FAULT", "A fault on our side; ask again with the same key.", "", request_id, {})
 
 
 def plain_problem(status: int, request_id: str) -> JSONResponse:
@@ -166,7 +169,7 @@ class Mutation:
     request_id: str
     key: str
     route: str
-    request_sha256: bytes
+    request_digest: bytes
 
     async def run(
         self,
@@ -207,13 +210,13 @@ class Mutation:
         try:
             await tx.write("SET LOCAL lock_timeout = '5s'")
             inserted = await tx.write(
-                "insert into ops.idempotency_keys (tenant_id, key, principal, route, request_sha256, created_at)"
+                "insert into ops.idempotency_keys (tenant_id, key, principal, route, request_digest, created_at)"
                 " values ($1, $2, $3, $4, $5, $6) on conflict (tenant_id, key) do nothing",
                 self.caller.tenant_id,
                 self.key,
                 self._principal,
                 self.route,
-                self.request_sha256,
+                self.request_digest,
                 tx.at,
             )
             await tx.write("SET LOCAL lock_timeout = 0")
@@ -224,15 +227,15 @@ class Mutation:
         # tx.wrote stays true: what is replayed was committed by another transaction, and its flush may be on the way
         # still. Nobody is told before this transaction's own barrier.
         stored = await tx.row(
-            "select principal, route, request_sha256, status, body from ops.idempotency_keys"
+            "select principal, route, request_digest, status, body from ops.idempotency_keys"
             " where tenant_id = $1 and key = $2",
             self.caller.tenant_id,
             self.key,
         )
         if stored is None:
             raise IdempotencyInFlight
-        same = (stored["principal"], stored["route"], stored["request_sha256"])
-        if same != (self._principal, self.route, self.request_sha256):
+        same = (stored["principal"], stored["route"], stored["request_digest"])
+        if same != (self._principal, self.route, self.request_digest):
             raise IdempotencyKeyReused
         return _answer(stored["status"], stored["body"], replay=True)
 
@@ -262,5 +265,6 @@ async def mutation_of(request: Request, *, fingerprint: bytes) -> Mutation:
     if not 1 <= len(key) <= 255 or not key.isprintable():
         raise IdempotencyKeyRequired
     route = f"{request.method} {request.url.path}"
-    digest = hashlib.sha256(json.dumps([route, request.url.query]).encode() + b"\n" + fingerprint).digest()
+    content = json.dumps([route, request.url.query]).encode() + b"\n" + fingerprint
+    digest = hmac.new(edge.fingerprint_key, content, hashlib.sha256).digest()
     return Mutation(edge, caller, request.state.request_id, key, route, digest)

@@ -14,6 +14,7 @@ outside with no transaction open, a short transaction to write. The last one com
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -37,7 +38,11 @@ BACKOFF_SECONDS: Final = (1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200, 
 """Delay after the n-th failure; then the last one again, until the job is older than a day (→ DEAD)."""
 
 LIFE_HOURS: Final = 24
-LEASE_SECONDS: Final = 120
+LEASE_SECONDS: Final = 20
+"""How long a job stays with a worker that says nothing: after a kill it is claimed again that much later."""
+
+RENEW_SECONDS: Final = 5.0
+ALIVE_SECONDS: Final = 30.0
 SWEEP_EVERY: Final = timedelta(hours=1)
 KEPT_FOR: Final = timedelta(days=30)
 
@@ -127,6 +132,7 @@ class Worker:
         ids: Ids,
         concurrency: int = 8,
         poll_seconds: float = 0.25,
+        machine_seconds: Callable[[], float] = time.monotonic,
     ) -> None:
         self._claims = claims
         self._database = database
@@ -138,9 +144,11 @@ class Worker:
         self._poll_seconds = poll_seconds
         self._due = asyncio.Event()
         self._stopping = False
-        self._running: set[asyncio.Task[None]] = set()
+        self._running: dict[asyncio.Task[None], Row] = {}
         self._slots: dict[Periodic, int] = {}
         self._swept_at = clock.now()
+        self._machine_seconds = machine_seconds
+        self._came_round_at = machine_seconds()
         database.on_commit(self._due.set)
 
     def stop(self) -> None:
@@ -150,7 +158,22 @@ class Worker:
 
     async def run(self) -> None:
         """Work until stopped."""
+        renewing = asyncio.create_task(self._renew_leases())
+        try:
+            await self._work()
+            if self._running:
+                await asyncio.wait(self._running)
+        finally:
+            renewing.cancel()
+
+    @property
+    def alive(self) -> bool:
+        """Whether the loop has come round within the last half minute of machine time."""
+        return self._machine_seconds() - self._came_round_at < ALIVE_SECONDS
+
+    async def _work(self) -> None:
         while not self._stopping:
+            self._came_round_at = self._machine_seconds()
             try:
                 await self._insert_due_periodic_jobs()
                 free = self._concurrency - len(self._running)
@@ -158,17 +181,36 @@ class Worker:
             except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as fault:
                 log.warning("job_claim_failed", fault=type(fault).__name__)
                 claimed = []
+            except Exception:  # whatever it is, a worker that stops silently is worse: loud, and round again
+                log.exception("worker_fault")
+                claimed = []
             for row in claimed:
                 task = asyncio.create_task(self._run_one(row))
-                self._running.add(task)
+                self._running[task] = row
                 task.add_done_callback(self._ended)
             if not claimed:
                 await self._rest()
-        if self._running:
-            await asyncio.wait(self._running)
+
+    async def _renew_leases(self) -> None:
+        """Keep what is being worked on; a job whose task is gone runs out by itself."""
+        while True:
+            await asyncio.sleep(RENEW_SECONDS)
+            rows = list(self._running.values())
+            if not rows:
+                continue
+            try:
+                await self._claims.execute(
+                    "update ops.jobs set leased_until = clock_timestamp() + make_interval(secs => $1)"
+                    " where id = any($2) and lease = any($3) and state = 'READY'",
+                    LEASE_SECONDS,
+                    [row["id"] for row in rows],
+                    [row["lease"] for row in rows],
+                )
+            except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as fault:
+                log.warning("job_renew_failed", fault=type(fault).__name__)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        self._running.discard(task)
+        self._running.pop(task, None)
         self._due.set()
 
     async def _rest(self) -> None:

@@ -8,16 +8,25 @@ from datetime import datetime
 from typing import Any
 
 import httpx
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel, ConfigDict, Field
 
+from fintokenx.kernel.caller import Role
 from fintokenx.kernel.clock import Clock
-from fintokenx.kernel.edge import problems
+from fintokenx.kernel.edge import Edge, problems
 from fintokenx.kernel.errors import Invalid, NotFound, Unavailable
 from fintokenx.sandbox.anvil import ChainControl
 from fintokenx.sandbox.clock import ClockBackwards, SandboxClock
 
-router = APIRouter(prefix="/v1/sandbox", tags=["sandbox"])
+
+async def _may_control(request: Request) -> None:
+    if not _services(request).open_to_all:
+        edge: Edge = request.app.state.edge
+        caller = await edge.authenticate(request)
+        caller.must_be(Role.PLATFORM_ADMIN, tenant_id=caller.tenant_id)
+
+
+router = APIRouter(prefix="/v1/sandbox", tags=["sandbox"], dependencies=[Depends(_may_control)])
 
 
 class UnknownProvider(NotFound):
@@ -40,6 +49,8 @@ class SandboxServices:
     chain: ChainControl
     providers: Mapping[str, str]
     """Control address of each mock server by name."""
+    open_to_all: bool
+    """``local`` only; elsewhere the controls are a platform administrator's, since they move everybody."""
 
 
 class ClockView(BaseModel):
@@ -125,7 +136,7 @@ async def set_chain(body: SetChain, request: Request) -> SetChain:
 
 async def _control(method: str, url: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
     try:
-        async with httpx.AsyncClient(timeout=5.0) as http:
+        async with httpx.AsyncClient(timeout=5.0, trust_env=False) as http:
             answer = await http.request(method, url, json=body)
             if answer.status_code >= 400:
                 raise ModeRefused(answer.text[:200])

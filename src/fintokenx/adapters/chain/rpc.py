@@ -26,7 +26,7 @@ class Rpc:
 
     def __init__(self, urls: Sequence[str], *, timeout_seconds: float = 10.0) -> None:
         self._urls = list(urls)
-        self._http = httpx.AsyncClient(timeout=httpx.Timeout(timeout_seconds, connect=3.0))
+        self._http = httpx.AsyncClient(timeout=httpx.Timeout(timeout_seconds, connect=3.0), trust_env=False)
         self._request_ids = itertools.count(1)
 
     async def call(self, method: str, *parameters: Any) -> Any:

@@ -44,7 +44,7 @@ class ComplyAdvantageClient:
         pace: Pace | None = None,
     ) -> None:
         self._owns_http = http is None
-        self._http = http or httpx.AsyncClient()
+        self._http = http or httpx.AsyncClient(trust_env=False)
         self._exchange = Exchange(
             base_url,
             api_key=api_key,

@@ -44,7 +44,7 @@ class SumsubClient:
         patience: Patience | None = None,
     ) -> None:
         self._owns_http = http is None
-        self._http = http or httpx.AsyncClient()
+        self._http = http or httpx.AsyncClient(trust_env=False)
         self._exchange = Exchange(
             base_url,
             app_token=app_token,

@@ -165,8 +165,8 @@ async def _upload(request: Request) -> Mutation:
 
 def _fingerprinted(command: Mutation, content: bytes, declared: str) -> Mutation:
     """Two uploads are one request when file and declaration are the same, whatever the multipart boundary."""
-    fingerprint = command.request_sha256 + hashlib.sha256(content).digest() + declared.encode()
-    return replace(command, request_sha256=hashlib.sha256(fingerprint).digest())
+    fingerprint = command.request_digest + hashlib.sha256(content).digest() + declared.encode()
+    return replace(command, request_digest=hashlib.sha256(fingerprint).digest())
 
 
 @router.post(
