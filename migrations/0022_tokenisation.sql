@@ -141,24 +141,51 @@ create table app.chain_tx (
   check ((kind <> 'identity') = (token_reference is not null)),
   check ((sender is null) = (nonce is null)),
   check ((state = 'PROMISED') = (nonce is null)),
-  check ((state in ('SIGNED', 'CONFIRMED', 'REVERTED')) = (tx_hash is not null and raw is not null)),
-  check ((state in ('CONFIRMED', 'REVERTED')) = (block_number is not null)),
+  check ((state in ('SIGNED', 'CONFIRMED', 'REVERTED', 'SUPERSEDED')) = (tx_hash is not null and raw is not null)),
+  check ((state in ('CONFIRMED', 'REVERTED', 'SUPERSEDED')) = (block_number is not null)),
   check ((state = 'CONFIRMED') = (confirmed_at is not null)),
-  check ((state = 'REVERTED') = (revert_reason is not null))
+  check ((state in ('REVERTED', 'SUPERSEDED')) = (revert_reason is not null))
 );
 create unique index chain_tx_one_mint on app.chain_tx (tenant_id, token_reference) where kind = 'mint';
 create unique index chain_tx_one_move_at_a_time on app.chain_tx (tenant_id, token_reference)
   where kind in ('transfer', 'burn') and state in ('PROMISED', 'RESERVED', 'SIGNED');
 create unique index chain_tx_one_identity_at_a_time on app.chain_tx (tenant_id, wallet_id)
-  where kind = 'identity' and state <> 'CONFIRMED';
+  where kind = 'identity' and state not in ('CONFIRMED', 'SUPERSEDED');
 create index chain_tx_of_token on app.chain_tx (tenant_id, token_reference, id);
 create index chain_tx_open on app.chain_tx (tenant_id, sender, nonce) where state in ('PROMISED', 'RESERVED', 'SIGNED');
+create index chain_tx_to_repeat on app.chain_tx (tenant_id, submitted_at)
+  where state = 'REVERTED' and kind in ('mint', 'burn');
 select fx.protect('chain_tx', 'tokenisation', 'chain tx');
 
+-- Where the walks look for a lost mint and a lost listing: few invoices are between two steps at a time.
+create index invoices_between_steps on app.invoices (tenant_id, reference) where state in ('CONFIRMED', 'TOKENISED');
+
 -- The next nonce per sending address. Not domain state and nobody's data: our senders sign for all tenants, and a
--- number must go to one transaction only. It is never behind the chain: see store.next_nonce.
+-- number must go to one transaction only. The function below is the only way to it.
 create table ops.chain_senders (
   sender      text primary key check (sender ~ '^0x[0-9a-fA-F]{40}$'),
   next_nonce  bigint not null check (next_nonce >= 0)
 );
-grant select, insert, update on ops.chain_senders to fx_app;
+
+create function fx.next_nonce(of_sender text, mined bigint) returns bigint
+language plpgsql security definer set search_path = '' as $$
+-- Take the sender's next nonce; its row stays locked until the transaction that records the use ends. `mined` is the
+-- chain's own count: it starts the counter, and puts it right when the database was restored from a backup older than
+-- the chain. A count far ahead of what is known is no count of ours: it would leave a gap that stops the sender for
+-- everybody. Where it is true after all (a new database, an old sender), fx_owner writes the row by hand.
+declare
+  known bigint;
+  taken bigint;
+begin
+  if fx.tenant() is null then raise exception 'no tenant is pinned' using errcode = '42501'; end if;
+  insert into ops.chain_senders (sender, next_nonce) values (of_sender, 0) on conflict (sender) do nothing;
+  select s.next_nonce into strict known from ops.chain_senders s where s.sender = of_sender for update;
+  if mined is null or mined < 0 or mined > known + 1000 then
+    raise exception 'the chain cannot have mined % of %, of whom % are known', mined, of_sender, known
+      using errcode = 'FX023';
+  end if;
+  taken := greatest(known, mined);
+  update ops.chain_senders set next_nonce = taken + 1 where sender = of_sender;
+  return taken;
+end $$;
+grant execute on function fx.next_nonce(text, bigint) to fx_app;

@@ -36,6 +36,8 @@ create table app.disbursements (
 create unique index disbursements_one_live_per_token on app.disbursements (tenant_id, token_reference)
   where state not in ('CANCELLED', 'REFUNDED'); -- SE-06
 create index disbursements_of_invoice on app.disbursements (tenant_id, invoice_reference);
+create index disbursements_on_their_way on app.disbursements (tenant_id, state)
+  where state in ('COMMITTED', 'FIAT_FINAL', 'SELLER_PAYOUT_SENT'); -- what the net under lost jobs looks at
 create index disbursements_of_lender on app.disbursements (tenant_id, lender_subject_id, state);
 select fx.protect('disbursements', 'settlement', 'disbursement');
 
@@ -107,6 +109,9 @@ create unique index payment_instructions_one_live_per_leg on app.payment_instruc
 create index payment_instructions_of_invoice on app.payment_instructions (tenant_id, invoice_reference);
 create index payment_instructions_by_reference on app.payment_instructions (tenant_id, reference);
 create index payment_instructions_held on app.payment_instructions (tenant_id, subject_id) where state = 'HELD';
+create index payment_instructions_on_their_way on app.payment_instructions (tenant_id, state, queued_at)
+  where state in ('QUEUED', 'SENT');
+create index payment_instructions_of_disbursement on app.payment_instructions (tenant_id, disbursement_id);
 select fx.protect('payment_instructions', 'settlement', 'payment_instruction');
 
 -- Lines that a bank has shown us and what each of them is, so that no line counts twice.
@@ -115,18 +120,29 @@ create table app.reconciliations (
   id              text not null,
   account         text not null check (account ~ '^[0-9]{14}$'), -- sort code and account number
   transaction_id  text not null,
-  amount_pence    bigint not null check (amount_pence between 1 and 9007199254740991),
+  amount_pence    bigint not null check (amount_pence between 0 and 9007199254740991),
   booked_at       timestamptz not null,
-  kind            text not null check (kind in ('funding', 'return', 'seller_credit', 'collection')),
-  matched_to      text not null, -- an end-to-end id, or the id of a collection
+  kind            text not null check (kind in ('funding', 'return', 'seller_credit', 'collection', 'nothing')),
+  matched_to      text not null, -- an end-to-end id, the id of a collection, or of a line that carries no money itself
   method          text not null check (method in ('AIS')),
   reconciled_at   timestamptz not null,
   primary key (tenant_id, id),
   unique (tenant_id, account, transaction_id),
-  unique (tenant_id, kind, matched_to)
+  unique (tenant_id, kind, matched_to),
+  check ((amount_pence = 0) = (kind = 'nothing'))
 );
 create index reconciliations_newest on app.reconciliations (tenant_id, account, booked_at);
 select fx.protect('reconciliations', 'settlement');
+
+-- Since when an account's statement has not been read whole, so that a failing bank or a line that cannot be booked is
+-- neither forgotten nor kept quiet. A row changes when a gap begins and when it ends, not with every reading.
+create table app.statement_readings (
+  tenant_id  text not null,
+  account    text not null check (account ~ '^[0-9]{14}$'),
+  gap_since  timestamptz,
+  primary key (tenant_id, account)
+);
+select fx.protect('statement_readings', 'settlement');
 
 -- Accounts of their own for buyers or programmes; a credit on one needs no narration. Not opened by any command yet.
 create table app.virtual_accounts (

@@ -30,7 +30,7 @@ from fintokenx.sandbox.postgres import EmbeddedPostgres
 TENANT: Final = "tnt_fintokenx"
 START: Final = datetime(2026, 6, 10, 9, tzinfo=UTC)
 ISSUED, DUE = "2026-06-08", "2026-07-08"
-STOCK: Final = 4
+STOCK: Final = 5
 SESSION_MINUTES: Final = 20
 """A session lives thirty minutes of business time; a test that moves the clock signs in again before that."""
 _INVOICE: Final = (Path(__file__).parent / "invoice.xml").read_text()

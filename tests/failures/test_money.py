@@ -9,7 +9,7 @@ import pytest
 
 from fintokenx.app.api_client import eventually
 from tests.failures.house import House, Paper
-from tests.failures.matrix import BANK, REJECTS, STATEMENTS, Row
+from tests.failures.matrix import BANK, REJECTS, STATEMENTS
 
 pytestmark = pytest.mark.anyio
 
@@ -39,6 +39,12 @@ async def moved_so_far(house: House, end_to_end_id: str, mode: str) -> None:
     if mode in PROCESSED:
         await house.sees(end_to_end_id, lambda: bank_says(house, end_to_end_id), "ACSC")
     assert await effects(house, end_to_end_id) == (1 if mode in PROCESSED else 0)
+
+
+async def bank_says(house: House, end_to_end_id: str) -> str:
+    """The bank's own status of a payment, empty before it has it."""
+    rows = [row for row in await house.instructions() if row["endToEndId"] == end_to_end_id]
+    return str(rows[0].get("status", "")) if rows else ""
 
 
 async def onward_leg(house: House, paper: Paper) -> str:
@@ -93,85 +99,59 @@ async def test_every_payment_is_made_once_whatever_its_bank_does(house: House, m
     await house.books_agree()
 
 
-@pytest.mark.parametrize("row", [row for row in REJECTS if "retriable" in row.mode], ids=lambda row: row.id)
-async def test_a_payment_that_is_refused_for_now_is_made_under_a_fresh_id(house: House, row: Row) -> None:
+async def test_a_payment_that_is_refused_for_now_is_made_under_a_fresh_id(house: House) -> None:
+    """SE-09: each of the three payments of one invoice is refused once (MS03)."""
+    lender_leg, payout, onward = (row for row in REJECTS if "retriable" in row.mode)
     paper = await house.take_listed()
-    at = ("lender's payment", "payout", "onward payment").index(row.moment)
-    legs: list[str] = []
-
-    async def refused(number: int, leg: str) -> None:
-        legs.append(leg)
-        if number == at:
-            await house.sees("refused", lambda: bank_says(house, leg), "RJCT")
 
     await house.chain(paused=True)
-    if at == 0:
-        await house.fate("MS03")
+    await house.fate("MS03")
     payment = await house.fund(paper)
-    await refused(0, payment)
-    if at == 0:
-        await house.payment_is(payment, *row.states)
-        await house.pass_time(seconds=61)
+    await house.payment_is(payment, *lender_leg.states)
+    await house.pass_time(seconds=61)
     await house.payment_is(payment, "FIAT_FINAL")
-    if at == 1:
-        await house.fate("MS03")
+
+    await house.fate("MS03")
     await house.chain(paused=False)
-    await house.payment_is(payment, "SELLER_PAYOUT_SENT", "TOKEN_MOVED", "CLOSED")
-    await refused(1, f"{payment}-P")
-    if at == 1:
-        await house.payment_is(payment, *row.states)
-        await house.pass_time(seconds=61)
+    await house.sees_in_trail(paper.reference, "FIAT_RETRY", times=2)
+    assert await state_of(house, payment) in payout.states
+    await house.pass_time(seconds=61)
     await house.payment_is(payment, "CLOSED")
-    if at == 2:
-        await house.fate("MS03")
+
+    await house.fate("MS03")
     await house.buyer_pays(paper)
-    await refused(2, await onward_leg(house, paper))
-    if at == 2:
-        await house.invoice_is(paper, *row.states)
-        await house.sees_in_trail(paper.reference, "FIAT_RETRY")
-        await house.pass_time(seconds=61)
+    await house.sees_in_trail(paper.reference, "FIAT_RETRY", times=3)
+    assert await house.state(paper) in onward.states
+    await house.pass_time(seconds=61)
     await house.invoice_is(paper, "SETTLED")
 
-    first = [await effects(house, leg) for leg in legs]
-    second = [await effects(house, f"{leg}-2") for leg in legs]
-    assert first == [0 if number == at else 1 for number in range(3)]
-    assert second == [1 if number == at else 0 for number in range(3)]
+    legs = (payment, f"{payment}-P", await onward_leg(house, paper))
+    assert [await bank_says(house, leg) for leg in legs] == ["RJCT"] * 3
+    assert [await effects(house, leg) for leg in legs] == [0] * 3
+    assert [await effects(house, f"{leg}-2") for leg in legs] == [1] * 3
     await house.books_agree()
 
 
-async def bank_says(house: House, end_to_end_id: str) -> str:
-    """The bank's own status of a payment, empty before it has it."""
-    rows = [row for row in await house.instructions() if row["endToEndId"] == end_to_end_id]
-    return str(rows[0].get("status", "")) if rows else ""
-
-
-async def test_a_lender_whose_payment_is_refused_for_good_is_released_and_the_listing_is_open_again(
-    house: House,
-) -> None:
-    row = next(row for row in REJECTS if "terminal" in row.mode and row.moment == "lender's payment")
+async def test_a_payment_that_is_refused_for_good_is_not_tried_again(house: House) -> None:
+    """SE-09: the lender is released and the listing open again; an advance stays owed and is a person's turn."""
+    lender_leg, payout = (row for row in REJECTS if "terminal" in row.mode)
     paper = await house.take_listed()
     await house.fate("AC07")
-    first = await house.fund(paper)
-    await house.payment_is(first, *row.states)
+    refused = await house.fund(paper)
+    await house.payment_is(refused, *lender_leg.states)
     assert await house.state(paper) == "LISTED"
-    second = await house.fund(paper)
-    await house.payment_is(second, "CLOSED")
-    assert [await effects(house, one) for one in (first, second)] == [0, 1]
-    await house.books_agree()
 
-
-async def test_an_advance_that_is_refused_for_good_stays_owed_and_is_a_persons_turn(house: House) -> None:
-    row = next(row for row in REJECTS if "terminal" in row.mode and row.moment == "payout")
-    paper = await house.take_listed()
     await house.chain(paused=True)
     payment = await house.fund(paper)
     await house.payment_is(payment, "FIAT_FINAL")
     await house.fate("AC07")
     await house.chain(paused=False)
-    await house.payment_is(payment, *row.states)
+    await house.payment_is(payment, *payout.states)
     assert await house.state(paper) == "FUNDED"
-    assert await effects(house, f"{payment}-P") == 0
     assert "FIAT_ESCALATE" in await house.trail(paper.reference)
+    await house.pass_time(hours=1)
+    assert [await effects(house, one) for one in (refused, payment, f"{payment}-P")] == [0, 1, 0]
+    assert f"{payment}-P-2" not in {row["endToEndId"] for row in await house.instructions()}
     await house.books_agree()
 
 

@@ -111,11 +111,4 @@ async def _kill_at(system: LocalSystem, moments: list[Moment]) -> None:
             left.remove(now)
             await asyncio.sleep(now.milliseconds / 1000)
             await asyncio.to_thread(system.platform.kill)
-            await _let_leases_run_out(system)
             await asyncio.to_thread(system.restart_platform)
-
-
-async def _let_leases_run_out(system: LocalSystem) -> None:
-    """The dead worker's jobs are free after two minutes; we do not want to wait for them five times."""
-    async with superuser(system) as connection:
-        await connection.execute("update ops.jobs set leased_until = clock_timestamp() where leased_until is not null")

@@ -73,7 +73,7 @@ class PaymentEscalated(Fact):
 
 @dataclass(frozen=True, slots=True)
 class ReconciliationLate(Fact):
-    """Alert: the seller's bank has not shown the advance for four hours (SE-14)."""
+    """Alert: four hours after the advance was sent, the seller's bank has not shown it (SE-14)."""
 
     disbursement_id: str
     invoice_reference: str

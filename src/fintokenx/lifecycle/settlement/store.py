@@ -18,6 +18,7 @@ from fintokenx.lifecycle.settlement.types import (
     OnwardPayment,
     Price,
     Purpose,
+    Reading,
 )
 
 _DISBURSEMENT: Final = (
@@ -136,10 +137,12 @@ async def newest_of_leg(tx: Tx, leg: str) -> Instruction | None:
 
 
 async def instructions_by_reference(tx: Tx, references: Sequence[str], amount: Pence) -> list[Instruction]:
-    """Payments that the bank has or had, with one of these references and this amount, not yet seen on a statement."""
+    """Payments with one of these references and this amount whose line no statement has shown yet: those that the
+    bank has or had, and of those that came back only ours, whose money then stands on collections again."""
     rows = await tx.rows(
         f"""select {_INSTRUCTION} from app.payment_instructions i
-             where reference = any($1) and amount_pence = $2 and state in ('SENT', 'SETTLED', 'RETURNED')
+             where reference = any($1) and amount_pence = $2
+               and (state in ('SENT', 'SETTLED') or (state = 'RETURNED' and purpose <> 'disbursement_in'))
                and not exists (select from app.reconciliations r
                                 where r.matched_to = i.end_to_end_id and r.kind in ('funding', 'return'))
              order by end_to_end_id""",
@@ -157,6 +160,18 @@ async def held_for(tx: Tx, subject_id: str) -> list[Instruction]:
         subject_id,
     )
     return [_instruction(row) for row in rows]
+
+
+async def subjects_held_for(tx: Tx) -> list[str]:
+    """Payees that payments wait for."""
+    rows = await tx.rows("select distinct subject_id from app.payment_instructions where state = 'HELD' order by 1")
+    return [row["subject_id"] for row in rows]
+
+
+async def first_sent_at(tx: Tx, leg: str) -> Instant | None:
+    """When a payment was sent for the first time; None before that."""
+    at: Instant | None = await tx.value("select min(sent_at) from app.payment_instructions where leg = $1", leg)
+    return at
 
 
 async def unpaid_legs(tx: Tx, *, collection_id: str | None = None, invoice_reference: str | None = None) -> list[str]:
@@ -267,6 +282,45 @@ async def newest_line_at(tx: Tx, account: BankAccount) -> Instant | None:
     return at
 
 
+async def oldest_open_at(tx: Tx, account: BankAccount) -> Instant | None:
+    """From when on lines of an account may have been left for later: since a reading of it was not whole, or since a
+    payment was sent that its bank has not decided."""
+    at: Instant | None = await tx.value(
+        """select min(at) from (
+             select gap_since as at from app.statement_readings where account = $1
+             union all
+             select sent_at from app.payment_instructions where state = 'SENT') as open""",
+        account.sort_code + account.account_number,
+    )
+    return at
+
+
+async def reading(tx: Tx, account: BankAccount) -> Reading | None:
+    """How an account's statement is being read; None while it has always been read whole."""
+    row = await tx.row(
+        "select tenant_id, account, gap_since from app.statement_readings where account = $1",
+        account.sort_code + account.account_number,
+    )
+    return Reading(**dict(row)) if row else None
+
+
+def new_reading(new: Reading) -> audit.RowChange:
+    """The row of the first reading of an account that was not whole."""
+    return audit.insert(
+        "statement_readings", {"tenant_id": new.tenant_id, "account": new.account, "gap_since": new.gap_since}
+    )
+
+
+def changed_reading(known: Reading, *, gap_since: Instant | None) -> audit.RowChange:
+    """A gap begins or ends."""
+    return audit.update(
+        "statement_readings",
+        key={"tenant_id": known.tenant_id, "account": known.account},
+        before={"gap_since": known.gap_since},
+        after={"gap_since": gap_since},
+    )
+
+
 async def known_lines(tx: Tx, account: BankAccount, transaction_ids: Sequence[str]) -> set[str]:
     """Which of these lines have been dealt with."""
     rows = await tx.rows(
@@ -305,12 +359,17 @@ def reconciled(tx: Tx, account: BankAccount, credit: BankCredit, *, kind: str, m
 
 
 async def overdue(tx: Tx, *, before: Instant) -> list[tuple[str, str]]:
-    """Steps that have waited since ``before``: (check | pay | acknowledge | allocate, id of what waits)."""
+    """Steps that have waited since ``before``: (check | pay | token | acknowledge | allocate, id of what waits)."""
     rows = await tx.rows(
         """select 'check' as step, id from app.disbursements where state = 'COMMITTED' and committed_at < $1
            union all
            select 'pay', end_to_end_id from app.payment_instructions
             where state in ('QUEUED', 'SENT') and queued_at < $1
+           union all
+           select 'token', d.id from app.disbursements d
+             join app.payment_instructions i on i.tenant_id = d.tenant_id and i.disbursement_id = d.id
+            where d.state = 'FIAT_FINAL' and i.purpose = 'disbursement_in' and i.state = 'SETTLED'
+              and i.concluded_at < $1
            union all
            select 'acknowledge', id from app.disbursements where state = 'SELLER_PAYOUT_SENT' and paid_out_at < $1
            union all

@@ -20,7 +20,13 @@ RETRY_SECONDS: Final = (60, 300, 1_800, 7_200)
 """Delay after the n-th retriable reject."""
 
 RECONCILED_WITHIN_SECONDS: Final = 4 * 3600
-"""Without the seller's credit for longer than this, somebody is told (SE-14)."""
+"""Without the seller's credit, or without the statement of collections, for longer than this, somebody is told (SE-14)."""
+
+DECIDED_WITHIN_SECONDS: Final = 3600
+"""A payment that its bank has not decided for longer than this, somebody is told of."""
+
+LENDER_DECIDED_WITHIN_SECONDS: Final = 900
+"""The same for a lender's payment: it is owed an answer, and the listing is taken meanwhile."""
 
 
 class UnknownDisbursement(NotFound):
@@ -29,6 +35,12 @@ class UnknownDisbursement(NotFound):
 
 class UnknownCollection(NotFound):
     """There is no such collection that you may see."""
+
+
+class LinesNotTaken(Refused):
+    """Some lines of a statement could not be booked; the others were."""
+
+    code = "LINES_NOT_TAKEN"
 
 
 class AmountOverFpsLimit(Invalid):
@@ -175,6 +187,16 @@ class Collection:
     allocated: Pence
     refund_due: Pence
     onward: tuple[OnwardPayment, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How an account's statement is being read. ``gap_since``: the first of the readings that were not whole and that
+    no whole one has followed; None while nothing is missing. ``account``: sort code and account number."""
+
+    tenant_id: str
+    account: str
+    gap_since: Instant | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from fintokenx import audit
+from fintokenx.kernel.clock import Instant
 from fintokenx.kernel.db import Row, Tx
 from fintokenx.kernel.money import Pence
 from fintokenx.lifecycle.tokenisation.types import ChainTransaction, Kind, Token, Wallet
@@ -89,11 +90,11 @@ async def last_move(tx: Tx, token_reference: str) -> ChainTransaction | None:
 
 
 async def identity_under_way(tx: Tx, wallet_id: str) -> ChainTransaction | None:
-    """The registration of a wallet that is not confirmed yet."""
+    """The registration of a wallet that is neither confirmed nor given up."""
     return _chain_tx(
         await tx.row(
             f"select {_CHAIN_TXS} from app.chain_tx where wallet_id = $1 and kind = 'identity'"
-            " and state <> 'CONFIRMED'",
+            " and state not in ('CONFIRMED', 'SUPERSEDED')",
             wallet_id,
         )
     )
@@ -126,22 +127,47 @@ async def open_chain_txs(tx: Tx, *, limit: int) -> list[ChainTransaction]:
     return [found for row in rows if (found := _chain_tx(row))]
 
 
-async def next_nonce(tx: Tx, sender: str, *, mined: int) -> int:
-    """Take the sender's next nonce; the row stays locked until the transaction that records its use ends.
-
-    ``mined`` is the chain's own count. It starts the counter, and puts it right when the database was restored from a
-    backup that is older than the chain.
-    """
-    tx.wrote = True
-    return int(
-        await tx.value(
-            "insert into ops.chain_senders as s (sender, next_nonce) values ($1, $2 + 1)"
-            " on conflict (sender) do update set next_nonce = greatest(s.next_nonce, $2) + 1"
-            " returning next_nonce - 1",
-            sender,
-            mined,
-        )
+async def refused_before(tx: Tx, at: Instant, *, limit: int) -> list[ChainTransaction]:
+    """Mints and burns that the chain refused before ``at`` and that were not tried again since, oldest first."""
+    rows = await tx.rows(
+        f"select {_CHAIN_TXS} from app.chain_tx where state = 'REVERTED' and kind in ('mint', 'burn')"
+        " and submitted_at < $1 order by submitted_at limit $2",
+        at,
+        limit,
     )
+    return [found for row in rows if (found := _chain_tx(row))]
+
+
+async def without_token(tx: Tx, invoice_references: list[str]) -> list[str]:
+    """Those of the invoices that have no token, in the given order."""
+    rows = await tx.rows(
+        """select w.reference from unnest($1::text[]) with ordinality as w (reference, n)
+            where not exists (select from app.tokens t where t.invoice_reference = w.reference) order by w.n""",
+        invoice_references,
+    )
+    return [row["reference"] for row in rows]
+
+
+async def wallets(tx: Tx, *, after: str, limit: int) -> list[Wallet]:
+    """Wallets by id, from the one after ``after``."""
+    rows = await tx.rows(f"select {_WALLETS} from app.wallets where id > $1 order by id limit $2", after, limit)
+    return [Wallet(**dict(row)) for row in rows]
+
+
+async def without_wallet(tx: Tx, subject_ids: list[str]) -> set[str]:
+    """Those of the subjects that have no wallet."""
+    rows = await tx.rows(
+        """select w.id from unnest($1::text[]) as w (id)
+            where not exists (select from app.wallets h where h.subject_id = w.id)""",
+        subject_ids,
+    )
+    return {row["id"] for row in rows}
+
+
+async def next_nonce(tx: Tx, sender: str, *, mined: int) -> int:
+    """Take the sender's next nonce; ``mined`` is the chain's own count. See fx.next_nonce for what it refuses."""
+    tx.wrote = True
+    return int(await tx.value("select fx.next_nonce($1, $2)", sender, mined))
 
 
 def new_token(token: Token) -> audit.RowChange:

@@ -41,6 +41,7 @@ _OPEN: Final = "PROMISED|RESERVED|SIGNED"
 
 # PROMISED → RESERVED (has a nonce) → SIGNED (has bytes that can be sent any number of times) → CONFIRMED | REVERTED.
 # A confirmation may also find a transaction of an earlier life of the database, hence from every open state.
+# A refused registration that says what is no longer so gives way to the one that is wanted now (SUPERSEDED).
 CHAIN_TX: Final = Machine(
     "chain tx",
     transitions(
@@ -59,6 +60,7 @@ CHAIN_TX: Final = Machine(
             (_OPEN, "revoke claims", "CONFIRMED", "CLAIMS_REVOKE"),
             ("SIGNED", "revert", "REVERTED", "CHAIN_TX_REVERT"),
             ("SIGNED", "revert mint", "REVERTED", "TOKEN_PENDING"),
+            ("REVERTED", "supersede", "SUPERSEDED", "CLAIMS_REQUEST"),
         ]
     ),
 )
@@ -67,8 +69,11 @@ MACHINES: tuple[Machine, ...] = (TOKEN, WALLET, CHAIN_TX)
 
 _SYSTEM = (Role.SYSTEM,)
 
+# That claims are taken away tells of a freeze or a refusal, so what is recorded of claims is for staff.
+_CLAIMS = ("CLAIMS_REQUEST", "CLAIMS_ISSUE", "CLAIMS_REVOKE")
+
 ACTIONS = tuple(
-    Action(name, _SYSTEM)
+    Action(name, _SYSTEM, staff_only=name in _CLAIMS)
     for name in (
         "TOKEN_REQUEST",
         "TOKEN_SUBMIT",
@@ -78,9 +83,7 @@ ACTIONS = tuple(
         "BURN_REQUEST",
         "TOKEN_BURN",
         "WALLET_CREATE",
-        "CLAIMS_REQUEST",
-        "CLAIMS_ISSUE",
-        "CLAIMS_REVOKE",
+        *_CLAIMS,
         "CHAIN_TX_RESERVE",
         "CHAIN_TX_SIGN",
         "CHAIN_TX_REVERT",

@@ -31,6 +31,11 @@ ALERT = Machine(
             (NOTHING, "raise", "RAISED", "ALERT_RAISE"),
             (NOTHING, "raise_on_hold", "RAISED", "GATE_HOLD"),
             (NOTHING, "raise_on_delay", "RAISED", "KYC_DELAY_ALERT"),
+            (NOTHING, "raise_on_escalation", "RAISED", "FIAT_ESCALATE"),
+            (NOTHING, "raise_on_return", "RAISED", "FIAT_RETURN"),
+            (NOTHING, "raise_on_chain_refusal", "RAISED", "CHAIN_REFUSED"),
+            (NOTHING, "raise_on_late_credit", "RAISED", "RECON_ALERT"),
+            (NOTHING, "raise_on_unmatched_credit", "RAISED", "RECEIVE_CREDIT"),
             ("RAISED", "acknowledge", "ACKED", "ALERT_ACK"),
             ("RAISED|ACKED", "close", "CLOSED", "ALERT_CLOSE"),
         ]

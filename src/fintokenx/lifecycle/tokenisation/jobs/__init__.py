@@ -7,6 +7,7 @@ from typing import Final
 
 import structlog
 
+from fintokenx.kernel.clock import Instant
 from fintokenx.kernel.db import Tx
 from fintokenx.kernel.jobs import Handler, Payload, TryAgain, Work
 from fintokenx.lifecycle.tokenisation.jobs.blocks import BlockWatch
@@ -25,20 +26,31 @@ from fintokenx.lifecycle.tokenisation.ports import (
 from fintokenx.lifecycle.tokenisation.service import identity, minting, moving, reads, sending
 from fintokenx.lifecycle.tokenisation.service.sending import Mined
 from fintokenx.lifecycle.tokenisation.types import ChainTransaction, Kind, Token
+from fintokenx.parties.auth import Subject
 
 log = structlog.get_logger("fintokenx.tokenisation")
 
 REVERTED_SECONDS: Final = 3600.0
 """People were told; try again in an hour, by when they may have put it right."""
 
+NOBODY_ANSWERS: Final = 5
+"""So many refusals from the first one on, and the walk stops asking: that is an outage and not a transaction."""
+
+HOLDERS_A_WALK: Final = 100
+
+ActiveHolders = Callable[[Tx, str, int], Awaitable[list[Subject]]]
+"""Active lenders and investors by id: those after the given one, at most so many."""
+
 HASH_NAME: Final = "chain/subject"
+_DAY_MINUTES: Final = 24 * 60
 
 
 class TokenisationJobs:
     """The jobs and what they need of the outside.
 
     ``minting_wallet_key`` is the vault's name of fx_minting_wallet's key; ``reference_key`` keys token references;
-    ``machine_seconds`` is the monotonic clock by which a chain without blocks counts as stalled.
+    ``machine_seconds`` is the monotonic clock by which a chain without blocks counts as stalled; ``active_holders``
+    reads active lenders and investors for the walk.
     """
 
     def __init__(
@@ -50,12 +62,15 @@ class TokenisationJobs:
         minting_wallet_key: str,
         stall_seconds: float,
         machine_seconds: Callable[[], float],
+        active_holders: ActiveHolders | None = None,
     ) -> None:
         self._chain = chain
         self._hashes = hashes
         self._reference_key = reference_key
         self._minting_wallet_key = minting_wallet_key
         self._sender = Sender(chain)
+        self._active_holders = active_holders
+        self._rounds: dict[tuple[str, str], str] = {}
         self._blocks = BlockWatch(chain, stall_seconds=stall_seconds, machine_seconds=machine_seconds)
 
     def handlers(self) -> dict[str, Handler]:
@@ -231,21 +246,71 @@ class TokenisationJobs:
         return keep
 
     async def walk(self, work: Work, _payload: Payload) -> None:
-        """Send everything unanswered again, lowest nonce first, and give each promise a job again.
+        """Send everything unanswered again, lowest nonce first, and promise again what may have lost its job.
 
         A nonce that was handed out and never arrives would hold up all later ones of its sender; this closes such a
-        gap even when the promise's own job is lost.
+        gap even when the promise's own job is lost. Also promised again: the mint of a confirmed invoice without a
+        token, and claims that are missing, out of date or about to end (CH-06, CH-16).
+
+        :raises ChainUnavailable: the node refused some of it; everything else is done all the same
         """
         async with work.transaction() as tx:
             waiting = await reads.unanswered(tx, work.caller)
-        with waiting_while_away():
-            for promise in waiting:
-                if promise.state == "SIGNED":
-                    await self._chain.broadcast(bytes_of(promise).raw)
-        async with work.completing() as tx:
+        faults = await self._sent_again(waiting)
+        async with work.transaction() as tx:
             for promise in waiting:
                 name, job = _job_of(promise)
-                tx.enqueue(name, job, dedupe_key=f"walk:{promise.id}:{work.id}")
+                tx.enqueue(name, job, dedupe_key=_turn_of(promise.id, promise.promised_at, tx.at))
+            for debt in await minting.unrequested(tx, work.caller):
+                key = _turn_of(debt.reference, debt.created_at, tx.at)
+                tx.enqueue("tokenisation.mint", {"reference": debt.reference}, dedupe_key=key)
+            for subject_id, since in await self._with_wrong_claims(tx, work):
+                key = _turn_of(subject_id, since, tx.at)
+                tx.enqueue("tokenisation.issue_claims", {"subject_id": subject_id}, dedupe_key=key)
+        if faults:
+            raise faults[0]
+
+    async def _sent_again(self, waiting: list[ChainTransaction]) -> list[ChainUnavailable]:
+        """Send what is signed, past what the node refuses; returns the refusals."""
+        faults: list[ChainUnavailable] = []
+        signed = [promise for promise in waiting if promise.state == "SIGNED"]
+        for number, promise in enumerate(signed, start=1):
+            try:
+                await self._chain.broadcast(bytes_of(promise).raw)
+            except ChainUnavailable as fault:
+                log.warning("not_sent_again", business_key=promise.business_key, detail=fault.detail)
+                faults.append(fault)
+                if len(faults) == number == NOBODY_ANSWERS:
+                    break
+        return faults
+
+    async def _with_wrong_claims(self, tx: Tx, work: Work) -> list[tuple[str, Instant]]:
+        """Subjects whose claims to look at, and since when they may wait; some hundred in each walk, round and round.
+
+        How far the round has come is kept in memory only: after a restart it begins anew.
+        """
+        wallets, self._rounds[work.tenant_id, "wallets"] = await identity.out_of_date(
+            tx, work.caller, after=self._rounds.get((work.tenant_id, "wallets"), "")
+        )
+        found = [(wallet.subject_id, wallet.created_at) for wallet in wallets]
+        if self._active_holders is not None:
+            after = self._rounds.get((work.tenant_id, "holders"), "")
+            holders = await self._active_holders(tx, after, HOLDERS_A_WALK)
+            self._rounds[work.tenant_id, "holders"] = holders[-1].id if len(holders) == HOLDERS_A_WALK else ""
+            bare = await identity.without_wallet(tx, work.caller, subjects=holders)
+            found += [(subject.id, subject.created_at) for subject in bare]
+        return found
+
+
+def _turn_of(thing: str, since: Instant, now: Instant) -> str:
+    """The name of a walk's promise: a new one when the age of the thing in minutes has doubled, later once a day.
+
+    Whether a job still lives nobody asks; so that an outage of days does not heap up jobs, they are promised ever
+    more rarely.
+    """
+    minutes = max(0, int((now - since).total_seconds()) // 60)
+    turn = minutes.bit_length() if minutes < _DAY_MINUTES else _DAY_MINUTES.bit_length() + minutes // _DAY_MINUTES
+    return f"walk:{thing}:{turn}"
 
 
 def _job_of(promise: ChainTransaction) -> tuple[str, dict[str, str]]:

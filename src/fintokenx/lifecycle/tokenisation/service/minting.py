@@ -79,6 +79,14 @@ async def request(
     return token, promise
 
 
+async def unrequested(tx: Tx, caller: Caller, *, limit: int = 500) -> list[invoice.Invoice]:
+    """Confirmed invoices that have no token: what :func:`request` was never called for, or is about to be."""
+    caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
+    confirmed = await invoice.page(tx, caller, state="CONFIRMED", after=None, limit=limit)
+    bare = set(await store.without_token(tx, [debt.reference for debt in confirmed]))
+    return [debt for debt in confirmed if debt.reference in bare]
+
+
 async def submit(
     tx: Tx, caller: Caller, *, invoice_reference: str, signed: SignedTransaction, contract_address: str
 ) -> ChainTransaction:

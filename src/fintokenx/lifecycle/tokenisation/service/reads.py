@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+from typing import Final
+
 from fintokenx.kernel.caller import Caller, Role
 from fintokenx.kernel.db import Tx
 from fintokenx.kernel.money import Pence
@@ -16,6 +19,7 @@ from fintokenx.lifecycle.tokenisation.types import (
     Wallet,
 )
 
+GIVEN_UP_AFTER: Final = timedelta(hours=2)
 _STAFF = (Role.SYSTEM, Role.COMPLIANCE, Role.MLRO, Role.PARTNER_ADMIN, Role.PLATFORM_ADMIN)
 _HOLDERS = (Role.LENDER, Role.INVESTOR)
 _READERS = (*_STAFF, *_HOLDERS, Role.SELLER, Role.BUYER)
@@ -87,9 +91,11 @@ async def chain_transaction(tx: Tx, caller: Caller, *, business_key: str) -> Cha
 
 
 async def unanswered(tx: Tx, caller: Caller, *, limit: int = 200) -> list[ChainTransaction]:
-    """Chain transactions that are neither confirmed nor reverted, by sender and nonce."""
+    """Chain transactions that are neither confirmed nor reverted, by sender and nonce; then mints and burns that were
+    refused so long ago that their own job would have tried again by now."""
     caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
-    return await store.open_chain_txs(tx, limit=limit)
+    waiting = await store.open_chain_txs(tx, limit=limit)
+    return waiting + await store.refused_before(tx, tx.at - GIVEN_UP_AFTER, limit=limit)
 
 
 async def locked_token(tx: Tx, reference: str) -> Token:
