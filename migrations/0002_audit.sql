@@ -3,7 +3,8 @@ create table app.audit_actions (
   action                text primary key check (action ~ '^[A-Z][A-Z0-9_]{2,39}$'),
   customer_facing       boolean not null,
   actor_roles           text[] not null,
-  on_behalf_of_rule     text not null check (on_behalf_of_rule in ('required_from_admin', 'forbidden', 'optional', 'required'))
+  on_behalf_of_rule     text not null check (on_behalf_of_rule in ('required_from_admin', 'forbidden', 'optional', 'required')),
+  staff_only            boolean -- who reads its entries: null, not said, counts as staff only
 );
 grant select on app.audit_actions to fx_app, fx_writer, fx_auditor, fx_platform, fx_worker;
 insert into fx.tables values ('audit_actions', 'audit', 'platform', null);

@@ -157,8 +157,10 @@ create index chain_tx_to_repeat on app.chain_tx (tenant_id, submitted_at)
   where state = 'REVERTED' and kind in ('mint', 'burn');
 select fx.protect('chain_tx', 'tokenisation', 'chain tx');
 
--- Where the walks look for a lost mint and a lost listing: few invoices are between two steps at a time.
+-- Where the walks look for a lost mint, a lost listing and lost claims; few invoices are between two steps at a time.
 create index invoices_between_steps on app.invoices (tenant_id, reference) where state in ('CONFIRMED', 'TOKENISED');
+create index subjects_that_may_hold on app.subjects (tenant_id, id)
+  where state = 'ACTIVE' and role in ('lender', 'investor');
 
 -- The next nonce per sending address. Not domain state and nobody's data: our senders sign for all tenants, and a
 -- number must go to one transaction only. The function below is the only way to it.

@@ -36,7 +36,7 @@ def cluster() -> Iterator[str]:
         try:
             yield dsn
         finally:
-            postgres.stop()
+            postgres.destroy()
 
 
 async def _hurry(dsn: str) -> None:

@@ -11,7 +11,7 @@ import itertools
 import json
 import os
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import httpx
+import pytest
 
 from fintokenx.app import inspect, provision
 from fintokenx.app.api_client import Api, ApiRefused, eventually
@@ -501,3 +502,13 @@ async def open_house(home: Path) -> AsyncIterator[House]:
             yield house
         finally:
             await house.leave()
+
+
+def in_short(rows: Sequence[Any], kept: set[str]) -> list[Any]:
+    """The rows for `make test` as they are, the others marked for `make test-all`: the whole matrix takes long."""
+    parameters = []
+    for row in rows:
+        mode = row if isinstance(row, str) else row.mode
+        name = row if isinstance(row, str) else row.id
+        parameters.append(pytest.param(row, id=name, marks=() if mode in kept else pytest.mark.soak))
+    return parameters

@@ -39,7 +39,7 @@ class Row:
 _HELD: Final = "the gate is HELD, no review is opened"
 _RUNNING: Final = "the gate stays RUNNING, no review is opened"
 _ONE_APPLICANT: Final = "the gate clears; one applicant per party at the vendor"
-_ONE_SEARCH: Final = "the gate clears; one search per name at the vendor"
+_ONE_SEARCH: Final = "the gate clears; no search is made twice under one reference"
 _BEYOND_PATIENCE: Final = {"seconds": 14}
 """Our clients wait ten seconds."""
 

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -140,7 +141,12 @@ async def market(cluster: str, template: str, tmp_path: Path) -> AsyncIterator[M
         )
         lender = await made.subject(Role.LENDER, "l@ash.example")
         app = app_http.create(
-            ids=world.ids, routers=[marketplace_http.router], title="t", version="1", environment="local"
+            ids=world.ids,
+            routers=[marketplace_http.router],
+            title="t",
+            version="1",
+            environment="local",
+            swagger_ui=None,
         )
         app.state.edge = Edge(
             world.database, world.ids, auth_http.authentication(made.authenticator), b"fingerprint key of tests"
@@ -175,6 +181,28 @@ async def test_a_minted_token_opens_a_listing_once(market: Market) -> None:
     assert await count("primary_listings") == 1
     assert await count("audit_entries where action = 'LISTING_OPEN'") == 1
     assert (await market.trail(reference))[-1] == "LISTING_OPEN"
+
+
+async def test_a_listing_whose_job_was_lost_is_opened_by_the_walk(market: Market) -> None:
+    references = [(await market.paper.invoice())[0] for _ in range(2)]
+    confirmed, _ = await market.paper.invoice("CONFIRMED")
+    admin = await market.world.connect("postgres")
+    await admin.execute("delete from ops.jobs")
+    await admin.close()
+
+    async def walked(times: int) -> bool:
+        async with market.world.database.transaction(HERE) as tx:
+            done = await tx.value("select count(*) from ops.jobs where name = 'marketplace.walk' and state = 'DONE'")
+            return bool(done == times)
+
+    for number in (1, 2):
+        async with market.world.database.transaction(HERE) as tx:
+            tx.enqueue("marketplace.walk", {}, dedupe_key=f"{number}")
+        async with working(market.world, HANDLERS):
+            await until(partial(walked, number))
+    for reference in references:
+        assert (await market.trail(reference)).count("LISTING_OPEN") == 1
+    assert "LISTING_OPEN" not in await market.trail(confirmed)
 
 
 async def test_only_a_tokenised_invoice_is_listed(market: Market) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import random
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -24,6 +25,7 @@ from fastapi import FastAPI, Request, Response
 from fintokenx import audit
 from fintokenx.kernel.bus import Reactions
 from fintokenx.kernel.caller import Caller, Role, WrongRole, system
+from fintokenx.kernel.clock import to_wire
 from fintokenx.kernel.db import Tx
 from fintokenx.kernel.edge import Edge, problem
 from fintokenx.kernel.errors import Refused
@@ -37,14 +39,23 @@ from fintokenx.lifecycle.marketplace import jobs as marketplace_jobs
 from fintokenx.lifecycle.marketplace import reactions as marketplace_reactions
 from fintokenx.lifecycle.settlement import http as settlement_http
 from fintokenx.lifecycle.settlement import reactions as settlement_reactions
-from fintokenx.lifecycle.settlement.ports import BankAccount, BankCredit
-from fintokenx.lifecycle.settlement.service import matching, reconciling
+from fintokenx.lifecycle.settlement.ports import BankAccount, BankCredit, PaymentOutcome, PaymentState
+from fintokenx.lifecycle.settlement.service import (
+    funding,
+    instructing,
+    matching,
+    readings,
+    reconciling,
+    resuming,
+    walking,
+)
 from fintokenx.lifecycle.settlement.transitions import MACHINES
 from fintokenx.lifecycle.settlement.types import Price, portions
 from fintokenx.lifecycle.tokenisation import reactions as tokenisation_reactions
 from fintokenx.lifecycle.tokenisation.jobs import TokenisationJobs
 from fintokenx.lifecycle.tokenisation.ports import BurnReceivable, ChainUnavailable
-from fintokenx.parties import auth
+from fintokenx.parties import auth, compliance
+from fintokenx.sandbox.providers.bank_book import account_id
 from tests.adapters.bank_house import House as BankHouse
 from tests.adapters.bank_house import bank_house
 from tests.fakes.bank import MortalPayments
@@ -128,6 +139,15 @@ class Place:
         self.world.clock.set(self.world.clock.now() + timedelta(seconds=seconds))
         self.bank.clock.set(self.world.clock.now())
         self.bank.time_passes(1)
+
+    async def until_hours(self, hours: float) -> None:
+        """Let the jobs run for some hours of business time."""
+        end = self.world.clock.now() + timedelta(hours=hours)
+
+        async def over() -> bool:
+            return self.world.clock.now() >= end
+
+        await self.work_until(over)
 
     async def until_idle(self) -> None:
         await self.work_until(self._idle)
@@ -214,6 +234,72 @@ class Place:
         """How often each end-to-end id moved money at the bank."""
         rows = (await self.bank.http.get("/control/instructions")).json()["instructions"]
         return {row["endToEndId"]: row["effects"] for row in rows}
+
+    async def alerts(self) -> Counter[tuple[str, str]]:
+        """How often each alert was raised, by cause and what it is about."""
+        officer = Caller(TENANT, Role.MLRO, "sub_officer", subject_id="sub_officer")
+        async with self.tx() as tx:
+            found = await compliance.alerts(tx, officer, state=None, after="", limit=200)
+        return Counter((alert.cause, alert.resource) for alert in found)
+
+    async def alerted(self, cause: str, resource: str) -> None:
+        """Work until there is such an alert."""
+
+        async def there() -> bool:
+            return (cause, resource) in await self.alerts()
+
+        await self.work_until(there)
+
+    async def admin(self, *statements: str) -> None:
+        """As the superuser: what no role of the product may do."""
+        admin = await self.world.connect("postgres")
+        for statement in statements:
+            await admin.execute(statement)
+        await admin.close()
+
+    async def lose(self, job: str) -> None:
+        """From now on every job of this name is lost the moment it is promised; see :meth:`find_again`."""
+        await self.admin(
+            "create function public.lose() returns trigger language plpgsql as $$ begin return null; end $$",
+            f"create trigger lose before insert on ops.jobs for each row when (new.name = '{job}')"
+            " execute function public.lose()",
+        )
+
+    async def find_again(self) -> None:
+        """Jobs are no longer lost."""
+        await self.admin("drop trigger lose on ops.jobs", "drop function public.lose()")
+
+    async def jobs(self, name: str) -> list[dict[str, Any]]:
+        """The jobs of a name that wait for their turn."""
+        async with self.tx() as tx:
+            rows = await tx.rows("select * from ops.jobs where name = $1 and state = 'READY' order by id", name)
+        return [dict(row) for row in rows]
+
+    async def lines(self) -> list[tuple[str, int]]:
+        """Kinds and amounts of the lines that have been dealt with."""
+        async with self.tx() as tx:
+            rows = await tx.rows("select kind, amount_pence from app.reconciliations order by kind, amount_pence")
+        return [(row["kind"], row["amount_pence"]) for row in rows]
+
+    async def sent(self, reference: str) -> settlement.Disbursement:
+        """A disbursement whose lender's payment has just been handed to the bank; no job has run for it."""
+        made = await self.lend(reference)
+        async with self.tx() as tx:
+            await funding.checked(tx, PLATFORM, disbursement_id=made.id, allowed=True, reason="")
+        async with self.tx() as tx:
+            assert await walking.start(tx, PLATFORM, end_to_end_id=made.id) is not None
+        return made
+
+    async def show(self, amount_pence: int, transaction_id: str, **changes: Any) -> None:
+        """The statement of collections shows a credit that no payment at this bank explains."""
+        row = {
+            "AccountId": account_id("open-banking", COLLECTIONS.sort_code + COLLECTIONS.account_number),
+            "TransactionId": transaction_id, "CreditDebitIndicator": "Credit", "Status": "Booked",
+            "BookingDateTime": to_wire(self.world.clock.now()),
+            "Amount": {"Amount": f"{amount_pence // 100}.{amount_pence % 100:02d}", "Currency": "GBP"},
+        }  # fmt: skip
+        numbers = {"sort_code": COLLECTIONS.sort_code, "account_number": COLLECTIONS.account_number}
+        await self.bank.control("oddities", {**numbers, "transaction": row | changes})
 
     async def tell(self, role: str, event: auth.SubjectEvent) -> None:
         """A compliance officer freezes or unfreezes a party."""
@@ -522,6 +608,7 @@ async def test_money_is_refunded_when_the_network_refuses_after_all(place: Place
     assert await place.bank.balance_pence(LENDER) == 10_000_000
     assert await place.balances() == {}
     assert (await place.facts(reference))["TokenRefusedAfterFiat"] == 1
+    assert await place.alerts() == {("TOKEN_REFUSED_AFTER_FIAT", reference): 1}
     assert (await place.invoice(reference)).state == "LISTED"
     place.chain.contracts.identities.update(identities)
     again = await place.lend(reference)
@@ -585,6 +672,7 @@ async def test_a_payment_that_is_always_rejected_becomes_a_persons_turn(place: P
     await place.until_idle()
     assert list((await place.effects()).values()) == [0] * 5
     assert (await place.facts(reference))["PaymentEscalated"] == 1
+    assert await place.alerts() == {("PAYMENT_ESCALATED", reference): 1}
     assert await place.balances() == {}
 
 
@@ -609,6 +697,7 @@ async def test_a_payout_that_comes_back_is_owed_again_and_told(place: Place) -> 
     made = await place.lend(reference)
     await place.until(made.id, "RETURNED")
     assert (await place.facts(reference))["PaymentEscalated"] == 1
+    assert await place.alerts() == {("PAYMENT_ESCALATED", reference): 1}
     owed = {"bank:collections": -NET.value, f"payable:{place.parties['seller']}": NET.value}
     assert await place.balances() == owed
     await place.bank.mode("up")
@@ -642,6 +731,70 @@ async def test_jobs_that_were_lost_are_promised_again(place: Place) -> None:
     await place.until(made.id, "CLOSED")
 
 
+@pytest.mark.parametrize("refused", [False, True])
+async def test_money_that_is_final_is_followed_up_when_nobody_tells_what_became_of_its_token(
+    place: Place, refused: bool
+) -> None:
+    """The job that was to tell is lost: the net looks at the chain transaction itself."""
+    made = await place.lend(await place.listed())
+    await place.until(made.id, "CHECKED", "FIAT_SENT")
+    await place.lose("settlement.token_refused" if refused else "settlement.token_moved")
+    if refused:
+        place.chain.contracts.identities.clear()
+    await place.until(made.id, "FIAT_FINAL")
+    await place.until_idle()
+    assert (await place.disbursement(made.id)).state == "FIAT_FINAL"
+    place.time_passes(4 * 3600)
+    await place.ask("settlement.resume")
+    await place.until(made.id, "REFUNDED" if refused else "CLOSED")
+    assert await place.balances() == {}
+
+
+async def test_a_token_that_was_never_asked_for_is_asked_for(place: Place) -> None:
+    made = await place.lend(await place.listed())
+    await place.lose("tokenisation.transfer")
+    await place.until(made.id, "FIAT_FINAL")
+    await place.find_again()
+    await place.admin(
+        "alter table app.chain_tx disable trigger user",
+        f"delete from app.chain_tx where business_key = '{made.id}'",
+        "alter table app.chain_tx enable trigger user",
+    )
+    place.time_passes(4 * 3600)
+    await place.ask("settlement.resume")
+    await place.until(made.id, "CLOSED")
+    assert await place.balances() == {}
+
+
+@pytest.mark.parametrize("step", ["settlement.pay", "settlement.allocate"])
+async def test_what_is_promised_again_does_not_add_up(place: Place, step: str) -> None:
+    """A bank that never decides, an invoice that is not funded: for days the net runs every five minutes."""
+    reference = await place.listed()
+    if step == "settlement.pay":
+        await place.bank.control("fates", {"fate": "hold"})
+        made = await place.lend(reference)
+        await place.until(made.id, "FIAT_SENT")
+    else:
+        await place.bank.pay(BUYER, COLLECTIONS, FACE.value, reference)
+        place.time_passes(1)
+        await place.ask("settlement.collect")
+
+    async def waits() -> bool:
+        return bool(await place.jobs(step)) and not await place.jobs("settlement.collect")
+
+    await place.work_until(waits)
+    place.tick_seconds = 300
+    for _ in range(30):
+        place.time_passes(3600)
+        await place.ask("settlement.resume")
+
+        async def resumed() -> bool:
+            return not await place.jobs("settlement.resume")
+
+        await place.work_until(resumed)
+    assert 1 <= len(await place.jobs(step)) <= 3
+
+
 # ── The seller's credit
 
 
@@ -661,6 +814,37 @@ async def test_nothing_closes_until_the_sellers_bank_shows_the_credit(place: Pla
     await place.bank.mode("up")
     await place.until(made.id, "CLOSED")
     assert (await place.trail(reference)).count("RECON_ALERT") == 1
+    assert await place.alerts() == {("RECONCILIATION_LATE", reference): 1}
+
+
+async def test_an_advance_that_our_bank_does_not_pay_for_four_hours_is_told_too(place: Place) -> None:
+    """SE-14: the clock runs from when it was sent, not from when our bank says that it has left."""
+    reference = await place.listed()
+    await place.bank.control("fates", {"fate": "settle"})
+    await place.bank.control("fates", {"fate": "hold"})
+    made = await place.lend(reference)
+    await place.until(made.id, "SELLER_PAYOUT_SENT")
+    place.tick_seconds = 120
+    await place.alerted("RECONCILIATION_LATE", reference)
+    await place.until_hours(3)
+    assert (await place.disbursement(made.id)).paid_out_at is None
+    assert await place.alerts() == {("PAYMENT_UNDECIDED", reference): 1, ("RECONCILIATION_LATE", reference): 1}
+
+
+async def test_a_bank_that_hears_nothing_of_a_lenders_payment_is_told_of_once(place: Place) -> None:
+    """SE-09: it answers 429 for ever, so nothing is wrong and nothing happens either."""
+    reference = await place.listed()
+    await place.bank.mode("rate_limited", only="POST /v3/payments")
+    made = await place.lend(reference)
+    await place.until(made.id, "FIAT_SENT")
+    sent_at = place.world.clock.now()
+    place.tick_seconds = 30
+    await place.alerted("PAYMENT_UNDECIDED", reference)
+    assert place.world.clock.now() - sent_at > timedelta(minutes=14)
+    await place.until_hours(2)
+    assert await place.alerts() == {("PAYMENT_UNDECIDED", reference): 1}
+    await place.bank.mode("up")
+    await place.until(made.id, "CLOSED")
 
 
 async def test_only_the_advance_itself_to_the_penny_closes_and_only_once(place: Place) -> None:
@@ -779,6 +963,7 @@ async def test_a_payment_that_names_no_invoice_lies_in_suspense(place: Place, na
     assert await place.collections("UNMATCHED") == [lost]
     assert await place.balances() == {"bank:collections": -12_345, "suspense": 12_345}
     assert (await place.facts(lost.id))["CreditUnmatched"] == 1
+    assert await place.alerts() == {("CREDIT_UNMATCHED", lost.id): 1}
 
 
 async def test_a_payment_that_names_two_invoices_is_a_persons_turn(place: Place) -> None:
@@ -815,6 +1000,228 @@ async def test_a_lenders_payment_on_the_collections_account_is_not_a_buyers(plac
     await place.until(made.id, "CLOSED")
     assert await place.collect() == []
     assert (await place.trail(reference)).count("RECON_LINE") == 1
+
+
+# ── What is on the account is in the books
+
+
+@pytest.mark.parametrize("habit", ["by id", "by reference"])
+async def test_a_lender_that_pays_by_hand_for_a_funding_that_has_ended_finds_its_money_in_suspense(
+    place: Place, habit: str
+) -> None:
+    """Its own payment was refused; what it then sends under the same name is not what was cancelled."""
+    reference = await place.listed()
+    await place.bank.control("fates", {"fate": "AC07"})
+    made = await place.lend(reference)
+    await place.until(made.id, "CANCELLED")
+    more = {"end_to_end_id": made.id} if habit == "by id" else {}
+    await place.bank.pay(LENDER, COLLECTIONS, NET.value, instructing.funding_reference(made.id), **more)
+    (lost,) = await place.collect()
+    assert (lost.state, lost.amount) == ("UNMATCHED", NET)
+    assert await place.balances() == {"bank:collections": -NET.value, "suspense": NET.value}
+
+
+async def test_a_lender_that_pays_twice_finds_the_second_payment_in_suspense(place: Place) -> None:
+    made = await place.funded()
+    await place.bank.pay(LENDER, COLLECTIONS, NET.value, instructing.funding_reference(made.id), end_to_end_id=made.id)
+    (lost,) = await place.collect()
+    assert (lost.state, await place.lines()) == (
+        "UNMATCHED", [("collection", NET.value), ("funding", NET.value), ("seller_credit", NET.value)],
+    )  # fmt: skip
+    assert await place.balances() == {"bank:collections": -NET.value, "suspense": NET.value}
+
+
+async def test_a_payer_without_an_id_is_not_another_payer(place: Place) -> None:
+    """ISO 20022 writes NOTPROVIDED: the reference tells, as where there is no id at all."""
+    made = await place.sent(await place.listed())
+    settled = PaymentOutcome(PaymentState.SETTLED, "bank-1")
+    shown = BankCredit("t", NET, place.world.clock.now(), instructing.funding_reference(made.id), "NOTPROVIDED")
+    async with place.tx() as tx:
+        await walking.conclude(tx, PLATFORM, end_to_end_id=made.id, outcome=settled)
+    async with place.tx() as tx:
+        await reconciling.take_line(tx, PLATFORM, account=COLLECTIONS, credit=shown)
+    assert await place.lines() == [("funding", NET.value)]
+
+
+OUTCOMES = {
+    "settled": PaymentOutcome(PaymentState.SETTLED, "bank-1"),
+    "refused": PaymentOutcome(PaymentState.REJECTED, "", "AC07"),
+    "refused for now": PaymentOutcome(PaymentState.REJECTED, "", "MS03", retriable=True),
+    "returned": PaymentOutcome(PaymentState.RETURNED, "bank-1", "AC04"),
+}
+
+
+@dataclass
+class Account:
+    """What the bank has on the collections account: its credits less the payments of ours that left it."""
+
+    place: Place
+    chance: random.Random
+    pence: int = 0
+    lines: list[BankCredit] = field(default_factory=list)
+
+    def shown(self, end_to_end_id: str, reference: str) -> BankCredit:
+        """Somebody pays the amount of a payment under its name, in one of the ways in which banks show that."""
+        named = self.chance.choice([end_to_end_id, "", "NOTPROVIDED"])
+        return BankCredit(self.place.world.ids.new("tx"), NET, self.place.world.clock.now(), reference, named)
+
+    async def take(self, credit: BankCredit) -> None:
+        async with self.place.tx() as tx:
+            await reconciling.take_line(tx, PLATFORM, account=COLLECTIONS, credit=credit)
+
+    async def happen(self, leg: str, outcome: str, credits_shown: list[BankCredit], *, told: bool = False) -> None:
+        """A payment's outcome, and lines that name it, in any order; at last the statement is read once more."""
+        events: list[BankCredit | str] = [*credits_shown, outcome]
+        self.chance.shuffle(events)
+        for event in events:
+            if isinstance(event, BankCredit):
+                self.pence += event.amount.value
+                self.lines.append(event)
+                await self.take(event)
+            else:
+                async with self.place.tx() as tx:
+                    await walking.conclude(tx, PLATFORM, end_to_end_id=leg, outcome=OUTCOMES[event])
+        if told:
+            async with self.place.tx() as tx:
+                await walking.returned(tx, PLATFORM, end_to_end_id=leg, outcome=OUTCOMES["returned"])
+        for credit in self.lines:
+            await self.take(credit)
+
+    async def in_the_books(self) -> int:
+        async with self.place.tx() as tx:
+            trial = await ledger.trial_balance(tx, PLATFORM)
+        return sum(a.debit.value - a.credit.value for a in trial.accounts if a.code == "bank:collections")
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_whatever_comes_in_whatever_order_the_account_and_the_books_agree(place: Place, seed: int) -> None:
+    """SE-16: every outcome of a lender's payment and of its refund, with none to three credits under their names."""
+    chance = random.Random(seed)
+    account = Account(place, chance)
+    references = [await place.listed() for _ in range(12)]
+    for number, reference in enumerate(references):
+        made = await place.sent(reference)
+        outcome = list(OUTCOMES)[number % 4] if number < 8 else "settled"
+        own = instructing.funding_reference(made.id)
+        count = chance.randint(1, 3) if outcome == "settled" else chance.randint(0, 3)
+        await account.happen(made.id, outcome, [account.shown(made.id, own) for _ in range(count)])
+        assert await account.in_the_books() == account.pence, (number, outcome, count)
+        if outcome != "settled":
+            continue
+        async with place.tx() as tx:
+            await funding.token_refused(tx, PLATFORM, disbursement_id=made.id, reason="no")
+        leg = f"{made.id}-R"
+        async with place.tx() as tx:
+            assert await walking.start(tx, PLATFORM, end_to_end_id=leg) is not None
+        back = chance.choice(list(OUTCOMES))
+        account.pence -= NET.value if back in ("settled", "returned") else 0
+        told = back == "settled" and chance.random() < 0.5
+        count = chance.randint(1 if told or back == "returned" else 0, 3)
+        shown = [account.shown(leg, f"FX REFUND {reference[4:]}") for _ in range(count)]
+        await account.happen(leg, back, shown, told=told)
+        assert await account.in_the_books() == account.pence, (number, back, count, told)
+
+
+async def test_a_line_that_waits_for_its_payment_is_still_read_days_later(place: Place) -> None:
+    """The bank takes its time to decide, newer lines come, and the line of that payment is not left behind."""
+    made = await place.sent(await place.listed())
+    sent_at = place.world.clock.now()
+    line = BankCredit("old", NET, sent_at, "", made.id)
+    account = Account(place, random.Random(0))
+    await account.take(line)
+    assert await place.lines() == []
+    place.time_passes(5 * 86_400)
+    await account.take(BankCredit("new", Pence(1), place.world.clock.now(), "WHAT", ""))
+    async with place.tx() as tx:
+        _, since = await readings.statement(tx, PLATFORM)
+    assert since < sent_at
+    async with place.tx() as tx:
+        await walking.conclude(tx, PLATFORM, end_to_end_id=made.id, outcome=OUTCOMES["refused"])
+    await account.take(line)
+    assert await place.lines() == [("collection", 1), ("collection", NET.value)]
+
+
+async def test_a_line_without_money_and_one_from_the_future_stop_nobody(place: Place) -> None:
+    in_a_year = to_wire(place.world.clock.now() + timedelta(days=365))
+    await place.show(0, "zero")
+    await place.show(100, "tomorrow", BookingDateTime=in_a_year)
+    await place.bank.pay(BUYER, COLLECTIONS, 200, "WHAT")
+    await place.collect()
+    await place.bank.pay(BUYER, COLLECTIONS, 300, "WHAT")
+    assert [c.amount.value for c in await place.collect()] == [200, 100, 300]
+    assert await place.lines() == [("collection", 100), ("collection", 200), ("collection", 300), ("nothing", 0)]
+    assert await place.trail("04000412345678:zero") == ["RECON_LINE"]
+
+
+async def test_a_line_that_cannot_be_booked_stops_nobody_and_is_told_and_not_forgotten(place: Place) -> None:
+    """Its id is longer than any that we keep: the job fails for it, the others are in the books."""
+    began = place.world.clock.now()
+    await place.show(100, "x" * 300)
+    await place.bank.pay(BUYER, COLLECTIONS, 200, "WHAT")
+    place.time_passes(1)
+    await place.ask("settlement.collect")
+    await place.alerted("STATEMENT_LINE_NOT_TAKEN", "04000412345678")
+
+    async def failed() -> bool:
+        return [job["last_error"] for job in await place.jobs("settlement.collect")] == ["LINES_NOT_TAKEN"]
+
+    await place.work_until(failed)
+    assert [c.amount.value for c in await place.collections()] == [200]
+    place.tick_seconds = 7200
+    await place.until_hours(72)
+    await place.bank.pay(BUYER, COLLECTIONS, 300, "WHAT")
+    place.time_passes(1)
+    await place.ask("settlement.collect")
+
+    async def newer_is_booked() -> bool:
+        return [c.amount.value for c in await place.collections()] == [200, 300]
+
+    await place.work_until(newer_is_booked)
+    assert (await place.alerts())["STATEMENT_LINE_NOT_TAKEN", "04000412345678"] == 1
+    async with place.tx() as tx:
+        _, since = await readings.statement(tx, PLATFORM)
+    assert since < began
+
+
+async def test_a_statement_that_cannot_be_read_for_four_hours_is_told_of_once(place: Place) -> None:
+    """SE-14: and an outage is two entries, not one for every try."""
+    await place.bank.mode("down", only="GET /open-banking")
+    await place.ask("settlement.collect")
+    place.tick_seconds = 300
+    await place.until_hours(3)
+    assert not await place.alerts()
+    await place.alerted("STATEMENT_UNREADABLE", "04000412345678")
+    await place.until_hours(10)
+    assert await place.alerts() == {("STATEMENT_UNREADABLE", "04000412345678"): 1}
+    await place.bank.mode("up")
+    await place.until_idle()
+    assert await place.trail("04000412345678") == ["RECON_GAP", "ALERT_RAISE", "RECON_WHOLE"]
+
+
+# ── Frozen parties
+
+
+async def test_a_share_that_was_held_is_released_even_when_nobody_says_that_its_payee_is_free(place: Place) -> None:
+    """The job is lost, or ran before the payment was held."""
+    closed = await place.funded()
+    await place.tell("lender", auth.SubjectEvent.FREEZE)
+    await place.bank.pay(BUYER, COLLECTIONS, FACE.value, closed.invoice_reference)
+    await place.collect()
+    await place.ask("settlement.resume")
+    await place.until_idle()
+    assert [c.state for c in await place.collections()] == ["PART_HELD"]
+    await place.lose("settlement.release_held")
+    await place.tell("lender", auth.SubjectEvent.UNFREEZE)
+    await place.until_idle()
+    assert [c.state for c in await place.collections()] == ["PART_HELD"]
+    await place.find_again()
+    for run in ("job_1", "job_2"):
+        async with place.tx() as tx:
+            await resuming.promise_again(tx, PLATFORM, job_id=run)
+    assert len(await place.jobs("settlement.release_held")) == 2, "a run's promise is its own, whoever asked"
+    await place.until_idle()
+    assert [c.state for c in await place.collections()] == ["DISTRIBUTED"]
+    assert await place.balances() == {}
 
 
 async def test_a_frozen_holders_share_is_held_and_the_token_not_burned_until_it_is_free(place: Place) -> None:

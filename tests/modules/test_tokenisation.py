@@ -34,16 +34,18 @@ from fintokenx.lifecycle.tokenisation.http import router
 from fintokenx.lifecycle.tokenisation.jobs import TokenisationJobs
 from fintokenx.lifecycle.tokenisation.ports import (
     BurnReceivable,
+    Call,
     ChainUnavailable,
     Claims,
     MintReceivable,
     RegisterIdentity,
     TransferToken,
 )
-from fintokenx.lifecycle.tokenisation.service import minting, reads, sending
+from fintokenx.lifecycle.tokenisation.service import identity, minting, reads, sending
 from fintokenx.lifecycle.tokenisation.transitions import CHAIN_TX, MACHINES, TOKEN, WALLET
 from fintokenx.lifecycle.tokenisation.types import token_id_of
-from tests.fakes.chain import MINTER_KEY, Crash, LedgerChain, address_of
+from fintokenx.parties import auth
+from tests.fakes.chain import MINTER_KEY, Contracts, Crash, LedgerChain, Reverted, address_of
 from tests.support import World, names
 
 pytestmark = pytest.mark.anyio
@@ -74,6 +76,7 @@ class House:
     machine_seconds: float = 0.0
     invoices: int = 0
     stall_seconds: float = 10.0
+    walks: int = 0
     jobs: TokenisationJobs = field(init=False)
 
     def __post_init__(self) -> None:
@@ -88,6 +91,7 @@ class House:
             minting_wallet_key=MINTER_KEY,
             stall_seconds=self.stall_seconds,
             machine_seconds=lambda: self.machine_seconds,
+            active_holders=_active_holders,
         )
 
     @asynccontextmanager
@@ -193,6 +197,34 @@ class House:
         await self.until_idle()
         return await self.token(reference)
 
+    async def lose_all_jobs(self) -> None:
+        """As an operator's slip, or a restore, would."""
+        admin = await self.world.connect("postgres")
+        await admin.execute("delete from ops.jobs")
+        await admin.close()
+
+    async def walk(self) -> None:
+        """One walk, and whatever it promises."""
+        self.walks += 1
+        await self.ask("tokenisation.walk", {}, f"walk {self.walks}")
+        await self.until_idle()
+
+    async def walk_alone(self) -> None:
+        """One walk; whatever it promises stays undone."""
+        self.walks += 1
+        dedupe_key = f"walk {self.walks}"
+        await self.ask("tokenisation.walk", {}, dedupe_key)
+
+        async def walked() -> bool:
+            async with self.tx() as tx:
+                state = await tx.value("select state from ops.jobs where dedupe_key = $1", dedupe_key)
+                return bool(state == "DONE")
+
+        await self.work_until(walked, only="tokenisation.walk")
+
+    def pass_time(self, **units: float) -> None:
+        self.world.clock.set(self.world.clock.now() + timedelta(**units))
+
     async def registered_lender(self) -> tokenisation.Wallet:
         await self.ask("tokenisation.issue_claims", {"subject_id": self.lender, "role": "lender"})
         await self.until_idle()
@@ -241,6 +273,17 @@ class House:
             ),
             token.invoice_reference,
         )
+
+
+async def _active_holders(tx: Tx, after: str, limit: int) -> list[auth.Subject]:
+    """What auth will tell: active lenders and investors by id."""
+    rows = await tx.rows(
+        "select id from app.subjects where role in ('lender', 'investor') and state = 'ACTIVE' and id > $1"
+        " order by id limit $2",
+        after,
+        limit,
+    )
+    return [await auth.subject(tx, row["id"]) for row in rows]
 
 
 def _invoice_row(house: House, reference: str, state: str) -> audit.RowChange:
@@ -666,6 +709,97 @@ async def test_the_walker_sends_what_lost_its_job_and_closes_the_gap(house: Hous
     assert [await house.state(reference) for reference in (first, second)] == ["MINTED", "MINTED"]
 
 
+async def _two_signed_mints_without_jobs(house: House) -> tuple[str, str]:
+    first, second = await house.invoice(), await house.invoice()
+    house.chain.automine = False
+    for reference in (first, second):
+        await house.ask("tokenisation.mint", {"reference": reference})
+
+        async def signed(of: str = reference) -> bool:
+            return await house.state(of) == "MINT_SUBMITTED"
+
+        await house.work_until(signed)
+    await house.lose_all_jobs()
+    return first, second
+
+
+async def test_the_walk_goes_on_past_a_transaction_that_the_node_refuses_and_fails_at_the_end(house: House) -> None:
+    first, second = await _two_signed_mints_without_jobs(house)
+    house.chain.broadcasts.clear()
+    house.chain.fail_before("broadcast", ChainUnavailable("the node refused the transaction (-32000)"))
+    await house.ask("tokenisation.walk", {}, "refused")
+
+    async def failed() -> bool:
+        async with house.tx() as tx:
+            error = await tx.value("select last_error from ops.jobs where dedupe_key = 'refused'")
+            return bool(error == "chain unavailable")
+
+    await house.work_until(failed, only="tokenisation.walk")
+    assert house.chain.broadcasts[0] == (await house.promise(f"mint:{second}")).tx_hash
+    async with house.tx() as tx:
+        promised = await tx.rows("select payload from ops.jobs where name = 'tokenisation.mint'")
+    assert {row["payload"]["reference"] for row in promised} == {first, second}
+
+
+async def test_when_nobody_answers_the_walk_does_not_try_every_transaction(house: House) -> None:
+    house.chain.automine = False
+    for _ in range(8):
+        reference = await house.invoice()
+        await house.ask("tokenisation.mint", {"reference": reference})
+
+    async def all_signed() -> bool:
+        return len(set(house.chain.broadcasts)) == 8
+
+    await house.work_until(all_signed)
+    await house.lose_all_jobs()
+    house.chain.go_away(ChainUnavailable("no node"))
+    asked = house.chain.calls["broadcast"]
+    await house.ask("tokenisation.walk", {})
+
+    async def failed() -> bool:
+        async with house.tx() as tx:
+            return await tx.value("select last_error from ops.jobs where name = 'tokenisation.walk'") is not None
+
+    await house.work_until(failed, only="tokenisation.walk")
+    assert (house.chain.calls["broadcast"] - asked) % 5 == 0
+
+
+async def test_a_mint_whose_job_was_lost_before_it_began_is_found_by_the_walk(house: House) -> None:
+    confirmed, unconfirmed = await house.invoice(), await house.invoice("AWAITING_BUYER")
+    await house.walk()
+    assert [await house.state(reference) for reference in (confirmed, unconfirmed)] == ["MINTED", NOTHING]
+    await house.walk()
+    assert len(house.chain.mined_calls(MintReceivable)) == 1
+
+
+async def test_a_refused_mint_whose_job_was_lost_is_tried_again_after_two_hours(house: House) -> None:
+    minter = house.chain.contracts.identities.pop(address_of(MINTER_KEY))
+    reference = await house.invoice()
+    await house.ask("tokenisation.mint", {"reference": reference})
+
+    async def pending() -> bool:
+        return await house.state(reference) == "PENDING_MINT"
+
+    await house.work_until(pending)
+    await house.lose_all_jobs()
+    house.chain.contracts.identities[minter.wallet] = minter
+    await house.walk()
+    assert await house.state(reference) == "PENDING_MINT"
+    house.pass_time(hours=2)
+    await house.walk()
+    assert await house.state(reference) == "MINTED"
+
+
+async def test_an_outage_does_not_heap_up_jobs(house: House) -> None:
+    """In half an hour of walks, one a minute, a waiting mint is promised again five or six times, not thirty."""
+    await _two_signed_mints_without_jobs(house)
+    for _ in range(30):
+        await house.walk_alone()
+        house.pass_time(minutes=1)
+    async with house.tx() as tx:
+        assert 5 <= await tx.value("select count(*) from ops.jobs where name = 'tokenisation.mint'") / 2 <= 6
+
+
 # ── Wallets and claims
 
 
@@ -731,6 +865,116 @@ async def test_a_crash_while_issuing_claims_ends_in_one_wallet(house: House, cal
     assert len(house.chain.mined) == 1
 
 
+async def test_claims_are_renewed_before_they_end(house: House) -> None:
+    """A holder whose claims have ended could receive nothing more."""
+    first = await house.registered_lender()
+    house.pass_time(days=334)
+    await house.walk()
+    assert await house.wallet(house.lender) == first
+    house.pass_time(days=2)
+    await house.walk()
+    renewed = await house.wallet(house.lender)
+    assert first.claims_expire_at is not None
+    assert renewed.claims_expire_at is not None
+    assert renewed.claims_expire_at - first.claims_expire_at > timedelta(days=335)
+    assert (renewed.state, renewed.claims) == (first.state, first.claims)
+    on_chain = house.chain.contracts.identities[renewed.address]
+    assert on_chain.expires_at_unix == int(renewed.claims_expire_at.timestamp())
+    await house.walk()
+    assert len(house.chain.mined_calls(RegisterIdentity)) == 2
+
+
+class ClosedRegistry(Contracts):
+    """Takes no registration."""
+
+    def execute(self, call: Call, now_unix: int) -> None:
+        if isinstance(call, RegisterIdentity):
+            raise Reverted("reverted")
+        super().execute(call, now_unix)
+
+
+async def _refused_renewal(house: House) -> str:
+    """A registered lender whose renewal the chain refuses; returns the business key of the refused promise."""
+    wallet = await house.registered_lender()
+    house.pass_time(days=336)
+    open_registry = house.chain.contracts
+    house.chain.contracts = ClosedRegistry(open_registry.identities, open_registry.faces, open_registry.holdings)
+    key = f"identity:{wallet.id}:2"
+    await house.ask("tokenisation.issue_claims", {"subject_id": house.lender}, "renew")
+
+    async def refused() -> bool:
+        try:
+            return (await house.promise(key)).state == "REVERTED"
+        except tokenisation.UnknownChainTransaction:
+            return False
+
+    await house.work_until(refused)
+    house.chain.contracts = open_registry
+    return key
+
+
+async def test_a_refused_grant_does_not_stand_in_the_way_of_a_revocation(house: House) -> None:
+    """CH-16: else the grant would be sent once more to a frozen lender."""
+    refused = await _refused_renewal(house)
+    await _freeze(house, frozen=True)
+    await house.ask("tokenisation.revoke_claims", {"subject_id": house.lender, "role": "lender"})
+
+    async def revoked() -> bool:
+        return (await house.wallet(house.lender)).state == "REVOKED"
+
+    await house.work_until(revoked)
+    house.pass_time(hours=1)
+    await house.until_idle()
+    wallet = await house.wallet(house.lender)
+    assert (wallet.state, wallet.claims) == ("REVOKED", 0)
+    assert not await house.chain.is_verified(wallet.address)
+    assert (await house.promise(refused)).state == "SUPERSEDED"
+    written = [call.claims for call in house.chain.mined_calls(RegisterIdentity) if isinstance(call, RegisterIdentity)]
+    assert [bool(claims) for claims in written] == [True, False]
+
+
+async def test_a_refused_grant_that_is_still_wanted_is_tried_again(house: House) -> None:
+    refused = await _refused_renewal(house)
+    house.pass_time(hours=1)
+    await house.until_idle()
+    assert (await house.promise(refused)).state == "CONFIRMED"
+
+
+async def test_a_refused_grant_that_has_grown_old_is_replaced_by_a_fresh_one(house: House) -> None:
+    refused = await _refused_renewal(house)
+    house.pass_time(days=336)
+    await house.until_idle()
+    assert (await house.promise(refused)).state == "SUPERSEDED"
+    expires_at = (await house.wallet(house.lender)).claims_expire_at
+    assert expires_at is not None
+    assert expires_at - house.world.clock.now() > timedelta(days=364)
+
+
+async def test_an_active_lender_whose_job_was_lost_gets_its_wallet_from_the_walk(house: House) -> None:
+    await house.walk()
+    assert (await house.wallet(house.lender)).registered
+    await house.walk()
+    assert len(house.chain.mined_calls(RegisterIdentity)) == 1
+    with pytest.raises(tokenisation.UnknownWallet):
+        await house.wallet(house.seller)
+
+
+async def test_a_wallet_that_was_never_registered_is_found_by_the_walk(house: House) -> None:
+    """The job died between the wallet and its claims."""
+    address = address_of(identity.key_name_of(TENANT, house.lender))
+    async with house.tx() as tx:
+        await identity.keep_wallet(tx, PLATFORM, subject_id=house.lender, address=address)
+    await house.walk()
+    assert (await house.wallet(house.lender)).registered
+
+
+async def test_a_revocation_whose_job_was_lost_is_found_by_the_walk(house: House) -> None:
+    await house.registered_lender()
+    await _freeze(house, frozen=True)
+    await house.walk()
+    assert (await house.wallet(house.lender)).state == "REVOKED"
+
+
 # ── Transfers
 
 
@@ -774,6 +1018,34 @@ async def test_a_transfer_that_the_chain_refuses_is_told_with_the_rules_reason(h
     await house.until_idle()
     await house.hold(token, "fund:2")
     assert await house.state(token.invoice_reference) == "HELD"
+
+
+async def test_a_transfer_and_a_burn_whose_jobs_were_lost_are_concluded_after_the_walk(house: House) -> None:
+    """The chain has them; without the conclusion the lender's money would wait for ever."""
+    await house.registered_lender()
+    token = await house.minted()
+    house.chain.automine = False
+
+    async def signed(key: str) -> bool:
+        return (await house.promise(key)).state == "SIGNED"
+
+    async def lose_the_job_of(key: str) -> None:
+        await house.work_until(lambda: signed(key))
+        await house.lose_all_jobs()
+        house.chain.automine = True
+        house.chain.mine()
+        await house.walk()
+        house.chain.automine = False
+
+    await house.promise_transfer(token, "fund:1")
+    await lose_the_job_of("fund:1")
+    assert (await house.facts(token.invoice_reference))[-1]["fact"] == "TransferConfirmed"
+    await house.hold(token, "fund:1")
+    await house.move_invoice(token.invoice_reference, "TOKENISED", "SETTLING")
+    await house.request_burn(token)
+    await lose_the_job_of(f"burn:{token.reference}")
+    assert await house.state(token.invoice_reference) == "BURNED"
+    assert len(house.chain.mined_calls(TransferToken)) == len(house.chain.mined_calls(BurnReceivable)) == 1
 
 
 @pytest.mark.parametrize("call", ["sign", "broadcast", "receipt"])
@@ -911,7 +1183,7 @@ def test_every_transition_that_is_not_listed_is_refused(machine: Machine) -> Non
 
 def test_the_ends_of_the_machines_are_where_the_specification_has_them() -> None:
     assert TOKEN.terminal_states == ("BURNED",)
-    assert CHAIN_TX.terminal_states == ("CONFIRMED",)
+    assert CHAIN_TX.terminal_states == ("CONFIRMED", "SUPERSEDED")
     assert WALLET.terminal_states == ()
 
 
@@ -984,6 +1256,58 @@ async def test_a_nonce_cannot_be_used_twice(house: House) -> None:
     )
     with pytest.raises(asyncpg.UniqueViolationError):
         await _apply(house, "CHAIN_TX_RESERVE", row)
+
+
+SENDER = address_of("a sender")
+
+
+async def _take(house: House, mined: int) -> int:
+    async with house.tx() as tx:
+        return int(await tx.value("select fx.next_nonce($1, $2)", SENDER, mined))
+
+
+async def test_nonces_begin_at_the_chains_count_and_go_on_one_by_one(house: House) -> None:
+    assert [await _take(house, mined) for mined in (7, 7, 0, 8)] == [7, 8, 9, 10]
+
+
+async def test_a_counter_behind_the_chain_catches_up(house: House) -> None:
+    """The database was restored from a backup that is older than the chain."""
+    assert [await _take(house, mined) for mined in (7, 900, 0)] == [7, 900, 901]
+
+
+@pytest.mark.parametrize("mined", [10**9, 1009, -1, None])
+async def test_a_count_that_no_chain_of_ours_can_have_stops_nobody(house: House, mined: int | None) -> None:
+    """Injected SQL that moved the counter far ahead would leave a gap, and nobody's mint could pass it."""
+    assert await _take(house, 7) == 7
+    with pytest.raises(asyncpg.PostgresError) as refused:
+        async with house.tx() as tx:
+            await tx.value("select fx.next_nonce($1, $2)", SENDER, mined)
+    assert refused.value.sqlstate == "FX023"
+    assert await _take(house, 7) == 8
+
+
+async def test_without_a_pinned_tenant_no_nonce_is_given(house: House) -> None:
+    connection = await house.world.connect("fx_app")
+    try:
+        with pytest.raises(asyncpg.InsufficientPrivilegeError, match="no tenant is pinned"):
+            await connection.execute("select fx.next_nonce($1, 0)", SENDER)
+    finally:
+        await connection.close()
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "update ops.chain_senders set next_nonce = 1000000000",
+        "insert into ops.chain_senders values ('0x0000000000000000000000000000000000000000', 1000000000)",
+        "delete from ops.chain_senders",
+        "select * from ops.chain_senders",
+    ],
+)
+async def test_the_counter_is_out_of_the_applications_reach(house: House, statement: str) -> None:
+    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+        async with house.tx() as tx:
+            await tx.write(statement)
 
 
 async def test_only_the_platform_moves_tokens(house: House) -> None:

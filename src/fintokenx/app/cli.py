@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import sys
 from collections.abc import Coroutine
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, TypeVar
 
@@ -14,6 +16,8 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
+
+from fintokenx.app.failed import LocalSystemFailed
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, help="FinToken X: turn confirmed invoices into money, provably."
@@ -63,6 +67,8 @@ def run(work: Coroutine[Any, Any, Result]) -> Result:
 def _system(name: str) -> Any:
     from fintokenx.app.local import LocalSystem, current_name
 
+    if name and not re.fullmatch(r"[a-z0-9-]{1,30}", name):
+        fail("a system's name has lower-case letters, digits and hyphens, thirty at most")
     return LocalSystem(name or current_name())
 
 
@@ -78,14 +84,31 @@ def _step(what: str) -> None:
 
 
 @app.command()
-def up(system: System = "local") -> None:
+def up(
+    system: System = "local",
+    start_at: Annotated[
+        datetime, typer.Option(help="Where the clock of a new system starts, UTC; the samples are of 1 June 2026.")
+    ] = datetime(2026, 6, 2, 9),  # noqa: DTZ001 — typer's way of a default; UTC is added below
+) -> None:
     """Start a local system (Postgres, chain, mock servers, platform) for you to use; keeps its data over restarts."""
     chosen = _system(system)
     err.print(f"Starting the system [bold]{chosen.name}[/] …")
-    settings = run(chosen.up(_step))
-    out.print(f"\nThe platform:  {settings.public_url}    API docs: {settings.public_url}/docs", highlight=False)
+    try:
+        settings = run(chosen.up(_step, start_at=start_at.replace(tzinfo=UTC)))
+    except LocalSystemFailed as failed:
+        fail(str(failed))
+    out.print(
+        f"\nIts clock:     {chosen.clock().now():%-d %B %Y, %H:%M} UTC (move it: POST /v1/sandbox/clock)",
+        highlight=False,
+    )
+    out.print(f"The platform:  {settings.public_url}    API docs: {settings.public_url}/docs", highlight=False)
     out.print(f"The mailbox:   {settings.sandbox_control_urls['mailbox']}/messages", highlight=False)
-    out.print("Next:          fintokenx keys create --tenant tnt_mercia --name me   (an API key)", highlight=False)
+    out.print(
+        f"The mock bank: {settings.bank_url}/control/accounts (open one), /control/payments (pay)", highlight=False
+    )
+    out.print(
+        "Next:          .venv/bin/fintokenx keys create --tenant tnt_mercia --name me   (an API key)", highlight=False
+    )
     out.print("Stop it:       make down", highlight=False)
 
 
@@ -94,6 +117,8 @@ def down(system: System = "") -> None:
     """Stop local systems; all data stays. Without --system: whichever run."""
     from fintokenx.app.local import LocalSystem, home
 
+    if system and not _system(system).folder.exists():
+        fail(f"there is no local system {system}")
     names = [system] if system else sorted(path.parent.name for path in home().glob("*/ports.json"))
     for name in names:
         err.print(f"Stopping [bold]{name}[/] …")
@@ -143,10 +168,10 @@ def demo(
 
     chosen = invoice or story.default_invoice()
     if not chosen.is_file():
-        fail(f"there is no file {chosen}")
+        fail(f"{chosen} is {'a folder' if chosen.is_dir() else 'not there'}; give a PDF or XML invoice")
     try:
         run(story.play(chosen, out))
-    except story.StoryFailed as failed:
+    except (story.StoryFailed, LocalSystemFailed) as failed:
         fail(str(failed))
 
 
@@ -324,6 +349,13 @@ def audit_verify(system: System = "", as_json: AsJson = False) -> None:
     raise typer.Exit(0 if verdict.sound else 1)
 
 
+def _must_be_tenant(tenant: str) -> None:
+    from fintokenx.app import provision
+
+    if tenant not in provision.TENANTS:
+        fail(f"no such tenant; there are: {', '.join(provision.TENANTS)}")
+
+
 @keys.command("create")
 def keys_create(
     tenant: Annotated[str, typer.Option("--tenant", help="tnt_fintokenx or tnt_mercia.")],
@@ -335,6 +367,8 @@ def keys_create(
 ) -> None:
     """Make an API key for a tenant. It is shown once, here, and stored only as a hash."""
     from fintokenx.app import inspect
+
+    _must_be_tenant(tenant)
 
     print(run(inspect.create_api_key(_ready(system), tenant, name, scope or ["*"])))  # noqa: T201 — bare, for $(…)
 
@@ -349,6 +383,12 @@ def staff_create(
 ) -> None:
     """Make a member of staff, who then signs in by e-mail code like everybody."""
     from fintokenx.app import inspect
+
+    _must_be_tenant(tenant)
+    if role not in ("mlro", "compliance", "platform_admin"):
+        fail("a role of staff is mlro, compliance or platform_admin")
+    if not re.fullmatch(r"[^@\s]{1,64}@[^@\s]{3,190}", email):
+        fail("that is not an e-mail address; codes to sign in are sent there")
 
     print(run(inspect.create_staff(_ready(system), tenant, role, name, email)))  # noqa: T201 — bare, for $(…)
 

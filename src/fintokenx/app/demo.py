@@ -82,7 +82,7 @@ class Paper:
             number=truth["invoice_number"],
             issued=issued,
             due=date.fromisoformat(due) if due else issued + timedelta(days=days),
-            total=Pence(truth["total_pence"]),
+            total=Pence(truth.get("balance_due_pence", truth["total_pence"])),
             seller=(seller["name"], seller["company_number"] or "19999001"),
             buyer=(buyer["name"], buyer["company_number"] or "19999002"),
             seller_account=(seller["sort_code"].replace("-", ""), seller["account_number"]),

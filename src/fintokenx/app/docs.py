@@ -199,6 +199,7 @@ def _actions(declared: Sequence[tuple[str, Action]], machines: Sequence[Machine]
             ", ".join(str(role) for role in action.roles),
             "yes" if action.customer_facing else "no",
             action.on_behalf_of.replace("_", " "),
+            "staff only" if action.staff_only else "staff, partner",
             ", ".join(
                 machine.name for machine in machines if any(line.action == action.name for line in machine.transitions)
             )
@@ -206,11 +207,12 @@ def _actions(declared: Sequence[tuple[str, Action]], machines: Sequence[Machine]
         )
         for module, action in declared
     ]
+    columns = ("action", "declared by", "actor roles", "customer-facing", "on behalf of", "read by", "moves")
     return (
         f"{NOTICE}# What may be recorded\n\n"
         "The closed taxonomy of the audit log (AD-12, AD-15): the database refuses an entry with any other action,\n"
-        "role or on-behalf-of.\n\n"
-        f"{_grid(('action', 'declared by', 'actor roles', 'customer-facing', 'on behalf of', 'moves'), rows)}"
+        "role or on-behalf-of. Customers read no trail by API; a partner reads what is not for staff only.\n\n"
+        f"{_grid(columns, rows)}"
     )
 
 

@@ -5,12 +5,16 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Final
 
 import structlog
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
+from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.openapi.utils import get_openapi
+from fastapi.responses import HTMLResponse
+from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -103,9 +107,16 @@ class Envelope:
             )  # fmt: skip
 
 
-def create(*, ids: Ids, routers: list[Any], title: str, version: str, environment: str) -> FastAPI:
-    """The application with its error handling; the wiring fills ``app.state``."""
-    app = FastAPI(title=title, version=version, redoc_url=None, docs_url="/docs", openapi_url="/openapi.json")
+def create(
+    *, ids: Ids, routers: list[Any], title: str, version: str, environment: str, swagger_ui: Path | None = None
+) -> FastAPI:
+    """The application with its error handling; the wiring fills ``app.state``.
+
+    ``swagger_ui`` is the folder of npm's swagger-ui-dist; without it there is no ``/docs`` page, only
+    ``/openapi.json``: nothing is fetched from elsewhere.
+    """
+    app = FastAPI(title=title, version=version, redoc_url=None, docs_url=None, openapi_url="/openapi.json")
+    _show_docs(app, swagger_ui)
     for router in routers:
         app.include_router(router)
     _handle_errors(app)
@@ -113,6 +124,22 @@ def create(*, ids: Ids, routers: list[Any], title: str, version: str, environmen
     app.add_middleware(BodyLimit)
     app.add_middleware(Envelope, ids=ids)
     return app
+
+
+def _show_docs(app: FastAPI, swagger_ui: Path | None) -> None:
+    if swagger_ui is None:
+        return
+    app.mount("/docs/assets", StaticFiles(directory=swagger_ui), name="swagger-ui")
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> HTMLResponse:
+        return get_swagger_ui_html(
+            openapi_url="/openapi.json",
+            title=app.title,
+            swagger_js_url="/docs/assets/swagger-ui-bundle.js",
+            swagger_css_url="/docs/assets/swagger-ui.css",
+            swagger_favicon_url="/docs/assets/favicon-32x32.png",
+        )
 
 
 def _request_id(request: Request) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import socket
 import sys
 from collections.abc import Callable
 from contextlib import contextmanager
@@ -12,12 +13,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import httpx
 
 from fintokenx.adapters.chain import Rpc, deploy
 from fintokenx.adapters.vault import LocalVault
 from fintokenx.app import provision, wiring
+from fintokenx.app.failed import LocalSystemFailed
 from fintokenx.kernel.clock import Instant
 from fintokenx.kernel.settings import Environment, Settings
 from fintokenx.sandbox.anvil import CHAIN_ID, Anvil
@@ -173,6 +176,7 @@ class LocalSystem:
 
     def _start(self, child: Child, command: str, ready_url: str) -> None:
         if not child.alive:
+            _must_be_free(int(urlsplit(ready_url).port or 0), child.name)
             environment = {**os.environ, "FX_HOME": str(home()), "PYTHONUNBUFFERED": "1"}
             child.start([sys.executable, "-m", "fintokenx.app.cli", command, "--system", self.name], env=environment)
         wait_http_ready(ready_url, 60, child)
@@ -247,6 +251,15 @@ class LocalSystem:
         }
 
 
+def _must_be_free(port: int, what: str) -> None:
+    with _probe(port) as free:
+        if not free:
+            raise LocalSystemFailed(
+                f"port {port}, which is to serve {what}, is taken by another program: stop that, "
+                "or delete ports.json of this system to have others chosen"
+            )
+
+
 async def _open_collections_accounts(settings: Settings) -> None:
     """At the mock bank, the accounts on which the tenants collect."""
     async with httpx.AsyncClient(timeout=10.0, trust_env=False) as http:
@@ -272,9 +285,8 @@ def _preferred(name: str, system: str) -> int:
 
 @contextmanager
 def _probe(port: int) -> Any:
-    import socket
-
     with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the server will: a port just left is free
         try:
             probe.bind(("127.0.0.1", port))
             yield True

@@ -109,11 +109,15 @@ async def _load(migrator: RawConnection, plan: Plan) -> None:
         [(m.name, t.source, t.event, t.target, t.action) for m in plan.machines for t in m.transitions],
     )
     await migrator.executemany(
-        """insert into app.audit_actions (action, customer_facing, actor_roles, on_behalf_of_rule)
-           values ($1, $2, $3, $4)
+        """insert into app.audit_actions (action, customer_facing, actor_roles, on_behalf_of_rule, staff_only)
+           values ($1, $2, $3, $4, $5)
            on conflict (action) do update set customer_facing = excluded.customer_facing,
-             actor_roles = excluded.actor_roles, on_behalf_of_rule = excluded.on_behalf_of_rule""",
-        [(a.name, a.customer_facing, [str(role) for role in a.roles], a.on_behalf_of) for a in plan.actions],
+             actor_roles = excluded.actor_roles, on_behalf_of_rule = excluded.on_behalf_of_rule,
+             staff_only = excluded.staff_only""",
+        [
+            (a.name, a.customer_facing, [str(role) for role in a.roles], a.on_behalf_of, a.staff_only)
+            for a in plan.actions
+        ],
     )
     inner, outer = plan.pins.pads()
     await migrator.execute(

@@ -281,6 +281,7 @@ def periodic(tenants: tuple[str, ...]) -> tuple[jobs.Periodic, ...]:
             jobs.Periodic("settlement.collect", timedelta(seconds=5), tenant_id),
             jobs.Periodic("settlement.resume", timedelta(minutes=5), tenant_id),
             jobs.Periodic("tokenisation.walk", timedelta(minutes=1), tenant_id),
+            jobs.Periodic("marketplace.walk", timedelta(minutes=5), tenant_id),
             jobs.Periodic("invoice.fall_due", timedelta(minutes=15), tenant_id),
         )
     ]
@@ -316,6 +317,7 @@ async def _alive(worker: jobs.Worker) -> bool:
 def create_app(settings: Settings, *, tenants: tuple[str, ...]) -> FastAPI:
     """The platform as one ASGI application; its lifespan connects everything and runs the worker."""
     ids = Ids(open_clock(settings), os.urandom)
+    swagger_ui = Path(__file__).resolve().parents[3] / "node_modules" / "swagger-ui-dist"
     sandboxed = settings.environment.has_sandbox_controls and bool(settings.sandbox_clock)
     app = app_http.create(
         ids=ids,
@@ -323,6 +325,7 @@ def create_app(settings: Settings, *, tenants: tuple[str, ...]) -> FastAPI:
         title="FinToken X",
         version=VERSION,
         environment=settings.environment.value,
+        swagger_ui=swagger_ui if swagger_ui.is_dir() else None,
     )
 
     @asynccontextmanager

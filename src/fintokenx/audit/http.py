@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field
 
 from fintokenx.audit import service
 from fintokenx.audit.types import Entry, NotYetAnchored, Proof, UnknownEntry
+from fintokenx.kernel.caller import WrongRole
 from fintokenx.kernel.db import Pool
 from fintokenx.kernel.edge import Query, problems, query
 
@@ -92,9 +93,11 @@ class ProofView(BaseModel):
         )
 
 
-@router.get("/v1/audit/entries", responses=problems())
+@router.get("/v1/audit/entries", responses=problems(WrongRole))
 async def trail(read: Annotated[Query, Depends(query)], resource: str, after: int = 0, limit: int = 100) -> EntryPage:
-    """The trail of one resource (an invoice reference, a subject id …), oldest first."""
+    """The trail of one resource (an invoice reference, a subject id …), oldest first.
+
+    For staff, and for a partner without what concerns cases, alerts, gates and freezes. Customers get none for now."""
     limit = max(1, min(limit, 200))
     found = await read.run(
         lambda tx: service.entries_of(tx, read.caller, resources=[resource], after_seq=after, limit=limit + 1)
@@ -103,9 +106,9 @@ async def trail(read: Annotated[Query, Depends(query)], resource: str, after: in
     return EntryPage(items=[EntryView.of(entry) for entry in found[:limit]], next=more)
 
 
-@router.get("/v1/audit/entries/{entry_id}/proof", responses=problems(UnknownEntry, NotYetAnchored))
+@router.get("/v1/audit/entries/{entry_id}/proof", responses=problems(UnknownEntry, NotYetAnchored, WrongRole))
 async def proof(entry_id: str, request: Request, read: Annotated[Query, Depends(query)]) -> ProofView:
     """That the entry stands in an anchored tree (AD-09). Discloses nothing of other tenants but hashes (AD-13)."""
     hashes: Pool = request.app.state.sealer_pool
-    found = await read.run(lambda tx: service.proof_of(tx, read.caller, entry_id=entry_id, hashes=hashes))
-    return ProofView.of(found)
+    found = await read.run(lambda tx: service.provable(tx, read.caller, entry_id=entry_id))
+    return ProofView.of(await service.prove(found, hashes=hashes))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -11,11 +12,13 @@ from fintokenx.audit import store
 from fintokenx.audit.ports import AnchorOnChain, Anchors
 from fintokenx.audit.types import (
     GENESIS_HASH,
+    AnchorConflict,
     Batch,
     Entry,
     Move,
     NotYetAnchored,
     Proof,
+    Provable,
     UnknownEntry,
     Verdict,
 )
@@ -23,7 +26,7 @@ from fintokenx.kernel.caller import Caller, Role
 from fintokenx.kernel.canonical import canonical_json
 from fintokenx.kernel.clock import Instant
 from fintokenx.kernel.db import Pool, Tx
-from fintokenx.kernel.merkle import Frontier, inclusion_proof, verify_inclusion
+from fintokenx.kernel.merkle import Frontier, node_hash, root_of, verify_inclusion
 
 log = structlog.get_logger("fintokenx.audit")
 
@@ -75,7 +78,8 @@ async def change(
     return entry_id
 
 
-_EVERYBODY = tuple(role for role in Role if role is not Role.AGENT)
+_STAFF = (Role.SYSTEM, Role.MLRO, Role.COMPLIANCE, Role.PLATFORM_ADMIN)
+_READERS = (*_STAFF, Role.PARTNER_ADMIN)
 
 
 async def entries_of(
@@ -83,28 +87,89 @@ async def entries_of(
 ) -> list[Entry]:
     """The trail of some resources, oldest first, within the caller's tenant.
 
-    :raises WrongRole: a magic-link caller
+    Staff see all of it; a partner all but the entries of staff-only actions, as if they were not there. Customers see
+    none: a diff holds what other parties must not learn (bank accounts, filters, prices), and a view of one's own
+    party's fields is yet to come.
+
+    :raises WrongRole: a customer, a magic-link caller or an agent
     """
-    caller.must_be(*_EVERYBODY, tenant_id=tx.tenant_id)
-    return await store.entries_of(tx, resources, after_seq=after_seq, limit=min(limit, 1000))
+    caller.must_be(*_READERS, tenant_id=tx.tenant_id)
+    return await store.entries_of(
+        tx, resources, to_staff=caller.role in _STAFF, after_seq=after_seq, limit=min(limit, 1000)
+    )
 
 
 async def proof_of(tx: Tx, caller: Caller, *, entry_id: str, hashes: Pool) -> Proof:
-    """The inclusion proof of an entry in the first anchored tree that holds it, so that it never goes stale.
+    """:func:`provable` and :func:`prove` in one go, for those whose transaction may stay open meanwhile."""
+    return await prove(await provable(tx, caller, entry_id=entry_id), hashes=hashes)
 
-    :raises UnknownEntry: none in the caller's tenant
+
+async def provable(tx: Tx, caller: Caller, *, entry_id: str) -> Provable:
+    """An entry that the caller may see, with the first anchored batch that holds it, so that a proof never goes stale.
+
+    :raises WrongRole: who may see no trail (:func:`entries_of`)
+    :raises UnknownEntry: none in the caller's tenant, or one that the caller may not see
     :raises NotYetAnchored: sealed or anchored soon
     """
-    caller.must_be(*_EVERYBODY, tenant_id=tx.tenant_id)
-    entry = await store.entry(tx, entry_id)
+    caller.must_be(*_READERS, tenant_id=tx.tenant_id)
+    entry = await store.entry(tx, entry_id, to_staff=caller.role in _STAFF)
     if entry is None:
         raise UnknownEntry
-    batch = await store.batch_covering(tx, entry.seq)
+    batch = await store.anchored_batch_covering(tx, entry.seq)
     if batch is None or batch.tx_hash is None or batch.block_number is None:
         raise NotYetAnchored("batches are sealed every ten minutes")
-    leaves = await store.leaf_hashes(hashes, batch.tree_size)
-    path = inclusion_proof(leaves, entry.seq - 1)
-    return Proof(entry, batch.tree_size, tuple(path), batch.root, batch.id, batch.tx_hash, batch.block_number)
+    return Provable(entry, batch, batch.tx_hash, batch.block_number)
+
+
+async def prove(found: Provable, *, hashes: Pool) -> Proof:
+    """The inclusion proof, with no transaction open and beside the event loop; ``hashes`` logs in as fx_sealer.
+
+    Reads the entries of its batch only: all that is older lies in the frontier of the batch before (RFC 6962).
+    """
+    entry, batch = found.entry, found.batch
+    before = await store.frontier_before(hashes, entry.seq)
+    leaves = await store.leaf_hashes(hashes, after=before.size, tree_size=batch.tree_size)
+    path = await asyncio.to_thread(_Tree(before, leaves).path, entry.seq - 1)
+    return Proof(entry, batch.tree_size, tuple(path), batch.root, batch.id, found.tx_hash, found.block_number)
+
+
+class _Tree:
+    """A tree of which only the leaves beyond a frontier are known; enough for the proof of any of those leaves."""
+
+    def __init__(self, before: Frontier, leaves: Sequence[bytes]) -> None:
+        self._leaves = leaves
+        self._known = before.size
+        self._roots: dict[tuple[int, int], bytes] = {}
+        start = 0
+        for bit, node in zip(_bits(before.size), before.hashes, strict=True):
+            self._roots[start, start + bit] = node
+            start += bit
+
+    def path(self, index: int) -> list[bytes]:
+        """PATH(index, all leaves) of RFC 6962 §2.1.1, nearest sibling first. ``index`` lies beyond the frontier."""
+        start, end = 0, self._known + len(self._leaves)
+        siblings: list[bytes] = []
+        while end - start > 1:
+            middle = start + (1 << (end - start - 1).bit_length() - 1)
+            if index < middle:
+                siblings.append(self._root(middle, end))
+                end = middle
+            else:
+                siblings.append(self._root(start, middle))
+                start = middle
+        return siblings[::-1]
+
+    def _root(self, start: int, end: int) -> bytes:
+        if (start, end) in self._roots:
+            return self._roots[start, end]
+        if start >= self._known:
+            return root_of(self._leaves[start - self._known : end - self._known])
+        middle = start + (1 << (end - start - 1).bit_length() - 1)
+        return node_hash(self._root(start, middle), self._root(middle, end))
+
+
+def _bits(size: int) -> list[int]:
+    return [1 << bit for bit in range(size.bit_length() - 1, -1, -1) if size >> bit & 1]
 
 
 async def proof_holds(proof: Proof, anchors: Anchors) -> bool:
@@ -147,13 +212,37 @@ async def anchor_sealed(pool: Pool, anchors: Anchors, now: Callable[[], Instant]
     """Anchor every sealed batch that is not anchored yet, oldest first; returns how many.
 
     Chain down: raises, nothing is lost, the next run catches up (AD-11).
+
+    :raises AnchorConflict: the chain holds something else in the place of a batch; all the others are anchored that
+        the contract still takes. Only people can say what is true: ``fintokenx audit verify`` names the batches
     """
     batches = await store.sealed_batches(pool, not_anchored=True)
+    latest = await anchors.latest() if batches else None
+    conflicts: list[int] = []
     for batch in batches:
-        anchor = await anchors.publish(batch.id, batch.tree_size, batch.root)
+        try:
+            if await _is_overtaken(batch, anchors, latest):
+                raise ValueError("the chain has gone on without it")
+            anchor = await anchors.publish(batch.id, batch.tree_size, batch.root)
+        except ValueError as fault:
+            log.error("anchor_conflict", batch_id=batch.id, tree_size=batch.tree_size, fault=str(fault))
+            conflicts.append(batch.id)
+            continue
         await store.mark_anchored(pool, batch, tx_hash=anchor.tx_hash, block_number=anchor.block_number, at=now())
         log.info("batch_anchored", batch_id=batch.id, tx_hash=anchor.tx_hash, block_number=anchor.block_number)
+    if conflicts:
+        raise AnchorConflict(f"batches {', '.join(map(str, conflicts))}")
     return len(batches)
+
+
+async def _is_overtaken(batch: Batch, anchors: Anchors, latest: AnchorOnChain | None) -> bool:
+    """Whether the contract would never take it: numbers and trees only grow there. Asking it to would look like an
+    outage and hold up all later batches."""
+    if latest is None:
+        return False
+    if batch.id > latest.batch_id:
+        return batch.tree_size <= latest.tree_size
+    return await anchors.read(batch.id) is None
 
 
 async def verify(

@@ -23,16 +23,21 @@ async def record_and_apply(tx: Tx, arguments: Sequence[Any]) -> None:
     await tx.value("select fx.change($1, $2, $3, $4, $5, $6, $7, $8, $9)", *arguments)
 
 
-async def entry(tx: Tx, entry_id: str) -> Entry | None:
-    """An entry of the pinned tenant."""
-    row = await tx.row(f"select {_ENTRY} from app.audit_entries where id = $1", entry_id)
+_SHOWN = "($1 or action = any (array(select a.action from app.audit_actions a where not a.staff_only)))"
+
+
+async def entry(tx: Tx, entry_id: str, *, to_staff: bool) -> Entry | None:
+    """An entry of the pinned tenant; staff-only ones only ``to_staff``."""
+    row = await tx.row(f"select {_ENTRY} from app.audit_entries where {_SHOWN} and id = $2", to_staff, entry_id)
     return Entry(**dict(row)) if row else None
 
 
-async def entries_of(tx: Tx, resources: Sequence[str], *, after_seq: int, limit: int) -> list[Entry]:
-    """Entries about any of the resources, oldest first."""
+async def entries_of(tx: Tx, resources: Sequence[str], *, to_staff: bool, after_seq: int, limit: int) -> list[Entry]:
+    """Entries about any of the resources, oldest first; staff-only ones only ``to_staff``."""
     rows = await tx.rows(
-        f"select {_ENTRY} from app.audit_entries where resource = any($1) and seq > $2 order by seq limit $3",
+        f"select {_ENTRY} from app.audit_entries where {_SHOWN} and resource = any($2) and seq > $3"
+        " order by seq limit $4",
+        to_staff,
         list(resources),
         after_seq,
         limit,
@@ -40,11 +45,10 @@ async def entries_of(tx: Tx, resources: Sequence[str], *, after_seq: int, limit:
     return [Entry(**dict(row)) for row in rows]
 
 
-async def batch_covering(tx: Tx, seq: int) -> Batch | None:
-    """The first sealed batch whose tree holds entry ``seq``."""
+async def anchored_batch_covering(tx: Tx, seq: int) -> Batch | None:
+    """The first anchored batch whose tree holds entry ``seq``."""
     row = await tx.row(
-        f"select {_BATCH} from app.merkle_batches where state <> 'COLLECTING' and tree_size >= $1 order by id limit 1",
-        seq,
+        f"select {_BATCH} from app.merkle_batches where state = 'ANCHORED' and tree_size >= $1 order by id limit 1", seq
     )
     return Batch(**dict(row)) if row else None
 
@@ -56,9 +60,22 @@ async def sealed_batches(connection: Any, *, not_anchored: bool = False) -> list
     return [Batch(**dict(row)) for row in rows]
 
 
-async def leaf_hashes(pool: Pool, tree_size: int) -> list[bytes]:
-    """The leaf hashes of the first ``tree_size`` entries, all tenants: hashes disclose nothing (AD-13)."""
-    rows = await pool.fetch("select hash from app.audit_entries where seq <= $1 order by seq", tree_size)
+async def frontier_before(pool: Pool, seq: int) -> Frontier:
+    """The right edge of the largest sealed tree that does not hold entry ``seq``; of the empty tree where none is."""
+    row = await pool.fetchrow(
+        "select tree_size, frontier from app.merkle_batches where state <> 'COLLECTING' and tree_size < $1"
+        " order by id desc limit 1",
+        seq,
+    )
+    return Frontier(row["tree_size"], row["frontier"]) if row else Frontier()
+
+
+async def leaf_hashes(pool: Pool, *, after: int, tree_size: int) -> list[bytes]:
+    """The leaf hashes of the entries from the one after ``after`` up to ``tree_size``, all tenants: hashes disclose
+    nothing (AD-13)."""
+    rows = await pool.fetch(
+        "select hash from app.audit_entries where seq > $1 and seq <= $2 order by seq", after, tree_size
+    )
     return [row["hash"] for row in rows]
 
 

@@ -70,6 +70,8 @@ class Action:
     roles: tuple[Role, ...]
     customer_facing: bool = False
     on_behalf_of: OnBehalfOf = "forbidden"
+    staff_only: bool = False
+    """Its entries are shown to staff and not to the tenant's partner: they tell of cases, alerts, gates or freezes."""
 
 
 class UnknownEntry(Refused):
@@ -83,6 +85,13 @@ class NotYetAnchored(Refused):
     """The entry stands, but its batch is not anchored yet; ask again after the next batch."""
 
     code = "PROOF_PENDING"
+    status = 409
+
+
+class AnchorConflict(Refused):
+    """The chain holds other anchors than this database: it was restored, or its record was rewritten."""
+
+    code = "ANCHOR_CONFLICT"
     status = 409
 
 
@@ -156,6 +165,16 @@ class Proof:
     path: tuple[bytes, ...]
     root: bytes
     batch_id: int
+    tx_hash: str
+    block_number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Provable:
+    """An entry and the anchored batch whose tree holds it: what its proof is worked out from."""
+
+    entry: Entry
+    batch: Batch
     tx_hash: str
     block_number: int
 

@@ -36,6 +36,7 @@ from fintokenx.lifecycle.invoice.types import (
     PageChanged,
     ReviewReason,
     SameParty,
+    TenorTooLong,
     UnknownInvoice,
 )
 
@@ -56,6 +57,7 @@ __all__ = [
     "PageChanged",
     "ReviewReason",
     "SameParty",
+    "TenorTooLong",
     "UnknownInvoice",
     "collected",
     "committed",

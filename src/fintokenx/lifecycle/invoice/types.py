@@ -30,6 +30,16 @@ class MaturityBeforeIssue(Invalid):
     code = "MATURITY_BEFORE_ISSUE"
 
 
+TENOR_DAYS_MAX = 365
+"""The longest paper that any programme takes today."""
+
+
+class TenorTooLong(Invalid):
+    """The invoice is due more than a year after its date: no programme takes such paper."""
+
+    code = "TENOR_TOO_LONG"
+
+
 class IssuedInFuture(Invalid):
     """The issue date lies in the future."""
 

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from typing import Final
 
+import structlog
+
+from fintokenx.kernel.errors import Refused
 from fintokenx.kernel.jobs import Handler, Payload, Work
 from fintokenx.lifecycle.marketplace import service
+
+log = structlog.get_logger("fintokenx.marketplace")
 
 
 async def open_listing(work: Work, payload: Payload) -> None:
@@ -19,4 +24,27 @@ async def open_listing(work: Work, payload: Payload) -> None:
         )
 
 
-HANDLERS: Final[dict[str, Handler]] = {"marketplace.open_listing": open_listing}
+async def walk(work: Work, _payload: Payload) -> None:
+    """Periodic: open the listings whose own job is lost. One that is refused does not hold up the others.
+
+    :raises Refused: the first refusal, when all the others are done
+    """
+    async with work.transaction() as tx:
+        waiting = await service.unlisted(tx, work.caller)
+    refusals: list[Refused] = []
+    for found in waiting:
+        if found.token_reference is None:
+            continue
+        try:
+            async with work.transaction() as tx:
+                await service.open_listing(
+                    tx, work.caller, invoice_reference=found.reference, token_reference=found.token_reference
+                )
+        except Refused as refusal:
+            log.warning("listing_not_opened", invoice=found.reference, code=refusal.code)
+            refusals.append(refusal)
+    if refusals:
+        raise refusals[0]
+
+
+HANDLERS: Final[dict[str, Handler]] = {"marketplace.open_listing": open_listing, "marketplace.walk": walk}

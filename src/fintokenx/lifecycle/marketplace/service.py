@@ -71,6 +71,12 @@ async def open_listing(
     await audit.change(tx, caller, action=opening.action, resource=invoice_reference, move=move)
 
 
+async def unlisted(tx: Tx, caller: Caller, *, after: str | None = None, limit: int = 200) -> list[invoice.Invoice]:
+    """Tokenised invoices by reference: what :func:`open_listing` was never called for, or is about to be."""
+    caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
+    return await invoice.page(tx, caller, state="TOKENISED", after=after, limit=limit)
+
+
 async def listing(tx: Tx, caller: Caller, *, listing_id: str) -> Listing:
     """One listing as its viewer may see it: a lender what it could commit to or has committed to, a seller its own,
     staff all. Whatever a lender may not see is not there (MK-03).

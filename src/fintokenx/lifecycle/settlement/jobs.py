@@ -9,17 +9,20 @@ from dataclasses import dataclass
 
 import structlog
 
-from fintokenx.kernel.clock import Instant
+from fintokenx.kernel.clock import Instant, from_wire
 from fintokenx.kernel.errors import Unavailable
 from fintokenx.kernel.jobs import Handler, Payload, TryAgain, Work
 from fintokenx.lifecycle.settlement.ports import (
     AccountInformation,
+    BankAccount,
+    BankCredit,
     FasterPayments,
     PaymentOutcome,
     PaymentState,
     TokenTransfers,
 )
-from fintokenx.lifecycle.settlement.service import collecting, funding, reconciling, resuming, walking
+from fintokenx.lifecycle.settlement.service import collecting, funding, readings, reconciling, resuming, walking
+from fintokenx.lifecycle.settlement.types import LinesNotTaken, Purpose
 
 log = structlog.get_logger("fintokenx.settlement")
 
@@ -42,6 +45,7 @@ class SettlementJobs:
             "settlement.pay": self.pay,
             "settlement.token_moved": self.token_moved,
             "settlement.token_refused": self.token_refused,
+            "settlement.follow_token": self.follow_token,
             "settlement.await_seller_credit": self.await_seller_credit,
             "settlement.collect": self.collect,
             "settlement.allocate": self.allocate,
@@ -54,6 +58,7 @@ class SettlementJobs:
         disbursement_id: str = payload["disbursement_id"]
         async with work.transaction() as tx:
             candidate = await funding.to_check(tx, work.caller, disbursement_id=disbursement_id)
+            at = tx.at
         if candidate is None:
             return
         try:
@@ -62,7 +67,8 @@ class SettlementJobs:
                 minting_wallet, candidate.to_wallet, candidate.token_id, candidate.face
             )
         except Unavailable as fault:
-            raise TryAgain(str(fault), seconds=15) from fault
+            _look_again(payload, at, str(fault), seconds=15)
+            return
         async with work.completing() as tx:
             await funding.checked(tx, work.caller, disbursement_id=disbursement_id, allowed=allowed, reason=reason)
 
@@ -77,12 +83,24 @@ class SettlementJobs:
         waited_since = sending.instruction.sent_at or sending.at
         try:
             outcome = await self._outcome(sending)
+            undecided = "the bank has not decided" if outcome.state is PaymentState.PENDING else ""
         except Unavailable as fault:
-            raise TryAgain(str(fault), seconds=_patience(waited_since, sending.at)) from fault
-        if outcome.state is PaymentState.PENDING:
-            raise TryAgain("the bank has not decided", seconds=_patience(waited_since, sending.at))
+            undecided = str(fault)
+        if undecided:
+            await self._tell_when_slow(work, sending)
+            _look_again(payload, sending.at, undecided, seconds=_patience(waited_since, sending.at))
+            return
         async with work.completing() as tx:
             await walking.conclude(tx, work.caller, end_to_end_id=end_to_end_id, outcome=outcome)
+
+    async def _tell_when_slow(self, work: Work, sending: walking.Sending) -> None:
+        payment = sending.instruction
+        if not walking.is_slow(payment, sending.at):
+            return
+        async with work.transaction() as tx:
+            await walking.alert_when_slow(tx, work.caller, end_to_end_id=payment.end_to_end_id)
+            if payment.purpose is Purpose.PAYOUT and payment.disbursement_id is not None:
+                await reconciling.alert_when_late(tx, work.caller, disbursement_id=payment.disbursement_id)
 
     async def _outcome(self, sending: walking.Sending) -> PaymentOutcome:
         instruction = sending.instruction
@@ -110,6 +128,11 @@ class SettlementJobs:
                 tx, work.caller, disbursement_id=payload["business_key"], reason=payload["reason"]
             )
 
+    async def follow_token(self, work: Work, payload: Payload) -> None:
+        """Look for oneself what became of the token: whoever was to tell has not for hours."""
+        async with work.completing() as tx:
+            await funding.follow_token(tx, work.caller, disbursement_id=payload["disbursement_id"])
+
     async def await_seller_credit(self, work: Work, payload: Payload) -> None:
         """F3b → F4 when the seller's bank shows the advance; or RETURNED when our bank says that it came back."""
         disbursement_id: str = payload["disbursement_id"]
@@ -127,46 +150,79 @@ class SettlementJobs:
             if not done:
                 await reconciling.alert_when_late(tx, work.caller, disbursement_id=disbursement_id)
         if not done:
-            await self._look_for_a_return(work, watch)
+            await self._look_for_a_return(work, payload, watch)
 
-    async def _look_for_a_return(self, work: Work, watch: reconciling.Watch) -> None:
-        waiting = TryAgain("the seller's bank does not show it", seconds=_patience(watch.paid_out_at, watch.at))
+    async def _look_for_a_return(self, work: Work, payload: Payload, watch: reconciling.Watch) -> None:
         try:
             outcome = await self.payments.look_up(watch.payout.debtor, watch.payout.end_to_end_id)
         except Unavailable as fault:
-            raise waiting from fault
+            log.warning("fps_unavailable", end_to_end_id=watch.payout.end_to_end_id, fault=str(fault))
+            outcome = None
         if outcome is None or outcome.state is not PaymentState.RETURNED:
-            raise waiting
+            seconds = _patience(watch.paid_out_at, watch.at)
+            _look_again(payload, watch.at, "the seller's bank does not show it", seconds=seconds)
+            return
         async with work.completing() as tx:
             await walking.returned(tx, work.caller, end_to_end_id=watch.payout.end_to_end_id, outcome=outcome)
 
     async def collect(self, work: Work, _payload: Payload) -> None:
         """Read the collections account and deal with every new line, each in a transaction of its own."""
         async with work.transaction() as tx:
-            account, since = await reconciling.statement(tx, work.caller)
-        seen = await self.information.credits(account, since)
+            account, since = await readings.statement(tx, work.caller)
+        try:
+            seen = await self.information.credits(account, since)
+        except Unavailable:
+            async with work.transaction() as tx:
+                await readings.not_read(tx, work.caller, account=account)
+            raise
         async with work.transaction() as tx:
             fresh = await reconciling.unknown_lines(tx, work.caller, account=account, credits_seen=seen)
-        for credit in fresh:
+        left = [credit for credit in fresh if not await self._taken(work, account, credit)]
+        if left:
+            async with work.transaction() as tx:
+                await readings.not_taken(tx, work.caller, account=account)
+            raise LinesNotTaken(f"{len(left)} of {len(fresh)}")
+        async with work.completing() as tx:
+            await readings.whole(tx, work.caller, account=account)
+
+    async def _taken(self, work: Work, account: BankAccount, credit: BankCredit) -> bool:
+        """Whether a line was dealt with. What one line does wrong must not keep the others out of the books."""
+        try:
             async with work.transaction() as tx:
                 await reconciling.take_line(tx, work.caller, account=account, credit=credit)
+        except Unavailable:
+            raise
+        except Exception:  # anticipated or a fault of ours: this line only; the job fails for it at the end
+            log.exception("line_not_taken", transaction_id=credit.transaction_id)
+            return False
+        return True
 
     async def allocate(self, work: Work, payload: Payload) -> None:
         """Book a matched credit on its invoice; an early one waits until the invoice is funded."""
         async with work.transaction() as tx:
             booked = await collecting.allocate(tx, work.caller, collection_id=payload["collection_id"])
+            at = tx.at
         if not booked:
-            raise TryAgain("the invoice cannot take it yet", seconds=_WAIT_MAX_SECONDS)
+            _look_again(payload, at, "the invoice cannot take it yet", seconds=_WAIT_MAX_SECONDS)
 
     async def release_held(self, work: Work, payload: Payload) -> None:
         """A subject is no longer frozen: what was held for it is paid."""
         async with work.completing() as tx:
-            await walking.release(tx, work.caller, subject_id=payload["subject_id"])
+            await walking.release(tx, work.caller, subject_id=payload["subject_id"], job_id=work.id)
 
     async def resume(self, work: Work, _payload: Payload) -> None:
         """Promise again what is still to be done: the net under jobs that were lost or given up."""
         async with work.completing() as tx:
-            await resuming.promise_again(tx, work.caller)
+            await resuming.promise_again(tx, work.caller, job_id=work.id)
+
+
+def _look_again(payload: Payload, at: Instant, reason: str, *, seconds: float) -> None:
+    """Have the job look again later; one that was promised again ends with its time, for the next is promised then.
+
+    :raises TryAgain: it is to look again
+    """
+    if "until" not in payload or at < from_wire(payload["until"]):
+        raise TryAgain(reason, seconds=seconds)
 
 
 def _patience(since: Instant, now: Instant) -> float:

@@ -20,7 +20,7 @@ RETRY_SECONDS: Final = (60, 300, 1_800, 7_200)
 """Delay after the n-th retriable reject."""
 
 RECONCILED_WITHIN_SECONDS: Final = 4 * 3600
-"""Without the seller's credit, or without the statement of collections, for longer than this, somebody is told (SE-14)."""
+"""Without the seller's credit, or the statement of collections, for longer than this, somebody is told (SE-14)."""
 
 DECIDED_WITHIN_SECONDS: Final = 3600
 """A payment that its bank has not decided for longer than this, somebody is told of."""

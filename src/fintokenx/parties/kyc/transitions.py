@@ -45,12 +45,12 @@ GATE_RUN = Machine(
 MACHINES: tuple[Machine, ...] = (FILE, GATE_RUN)
 
 ACTIONS: tuple[Action, ...] = (
-    Action("GATE_START", roles=(Role.SYSTEM,)),
-    Action("GATE_HOLD", roles=(Role.SYSTEM,)),
-    Action("GATE_RESUME", roles=(Role.SYSTEM,)),
-    Action("GATE_RERUN", roles=(Role.MLRO, Role.COMPLIANCE)),
-    Action("GATE_HITS_DISCOUNT", roles=(Role.SYSTEM,)),
+    Action("GATE_START", roles=(Role.SYSTEM,), staff_only=True),
+    Action("GATE_HOLD", roles=(Role.SYSTEM,), staff_only=True),
+    Action("GATE_RESUME", roles=(Role.SYSTEM,), staff_only=True),
+    Action("GATE_RERUN", roles=(Role.MLRO, Role.COMPLIANCE), staff_only=True),
+    Action("GATE_HITS_DISCOUNT", roles=(Role.SYSTEM,), staff_only=True),
     Action("ONBOARDING_DECLINE", roles=(Role.SYSTEM,)),
-    Action("GATE_DECISION_NOTE", roles=(Role.SYSTEM,)),
-    Action("KYC_DELAY_ALERT", roles=(Role.SYSTEM,)),
+    Action("GATE_DECISION_NOTE", roles=(Role.SYSTEM,), staff_only=True),
+    Action("KYC_DELAY_ALERT", roles=(Role.SYSTEM,), staff_only=True),
 )

@@ -42,11 +42,19 @@ from fintokenx.lifecycle.invoice.types import (
     ObligorUnknown,
     OnBehalfOfSeller,
     SameParty,
+    TenorTooLong,
     UnknownInvoice,
 )
 from fintokenx.parties import kyc, partner
 
 router = APIRouter(tags=["invoices"])
+
+
+_DECLARED = """What you say about the document, as JSON text: `obligor_id` (the buyer, an active subject),
+`invoice_number` as printed, `issue_date` and `maturity_date` (ISO 8601), `face_value_pence` (what is still to be paid,
+a whole number of pence), optionally `asking_discount_bps` (for the whole tenor) and `currency` (GBP). For example
+`{"obligor_id": "sub_…", "invoice_number": "INV-00417", "issue_date": "2026-06-01", "maturity_date": "2026-07-31",
+"face_value_pence": 547680, "asking_discount_bps": 150}`."""
 
 
 class DeclarationBody(BaseModel):
@@ -175,7 +183,8 @@ def _fingerprinted(command: Mutation, content: bytes, declared: str) -> Mutation
     response_model=InvoiceView,
     responses=problems(
         IdempotencyKeyRequired, IdempotencyKeyReused, WrongRole, OnBehalfOfSeller, partner.OutOfScope,
-        kyc.SubjectNotActive, DuplicateInvoice, MaturityInPast, MaturityBeforeIssue, IssuedInFuture, NumberUnreadable,
+        kyc.SubjectNotActive, DuplicateInvoice, MaturityInPast, MaturityBeforeIssue,
+        TenorTooLong, IssuedInFuture, NumberUnreadable,
         SameParty, ObligorUnknown, ports.CurrencyUnsupported, ports.EmptyFile, ports.FileTooLarge, ports.TooManyPages,
         ports.UnsupportedContent, ports.EncryptedDocument, ports.DamagedDocument, ports.ActiveContent,
     ),
@@ -184,7 +193,7 @@ async def submit_invoice(
     upload: Annotated[Mutation, Depends(_upload)],
     needs: Annotated[InvoiceServices, Depends(services)],
     file: Annotated[UploadFile, File(description="A PDF (text layer or Factur-X) or a UBL/CII XML invoice.")],
-    declared: Annotated[str, Form(description="A DeclarationBody as JSON text.")],
+    declared: Annotated[str, Form(description=_DECLARED)],
 ) -> Response:
     """Upload an invoice and declare what it says. It is stored encrypted, then read and compared."""
     submit.seller_of(upload.caller, upload.caller.tenant_id)

@@ -35,7 +35,6 @@ _HEADERS: Final = {
     " base-uri 'none'; frame-ancestors 'none'",
     "Cache-Control": "no-store",
     "Referrer-Policy": "no-referrer",  # the address holds the link
-    "X-Content-Type-Options": "nosniff",
 }
 _HEADINGS: Final = {
     404: "We do not know this link",

@@ -41,10 +41,17 @@ def _fields(invoice: Invoice, paper: InvoiceOnPaper) -> list[str]:
         "invoice_number": (_number(paper.invoice_number), _number(invoice.invoice_number)),
         "issue_date": (paper.issue_date, invoice.issue_date),
         "due_date": (paper.due_date, invoice.maturity_date),
-        "total": (paper.total, invoice.face_value),
+        "total": (_still_to_pay(paper), invoice.face_value),
         "currency": (paper.currency, invoice.currency),
     }
     return [_code(name, read) for name, (read, declared) in pairs.items() if read != declared]
+
+
+def _still_to_pay(paper: InvoiceOnPaper) -> Pence | None:
+    """What can be financed: the total less what the document says was paid (the reader doubts such paper anyway)."""
+    if paper.total is None or paper.amount_paid is None:
+        return paper.total
+    return paper.total - paper.amount_paid
 
 
 def _party(side: str, subject: auth.Subject, paper: PartyOnPaper) -> list[str]:

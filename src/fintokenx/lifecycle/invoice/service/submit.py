@@ -15,6 +15,7 @@ from fintokenx.lifecycle.invoice.events import InvoiceSubmitted
 from fintokenx.lifecycle.invoice.service.reads import locked
 from fintokenx.lifecycle.invoice.transitions import INVOICE, SUBMITTERS
 from fintokenx.lifecycle.invoice.types import (
+    TENOR_DAYS_MAX,
     Declaration,
     Document,
     DuplicateInvoice,
@@ -26,6 +27,7 @@ from fintokenx.lifecycle.invoice.types import (
     ObligorUnknown,
     OnBehalfOfSeller,
     SameParty,
+    TenorTooLong,
     UnknownInvoice,
     normalised_number,
 )
@@ -52,7 +54,8 @@ async def submit(tx: Tx, caller: Caller, *, declared: Declaration, document: Doc
     :raises WrongRole, OnBehalfOfSeller: the caller is not, and acts for no, seller
     :raises partner's OutOfScope: the tenant's agreement does not cover invoices
     :raises kyc's SubjectNotActive: the seller may not act
-    :raises SameParty, ObligorUnknown, MaturityInPast, MaturityBeforeIssue, IssuedInFuture, NumberUnreadable: see each
+    :raises SameParty, ObligorUnknown, MaturityInPast, MaturityBeforeIssue, TenorTooLong, IssuedInFuture: see each
+    :raises NumberUnreadable: no letter or digit that we can compare
     :raises DuplicateInvoice: same file, or same number of the same seller
     """
     originator_id = seller_of(caller, tx.tenant_id)
@@ -135,6 +138,8 @@ def _check_dates(tx: Tx, declared: Declaration) -> None:
         raise IssuedInFuture
     if declared.maturity_date <= today:
         raise MaturityInPast
+    if (declared.maturity_date - declared.issue_date).days > TENOR_DAYS_MAX:
+        raise TenorTooLong(f"at most {TENOR_DAYS_MAX} days")
 
 
 async def _check_parties(tx: Tx, originator_id: str, declared: Declaration) -> None:

@@ -14,7 +14,7 @@ from fintokenx.lifecycle import invoice, ledger, tokenisation
 from fintokenx.lifecycle.settlement import store
 from fintokenx.lifecycle.settlement.events import CreditAllocated, CreditUnmatched
 from fintokenx.lifecycle.settlement.ports import BankAccount, BankCredit, PaymentOutcome
-from fintokenx.lifecycle.settlement.service import instructing, matching
+from fintokenx.lifecycle.settlement.service import alerting, instructing, matching
 from fintokenx.lifecycle.settlement.service.funding import concluded
 from fintokenx.lifecycle.settlement.service.reads import STAFF
 from fintokenx.lifecycle.settlement.transitions import COLLECTION
@@ -87,7 +87,10 @@ async def receive(tx: Tx, caller: Caller, *, account: BankAccount, credit: BankC
         ledger.Line(ledger.BANK_COLLECTIONS, debit=credit.amount),
         ledger.Line(ledger.SUSPENSE, credit=credit.amount),
     ]
-    move = audit.Move(rows, () if match else (CreditUnmatched(received.id),))
+    move = audit.Move(rows)
+    if not match:
+        move += audit.Move((), (CreditUnmatched(received.id),))
+        move += await alerting.credit_unmatched(tx, caller, received.id)
     move += await ledger.post(tx, caller, kind=transition.action, resource=received.id, lines=lines)
     await audit.change(tx, caller, action=transition.action, resource=received.id, move=move)
     if match:
@@ -105,6 +108,14 @@ async def _match(tx: Tx, caller: Caller, narration: str) -> Match | None:
             continue
         known.append(candidate)
     return known[0] if len(known) == 1 else None
+
+
+async def can_be_booked(tx: Tx, caller: Caller, *, collection_id: str) -> bool:
+    """Whether a matched credit need not wait for its invoice's funding (any more)."""
+    matched = await collection(tx, caller, collection_id=collection_id)
+    if matched.state != "MATCHED" or matched.invoice_reference is None:
+        return False
+    return (await invoice.get(tx, caller, reference=matched.invoice_reference)).state in (*_OWED, *_PAID_BEFORE)
 
 
 async def allocate(tx: Tx, caller: Caller, *, collection_id: str) -> bool:

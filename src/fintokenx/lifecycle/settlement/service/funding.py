@@ -20,7 +20,7 @@ from fintokenx.lifecycle.settlement.events import (
     TokenRefusedAfterFiat,
 )
 from fintokenx.lifecycle.settlement.ports import PaymentOutcome
-from fintokenx.lifecycle.settlement.service import instructing
+from fintokenx.lifecycle.settlement.service import alerting, instructing
 from fintokenx.lifecycle.settlement.service.reads import locked, of_instruction
 from fintokenx.lifecycle.settlement.transitions import DISBURSEMENT, INSTRUCTION
 from fintokenx.lifecycle.settlement.types import (
@@ -63,7 +63,7 @@ async def commit(tx: Tx, caller: Caller, *, listing_id: str, expected_net_advanc
     listing = await marketplace.listing(tx, system(tx.tenant_id, "commit"), listing_id=listing_id)
     taken = await marketplace.committed(tx, caller, listing_id=listing_id, lender_subject_id=lender_id)
     sold = await invoice.get(tx, caller, reference=listing.invoice_reference)
-    await _both_can_be_paid(tx, lender_id, sold.originator_id)
+    await _all_may_and_can(tx, sold, lender_id)
     price = _agreed_price(listing.face, listing.asking_discount_bps, expected_net_advance)
     disbursement = Disbursement(
         tenant_id=tx.tenant_id,
@@ -102,9 +102,11 @@ def _agreed_price(face: Pence, discount_bps: int, expected: Pence | None) -> Pri
     return price
 
 
-async def _both_can_be_paid(tx: Tx, lender_id: str, seller_id: str) -> None:
-    await kyc.must_be_active(tx, seller_id)
-    for subject_id in (lender_id, seller_id):
+async def _all_may_and_can(tx: Tx, sold: invoice.Invoice, lender_id: str) -> None:
+    """Nobody buys paper of a seller or a buyer that is not active (MK-06), and both ends of the money have accounts."""
+    for subject_id in (sold.originator_id, sold.obligor_id):
+        await kyc.must_be_active(tx, subject_id)
+    for subject_id in (lender_id, sold.originator_id):
         await kyc.designated_account(tx, subject_id)
 
 
@@ -134,7 +136,8 @@ async def checked(tx: Tx, caller: Caller, *, disbursement_id: str, allowed: bool
         return
     try:
         await kyc.must_be_active(tx, disbursement.lender_subject_id)
-        await _both_can_be_paid(tx, disbursement.lender_subject_id, disbursement.seller_subject_id)
+        sold = await invoice.get(tx, caller, reference=disbursement.invoice_reference)
+        await _all_may_and_can(tx, sold, disbursement.lender_subject_id)
     except Refused as refusal:
         await cancel(tx, caller, disbursement, reason=refusal.code)
         return
@@ -177,18 +180,49 @@ async def fiat_in(tx: Tx, caller: Caller, paid: Instruction, outcome: PaymentOut
     )
     refused = ""
     try:
-        move += await tokenisation.transfer(
-            tx,
-            caller,
-            token_reference=disbursement.token_reference,
-            to_subject_id=disbursement.lender_subject_id,
-            business_key=disbursement.id,
-        )
+        move += await _token_asked_for(tx, caller, disbursement)
     except Refused as refusal:  # the money is here all the same: say so first, then send it back
         refused = refusal.code
     await audit.change(tx, caller, action=transition.action, resource=disbursement.invoice_reference, move=move)
     if refused:
         await token_refused(tx, caller, disbursement_id=disbursement.id, reason=refused)
+
+
+async def _token_asked_for(tx: Tx, caller: Caller, disbursement: Disbursement) -> audit.Move:
+    return await tokenisation.transfer(
+        tx,
+        caller,
+        token_reference=disbursement.token_reference,
+        to_subject_id=disbursement.lender_subject_id,
+        business_key=disbursement.id,
+    )
+
+
+async def follow_token(tx: Tx, caller: Caller, *, disbursement_id: str) -> None:
+    """Act on what became of the token of money that is final, whoever was to tell and did not: moved, refused, never
+    asked for. A transfer that the chain has not answered is left to tokenisation."""
+    caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
+    disbursement = await locked(tx, disbursement_id)
+    if disbursement.state != "FIAT_FINAL":
+        return
+    try:
+        asked = await tokenisation.chain_transaction(tx, caller, business_key=disbursement_id)
+    except tokenisation.UnknownChainTransaction:
+        await _ask_again(tx, caller, disbursement)
+        return
+    if asked.state == "CONFIRMED" and asked.tx_hash is not None:
+        await token_moved(tx, caller, disbursement_id=disbursement_id, tx_hash=asked.tx_hash)
+    elif asked.state == "REVERTED":
+        await token_refused(tx, caller, disbursement_id=disbursement_id, reason=asked.revert_reason or "")
+
+
+async def _ask_again(tx: Tx, caller: Caller, disbursement: Disbursement) -> None:
+    try:
+        move = await _token_asked_for(tx, caller, disbursement)
+    except Refused as refusal:
+        await token_refused(tx, caller, disbursement_id=disbursement.id, reason=refusal.code)
+        return
+    await audit.change(tx, caller, action="FIAT_IN", resource=disbursement.invoice_reference, move=move)
 
 
 async def token_moved(tx: Tx, caller: Caller, *, disbursement_id: str, tx_hash: str) -> None:
@@ -245,7 +279,9 @@ async def token_refused(tx: Tx, caller: Caller, *, disbursement_id: str, reason:
     row = store.changed_disbursement(disbursement, state=transition.target, end_reason=reason[:200])
     told = TokenRefusedAfterFiat(disbursement.id, disbursement.invoice_reference, reason[:200])
     source = await store.newest_of_leg(tx, disbursement.id)
-    move = audit.Move((row,), (told,)) + await instructing.outward(
+    move = audit.Move((row,), (told,))
+    move += await alerting.token_refused(tx, caller, disbursement.invoice_reference)
+    move += await instructing.outward(
         tx,
         purpose=Purpose.REFUND,
         leg=f"{disbursement.id}-R",

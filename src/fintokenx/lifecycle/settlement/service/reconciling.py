@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Final
 
 from fintokenx import audit
 from fintokenx.kernel.caller import Caller, Role
@@ -13,14 +14,15 @@ from fintokenx.kernel.db import Tx
 from fintokenx.lifecycle.settlement import store
 from fintokenx.lifecycle.settlement.events import DisbursementClosed, ReconciliationLate
 from fintokenx.lifecycle.settlement.ports import BankAccount, BankCredit, PaymentOutcome, PaymentState
-from fintokenx.lifecycle.settlement.service import collecting, instructing, matching, walking
+from fintokenx.lifecycle.settlement.service import alerting, collecting, matching, walking
+from fintokenx.lifecycle.settlement.service.readings import OVERLAP
 from fintokenx.lifecycle.settlement.service.reads import locked
 from fintokenx.lifecycle.settlement.transitions import DISBURSEMENT
-from fintokenx.lifecycle.settlement.types import RECONCILED_WITHIN_SECONDS, Disbursement, Instruction
-from fintokenx.parties import partner
+from fintokenx.lifecycle.settlement.types import RECONCILED_WITHIN_SECONDS, Instruction, Purpose
 
-OVERLAP = timedelta(hours=48)
-"""Banks book late: every reading goes this far behind the newest line that is known."""
+_SHOWN: Final = {True: ("SENT", "SETTLED"), False: ("SENT", "SETTLED", "RETURNED")}
+"""In which states a payment's credit may stand on collections: a lender's once it is paid, one of ours once it is back.
+Of a lender's payment that went back we are shown no debit, so its credit is somebody's turn and not nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +71,7 @@ async def acknowledge(tx: Tx, caller: Caller, *, watch: Watch, credits_seen: lis
 def _shows(credit: BankCredit, payout: Instruction) -> bool:
     if credit.amount != payout.amount:
         return False
-    if credit.end_to_end_id:
+    if _is_given(credit.end_to_end_id):
         return credit.end_to_end_id == payout.end_to_end_id
     return _squeezed(payout.reference) in _squeezed(credit.narration)
 
@@ -79,27 +81,19 @@ def _squeezed(text: str) -> str:
 
 
 async def alert_when_late(tx: Tx, caller: Caller, *, disbursement_id: str) -> None:
-    """Tell somebody, once, that the seller's bank has not shown the advance for four hours (SE-14)."""
+    """Tell somebody, once, that four hours after the advance was first sent the seller's bank has not shown it
+    (SE-14): because ours has not paid it, or because theirs is silent."""
     caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
     disbursement = await locked(tx, disbursement_id)
-    if disbursement.state != "SELLER_PAYOUT_SENT" or disbursement.recon_alerted_at or not _is_late(tx, disbursement):
+    if disbursement.state != "SELLER_PAYOUT_SENT" or disbursement.recon_alerted_at:
+        return
+    sent_at = await store.first_sent_at(tx, f"{disbursement_id}-P")
+    if sent_at is None or tx.at - sent_at <= timedelta(seconds=RECONCILED_WITHIN_SECONDS):
         return
     row = store.changed_disbursement(disbursement, recon_alerted_at=tx.at)
     move = audit.Move((row,), (ReconciliationLate(disbursement.id, disbursement.invoice_reference),))
+    move += await alerting.credit_late(tx, caller, disbursement.invoice_reference)
     await audit.change(tx, caller, action="RECON_ALERT", resource=disbursement.invoice_reference, move=move)
-
-
-def _is_late(tx: Tx, disbursement: Disbursement) -> bool:
-    since = disbursement.paid_out_at
-    return since is not None and tx.at - since > timedelta(seconds=RECONCILED_WITHIN_SECONDS)
-
-
-async def statement(tx: Tx, caller: Caller) -> tuple[BankAccount, Instant]:
-    """The collections account and from when to read it."""
-    caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
-    account = await instructing.collections_account(tx)
-    newest = await store.newest_line_at(tx, account) or (await partner.tenant(tx)).opened_at
-    return account, newest - OVERLAP
 
 
 async def unknown_lines(
@@ -113,27 +107,57 @@ async def unknown_lines(
 
 async def take_line(tx: Tx, caller: Caller, *, account: BankAccount, credit: BankCredit) -> None:
     """Say what one credit on the collections account is: a lender's funding, a payment of ours that came back, or
-    an obligor's money. The same line again is nothing (SE-10)."""
+    money that nobody has booked yet, which goes to suspense or to the invoice that it names. The same line again is
+    nothing (SE-10).
+
+    A line that names a payment without its bank's last word is left for a later reading: whether it has been or will
+    be booked with the payment depends on that word. So what is on the account is in the books, once.
+    """
     caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
     await store.lock(tx, f"line:{account.sort_code}{account.account_number}:{credit.transaction_id}")
     if await store.known_lines(tx, account, [credit.transaction_id]):
         return
+    if not credit.amount:
+        await _keep(tx, caller, account, credit, kind="nothing", matched_to=_name(account, credit))
+        return
     ours = await _payment_of_ours(tx, credit)
     if ours is None:
         await collecting.receive(tx, caller, account=account, credit=credit)
+    elif ours.state == "SENT":
         return
-    kind = "funding" if _same(ours.creditor, account) else "return"
-    line = audit.Move((store.reconciled(tx, account, credit, kind=kind, matched_to=ours.end_to_end_id),))
-    if kind == "funding":
-        await audit.change(tx, caller, action="RECON_LINE", resource=ours.invoice_reference, move=line)
-        return
-    outcome = PaymentOutcome(PaymentState.RETURNED, ours.bank_ref or credit.transaction_id)
-    await walking.returned(tx, caller, end_to_end_id=ours.end_to_end_id, outcome=outcome, line=line)
+    elif ours.purpose is Purpose.DISBURSEMENT_IN:
+        await _keep(tx, caller, account, credit, kind="funding", matched_to=ours.end_to_end_id, of=ours)
+    else:
+        line = store.reconciled(tx, account, credit, kind="return", matched_to=ours.end_to_end_id)
+        outcome = PaymentOutcome(PaymentState.RETURNED, ours.bank_ref or credit.transaction_id)
+        await walking.returned(tx, caller, end_to_end_id=ours.end_to_end_id, outcome=outcome, line=audit.Move((line,)))
+
+
+async def _keep(
+    tx: Tx,
+    caller: Caller,
+    account: BankAccount,
+    credit: BankCredit,
+    *,
+    kind: str,
+    matched_to: str,
+    of: Instruction | None = None,
+) -> None:
+    """Keep a line that moves nothing in the books: what it shows has been booked, or it shows nothing."""
+    move = audit.Move((store.reconciled(tx, account, credit, kind=kind, matched_to=matched_to),))
+    resource = of.invoice_reference if of is not None else matched_to
+    await audit.change(tx, caller, action="RECON_LINE", resource=resource, move=move)
+
+
+def _name(account: BankAccount, credit: BankCredit) -> str:
+    return f"{account.sort_code}{account.account_number}:{credit.transaction_id}"
 
 
 async def _payment_of_ours(tx: Tx, credit: BankCredit) -> Instruction | None:
-    """By end-to-end id, else by our reference; to the penny, and never one that another line has shown before."""
-    if credit.end_to_end_id:
+    """By end-to-end id, else by our reference; to the penny, never one that another line has shown before, and only
+    one that this credit can be: a payment that never happened, or a lender's that went back, has no line of its own,
+    so whoever pays under its name (by hand, or twice) has paid something that is not in the books."""
+    if _is_given(credit.end_to_end_id):
         found = await store.instruction(tx, credit.end_to_end_id)
         named = [found] if found is not None and found.amount == credit.amount else []
     else:
@@ -141,10 +165,14 @@ async def _payment_of_ours(tx: Tx, credit: BankCredit) -> Instruction | None:
         named = await store.instructions_by_reference(tx, references, credit.amount)
     if len(named) != 1:
         return None
+    ours = await walking.locked(tx, named[0].end_to_end_id)
+    if ours is None or ours.state not in _SHOWN[ours.purpose is Purpose.DISBURSEMENT_IN]:
+        return None
     kinds = ("funding", "return")
-    seen = [await store.line_of(tx, kind, named[0].end_to_end_id) for kind in kinds]
-    return None if any(seen) else named[0]
+    seen = [await store.line_of(tx, kind, ours.end_to_end_id) for kind in kinds]
+    return None if any(seen) else ours
 
 
-def _same(one: BankAccount, other: BankAccount) -> bool:
-    return (one.sort_code, one.account_number) == (other.sort_code, other.account_number)
+def _is_given(end_to_end_id: str) -> bool:
+    """ISO 20022 has a word for a payer who gave none."""
+    return end_to_end_id not in ("", "NOTPROVIDED")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from datetime import timedelta
 
 from fintokenx import audit
 from fintokenx.kernel.caller import Caller, Role
@@ -12,11 +13,13 @@ from fintokenx.lifecycle import ledger
 from fintokenx.lifecycle.settlement import store
 from fintokenx.lifecycle.settlement.events import PaymentEscalated, PaymentHeld
 from fintokenx.lifecycle.settlement.ports import PaymentInstruction, PaymentOutcome, PaymentState
-from fintokenx.lifecycle.settlement.service import collecting, funding, instructing
+from fintokenx.lifecycle.settlement.service import alerting, collecting, funding, instructing
 from fintokenx.lifecycle.settlement.service.reads import of_instruction
 from fintokenx.lifecycle.settlement.transitions import COLLECTION, DISBURSEMENT, INSTRUCTION
 from fintokenx.lifecycle.settlement.types import (
     ATTEMPTS_MAX,
+    DECIDED_WITHIN_SECONDS,
+    LENDER_DECIDED_WITHIN_SECONDS,
     Collection,
     Disbursement,
     Instruction,
@@ -53,7 +56,7 @@ async def start(tx: Tx, caller: Caller, *, end_to_end_id: str) -> Sending | None
     commitment is cancelled, for nothing has moved yet.
     """
     caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
-    instruction = await _locked(tx, end_to_end_id)
+    instruction = await locked(tx, end_to_end_id)
     if instruction is None or instruction.state not in ("QUEUED", "SENT"):
         return None
     if instruction.state == "SENT":
@@ -72,7 +75,7 @@ async def start(tx: Tx, caller: Caller, *, end_to_end_id: str) -> Sending | None
 async def conclude(tx: Tx, caller: Caller, *, end_to_end_id: str, outcome: PaymentOutcome) -> None:
     """Act on the bank's last word about a payment; told again, nothing happens."""
     caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
-    instruction = await _locked(tx, end_to_end_id)
+    instruction = await locked(tx, end_to_end_id)
     if instruction is None or instruction.state != "SENT":
         return
     match outcome.state:
@@ -91,20 +94,37 @@ async def returned(
 ) -> None:
     """A settled payment has come back: contra journal, alert (the debt to the payee stands again).
 
-    ``line`` is the reconciliation of the statement that showed it; when the return is known already only that is kept.
+    ``line`` is the reconciliation of the statement that showed it; when the return has been booked already only that is
+    kept.
     """
     caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
-    instruction = await _locked(tx, end_to_end_id)
+    instruction = await locked(tx, end_to_end_id)
     if instruction is None:
         return
     if instruction.state in ("SENT", "SETTLED"):
         await _returned(tx, caller, instruction, outcome, line or audit.Move())
-    elif line is not None:
+    elif instruction.state == "RETURNED" and line is not None:
         await _record(tx, caller, "RECON_LINE", instruction, line)
 
 
-async def release(tx: Tx, caller: Caller, *, subject_id: str) -> None:
-    """A payee may be paid again: queue what was held for it."""
+async def alert_when_slow(tx: Tx, caller: Caller, *, end_to_end_id: str) -> None:
+    """Tell somebody, once, that a bank has not decided a payment for an hour, or a lender's for a quarter of one."""
+    caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
+    payment = await locked(tx, end_to_end_id)
+    if payment is None or payment.state != "SENT" or not is_slow(payment, tx.at):
+        return
+    await alerting.alert_once(tx, caller, cause="PAYMENT_UNDECIDED", resource=payment.invoice_reference)
+
+
+def is_slow(payment: Instruction, at: Instant) -> bool:
+    """Whether a payment has been with its bank for longer than anybody should wait in silence."""
+    is_lenders = payment.purpose is Purpose.DISBURSEMENT_IN
+    within = LENDER_DECIDED_WITHIN_SECONDS if is_lenders else DECIDED_WITHIN_SECONDS
+    return payment.sent_at is not None and at - payment.sent_at > timedelta(seconds=within)
+
+
+async def release(tx: Tx, caller: Caller, *, subject_id: str, job_id: str) -> None:
+    """A payee may be paid again: queue what was held for it. ``job_id``: the job that does, once per hold."""
     caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
     for held in await store.held_for(tx, subject_id):
         transition = INSTRUCTION.next(held.state, "release")
@@ -115,12 +135,12 @@ async def release(tx: Tx, caller: Caller, *, subject_id: str) -> None:
         tx.enqueue(
             instructing.PAY_JOB,
             {"end_to_end_id": held.end_to_end_id},
-            dedupe_key=f"{held.end_to_end_id}:{tx.request_id}",
+            dedupe_key=f"{held.end_to_end_id}:{job_id}",
         )
 
 
-async def _locked(tx: Tx, end_to_end_id: str) -> Instruction | None:
-    """The instruction; all payments of one invoice are walked one after the other, so that the last one is known."""
+async def locked(tx: Tx, end_to_end_id: str) -> Instruction | None:
+    """The instruction, locked: the payments of an invoice are walked one after the other, so that the last is known."""
     found = await store.instruction(tx, end_to_end_id)
     if found is None:
         return None
@@ -156,6 +176,7 @@ async def _rejected(tx: Tx, caller: Caller, rejected: Instruction, outcome: Paym
         return
     row = funding.concluded(tx, rejected, "reject", outcome)
     move = audit.Move((row,), (_alert(rejected, outcome),)) + await _owner_moved(tx, rejected, "escalate")
+    move += await alerting.payment_escalated(tx, caller, rejected, event="raise_on_escalation")
     await _record(tx, caller, "FIAT_ESCALATE", rejected, move)
 
 
@@ -167,6 +188,7 @@ async def _returned(tx: Tx, caller: Caller, back: Instruction, outcome: PaymentO
         return
     row = funding.concluded(tx, back, "return", outcome)
     move = audit.Move((row,), (_alert(back, outcome),)) + line + await _owner_moved(tx, back, "return")
+    move += await alerting.payment_escalated(tx, caller, back, event="raise_on_return")
     if back.state == "SETTLED":
         owed = ledger.held_for if back.purpose is Purpose.REFUND else ledger.payable_to
         lines = [

@@ -131,9 +131,7 @@ async def out_of_date(tx: Tx, caller: Caller, *, after: str, limit: int = 100) -
     caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
     looked_at = await store.wallets(tx, after=after, limit=limit)
     found = [
-        wallet
-        for wallet in looked_at
-        if _differs(wallet, _claims_of(await auth.subject(tx, wallet.subject_id)), tx.at)
+        wallet for wallet in looked_at if _differs(wallet, _claims_of(await auth.subject(tx, wallet.subject_id)), tx.at)
     ]
     return found, looked_at[-1].id if len(looked_at) == limit else ""
 

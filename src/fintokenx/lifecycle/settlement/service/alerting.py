@@ -1,0 +1,67 @@
+"""What a person must look at: alerts within settlement's own entries, and of their own where nothing else happens."""
+
+from __future__ import annotations
+
+from fintokenx import audit
+from fintokenx.kernel.caller import Caller
+from fintokenx.kernel.db import Tx
+from fintokenx.lifecycle.settlement.types import Instruction
+from fintokenx.parties import compliance
+
+
+async def payment_escalated(tx: Tx, caller: Caller, payment: Instruction, *, event: str) -> audit.Move:
+    """A payment was refused for good or sent back (SE-09). ``event``: the alert's line for the entry's action."""
+    return await compliance.raise_alert(
+        tx,
+        caller,
+        cause="PAYMENT_ESCALATED",
+        resource=payment.invoice_reference,
+        severity=compliance.Severity.CRITICAL,
+        event=event,
+    )
+
+
+async def token_refused(tx: Tx, caller: Caller, invoice_reference: str) -> audit.Move:
+    """Money is in collections and its token will not move (SE-05); goes into CHAIN_REFUSED."""
+    return await compliance.raise_alert(
+        tx,
+        caller,
+        cause="TOKEN_REFUSED_AFTER_FIAT",
+        resource=invoice_reference,
+        severity=compliance.Severity.CRITICAL,
+        event="raise_on_chain_refusal",
+    )
+
+
+async def credit_late(tx: Tx, caller: Caller, invoice_reference: str) -> audit.Move:
+    """The seller's bank does not show the advance (SE-14); goes into RECON_ALERT."""
+    return await compliance.raise_alert(
+        tx,
+        caller,
+        cause="RECONCILIATION_LATE",
+        resource=invoice_reference,
+        severity=compliance.Severity.CRITICAL,
+        event="raise_on_late_credit",
+    )
+
+
+async def credit_unmatched(tx: Tx, caller: Caller, collection_id: str) -> audit.Move:
+    """Money came in and nobody knows for what (SE-11); goes into RECEIVE_CREDIT."""
+    return await compliance.raise_alert(
+        tx,
+        caller,
+        cause="CREDIT_UNMATCHED",
+        resource=collection_id,
+        severity=compliance.Severity.WARNING,
+        event="raise_on_unmatched_credit",
+    )
+
+
+async def alert_once(tx: Tx, caller: Caller, *, cause: str, resource: str) -> None:
+    """Raise an alert in an entry of its own about something that lasts. While it is open nothing is recorded: whoever
+    looks every few seconds would count seconds, not occurrences."""
+    move = await compliance.raise_alert(
+        tx, caller, cause=cause, resource=resource, severity=compliance.Severity.CRITICAL
+    )
+    if move.facts:
+        await audit.change(tx, caller, action="ALERT_RAISE", resource=resource, move=move)
