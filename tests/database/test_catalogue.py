@@ -132,8 +132,8 @@ CHECKS = [
                   pg_roles r
             where n.nspname = 'fx' and r.rolname in ('fx_app', 'fx_worker', 'fx_sealer', 'fx_auditor', 'fx_platform')
               and has_function_privilege(r.oid, p.oid, 'EXECUTE')
-              and (r.rolname, p.proname) not in (('fx_app', 'change'), ('fx_sealer', 'take_chain_lock'),
-                                                 ('fx_auditor', 'entry_bytes'))
+              and (r.rolname, p.proname) not in (('fx_app', 'change'), ('fx_app', 'next_nonce'),
+                                                 ('fx_sealer', 'take_chain_lock'), ('fx_auditor', 'entry_bytes'))
               and p.proname <> 'tenant'""",
         "grant execute on function fx.protect(text, text, text) to fx_app",
         "fx_app protect",

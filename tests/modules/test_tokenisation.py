@@ -91,7 +91,7 @@ class House:
             minting_wallet_key=MINTER_KEY,
             stall_seconds=self.stall_seconds,
             machine_seconds=lambda: self.machine_seconds,
-            active_holders=_active_holders,
+            active_holders=auth.active_holders,
         )
 
     @asynccontextmanager
@@ -273,17 +273,6 @@ class House:
             ),
             token.invoice_reference,
         )
-
-
-async def _active_holders(tx: Tx, after: str, limit: int) -> list[auth.Subject]:
-    """What auth will tell: active lenders and investors by id."""
-    rows = await tx.rows(
-        "select id from app.subjects where role in ('lender', 'investor') and state = 'ACTIVE' and id > $1"
-        " order by id limit $2",
-        after,
-        limit,
-    )
-    return [await auth.subject(tx, row["id"]) for row in rows]
 
 
 def _invoice_row(house: House, reference: str, state: str) -> audit.RowChange:

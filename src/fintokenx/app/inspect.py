@@ -68,7 +68,10 @@ async def anchor_now(of: LocalSystem) -> str:
     try:
         async with wiring.network(settings, vault) as to:
             sealed = await audit.seal(pool, clock.now())
-            anchored = await audit.anchor_sealed(pool, to.anchors, clock.now)
+            try:
+                anchored = await audit.anchor_sealed(pool, to.anchors, clock.now)
+            except audit.AnchorConflict as conflict:
+                return f"{conflict}: run `fintokenx audit verify`"
     finally:
         await pool.close()
     what = f"sealed batch {sealed.id} at {sealed.tree_size} entries" if sealed else "nothing new to seal"

@@ -257,6 +257,7 @@ def handlers(
             minting_wallet_key=MINTING_WALLET,
             stall_seconds=STALL_SECONDS,
             machine_seconds=time.monotonic,
+            active_holders=auth.active_holders,
         ).handlers(),
         MARKETPLACE_HANDLERS,
         SettlementJobs(to.payments, to.accounts, to.network.chain).handlers(),

@@ -36,6 +36,17 @@ async def subject_of_company(tx: Tx, company_number: str, role: Role) -> Subject
     return _subject(await tx.row(sql, company_number, role.value))
 
 
+async def active_holders(tx: Tx, *, after: str, limit: int) -> list[Subject]:
+    """Active lenders and investors by id, from the one after ``after``."""
+    rows = await tx.rows(
+        f"select {_SUBJECT} from app.subjects where state = 'ACTIVE' and role in ('lender', 'investor') and id > $1"
+        " order by id limit $2",
+        after,
+        limit,
+    )
+    return [found for row in rows if (found := _subject(row))]
+
+
 async def subjects_of_email(tx: Tx, email_index: str, role: Role | None) -> list[Subject]:
     """Subjects that sign in with this address and are not frozen."""
     rows = await tx.rows(

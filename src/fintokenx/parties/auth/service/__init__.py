@@ -22,6 +22,7 @@ from fintokenx.parties.auth.service.sign_in import (
 from fintokenx.parties.auth.service.subjects import (
     SealedPerson,
     action_of,
+    active_holders,
     advance,
     create_staff,
     create_subject,
@@ -41,6 +42,7 @@ __all__ = [
     "SealedPerson",
     "Tokens",
     "action_of",
+    "active_holders",
     "advance",
     "consume_magic_link",
     "count_attempt",

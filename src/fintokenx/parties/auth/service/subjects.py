@@ -134,6 +134,11 @@ async def subject_of_company(tx: Tx, *, company_number: str, role: Role) -> Subj
     return await store.subject_of_company(tx, company_number, role)
 
 
+async def active_holders(tx: Tx, after: str, limit: int) -> list[Subject]:
+    """Active lenders and investors by id: those after the id ``after``, at most ``limit``."""
+    return await store.active_holders(tx, after=after, limit=limit)
+
+
 async def advance(tx: Tx, caller: Caller, *, subject_id: str, event: SubjectEvent, reason: str = "") -> audit.Move:
     """Move a subject along its machine; the caller records the Move under the transition's action.
 
