@@ -872,6 +872,16 @@ async def test_only_the_advance_itself_to_the_penny_closes_and_only_once(place: 
     assert (await place.disbursement(made.id)).state == "CLOSED"
 
 
+async def test_paper_of_a_frozen_buyer_is_not_bought_however_open_its_listing(place: Place) -> None:
+    """MK-06."""
+    listing = await place.listed()
+    await place.tell("buyer", auth.SubjectEvent.FREEZE)
+    with pytest.raises(Refused) as refusal:
+        await place.lend(listing)
+    assert refusal.value.code == "SUBJECT_NOT_ACTIVE"
+    assert await place.balances() == {}
+
+
 async def test_a_frozen_seller_is_paid_when_it_is_free_again(place: Place) -> None:
     made = await place.lend(await place.listed())
     place.chain.stall()
