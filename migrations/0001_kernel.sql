@@ -87,7 +87,8 @@ alter table ops.idempotency_keys enable row level security;
 alter table ops.idempotency_keys force row level security;
 grant select, insert, update on ops.idempotency_keys to fx_app;
 
--- Inbound webhooks: stored raw (as a blob reference) with a unique event id, answered, then worked by job (P-15).
+-- Inbound webhooks that were verified, by the provider's event id: a second delivery is answered and starts nothing
+-- (P-15). What it said is not kept: the job reads the resource again.
 create table ops.inbox (
   tenant_id    text not null,
   provider     text not null,

@@ -10,13 +10,13 @@ begin
       ('fx_owner',    'nologin'), -- owns every object; nobody logs in as it
       ('fx_writer',   'nologin'), -- owns fx.change and alone may write domain rows
       ('fx_linker',   'nologin'), -- owns fx.link, which alone appends to the chain
-      ('fx_bypass',   'nologin'), -- the only role with a cross-tenant policy; used by the two-step bypass
+      ('fx_bypass',   'nologin'), -- for the two-step bypass to come; no policy names it yet
       ('fx_migrator', 'login'),   -- runs migrations as fx_owner
       ('fx_app',      'login'),   -- serves requests and jobs, pinned to one tenant per transaction
       ('fx_worker',   'login'),   -- claims jobs of all tenants; sees nothing else
       ('fx_sealer',   'login'),   -- seals batches: sequence numbers and hashes only
       ('fx_auditor',  'login'),   -- reads the whole record, changes nothing; used by `fintokenx audit`
-      ('fx_platform', 'login')    -- platform administrators' own login and pool
+      ('fx_platform', 'login')    -- for platform administrators' own pool to come
     ) as roles(role_name, login)
   loop
     if not exists (select from pg_roles where rolname = wanted.role_name) then
