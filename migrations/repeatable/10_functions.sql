@@ -217,6 +217,27 @@ create trigger a_append_only_table before truncate on app.audit_entries for each
 alter table app.audit_entries enable always trigger a_append_only_rows;
 alter table app.audit_entries enable always trigger a_append_only_table;
 
+create or replace function fx.bypass_active() returns boolean
+language plpgsql stable set search_path = '' as $$
+begin
+  return false; -- until there are grants: see 50_bypass.sql
+end $$;
+grant execute on function fx.bypass_active() to fx_bypass;
+
+create or replace function fx.admit_readers(relation text) returns void
+language plpgsql set search_path = '' as $$
+-- Who reads a domain table across tenants: the auditor, who compares it with the record (P-06), and a bypass that has
+-- left its fingerprint (TI-07). Policies of roles of their own: one that is OR-ed into the tenants' policy makes every
+-- query of every tenant a full scan (decisions §3).
+begin
+  execute format('grant select on app.%I to fx_auditor, fx_bypass', relation);
+  execute format('drop policy if exists auditor_reads on app.%I', relation);
+  execute format('create policy auditor_reads on app.%I for select to fx_auditor using (true)', relation);
+  execute format('drop policy if exists bypass_reads on app.%I', relation);
+  execute format('create policy bypass_reads on app.%I for select to fx_bypass using ((select fx.bypass_active()))',
+                 relation);
+end $$;
+
 create or replace function fx.protect(relation text, owner_module text, machine_name text default null) returns void
 language plpgsql set search_path = '' as $$
 -- Called by a migration right after CREATE TABLE app.<relation>: tenant policy, FORCE RLS, grants, guards, ownership.
@@ -228,6 +249,7 @@ begin
   execute format('create policy tenant_only on app.%I for all to fx_app, fx_writer '
                  'using (tenant_id = (select fx.tenant())) with check (tenant_id = (select fx.tenant()))', relation);
   execute format('grant select on app.%I to fx_app', relation);
+  perform fx.admit_readers(relation);
   execute format('grant select, insert, update, delete on app.%I to fx_writer', relation);
   execute format('drop trigger if exists a_guard_change on app.%I', relation);
   execute format('create trigger a_guard_change before insert or update or delete on app.%I '

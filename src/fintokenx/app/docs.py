@@ -23,7 +23,7 @@ NOTICE: Final = "<!-- Printed from the code by `fintokenx docs`; edit the code, 
 _PROTECTED: Final = re.compile(r"^select fx\.protect\(([^)]*)\)", re.MULTILINE)
 _PLATFORM: Final = re.compile(r"^insert into fx\.tables values \(([^)]*)\)", re.MULTILINE)
 _CREATED: Final = re.compile(r"^create (?:unlogged )?table (?:if not exists )?(ops|fx)\.(\w+)", re.MULTILINE)
-_MIGRATION: Final = re.compile(r"^\d{4}_(\w+)$")
+_MIGRATION: Final = re.compile(r"^\d{4}_([a-z]+)(?:-[a-z-]+)?$")  # 0004_audit-log: the log, which is audit's
 _KEYS_MIGRATION: Final = (
     "keys"  # the data keys of kernel.sealing and of the blobs: the kernel's, in a file of their own
 )

@@ -62,7 +62,7 @@ async def migrate(migrator: RawConnection, plan: Plan) -> list[str]:
         for path in _once(plan.folder):
             ran += await _run(migrator, path, applied, again=False)
             if path.name.startswith("0002"):  # fx.protect must exist before the modules' tables
-                for repeatable in _repeatable(plan.folder):
+                for repeatable in _repeatable(plan.folder, early=True):
                     ran += await _run(migrator, repeatable, applied, again=True)
         for repeatable in _repeatable(plan.folder):
             ran += await _run(migrator, repeatable, applied, again=True)
@@ -74,8 +74,9 @@ def _once(folder: Path) -> list[Path]:
     return sorted(folder.glob("[0-9][0-9][0-9][0-9]_*.sql"))
 
 
-def _repeatable(folder: Path) -> list[Path]:
-    return sorted((folder / "repeatable").glob("*.sql"))
+def _repeatable(folder: Path, *, early: bool = False) -> list[Path]:
+    """In order; ``early``: those below 50, which need no table of a module."""
+    return [path for path in sorted((folder / "repeatable").glob("*.sql")) if not early or path.name < "50"]
 
 
 async def _run(migrator: RawConnection, path: Path, applied: dict[str, str], *, again: bool) -> list[str]:

@@ -1,0 +1,21 @@
+"""The command line: everything a person does with the platform that is not an API call. One file per group."""
+
+from __future__ import annotations
+
+import typer
+
+from fintokenx.app.cli import audit, db, people, systems
+
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, help="FinToken X: turn confirmed invoices into money, provably."
+)
+app.add_typer(systems.app)
+app.add_typer(db.app, name="db")
+app.add_typer(audit.app, name="audit")
+app.add_typer(people.keys, name="keys")
+app.add_typer(people.staff, name="staff")
+
+
+def main() -> None:
+    """The entry point."""
+    app()

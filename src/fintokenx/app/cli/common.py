@@ -1,0 +1,74 @@
+"""What every command needs: the consoles, the options that all share, and faults as one clear line."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import sys
+from collections.abc import Coroutine
+from typing import Annotated, Any, NoReturn, TypeVar
+
+import typer
+from rich.console import Console
+
+Result = TypeVar("Result")
+
+out = Console(width=None if sys.stdout.isatty() else 140)  # a pipe has no width of its own
+err = Console(stderr=True)
+
+System = Annotated[
+    str, typer.Option("--system", help="Which local system: local, demo … Default: the one started last.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+
+
+def fail(message: str, code: int = 1) -> NoReturn:
+    """Say what is wrong in one line and exit."""
+    err.print(f"[bold red]error:[/] {message}", highlight=False)
+    raise typer.Exit(code)
+
+
+def run(work: Coroutine[Any, Any, Result]) -> Result:
+    """Run asynchronous work; anticipated faults become one clear line."""
+    from fintokenx.kernel.errors import Refused, Unavailable
+
+    try:
+        return asyncio.run(work)
+    except Refused as refusal:
+        fail(f"{refusal.title()} {refusal.detail} [{refusal.code}]")
+    except Unavailable as fault:
+        fail(f"the {fault.system} does not answer ({fault.detail}); is the system up? Try: make up")
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+    except ConnectionError:
+        fail("the database does not answer; is the system up? Try: make up")
+
+
+def system_named(name: str) -> Any:
+    """The local system of that name, set up or not; the one started last when there is no name."""
+    from fintokenx.app.local import LocalSystem, current_name
+
+    if name and not re.fullmatch(r"[a-z0-9-]{1,30}", name):
+        fail("a system's name has lower-case letters, digits and hyphens, thirty at most")
+    return LocalSystem(name or current_name())
+
+
+def ready(name: str) -> Any:
+    """The local system of that name, which must have been set up."""
+    system = system_named(name)
+    if not system.exists:
+        fail("there is no local system yet; `make up` or `make demo` makes one")
+    return system
+
+
+def step(what: str) -> None:
+    """One line of progress."""
+    err.print(f"  [dim]·[/] {what}", highlight=False)
+
+
+def must_be_tenant(tenant: str) -> None:
+    """Stop here unless there is such a tenant."""
+    from fintokenx.app import provision
+
+    if tenant not in provision.TENANTS:
+        fail(f"no such tenant; there are: {', '.join(provision.TENANTS)}")

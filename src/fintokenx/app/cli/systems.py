@@ -1,0 +1,152 @@
+"""Local systems: started, stopped, looked at; the demo; what their processes run; the generated documents."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from fintokenx.app.cli.common import AsJson, System, err, fail, out, ready, run, step, system_named
+from fintokenx.app.failed import LocalSystemFailed
+
+app = typer.Typer()
+
+
+@app.command()
+def up(
+    system: System = "local",
+    start_at: Annotated[
+        datetime, typer.Option(help="Where the clock of a new system starts, UTC; the samples are of 1 June 2026.")
+    ] = datetime(2026, 6, 2, 9),  # noqa: DTZ001 — typer's way of a default; UTC is added below
+) -> None:
+    """Start a local system (Postgres, chain, mock servers, platform) for you to use; keeps its data over restarts."""
+    chosen = system_named(system)
+    err.print(f"Starting the system [bold]{chosen.name}[/] …")
+    try:
+        settings = run(chosen.up(step, start_at=start_at.replace(tzinfo=UTC)))
+    except LocalSystemFailed as failed:
+        fail(str(failed))
+    out.print(
+        f"\nIts clock:     {chosen.clock().now():%-d %B %Y, %H:%M} UTC (move it: POST /v1/sandbox/clock)",
+        highlight=False,
+    )
+    out.print(f"The platform:  {settings.public_url}    API docs: {settings.public_url}/docs", highlight=False)
+    out.print(f"The mailbox:   {settings.sandbox_control_urls['mailbox']}/messages", highlight=False)
+    out.print(
+        f"The mock bank: {settings.bank_url}/control/accounts (open one), /control/payments (pay)", highlight=False
+    )
+    out.print(
+        "Next:          .venv/bin/fintokenx keys create --tenant tnt_mercia --name me   (an API key)", highlight=False
+    )
+    out.print("Stop it:       make down", highlight=False)
+
+
+@app.command()
+def down(system: System = "") -> None:
+    """Stop local systems; all data stays. Without --system: whichever run."""
+    from fintokenx.app.local import LocalSystem, home
+
+    if system and not system_named(system).folder.exists():
+        fail(f"there is no local system {system}")
+    names = [system] if system else sorted(path.parent.name for path in home().glob("*/ports.json"))
+    for name in names:
+        err.print(f"Stopping [bold]{name}[/] …")
+        run(LocalSystem(name).down(step))
+    if not names:
+        err.print("nothing to stop")
+
+
+@app.command()
+def status(system: System = "", as_json: AsJson = False) -> None:
+    """What runs, where, and whether it is ready. Exit code 1 when it is not."""
+    import httpx
+
+    chosen = system_named(system)
+    found = chosen.status()
+    ready = "not_ready"
+    if found.get("platform", {}).get("running"):
+        try:
+            answer = httpx.get(f"{found['platform']['url']}/readyz", timeout=10, trust_env=False)
+            found["readiness"] = answer.json()
+            ready = found["readiness"]["status"]
+        except (httpx.HTTPError, ValueError):
+            found["readiness"] = {"status": "not_ready"}
+    if as_json:
+        out.print_json(json.dumps(found))
+    elif not found["set_up"]:
+        out.print(f"{chosen.name}: not set up. `make up` or `make demo` makes one.")
+    else:
+        table = Table("part", "state", "where", title=f"system {chosen.name}, clock {found['clock']}")
+        for part in ("platform", "mock_servers", "chain"):
+            where = found[part].get("url") or ", ".join(found[part].get("urls", {}).values())
+            table.add_row(part, "running" if found[part]["running"] else "stopped", where)
+        for name, component in found.get("readiness", {}).get("components", {}).items():
+            table.add_row(f"  {name}", component["state"], "needed" if component["needed"] else "")
+        out.print(table)
+    raise typer.Exit(0 if ready in ("ready", "degraded") else 1)
+
+
+@app.command()
+def demo(
+    invoice: Annotated[
+        Path | None, typer.Option("--invoice", help="A PDF or XML invoice; default: one of samples/invoices.")
+    ] = None,
+) -> None:
+    """Play the life of one invoice, from the upload to the burned token, through the public API."""
+    from fintokenx.app import demo as story
+
+    chosen = invoice or story.default_invoice()
+    if not chosen.is_file():
+        fail(f"{chosen} is {'a folder' if chosen.is_dir() else 'not there'}; give a PDF or XML invoice")
+    try:
+        run(story.play(chosen, out))
+    except (story.StoryFailed, LocalSystemFailed) as failed:
+        fail(str(failed))
+
+
+@app.command(hidden=True)
+def serve(system: System = "") -> None:
+    """Run the platform in the foreground."""
+    import uvicorn
+
+    from fintokenx.app import provision, wiring
+    from fintokenx.kernel import logs
+
+    logs.configure()
+    settings = ready(system).settings()
+    application = wiring.create_app(settings, tenants=tuple(provision.TENANTS))
+    uvicorn.run(
+        application, host=settings.listen_host, port=settings.listen_port, log_level="warning", access_log=False,
+        timeout_graceful_shutdown=10,
+    )  # fmt: skip
+
+
+@app.command(hidden=True)
+def mocks(system: System = "") -> None:
+    """Run the mock servers in the foreground."""
+    from fintokenx.app import mock_servers
+
+    asyncio.run(mock_servers.serve(ready(system)))
+
+
+@app.command()
+def docs(
+    check: Annotated[bool, typer.Option("--check", help="Only say whether the files are up to date.")] = False,
+) -> None:
+    """Print the generated documents (machines, reactions, actions, tables) into docs/."""
+    from fintokenx.app import docs as generated
+    from fintokenx.app.local import project_root
+
+    root = project_root()
+    if check:
+        drifted = generated.check(root)
+        if drifted:
+            fail("out of date: " + ", ".join(str(path) for path in drifted) + " — run: make docs")
+        return
+    for path in generated.write(root):
+        step(str(path.relative_to(root)))
