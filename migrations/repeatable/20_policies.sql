@@ -7,6 +7,10 @@ drop policy if exists sealer_sees_hashes on app.audit_entries; -- column grants:
 create policy sealer_sees_hashes on app.audit_entries for select to fx_sealer using (true);
 drop policy if exists auditor_reads on app.audit_entries;
 create policy auditor_reads on app.audit_entries for select to fx_auditor using (true);
+-- An administrator who asks whose entry it is learns that, and not what it says.
+grant select (tenant_id, id, seq, "timestamp", action, actor_role, resource) on app.audit_entries to fx_bypass;
+drop policy if exists bypass_reads on app.audit_entries;
+create policy bypass_reads on app.audit_entries for select to fx_bypass using ((select fx.bypass_active()));
 
 drop policy if exists tenant_only on ops.jobs;
 create policy tenant_only on ops.jobs for all to fx_app

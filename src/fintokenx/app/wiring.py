@@ -37,14 +37,15 @@ from fintokenx.adapters.fps import ClearBankClient
 from fintokenx.adapters.mail import SmtpMailer
 from fintokenx.adapters.sumsub import SumsubClient
 from fintokenx.adapters.vault import LocalVault
-from fintokenx.app import health
+from fintokenx.app import health, lookups
 from fintokenx.app import http as app_http
 from fintokenx.app.provision import CLEARBANK_SIGNING_KEY, FINGERPRINT_KEY, REFERENCE_KEY, password_of, pin_signer
 from fintokenx.audit.jobs import AuditJobs
 from fintokenx.kernel import jobs
 from fintokenx.kernel.bus import Reactions
+from fintokenx.kernel.bypass import Bypass
 from fintokenx.kernel.clock import Clock, SystemClock
-from fintokenx.kernel.db import Database, Pool, open_pool
+from fintokenx.kernel.db import Database, PinSigner, Pool, open_pool
 from fintokenx.kernel.edge import Edge
 from fintokenx.kernel.ids import Ids
 from fintokenx.kernel.sealing import Sealer
@@ -97,6 +98,7 @@ ROUTERS: Final = (
     marketplace_http.router,
     settlement_http.router,
     audit_http.router,
+    lookups.router,
 )
 
 
@@ -136,6 +138,7 @@ class Base:
     clock: Clock
     ids: Ids
     database: Database
+    pins: PinSigner
 
 
 @asynccontextmanager
@@ -147,7 +150,7 @@ async def base(settings: Settings, *, pool_size: int = 16) -> AsyncIterator[Base
     pins = await pin_signer(vault)
     database = Database(pool, pins=pins, clock=clock, ids=ids, reactions=reactions())
     try:
-        yield Base(settings, vault, clock, ids, database)
+        yield Base(settings, vault, clock, ids, database, pins)
     finally:
         await database.close()
 
@@ -335,9 +338,11 @@ def create_app(settings: Settings, *, tenants: tuple[str, ...]) -> FastAPI:
             sealer = Sealer(on.database, on.vault, os.urandom)
             sealer_pool = await pool_of(settings, on.vault, "fx_sealer", size_max=4)
             claims = await pool_of(settings, on.vault, "fx_worker", size_max=4)
+            platform = await pool_of(settings, on.vault, "fx_platform", size_max=2)
             reference_key = bytes.fromhex(await on.vault.secret(REFERENCE_KEY))
             fingerprint_key = bytes.fromhex(await on.vault.secret(FINGERPRINT_KEY))
             _fill(app, on, to, sealer, sealer_pool, reference_key, fingerprint_key)
+            app.state.bypass = Bypass(platform, pins=on.pins, clock=on.clock, ids=on.ids)
             worker = jobs.Worker(
                 claims=claims,
                 database=on.database,
@@ -355,6 +360,7 @@ def create_app(settings: Settings, *, tenants: tuple[str, ...]) -> FastAPI:
                 worker.stop()
                 await running
                 await claims.close()
+                await platform.close()
                 await sealer_pool.close()
 
     app.router.lifespan_context = lifespan

@@ -12,6 +12,7 @@ from fintokenx.audit import store
 from fintokenx.audit.ports import AnchorOnChain, Anchors
 from fintokenx.audit.types import (
     GENESIS_HASH,
+    Action,
     AnchorConflict,
     Batch,
     Entry,
@@ -25,7 +26,7 @@ from fintokenx.audit.types import (
 from fintokenx.kernel.caller import Caller, Role
 from fintokenx.kernel.canonical import canonical_json
 from fintokenx.kernel.clock import Instant
-from fintokenx.kernel.db import Pool, Tx
+from fintokenx.kernel.db import Connection, Pool, Tx
 from fintokenx.kernel.merkle import Frontier, node_hash, root_of, verify_inclusion
 
 log = structlog.get_logger("fintokenx.audit")
@@ -95,13 +96,24 @@ async def entries_of(
     """
     caller.must_be(*_READERS, tenant_id=tx.tenant_id)
     return await store.entries_of(
-        tx, resources, to_staff=caller.role in _STAFF, after_seq=after_seq, limit=min(limit, 1000)
+        tx, resources, to_staff=caller.party_role in _STAFF, after_seq=after_seq, limit=min(limit, 1000)
     )
 
 
 async def proof_of(tx: Tx, caller: Caller, *, entry_id: str, hashes: Pool) -> Proof:
     """:func:`provable` and :func:`prove` in one go, for those whose transaction may stay open meanwhile."""
     return await prove(await provable(tx, caller, entry_id=entry_id), hashes=hashes)
+
+
+async def taxonomy(tx: Tx, caller: Caller) -> list[Action]:
+    """Every action that may be recorded, by name: what the database enforces (AD-15). For anybody who is known."""
+    caller.must_be(*(role for role in Role if role is not Role.AGENT), tenant_id=tx.tenant_id)
+    return await store.actions(tx)
+
+
+async def find_anywhere(connection: Connection, entry_id: str) -> dict[str, Any] | None:
+    """An entry in whatever tenant, without its diff; ``connection`` reads under a bypass."""
+    return await store.find_anywhere(connection, entry_id)
 
 
 async def provable(tx: Tx, caller: Caller, *, entry_id: str) -> Provable:
@@ -112,7 +124,7 @@ async def provable(tx: Tx, caller: Caller, *, entry_id: str) -> Provable:
     :raises NotYetAnchored: sealed or anchored soon
     """
     caller.must_be(*_READERS, tenant_id=tx.tenant_id)
-    entry = await store.entry(tx, entry_id, to_staff=caller.role in _STAFF)
+    entry = await store.entry(tx, entry_id, to_staff=caller.party_role in _STAFF)
     if entry is None:
         raise UnknownEntry
     batch = await store.anchored_batch_covering(tx, entry.seq)

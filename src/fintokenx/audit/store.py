@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
-from fintokenx.audit.types import Batch, Entry
+from fintokenx.audit.types import Action, Batch, Entry
+from fintokenx.kernel.caller import Role
 from fintokenx.kernel.clock import Instant
 from fintokenx.kernel.db import Connection, Pool, Tx
 from fintokenx.kernel.merkle import Frontier
@@ -43,6 +44,33 @@ async def entries_of(tx: Tx, resources: Sequence[str], *, to_staff: bool, after_
         limit,
     )
     return [Entry(**dict(row)) for row in rows]
+
+
+async def actions(tx: Tx) -> list[Action]:
+    """The closed taxonomy, as the database enforces it."""
+    rows = await tx.rows(
+        "select action, actor_roles, customer_facing, on_behalf_of_rule, staff_only from app.audit_actions"
+        " order by action"
+    )
+    return [
+        Action(
+            row["action"],
+            tuple(Role(role) for role in row["actor_roles"]),
+            customer_facing=row["customer_facing"],
+            on_behalf_of=row["on_behalf_of_rule"],
+            staff_only=row["staff_only"] is not False,
+        )
+        for row in rows
+    ]
+
+
+async def find_anywhere(connection: Connection, entry_id: str) -> dict[str, Any] | None:
+    """An entry in whatever tenant, without its diff; ``connection`` reads under a bypass."""
+    row = await connection.fetchrow(
+        'select tenant_id, id, seq, "timestamp", action, actor_role, resource from app.audit_entries where id = $1',
+        entry_id,
+    )
+    return dict(row) if row else None
 
 
 async def anchored_batch_covering(tx: Tx, seq: int) -> Batch | None:

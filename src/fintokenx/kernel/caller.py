@@ -39,7 +39,10 @@ class Caller:
     """One authenticated caller in one tenant.
 
     ``actor`` is what stands in the record: a subject id, an API key id, or ``system:<job>``.
-    ``subject_id`` is None for callers that are not a subject (API keys, system).
+    ``subject_id`` is the party whose act it is; None for callers that are not a subject (API keys, system).
+    ``on_behalf_of`` is that party when an administrator of the platform acts for it in an open admin session, and
+    ``acts_as`` its role: the administrator passes exactly the guards that the party itself would (AD-16).
+    ``aal`` is the assurance level of the sign-in (NIST SP 800-63B).
     ``scope`` limits a magic-link caller to one resource (AU-06).
     """
 
@@ -52,6 +55,14 @@ class Caller:
     has_api_key: bool = False
     scope: str | None = None
     ip: str | None = None
+    acts_as: Role | None = None
+    admin_session_id: str | None = None
+    aal: int = 1
+
+    @property
+    def party_role(self) -> Role:
+        """The role whose guards hold: the caller's own, or that of the party it acts for."""
+        return self.acts_as or self.role
 
     def must_be(self, *roles: Role, tenant_id: str) -> None:
         """Refuse before any SQL. Every public service function calls this first (P-04).
@@ -61,7 +72,7 @@ class Caller:
         """
         if self.tenant_id != tenant_id:
             raise WrongTenant
-        if self.role not in roles:
+        if self.party_role not in roles:
             raise WrongRole(f"this needs the role {' or '.join(roles)}")
 
     def must_be_subject(self) -> str:

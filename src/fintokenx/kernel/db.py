@@ -19,7 +19,7 @@ from asyncpg.pool import PoolConnectionProxy
 from fintokenx.kernel.bus import Reactions
 from fintokenx.kernel.canonical import plain
 from fintokenx.kernel.clock import Clock, Instant
-from fintokenx.kernel.errors import Invalid, Refused, Unavailable
+from fintokenx.kernel.errors import Forbidden, Invalid, Refused, Unavailable
 from fintokenx.kernel.ids import Ids
 
 Row = asyncpg.Record
@@ -35,7 +35,7 @@ _TENANT: Final = re.compile(r"tnt_[a-z0-9_]{1,40}")
 # The flush barrier: WAL is sequential, so when this record is durable every earlier commit is (design/postgres.md §2c).
 _BARRIER: Final = "SELECT pg_logical_emit_message(false, 'fx', '', true)"
 # COMMIT of an aborted transaction succeeds silently; a SELECT before it in the same message raises instead.
-_COMMIT: Final = f"SELECT 1; COMMIT; {_BARRIER}"
+COMMIT_DURABLY: Final = f"SELECT 1; COMMIT; {_BARRIER}"
 
 
 class UnsafeRole(Exception):
@@ -47,6 +47,12 @@ class StaleRow(Refused):
 
     code = "CONCURRENT_CHANGE"
     status = 409
+
+
+class AdministratorRefused(Forbidden):
+    """No open admin session of an active administrator covers this."""
+
+    code = "ADMIN_SESSION_REQUIRED"
 
 
 class DatabaseUnavailable(Unavailable):
@@ -184,7 +190,7 @@ class Database:
             tx = Tx(connection, tenant_id, self._clock.now(), self._ids, self._reactions, request_id)
             yield tx
             await tx.flush_jobs()
-            await connection.execute(_COMMIT if tx.wrote else "COMMIT")
+            await connection.execute(COMMIT_DURABLY if tx.wrote else "COMMIT")
         except BaseException as fault:
             await _roll_back(connection)
             named = _translated(fault)
@@ -227,6 +233,8 @@ def _translated(fault: BaseException) -> BaseException:
     match fault:
         case asyncpg.PostgresError() if fault.sqlstate in ("FX003", "40001", "40P01"):
             named = StaleRow()
+        case asyncpg.PostgresError() if fault.sqlstate in ("FX030", "FX031"):
+            named = AdministratorRefused()
         case asyncpg.PostgresError() if fault.sqlstate in ("22021", "22P05"):
             named = Invalid("text may not hold the character U+0000")
         case asyncpg.PostgresError() if str(fault.sqlstate)[:2] in _CLASSES_OF_OUTAGE:

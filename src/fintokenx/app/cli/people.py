@@ -44,6 +44,8 @@ def staff_create(
     must_be_tenant(tenant)
     if role not in ("mlro", "compliance", "platform_admin"):
         fail("a role of staff is mlro, compliance or platform_admin")
+    if role == "platform_admin" and tenant != "tnt_fintokenx":
+        fail("administrators of the platform are staff of tnt_fintokenx")
     if not re.fullmatch(r"[^@\s]{1,64}@[^@\s]{3,190}", email):
         fail("that is not an e-mail address; codes to sign in are sent there")
 

@@ -17,7 +17,7 @@ from fintokenx.lifecycle.invoice.service.onward import (
     settling,
     tokenised,
 )
-from fintokenx.lifecycle.invoice.service.reads import documents, get, page
+from fintokenx.lifecycle.invoice.service.reads import documents, find_anywhere, get, page
 from fintokenx.lifecycle.invoice.service.submit import submit, withdraw
 from fintokenx.lifecycle.invoice.types import (
     AlreadyConfirmed,
@@ -65,6 +65,7 @@ __all__ = [
     "decline",
     "documents",
     "fall_due",
+    "find_anywhere",
     "funded",
     "get",
     "listed",

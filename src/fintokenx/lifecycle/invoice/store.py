@@ -7,7 +7,7 @@ from datetime import date
 from typing import Any
 
 from fintokenx import audit
-from fintokenx.kernel.db import Row, Tx
+from fintokenx.kernel.db import Connection, Row, Tx
 from fintokenx.kernel.machine import Transition
 from fintokenx.kernel.money import Pence
 from fintokenx.lifecycle.invoice.types import Document, Invoice
@@ -30,6 +30,16 @@ async def find(tx: Tx, reference: str) -> Invoice | None:
     """One invoice of the tenant."""
     row = await tx.row(f"select {_COLUMNS} from app.invoices where reference = $1", reference)
     return _invoice(row) if row else None
+
+
+async def find_anywhere(connection: Connection, reference: str) -> dict[str, Any] | None:
+    """An invoice in whatever tenant, its public columns; ``connection`` reads under a bypass."""
+    row = await connection.fetchrow(
+        "select tenant_id, reference, originator_id, obligor_id, face_value_pence, currency, maturity_date, state,"
+        " token_reference from app.invoices where reference = $1",
+        reference,
+    )
+    return dict(row) if row else None
 
 
 async def lock(tx: Tx, reference: str) -> Invoice | None:

@@ -44,9 +44,9 @@ SUBMITTERS = (Role.SELLER, Role.PLATFORM_ADMIN)
 ACTIONS = (
     Action("SUBMIT_INVOICE", SUBMITTERS, True, "required_from_admin"),
     Action("CONFIRM_INVOICE", (Role.BUYER, Role.PLATFORM_ADMIN), True, "required_from_admin"),
-    Action("INVOICE_BUYER_DECLINE", (Role.BUYER,), True),
-    Action("INVOICE_WITHDRAW", (Role.SELLER,), True),
-    Action("BUYER_PAGE_VIEW", (Role.BUYER,), True),
+    Action("INVOICE_BUYER_DECLINE", (Role.BUYER, Role.PLATFORM_ADMIN), True, "required_from_admin"),
+    Action("INVOICE_WITHDRAW", SUBMITTERS, True, "required_from_admin"),
+    Action("BUYER_PAGE_VIEW", (Role.BUYER, Role.PLATFORM_ADMIN), True, "required_from_admin"),
     Action("INVOICE_DUPLICATE", SUBMITTERS, True, "required_from_admin"),
     Action("INVOICE_EXTRACT_START", _SYSTEM),
     Action("INVOICE_EXTRACTED", _SYSTEM),

@@ -104,9 +104,9 @@ async def visible_to(
     """
     caller.must_be(*_VIEWERS, tenant_id=tx.tenant_id)
     asked = wanted or Wanted()
-    if caller.role is Role.LENDER:
+    if caller.party_role is Role.LENDER:
         return await _committable(tx, caller, asked, after=after, limit=limit)
-    own = caller.must_be_subject() if caller.role is Role.SELLER else None
+    own = caller.must_be_subject() if caller.party_role is Role.SELLER else None
     return await store.page(tx, own, asked, after=after, limit=limit)
 
 
@@ -175,7 +175,7 @@ async def set_filter(
 def _must_speak_for(tx: Tx, caller: Caller, lender_subject_id: str) -> None:
     """A lender commits for itself; the platform for the lender that it names. :raises UnknownListing: for another"""
     caller.must_be(*_COMMITTERS, tenant_id=tx.tenant_id)
-    if caller.role is Role.LENDER and caller.must_be_subject() != lender_subject_id:
+    if caller.party_role is Role.LENDER and caller.must_be_subject() != lender_subject_id:
         raise UnknownListing
 
 
@@ -204,7 +204,7 @@ def _invited(found: Listing, lender_subject_id: str) -> bool:
 async def _shown_to(tx: Tx, caller: Caller, found: Listing | None) -> Listing:
     if found is None:
         raise UnknownListing
-    match caller.role:
+    match caller.party_role:
         case Role.LENDER:
             shown = await _shown_to_lender(tx, caller, found)
         case Role.SELLER:

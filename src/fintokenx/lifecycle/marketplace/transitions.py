@@ -28,5 +28,5 @@ MACHINES: tuple[Machine, ...] = (LISTING,)
 
 ACTIONS = (
     Action("LISTING_OPEN", (Role.SYSTEM,)),
-    Action("LISTING_FILTER_SET", (Role.LENDER,), customer_facing=True),
+    Action("LISTING_FILTER_SET", (Role.LENDER, Role.PLATFORM_ADMIN), True, "required_from_admin"),
 )

@@ -83,7 +83,7 @@ MACHINES = (DISBURSEMENT, INSTRUCTION, COLLECTION)
 _SYSTEM = (Role.SYSTEM,)
 
 ACTIONS = (
-    Action("FUND_COMMIT", (Role.LENDER,), True),
+    Action("FUND_COMMIT", (Role.LENDER, Role.PLATFORM_ADMIN), True, "required_from_admin"),
     Action("FUND_CHECK", _SYSTEM),
     Action("FUND_CANCEL", _SYSTEM),
     Action("FUND_INVOICE", (Role.SYSTEM, Role.PLATFORM_ADMIN), True, "required_from_admin"),

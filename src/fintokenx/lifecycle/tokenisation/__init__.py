@@ -10,6 +10,7 @@ from fintokenx.lifecycle.tokenisation.service.moving import burn, held, transfer
 from fintokenx.lifecycle.tokenisation.service.reads import (
     chain_transaction,
     exposure,
+    find_anywhere,
     token,
     token_of,
     transactions,
@@ -46,6 +47,7 @@ __all__ = [
     "burn",
     "chain_transaction",
     "exposure",
+    "find_anywhere",
     "held",
     "token",
     "token_of",

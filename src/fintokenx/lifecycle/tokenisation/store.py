@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from fintokenx import audit
 from fintokenx.kernel.clock import Instant
-from fintokenx.kernel.db import Row, Tx
+from fintokenx.kernel.db import Connection, Row, Tx
 from fintokenx.kernel.money import Pence
 from fintokenx.lifecycle.tokenisation.types import ChainTransaction, Kind, Token, Wallet
 
@@ -46,6 +46,16 @@ async def lock(tx: Tx, what: str, name: str) -> None:
 async def token(tx: Tx, reference: str) -> Token | None:
     """One token of the tenant."""
     return _token(await tx.row(f"select {_TOKENS} from app.tokens where reference = $1", reference))
+
+
+async def find_anywhere(connection: Connection, reference: str) -> dict[str, Any] | None:
+    """A token in whatever tenant, its public columns; ``connection`` reads under a bypass."""
+    row = await connection.fetchrow(
+        "select tenant_id, reference, invoice_reference, face_pence, state, holder_subject_id from app.tokens"
+        " where reference = $1",
+        reference,
+    )
+    return dict(row) if row else None
 
 
 async def token_of_invoice(tx: Tx, invoice_reference: str) -> Token | None:

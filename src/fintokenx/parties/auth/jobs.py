@@ -1,4 +1,4 @@
-"""Work of auth after the transaction: links that run out."""
+"""Work of auth after the transaction: links and admin sessions that run out."""
 
 from __future__ import annotations
 
@@ -14,4 +14,13 @@ async def expire_magic_link(work: Work, payload: Payload) -> None:
         await service.expire_magic_link(tx, work.caller, link_id=payload["link_id"])
 
 
-HANDLERS: Final[dict[str, Handler]] = {service.EXPIRE_JOB: expire_magic_link}
+async def expire_admin_session(work: Work, payload: Payload) -> None:
+    """Due an hour after it was asked for, and a quarter of an hour after it was opened."""
+    async with work.completing() as tx:
+        await service.expire_admin_session(tx, work.caller, admin_session_id=payload["admin_session_id"])
+
+
+HANDLERS: Final[dict[str, Handler]] = {
+    service.EXPIRE_JOB: expire_magic_link,
+    service.EXPIRE_ADMIN_SESSION_JOB: expire_admin_session,
+}

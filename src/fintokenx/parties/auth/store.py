@@ -7,8 +7,8 @@ from typing import Any, Final
 
 from fintokenx import audit
 from fintokenx.kernel.caller import Role
-from fintokenx.kernel.db import Row, Tx
-from fintokenx.parties.auth.types import LoginCode, MagicLink, Session, Subject
+from fintokenx.kernel.db import Connection, Row, Tx
+from fintokenx.parties.auth.types import AdminSession, Factor, LoginCode, MagicLink, Purpose, Session, Subject
 
 _SUBJECT: Final = (
     "tenant_id, id, role, legal_name, company_number, representative_name_sealed, email_sealed, email_index, state,"
@@ -17,6 +17,11 @@ _SUBJECT: Final = (
 _SESSION: Final = "s.tenant_id, s.id, s.subject_id, p.role, s.aal, s.state, s.created_at, s.expires_at"
 _SESSIONS: Final = "app.sessions s join app.subjects p on p.tenant_id = s.tenant_id and p.id = s.subject_id"
 _WINDOW_OVER: Final = "t.window_from <= $3 - make_interval(secs => $6)"
+_FACTOR: Final = "tenant_id, id, subject_id, secret_sealed, created_at, confirmed_at"
+_ADMIN_SESSION: Final = (
+    "tenant_id, id, purpose, on_behalf_of, reason, state, requested_by, requested_at, approved_by, approved_at,"
+    " opened_at, expires_at, closed_at"
+)
 _LINK: Final = "tenant_id, id, invoice_reference, subject_id, state, issued_at, expires_at"
 
 
@@ -247,3 +252,100 @@ def link_moved(link: MagicLink, *, state: str) -> audit.RowChange:
         before={"state": link.state},
         after={"state": state},
     )
+
+
+async def live_factor(tx: Tx, subject_id: str) -> Factor | None:
+    """The subject's second factor, confirmed or not; None when it has none."""
+    sql = f"select {_FACTOR} from app.mfa_factors where subject_id = $1 and revoked_at is null"
+    return _factor(await tx.row(sql, subject_id))
+
+
+def _factor(row: Row | None) -> Factor | None:
+    return Factor(**dict(row)) if row else None
+
+
+def factor_added(factor: Factor) -> audit.RowChange:
+    """The row of a new factor. The sealed secret is ciphertext; the record holds no other."""
+    columns = {name: getattr(factor, name) for name in _FACTOR.split(", ")}
+    return audit.insert("mfa_factors", {**columns, "kind": "totp", "revoked_at": None})
+
+
+def factor_changed(factor: Factor, **after: Any) -> audit.RowChange:
+    """A factor is confirmed or revoked; ``after`` names columns that were NULL."""
+    key = {"tenant_id": factor.tenant_id, "id": factor.id}
+    return audit.update("mfa_factors", key=key, before=dict.fromkeys(after), after=after)
+
+
+async def count_factor_try(tx: Tx, factor_id: str, *, window_seconds: int) -> int:
+    """One more try of a factor's code; how many there were in the present window, this one included."""
+    tx.wrote = True
+    return int(
+        await tx.value(
+            """insert into ops.mfa_tries as t (tenant_id, factor_id, window_from, attempts) values ($1, $2, $3, 1)
+               on conflict (tenant_id, factor_id) do update set
+                 window_from = case when t.window_from <= $3 - make_interval(secs => $4) then excluded.window_from
+                                    else t.window_from end,
+                 attempts = 1 + case when t.window_from <= $3 - make_interval(secs => $4) then 0 else t.attempts end
+               returning attempts""",
+            tx.tenant_id,
+            factor_id,
+            tx.at,
+            window_seconds,
+        )
+    )
+
+
+async def use_step(tx: Tx, factor_id: str, step: int) -> bool:
+    """Use up a time step and every earlier one; False when it was used already. A right code forgets wrong ones."""
+    used = await tx.write(
+        "update ops.mfa_tries set last_step = $2, attempts = 0"
+        " where factor_id = $1 and (last_step is null or last_step < $2)",
+        factor_id,
+        step,
+    )
+    return used == "UPDATE 1"
+
+
+async def admin_session(tx: Tx, session_id: str) -> AdminSession | None:
+    """One admin session of the pinned tenant, in any state."""
+    return _admin_session(await tx.row(f"select {_ADMIN_SESSION} from app.admin_sessions where id = $1", session_id))
+
+
+async def admin_sessions(tx: Tx, *, before: str, limit: int) -> list[AdminSession]:
+    """Admin sessions of the pinned tenant, newest first."""
+    rows = await tx.rows(
+        f"select {_ADMIN_SESSION} from app.admin_sessions where ($1 = '' or id < $1) order by id desc limit $2",
+        before,
+        limit,
+    )
+    return [found for row in rows if (found := _admin_session(row))]
+
+
+def _admin_session(row: Row | None) -> AdminSession | None:
+    if row is None:
+        return None
+    values: dict[str, Any] = dict(row)
+    return AdminSession(**{**values, "purpose": Purpose(values["purpose"])})
+
+
+def admin_session_requested(new: AdminSession) -> audit.RowChange:
+    """The row of a new admin session."""
+    return audit.insert("admin_sessions", {name: getattr(new, name) for name in _ADMIN_SESSION.split(", ")})
+
+
+def admin_session_moved(before: AdminSession, after: Mapping[str, Any]) -> audit.RowChange:
+    """An admin session changes state, and the columns that change with it."""
+    return audit.update(
+        "admin_sessions",
+        key={"tenant_id": before.tenant_id, "id": before.id},
+        before={name: getattr(before, name) for name in after},
+        after=dict(after),
+    )
+
+
+async def find_anywhere(connection: Connection, subject_id: str) -> dict[str, Any] | None:
+    """A subject in whatever tenant, as far as it is public; ``connection`` reads under a bypass."""
+    row = await connection.fetchrow(
+        "select tenant_id, id, role, state, legal_name, company_number from app.subjects where id = $1", subject_id
+    )
+    return dict(row) if row else None

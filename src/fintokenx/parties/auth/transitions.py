@@ -49,6 +49,8 @@ SESSION: Final = Machine(
     transitions(
         [
             (NOTHING, "open", "ACTIVE", "SESSION_OPEN"),
+            (NOTHING, "step up", "ACTIVE", "SESSION_STEP_UP"),
+            ("ACTIVE", "rotate", "REVOKED", "SESSION_STEP_UP"),
             ("ACTIVE", "end", "REVOKED", "SESSION_END"),
             ("ACTIVE", "freeze", "REVOKED", "SUBJECT_FREEZE"),
         ]
@@ -66,6 +68,7 @@ MAGIC_LINK: Final = Machine(
             ("ISSUED | OPENED", "expire", "EXPIRED", "MAGIC_LINK_EXPIRE"),
             ("ISSUED | OPENED", "reissue", "REVOKED", "MAGIC_LINK_ISSUE"),
             ("ISSUED | OPENED", "withdraw", "REVOKED", "INVOICE_WITHDRAW"),
+            ("ISSUED | OPENED", "confirm for the buyer", "REVOKED", "CONFIRM_INVOICE"),
             ("ISSUED | OPENED", "freeze", "REVOKED", "SUBJECT_FREEZE"),
         ]
     ),
@@ -86,6 +89,9 @@ ADMIN_SESSION: Final = Machine(
 )
 
 MACHINES: tuple[Machine, ...] = (SUBJECT, SESSION, MAGIC_LINK, ADMIN_SESSION)
+
+HOME_TENANT: Final = "tnt_fintokenx"
+"""The platform's own: its administrators are staff here and nowhere else (fx.is_administrator says the same)."""
 
 CUSTOMERS: Final = (Role.SELLER, Role.BUYER, Role.LENDER, Role.INVESTOR, Role.BROKER)
 STAFF: Final = (Role.MLRO, Role.COMPLIANCE, Role.PLATFORM_ADMIN)
@@ -129,5 +135,12 @@ ACTIONS = (
     Action("MAGIC_LINK_OPEN", (Role.BUYER,)),
 )
 
-ROLES_OF: Final = {action.name: action.roles for action in ACTIONS}
-"""Who may record an action of this module."""
+ROLES_OF: Final = {
+    action.name: tuple(
+        role
+        for role in action.roles
+        if not (role is Role.PLATFORM_ADMIN and action.on_behalf_of == "required_from_admin")
+    )
+    for action in ACTIONS
+}
+"""Whose guards hold for an action of this module: an administrator passes those of the party that it acts for."""

@@ -100,13 +100,71 @@ class LoginCode:
 
 
 @dataclass(frozen=True, slots=True)
+class Factor:
+    """A second factor: a TOTP secret (RFC 6238), sealed under (tenant, subject, ``mfa/<id>``)."""
+
+    tenant_id: str
+    id: str
+    subject_id: str
+    secret_sealed: str
+    created_at: Instant
+    confirmed_at: Instant | None
+
+    @property
+    def field(self) -> str:
+        """The name under which the secret is sealed."""
+        return f"mfa/{self.id}"
+
+
+@dataclass(frozen=True, slots=True)
+class FactorTry:
+    """One try of a factor's code, counted and committed before the code is looked at."""
+
+    factor: Factor
+    at: Instant
+    allowed: bool
+
+
+class Purpose(StrEnum):
+    """What an admin session is for."""
+
+    ACT = "ACT"
+    """Customer actions on behalf of one subject."""
+    BYPASS = "BYPASS"
+    """Reading across tenants, one fingerprint for each lookup."""
+
+
+@dataclass(frozen=True, slots=True)
+class AdminSession:
+    """An administrator's way into a tenant: asked for, approved by another one, open for a quarter of an hour."""
+
+    tenant_id: str
+    """The tenant acted upon."""
+    id: str
+    purpose: Purpose
+    on_behalf_of: str
+    reason: str
+    state: str
+    requested_by: str
+    requested_at: Instant
+    approved_by: str | None = None
+    approved_at: Instant | None = None
+    opened_at: Instant | None = None
+    expires_at: Instant | None = None
+    closed_at: Instant | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Claims:
-    """What a verified JWT says."""
+    """What a verified JWT says. With ``admin_session_id`` the subject is an administrator of the platform's own tenant,
+    whose session ``session_id`` is, and ``tenant_id`` the tenant that it came into."""
 
     tenant_id: str
     subject_id: str
     role: Role
     session_id: str
+    admin_session_id: str | None = None
+    on_behalf_of: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,10 +257,48 @@ class SessionRequired(Forbidden):
     code = "SESSION_REQUIRED"
 
 
-class OnBehalfOfRefused(Forbidden):
-    """Only a platform administrator acts on behalf of a subject, and only of one in this tenant."""
+class AdminTokenRefused(Forbidden):
+    """This admin session is for something else."""
 
-    code = "ON_BEHALF_OF_REFUSED"
+    code = "ADMIN_SESSION_PURPOSE"
+
+
+class NotOfThePlatform(Invalid):
+    """Administrators of the platform are staff of the platform's own tenant."""
+
+    code = "TENANT_INVALID"
+
+
+class MfaRequired(Forbidden):
+    """This needs a sign-in with a second factor."""
+
+    code = "MFA_REQUIRED"
+
+
+class MfaRefused(Forbidden):
+    """The code of the second factor is wrong, too old, or used."""
+
+    code = "MFA_REFUSED"
+
+
+class UnknownFactor(NotFound):
+    """You have no such second factor."""
+
+
+class FourEyes(Forbidden):
+    """Somebody else has to approve this."""
+
+    code = "FOUR_EYES"
+
+
+class UnknownAdminSession(NotFound):
+    """There is no such admin session that you may see."""
+
+
+class AdminSessionOver(Refused):
+    """This admin session has run out; ask for another one."""
+
+    code = "ADMIN_SESSION_OVER"
 
 
 class UnknownMagicLink(NotFound):

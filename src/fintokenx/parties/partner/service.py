@@ -127,7 +127,7 @@ async def api_keys(tx: Tx, caller: Caller, *, after: str = "", limit: int = 50) 
 
 def _must_keep_keys(tx: Tx, caller: Caller) -> None:
     caller.must_be(*KEEPERS, tenant_id=tx.tenant_id)
-    if caller.role is Role.PARTNER_ADMIN:
+    if caller.party_role is Role.PARTNER_ADMIN:
         caller.must_be_subject()
 
 

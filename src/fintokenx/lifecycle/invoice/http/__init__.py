@@ -2,11 +2,12 @@
 
 from fastapi import APIRouter
 
-from fintokenx.lifecycle.invoice.http import api, pages
+from fintokenx.lifecycle.invoice.http import api, for_buyer, pages
 from fintokenx.lifecycle.invoice.http.services import InvoiceServices
 
 router = APIRouter()
 router.include_router(api.router)
 router.include_router(pages.router)
+router.include_router(for_buyer.router)
 
 __all__ = ["InvoiceServices", "router"]

@@ -65,8 +65,12 @@ async def viewed(tx: Tx, caller: Caller, *, reference: str, page: Document) -> N
     await audit.change(tx, caller, action="BUYER_PAGE_VIEW", resource=reference, move=move)
 
 
-async def confirm(tx: Tx, caller: Caller, *, reference: str, page_hash: str, ip_sealed: str, link: str) -> Invoice:
+async def confirm(
+    tx: Tx, caller: Caller, *, reference: str, page_hash: str, ip_sealed: str, link: str | None
+) -> Invoice:
     """Record the buyer's confirmation (C2), using up its link in the same entry. Once only (IN-10 … IN-13).
+
+    An administrator in an admin session confirms for the buyer without a ``link`` (AD-16); the buyer's own dies then.
 
     ``page_hash`` is the hex SHA-256 of the page as it would be shown now; it must have been shown.
 
@@ -76,7 +80,7 @@ async def confirm(tx: Tx, caller: Caller, *, reference: str, page_hash: str, ip_
     :raises PageChanged: this page was never shown
     """
     caller.must_be(Role.BUYER, tenant_id=tx.tenant_id)
-    used = await auth.consume_magic_link(tx, caller, raw=link)
+    used = await _link_used(tx, caller, reference, link)
     invoice = await _buyers_own(tx, caller, reference)
     transition = await _in_state_for(tx, invoice, "confirm")
     await kyc.must_be_active(tx, invoice.obligor_id)
@@ -110,10 +114,19 @@ async def decline(tx: Tx, caller: Caller, *, reference: str, link: str) -> Invoi
     return replace(invoice, state=transition.target)
 
 
+async def _link_used(tx: Tx, caller: Caller, reference: str, link: str | None) -> audit.Move:
+    if link is not None:
+        return await auth.consume_magic_link(tx, caller, raw=link)
+    if caller.acts_as is None:
+        raise NotYourInvoice
+    return await auth.withdraw_magic_links(tx, caller, invoice_reference=reference)
+
+
 async def _buyers_own(tx: Tx, caller: Caller, reference: str) -> Invoice:
-    """The invoice, locked, for the very buyer that came by its link: never for its seller (IN-13)."""
+    """The invoice, locked, for the very buyer that came by its link, or for whoever acts for that buyer in an admin
+    session: never for its seller (IN-13)."""
     caller.must_be(Role.BUYER, tenant_id=tx.tenant_id)
-    if caller.scope != reference:
+    if caller.acts_as is None and caller.scope != reference:
         raise NotYourInvoice
     invoice = await locked(tx, reference)
     if invoice.obligor_id != caller.must_be_subject():

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 from fintokenx.kernel.caller import Caller, Role
-from fintokenx.kernel.db import Tx
+from fintokenx.kernel.db import Connection, Tx
 from fintokenx.lifecycle.invoice import store
 from fintokenx.lifecycle.invoice.types import Document, Invoice, UnknownInvoice
 
@@ -37,7 +37,7 @@ async def get(tx: Tx, caller: Caller, *, reference: str) -> Invoice:
 async def page(tx: Tx, caller: Caller, *, state: str | None, after: str | None, limit: int) -> list[Invoice]:
     """Invoices by reference: one's own for sellers and buyers, all of the tenant for staff."""
     caller.must_be(*_STAFF, *_PARTIES, tenant_id=tx.tenant_id)
-    own = caller.must_be_subject() if caller.role in _PARTIES else None
+    own = caller.must_be_subject() if caller.party_role in _PARTIES else None
     return await store.page(tx, party_id=own, state=state, after=after, limit=limit)
 
 
@@ -50,6 +50,11 @@ async def documents(tx: Tx, caller: Caller, *, reference: str) -> list[Document]
 def _may_see(caller: Caller, invoice: Invoice) -> bool:
     if caller.scope not in (None, invoice.reference):  # a magic link shows one invoice (AU-06)
         return False
-    if caller.role in _PARTIES:
+    if caller.party_role in _PARTIES:
         return caller.subject_id in (invoice.originator_id, invoice.obligor_id)
-    return caller.role in _STAFF or invoice.token_reference is not None
+    return caller.party_role in _STAFF or invoice.token_reference is not None
+
+
+async def find_anywhere(connection: Connection, reference: str) -> dict[str, Any] | None:
+    """An invoice in whatever tenant, its public columns; ``connection`` reads under a bypass."""
+    return await store.find_anywhere(connection, reference)

@@ -41,11 +41,9 @@ def seller_of(caller: Caller, tenant_id: str) -> str:
     :raises OnBehalfOfSeller: an administrator that names none
     """
     caller.must_be(*SUBMITTERS, tenant_id=tenant_id)
-    if caller.role is Role.SELLER:
-        return caller.must_be_subject()
-    if caller.on_behalf_of is None:
+    if caller.party_role is not Role.SELLER:
         raise OnBehalfOfSeller
-    return caller.on_behalf_of
+    return caller.must_be_subject()
 
 
 async def submit(tx: Tx, caller: Caller, *, declared: Declaration, document: Document, reference_key: bytes) -> Invoice:

@@ -20,7 +20,7 @@ async def disbursement(tx: Tx, caller: Caller, *, disbursement_id: str) -> Disbu
     if found is None:
         raise UnknownDisbursement
     parties = {Role.LENDER: found.lender_subject_id, Role.SELLER: found.seller_subject_id}
-    if caller.role in parties and caller.subject_id != parties[caller.role]:
+    if caller.party_role in parties and caller.subject_id != parties[caller.party_role]:
         raise UnknownDisbursement
     return found
 

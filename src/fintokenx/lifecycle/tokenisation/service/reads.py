@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Final
+from typing import Any, Final
 
 from fintokenx.kernel.caller import Caller, Role
-from fintokenx.kernel.db import Tx
+from fintokenx.kernel.db import Connection, Tx
 from fintokenx.kernel.money import Pence
 from fintokenx.lifecycle import invoice
 from fintokenx.lifecycle.tokenisation import store
@@ -70,7 +70,7 @@ async def wallet_of(tx: Tx, caller: Caller, *, subject_id: str) -> Wallet:
     """
     caller.must_be(*_STAFF, *_HOLDERS, tenant_id=tx.tenant_id)
     found = await store.wallet_of(tx, subject_id)
-    if found is None or (caller.role in _HOLDERS and caller.subject_id != subject_id):
+    if found is None or (caller.party_role in _HOLDERS and caller.subject_id != subject_id):
         raise UnknownWallet
     return found
 
@@ -114,3 +114,8 @@ async def locked_chain_transaction(tx: Tx, business_key: str) -> ChainTransactio
     if found is None:
         raise UnknownChainTransaction
     return found
+
+
+async def find_anywhere(connection: Connection, reference: str) -> dict[str, Any] | None:
+    """A token in whatever tenant, its public columns; ``connection`` reads under a bypass."""
+    return await store.find_anywhere(connection, reference)

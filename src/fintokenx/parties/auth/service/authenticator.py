@@ -17,10 +17,12 @@ from fintokenx.parties import partner
 from fintokenx.parties.auth import store
 from fintokenx.parties.auth.ports import BlindIndex
 from fintokenx.parties.auth.service.tokens import Tokens
+from fintokenx.parties.auth.transitions import HOME_TENANT
 from fintokenx.parties.auth.types import (
+    AdminTokenRefused,
     ApiKeyRequired,
     Claims,
-    OnBehalfOfRefused,
+    Purpose,
     ScopeMissing,
     SessionEnded,
     SessionRequired,
@@ -29,7 +31,8 @@ from fintokenx.parties.auth.types import (
 )
 
 API_KEY_HEADER: Final = "FX-Api-Key"
-ON_BEHALF_OF_HEADER: Final = "FX-On-Behalf-Of"
+LOOKUPS_PATH: Final = "/v1/admin/lookups"
+AAL_OF_ADMINISTRATORS: Final = 2
 _READING: Final = frozenset({"GET", "HEAD"})
 _UNSCOPED: Final = frozenset({"me"})
 """Any credential may ask whose it is."""
@@ -68,7 +71,10 @@ class Authenticator:
         subject with ``has_api_key``. A magic link is no credential here: it opens its own page and no route (AU-06).
 
         :raises Unauthenticated: none, or none that holds (TokenRefused, SessionEnded, ApiKeyRefused)
-        :raises TenantsDiffer, ScopeMissing, OnBehalfOfRefused: known, but not like this
+        The token of an admin session gives the administrator in that session's tenant, for the subject it names, with
+        that subject's guards (AD-16).
+
+        :raises TenantsDiffer, ScopeMissing, AdminTokenRefused: known, but not like this
         """
         given = {name.lower(): value for name, value in headers.items()}
         raw_key = given.get(API_KEY_HEADER.lower())
@@ -80,28 +86,59 @@ class Authenticator:
             raise Unauthenticated("give a bearer token or an API key")
         if of_key is not None and of_key != tenant_id:
             raise TenantsDiffer
+        if claims is not None and claims.admin_session_id is not None:
+            return replace(await self._administrator(claims, path), ip=ip)
         async with self._database.transaction(tenant_id) as tx:
             key = await _key(tx, raw_key, method, path) if raw_key is not None else None
             if claims is not None:
                 caller = await _signed_in(tx, claims)
-                caller = replace(caller, has_api_key=key is not None, ip=ip)
-                return await _on_behalf(tx, caller, given.get(ON_BEHALF_OF_HEADER.lower()))
+                return replace(caller, has_api_key=key is not None, ip=ip)
         if key is None:
             raise Unauthenticated
-        if ON_BEHALF_OF_HEADER.lower() in given:
-            raise OnBehalfOfRefused
         return Caller(tenant_id=tenant_id, role=Role.PARTNER_ADMIN, actor=key.id, has_api_key=True, ip=ip)
+
+    async def _administrator(self, claims: Claims, path: str) -> Caller:
+        """Alive while three things are: the administrator's own sign-in, the administrator, and the admin session."""
+        async with self._database.transaction(HOME_TENANT) as tx:
+            own = await store.live_session(tx, claims.session_id)
+        if own is None or own.aal < AAL_OF_ADMINISTRATORS or own.subject_id != claims.subject_id:
+            raise SessionEnded
+        if own.role is not Role.PLATFORM_ADMIN:
+            raise SessionEnded
+        async with self._database.transaction(claims.tenant_id) as tx:
+            admin = await store.admin_session(tx, claims.admin_session_id or "")
+            if admin is None or admin.state != "OPEN" or admin.expires_at is None or admin.expires_at <= tx.at:
+                raise SessionEnded
+            if (admin.requested_by, admin.on_behalf_of) != (own.subject_id, claims.on_behalf_of):
+                raise SessionEnded
+            party = await store.subject(tx, admin.on_behalf_of)
+        if party is None or party.state == "FROZEN":
+            raise SessionEnded
+        if (admin.purpose is Purpose.BYPASS) != (path == LOOKUPS_PATH):
+            raise AdminTokenRefused
+        return Caller(
+            tenant_id=admin.tenant_id,
+            role=Role.PLATFORM_ADMIN,
+            actor=own.subject_id,
+            subject_id=party.id,
+            on_behalf_of=party.id,
+            session_id=admin.id,
+            acts_as=party.role if admin.purpose is Purpose.ACT else None,
+            admin_session_id=admin.id,
+            aal=own.aal,
+        )
 
 
 def require_both(caller: Caller) -> None:
-    """For routes that move money or change who may act (AU-09).
+    """For routes that move money or change who may act (AU-09). An administrator in an admin session has had a second
+    pair of eyes and a second factor instead of the tenant's key, which is not the administrator's to hold.
 
     :raises SessionRequired: an API key alone
     :raises ApiKeyRequired: a session alone
     """
     if caller.subject_id is None:
         raise SessionRequired
-    if not caller.has_api_key:
+    if not caller.has_api_key and caller.admin_session_id is None:
         raise ApiKeyRequired
 
 
@@ -131,12 +168,5 @@ async def _signed_in(tx: Tx, claims: Claims) -> Caller:
         actor=session.subject_id,
         subject_id=session.subject_id,
         session_id=session.id,
+        aal=session.aal,
     )
-
-
-async def _on_behalf(tx: Tx, caller: Caller, subject_id: str | None) -> Caller:
-    if subject_id is None:
-        return caller
-    if caller.role is not Role.PLATFORM_ADMIN or await store.subject(tx, subject_id) is None:
-        raise OnBehalfOfRefused
-    return replace(caller, on_behalf_of=subject_id)

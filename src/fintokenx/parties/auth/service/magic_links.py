@@ -114,8 +114,9 @@ async def consume_magic_link(tx: Tx, caller: Caller, *, raw: str) -> audit.Move:
 
 
 async def withdraw_magic_links(tx: Tx, caller: Caller, *, invoice_reference: str) -> audit.Move:
-    """Revoke the live link of an invoice, for the command above to record as INVOICE_WITHDRAW."""
-    caller.must_be(Role.SELLER, Role.PLATFORM_ADMIN, Role.SYSTEM, tenant_id=tx.tenant_id)
+    """Revoke the live link of an invoice, for the command above to record as INVOICE_WITHDRAW, or as CONFIRM_INVOICE
+    when an administrator confirms for the buyer."""
+    caller.must_be(Role.SELLER, Role.BUYER, Role.SYSTEM, tenant_id=tx.tenant_id)
     await store.lock(tx, f"magic_links:{invoice_reference}")
     return await _all_moved(tx, invoice_reference, "withdraw")
 

@@ -13,9 +13,10 @@ from fintokenx.kernel.clock import Instant
 from fintokenx.kernel.db import Tx
 from fintokenx.kernel.machine import NOTHING
 from fintokenx.parties.auth import events, store
-from fintokenx.parties.auth.transitions import CUSTOMERS, MAGIC_LINK, ROLES_OF, SESSION, STAFF, SUBJECT
+from fintokenx.parties.auth.transitions import CUSTOMERS, HOME_TENANT, MAGIC_LINK, ROLES_OF, SESSION, STAFF, SUBJECT
 from fintokenx.parties.auth.types import (
     NotASubjectRole,
+    NotOfThePlatform,
     ReasonRequired,
     Subject,
     SubjectEvent,
@@ -69,10 +70,13 @@ async def create_staff(
     """Somebody of the platform's own, active at once; recorded as STAFF_CREATE. ``employer`` is the company's name.
 
     :raises NotASubjectRole: not a role of staff
+    :raises NotOfThePlatform: an administrator of the platform in a partner's tenant
     """
     caller.must_be(*ROLES_OF["STAFF_CREATE"], tenant_id=tx.tenant_id)
     if role not in STAFF:
         raise NotASubjectRole(role)
+    if role is Role.PLATFORM_ADMIN and tx.tenant_id != HOME_TENANT:
+        raise NotOfThePlatform(f"{role} is created in {HOME_TENANT}")
     return await _create(tx, caller, "create staff", _new(tx, subject_id, role, employer, None, person))
 
 
@@ -119,7 +123,7 @@ async def visible_subject(tx: Tx, caller: Caller, *, subject_id: str) -> Subject
     :raises UnknownSubject: none, or not one that the caller may see
     """
     caller.must_be(*ROLES_OF["SUBJECT_CREATE"], *CUSTOMERS, *STAFF, Role.PARTNER_ADMIN, tenant_id=tx.tenant_id)
-    if caller.role in CUSTOMERS and caller.subject_id != subject_id:
+    if caller.party_role in CUSTOMERS and caller.subject_id != subject_id:
         raise UnknownSubject
     return await subject(tx, subject_id)
 
@@ -151,7 +155,7 @@ async def advance(tx: Tx, caller: Caller, *, subject_id: str, event: SubjectEven
     :raises ReasonRequired: a suspension without a reason
     """
     caller.must_be(*ROLES_OF[action_of(event)], tenant_id=tx.tenant_id)
-    if caller.role in CUSTOMERS and caller.must_be_subject() != subject_id:
+    if caller.party_role in CUSTOMERS and caller.must_be_subject() != subject_id:
         raise UnknownSubject
     if event is SubjectEvent.SUSPEND and not reason:
         raise ReasonRequired

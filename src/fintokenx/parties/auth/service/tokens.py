@@ -15,7 +15,7 @@ from fintokenx.kernel.canonical import canonical_json
 from fintokenx.kernel.clock import Clock, Instant
 from fintokenx.kernel.settings import Environment
 from fintokenx.kernel.vault import Vault
-from fintokenx.parties.auth.types import Claims, TokenRefused
+from fintokenx.parties.auth.types import AdminSession, Claims, TokenRefused
 
 # RFC 9864 renames the algorithm to "Ed25519"; clients in the field know it as "EdDSA" and it is the same one.
 warnings.filterwarnings("ignore", "EdDSA is deprecated", SecurityWarning)
@@ -37,14 +37,25 @@ class Tokens:
         self._key: OKPKey | None = None
 
     async def sign(
-        self, *, tenant_id: str, session_id: str, subject_id: str, role: Role, aal: int, start: Instant, end: Instant
+        self,
+        *,
+        tenant_id: str,
+        session_id: str,
+        subject_id: str,
+        role: Role,
+        aal: int,
+        start: Instant,
+        end: Instant,
+        admin: AdminSession | None = None,
     ) -> str:
         """The token of a session: the same session always has the same token, since EdDSA is deterministic.
+
+        With ``admin`` it is the token of that admin session, in that session's tenant.
 
         :raises VaultUnavailable: nothing can be signed just now
         """
         header = {"alg": ALGORITHM, "typ": "JWT", "kid": (await self._public_key()).thumbprint()}
-        claims = {
+        claims: dict[str, Any] = {
             "iss": self._issuer,
             "aud": AUDIENCE,
             "sub": subject_id,
@@ -58,6 +69,8 @@ class Tokens:
             "aal": aal,
             "env": self._environment,
         }
+        if admin is not None:
+            claims |= {"jti": admin.id, "adm": admin.id, "obo": admin.on_behalf_of}
         signed = _base64url(canonical_json(header)) + b"." + _base64url(canonical_json(claims))
         return (signed + b"." + _base64url(await self._vault.sign_ed25519(VAULT_KEY, signed))).decode()
 
@@ -76,7 +89,8 @@ class Tokens:
                 raise TokenRefused
             self._expected.validate(token.claims)
             claims = token.claims
-            return Claims(str(claims["tnt"]), str(claims["sub"]), Role(claims["role"]), str(claims["sid"]))
+            admin = (str(claims["adm"]), str(claims["obo"])) if "adm" in claims else (None, None)
+            return Claims(str(claims["tnt"]), str(claims["sub"]), Role(claims["role"]), str(claims["sid"]), *admin)
         except (JoseError, ValueError, KeyError, TypeError) as fault:
             raise TokenRefused from fault
 

@@ -30,12 +30,12 @@ from fintokenx.parties.kyc.types import (
     PersonRole,
 )
 
-_SUBMITTERS = (*CUSTOMERS, Role.PARTNER_ADMIN, Role.PLATFORM_ADMIN)
+_SUBMITTERS = (*CUSTOMERS, Role.PARTNER_ADMIN)
 _NEEDED = (PersonRole.REPRESENTATIVE, PersonRole.DIRECTOR)
 
 
 async def may_onboard(tx: Tx, caller: Caller, *, subject_id: str) -> None:
-    """Whether the caller may hand in a form for this subject: itself, or an administrator.
+    """Whether the caller may hand in a form for this subject: itself, or its partner.
 
     :raises NotYourSubject: a customer about somebody else
     """

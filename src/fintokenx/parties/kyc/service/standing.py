@@ -24,7 +24,7 @@ _SEE_FREEZES = (Role.MLRO, Role.COMPLIANCE, Role.SYSTEM)
 
 def only_own(caller: Caller, subject_id: str) -> None:
     """:raises NotYourSubject: a customer asks about somebody else"""
-    if caller.role in CUSTOMERS and caller.subject_id != subject_id:
+    if caller.party_role in CUSTOMERS and caller.subject_id != subject_id:
         raise NotYourSubject
 
 
@@ -65,5 +65,5 @@ async def gates(tx: Tx, caller: Caller, *, subject_id: str) -> Gates:
             states.append(GateState(gate, run.provider, run.state, run.verdict, run.started_at, run.finished_at))
         else:
             states.append(GateState(gate, PROVIDERS[gate], "NOT_STARTED"))
-    state = subject.state if caller.role in _SEE_FREEZES else subject.shown_state
+    state = subject.state if caller.party_role in _SEE_FREEZES else subject.shown_state
     return Gates(subject_id, state, tuple(states))

@@ -1,4 +1,4 @@
-"""Routes of auth: sign in, who am I, sign out, and the public keys."""
+"""Sign in, who am I, sign out, subjects, and the public keys."""
 
 from __future__ import annotations
 
@@ -185,10 +185,14 @@ async def sign_in(body: SignIn, command: Command, services: Services) -> Respons
         shown=SessionView.of,
         status=201,
     )
-    # The stored answer holds no token. The same session has the same token, so a replay shows the same bytes.
+    return await with_token(answer, services, command.caller.tenant_id)
+
+
+async def with_token(answer: Response, services: service.AuthServices, tenant_id: str) -> Response:
+    """A stored answer holds no token. The same session has the same token, so a replay shows the same bytes."""
     session = SessionView.model_validate_json(bytes(answer.body))
     token = await services.tokens.sign(
-        tenant_id=command.caller.tenant_id,
+        tenant_id=tenant_id,
         session_id=session.id,
         subject_id=session.subject_id,
         role=session.role,
@@ -196,7 +200,11 @@ async def sign_in(body: SignIn, command: Command, services: Services) -> Respons
         start=session.created_at,
         end=session.expires_at,
     )
-    shown = NewSessionView(**session.model_dump(), access_token=token)
+    return never_stored(answer, NewSessionView(**session.model_dump(), access_token=token))
+
+
+def never_stored(answer: Response, shown: BaseModel) -> Response:
+    """The same answer with something in it that is not kept."""
     headers = {name: value for name, value in answer.headers.items() if name.startswith("fx-")}
     headers["Cache-Control"] = "no-store"
     return Response(shown.model_dump_json(), answer.status_code, headers, media_type="application/json")

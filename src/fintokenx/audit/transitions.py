@@ -1,0 +1,32 @@
+"""Actions that the specification closes the taxonomy with and that no command records yet (AD-15 … AD-22).
+
+Declared, so that the database knows who may record them before anybody does. A module that comes to use one takes its
+line over into its own ``transitions``.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from fintokenx.audit.types import Action
+from fintokenx.kernel.caller import Role
+from fintokenx.kernel.machine import Machine
+
+MACHINES: Final[tuple[Machine, ...]] = ()
+
+_COMPLIANCE: Final = (Role.MLRO, Role.COMPLIANCE)
+_PLATFORM_ADMIN: Final = (Role.PLATFORM_ADMIN,)
+
+ACTIONS: Final = (
+    Action(
+        "SECONDARY_TRADE",
+        (Role.LENDER, Role.INVESTOR, Role.PLATFORM_ADMIN, Role.SYSTEM),
+        customer_facing=True,
+        on_behalf_of="required_from_admin",
+    ),
+    Action("SAR_FILE", _COMPLIANCE, staff_only=True),
+    Action("WEBHOOK_DELIVERED", (Role.SYSTEM,)),
+    Action("AGENT_PROPOSE_VERDICT", (Role.SYSTEM, Role.AGENT), staff_only=True),
+    Action("AGENT_MODEL_DEPLOY", _PLATFORM_ADMIN, staff_only=True),
+    Action("AGENT_MODEL_ROLLBACK", _PLATFORM_ADMIN, staff_only=True),
+)

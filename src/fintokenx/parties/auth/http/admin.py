@@ -1,0 +1,190 @@
+"""Admin sessions: asked for, approved by another administrator, opened, closed (AD-16, TI-07)."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Response
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from fintokenx.kernel.caller import Caller, Role, WrongRole
+from fintokenx.kernel.clock import Instant
+from fintokenx.kernel.edge import Mutation, Query, mutation, problems, query
+from fintokenx.kernel.machine import IllegalTransition
+from fintokenx.parties.auth import service
+from fintokenx.parties.auth.http.sessions import Services, never_stored
+from fintokenx.parties.auth.types import (
+    AdminSession,
+    AdminSessionOver,
+    FourEyes,
+    MfaRequired,
+    Purpose,
+    UnknownAdminSession,
+    UnknownSubject,
+)
+
+router = APIRouter(tags=["administrators"])
+
+Command = Annotated[Mutation, Depends(mutation)]
+Read = Annotated[Query, Depends(query)]
+TenantId = Annotated[
+    str, Field(pattern=r"^tnt_[a-z0-9_]{1,40}$", description="The tenant acted upon.", examples=["tnt_mercia"])
+]
+_REFUSALS = (UnknownAdminSession, FourEyes, AdminSessionOver, IllegalTransition, MfaRequired, WrongRole)
+
+
+class AdminSessionRequest(BaseModel):
+    """Ask to come in."""
+
+    model_config = ConfigDict(extra="forbid")
+    tenant_id: TenantId
+    on_behalf_of: str = Field(
+        pattern=r"^sub_[0-9a-z]{26}$", description="The customer it is about, a subject of that tenant."
+    )
+    purpose: Purpose = Field(description="ACT for that customer, or BYPASS to read across tenants.")
+    reason: Annotated[str, StringConstraints(strip_whitespace=True, min_length=20, max_length=500)] = Field(
+        description="Why, in words for the record; no personal data."
+    )
+
+
+class InTenant(BaseModel):
+    """Which tenant's admin session is meant."""
+
+    model_config = ConfigDict(extra="forbid")
+    tenant_id: TenantId
+
+
+class AdminSessionView(BaseModel):
+    """An admin session."""
+
+    model_config = ConfigDict(extra="forbid")
+    id: str = Field(description="The admin session's id.", examples=["ads_01jwrs8s50e9rbkszzv4yve5jt"])
+    tenant_id: str = Field(description="The tenant acted upon.")
+    purpose: Purpose = Field(description="What for.")
+    on_behalf_of: str = Field(description="For whom.")
+    reason: str = Field(description="Why.")
+    state: str = Field(description="Where it stands.", examples=["APPROVED"])
+    requested_by: str = Field(description="The administrator who asked.")
+    requested_at: Instant = Field(description="When.")
+    approved_by: str | None = Field(description="The other administrator.")
+    approved_at: Instant | None = Field(description="When.")
+    opened_at: Instant | None = Field(description="When its fifteen minutes began.")
+    expires_at: Instant | None = Field(description="When they end.")
+    closed_at: Instant | None = Field(description="When it was closed before time.")
+
+    @classmethod
+    def of(cls, session: AdminSession) -> AdminSessionView:
+        """For administrators and the tenant's partner."""
+        return cls(**{name: getattr(session, name) for name in cls.model_fields})
+
+
+class OpenedView(AdminSessionView):
+    """An admin session that has just been opened."""
+
+    access_token: str = Field(description="A JWT for this tenant; dies with the admin session and with your own.")
+    token_type: str = Field(default="Bearer", description="Always Bearer (RFC 6750).")
+
+
+class AdminSessionPage(BaseModel):
+    """Admin sessions, newest first; ``next`` is the cursor of the following page."""
+
+    items: list[AdminSessionView]
+    next: str | None
+
+
+@router.post(
+    "/v1/admin/sessions",
+    status_code=201,
+    response_model=AdminSessionView,
+    responses=problems(UnknownSubject, MfaRequired, WrongRole),
+)
+async def request_session(body: AdminSessionRequest, command: Command) -> Response:
+    """Ask to act for a customer, or to read across tenants. Needs a second factor."""
+    there = _abroad(command, body.tenant_id)
+    return await there.run(
+        lambda tx: service.request_admin_session(
+            tx, there.caller, purpose=body.purpose, on_behalf_of=body.on_behalf_of, reason=body.reason
+        ),
+        shown=AdminSessionView.of,
+        status=201,
+    )
+
+
+@router.post(
+    "/v1/admin/sessions/{admin_session_id}/approve", response_model=AdminSessionView, responses=problems(*_REFUSALS)
+)
+async def approve_session(admin_session_id: str, body: InTenant, command: Command) -> Response:
+    """Another administrator's yes."""
+    return await _step(command, body, admin_session_id, service.approve_admin_session)
+
+
+@router.post(
+    "/v1/admin/sessions/{admin_session_id}/refuse", response_model=AdminSessionView, responses=problems(*_REFUSALS)
+)
+async def refuse_session(admin_session_id: str, body: InTenant, command: Command) -> Response:
+    """An administrator's no."""
+    return await _step(command, body, admin_session_id, service.refuse_admin_session)
+
+
+@router.post(
+    "/v1/admin/sessions/{admin_session_id}/close", response_model=AdminSessionView, responses=problems(*_REFUSALS)
+)
+async def close_session(admin_session_id: str, body: InTenant, command: Command) -> Response:
+    """Done before time."""
+    return await _step(command, body, admin_session_id, service.close_admin_session)
+
+
+@router.post("/v1/admin/sessions/{admin_session_id}/open", response_model=OpenedView, responses=problems(*_REFUSALS))
+async def open_session(admin_session_id: str, body: InTenant, command: Command, services: Services) -> Response:
+    """Come in, for fifteen minutes. The answer holds the token of the admin session."""
+    home = command.caller
+    answer = await _step(command, body, admin_session_id, service.open_admin_session)
+    session = AdminSessionView.model_validate_json(bytes(answer.body))
+    if session.opened_at is None or session.expires_at is None:
+        raise LookupError("an opened admin session has its times")
+    token = await services.tokens.sign(
+        tenant_id=session.tenant_id,
+        session_id=home.session_id or "",
+        subject_id=home.actor,
+        role=home.role,
+        aal=home.aal,
+        start=session.opened_at,
+        end=session.expires_at,
+        admin=AdminSession(**session.model_dump()),
+    )
+    return never_stored(answer, OpenedView(**session.model_dump(), access_token=token))
+
+
+@router.get("/v1/admin/sessions", responses=problems(MfaRequired, WrongRole))
+async def list_sessions(read: Read, tenant_id: str = "", before: str = "", limit: int = 50) -> AdminSessionPage:
+    """Who came in. An administrator names the tenant; a partner sees those of its own."""
+    limit = max(1, min(limit, 200))
+    caller = read.caller
+    if caller.role is Role.PLATFORM_ADMIN and caller.admin_session_id is None:
+        caller = service.abroad(caller, tenant_id or caller.tenant_id)
+    there = replace(read, caller=caller)
+    found = await there.run(lambda tx: service.admin_sessions(tx, caller, before=before, limit=limit + 1))
+    more = found[limit - 1].id if len(found) > limit else None
+    return AdminSessionPage(items=[AdminSessionView.of(session) for session in found[:limit]], next=more)
+
+
+def _abroad(command: Mutation, tenant_id: str) -> Mutation:
+    """The same command, in the tenant acted upon: its row, its entry and its idempotency key belong there."""
+    return replace(command, caller=service.abroad(command.caller, tenant_id))
+
+
+async def _step(
+    command: Mutation,
+    body: InTenant,
+    admin_session_id: str,
+    step: Callable[..., Awaitable[AdminSession]],
+) -> Response:
+    there = _abroad(command, body.tenant_id)
+
+    async def take(tx: Any) -> AdminSession:
+        caller: Caller = there.caller
+        return await step(tx, caller, admin_session_id=admin_session_id)
+
+    return await there.run(take, shown=AdminSessionView.of)
