@@ -39,6 +39,7 @@ FILE_BYTES = 64 * 2**20
 ENTRY_BYTES = 16 * 2**20
 NOTE_BYTES = 64 * 2**10
 LIST_LENGTH = 100_000  # entries, checkpoints or anchors in a bundle
+SIGNATURES = 100  # lines of signatures under a note
 CHECKPOINTS = 10_000  # each costs a signature check
 NODE_BYTES = 64 * 2**10  # a block header, a node of a Patricia path
 PATH_LENGTH = 64  # hashes of a Merkle path, nodes of a Patricia path
@@ -224,9 +225,9 @@ def check_consistency(old_size: int, old_root: bytes, new_size: int, new_root: b
         raise Untrue(f"A record of {old_size} entries cannot have grown into one of {new_size}.")
     if old_size == new_size and old_root != new_root:
         raise Untrue(f"There are two different records of {old_size} entries: the record was forked.")
-    if old_size == 0 and old_root != hashlib.sha256(b"").digest():
-        raise Untrue("The checkpoint of no entries does not have the root of an empty tree.")
-    if old_size in (0, new_size):
+    if old_size == 0:
+        raise Unreadable("A record of no entries agrees with every other, so there is nothing to compare.")
+    if old_size == new_size:
         if path:
             raise Untrue(f"{what} must be empty, but it holds {len(path)} hashes.")
         return
@@ -419,8 +420,10 @@ def signed_text(note: str, keys: list, what: str) -> tuple:
     body, gap, tail = note.rpartition("\n\n")
     if not gap or not tail.endswith("\n"):
         raise Untrue(f"{what} is not a signed note: a text, an empty line, signature lines.")
-    signed_by, others = None, []
-    for line in tail[:-1].split("\n"):
+    signed_by, others, lines = None, [], tail[:-1].split("\n")
+    if len(lines) > SIGNATURES:
+        raise Unreadable(f"{what} has {len(lines)} signatures, more than the {SIGNATURES} that are accepted.")
+    for line in lines:
         found = re.fullmatch("\u2014 ([^ ]+) ([^ ]+)", line)
         content = unbase64(found[2]) if found else None
         if not found or not named(found[1]) or content is None or len(content) < 5:
@@ -942,9 +945,9 @@ def verify_checkpoints(options: argparse.Namespace) -> tuple:
                 f"The proof is for {proof['from']} and {proof['to']} entries, not {older.size} and {newer.size}."
             )
         path = proof["path"]
-    elif options.tiles and 0 < older.size < newer.size:
+    elif options.tiles and older.size < newer.size:
         path = Tiles(options.tiles, newer.size).consistency(older.size)
-    elif not options.tiles and older.size not in (0, newer.size):
+    elif not options.tiles and 0 < older.size < newer.size:
         raise Unreadable("Two checkpoints of different sizes need a proof: give --proof FILE or --tiles FOLDER.")
     check_consistency(older.size, older.root, newer.size, newer.root, path)
     report = {"log": newer.origin, "sizes": [older.size, newer.size], "roots": [older.root.hex(), newer.root.hex()]}

@@ -134,7 +134,7 @@ class Record:
                 "facts": [{"fact": "InvoiceSubmitted", "invoice": f"FXI-{seq}"}],
                 "rows": [
                     {"op": "insert", "table": "app.invoices", "row": row},
-                    {"op": "update", "table": "app.files", "key": {"id": 1}, "before": {"n": None}, "after": {"n": seq}},
+                    {"op": "update", "table": "app.files", "key": {"k": 1}, "before": {"n": None}, "after": {"n": seq}},
                     {"op": "delete", "table": "app.drafts", "key": {"id": 1}, "before": {"n": True}},
                 ],
             },
