@@ -578,11 +578,11 @@ def patricia_value(root: bytes, key: bytes, nodes: list, what: str) -> bytes:
 ANCHORED = keccak256(b"Anchored(uint256,uint256,bytes32)")
 HEADER_RECEIPTS_ROOT, HEADER_NUMBER = 5, 8
 ANCHOR = {
-    "batch_id": number, "tree_size": number, "root": HASH, "chain_id": or_null(number), "contract": or_null(ADDRESS),
+    "batch_id": number, "tree_size": number, "root": HASH, "chain_id": number, "contract": ADDRESS,
     "tx_hash": or_null(HASH_0X), "block_number": number, "block_hash": or_null(HASH_0X), "header": or_null(BYTES),
     "receipt_index": or_null(number), "receipt_proof": or_null(listed(BYTES, PATH_LENGTH)),
 }  # fmt: skip
-RECEIPT = ("chain_id", "contract", "block_hash", "header", "receipt_index", "receipt_proof")
+RECEIPT = ("block_hash", "header", "receipt_index", "receipt_proof")
 
 
 def check_receipt(anchor: dict) -> None:
@@ -824,7 +824,7 @@ class Bundle:
                 raise Untrue(f"The anchor of batch {batch} has another tree size than its checkpoint.")
             if anchor["root"] != batches[batch].root:
                 raise Untrue(f"The anchor of batch {batch} has another root than its checkpoint.")
-            if self.contract and anchor["contract"] not in (None, self.contract):
+            if self.contract not in (None, anchor["contract"]):
                 raise Untrue(f"The anchor of batch {batch} is of another contract than you named.")
             if any(anchor[name] is None for name in RECEIPT):
                 continue

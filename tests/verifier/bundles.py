@@ -199,6 +199,6 @@ class Record:
                 }
             )  # fmt: skip
             if batch not in receipts:
-                nulls = ("chain_id", "contract", "block_hash", "header", "receipt_index", "receipt_proof")
+                nulls = ("block_hash", "header", "receipt_index", "receipt_proof")
                 found[-1].update(dict.fromkeys(nulls))
         return found

@@ -610,6 +610,13 @@ def test_without_a_receipt_the_evidence_is_incomplete_and_not_false(verify: Veri
     assert (answer.code, "entry seq 13" in answer.sentence) == (3, True)
 
 
+@pytest.mark.parametrize("member", ["block_hash", "header", "receipt_index", "receipt_proof"])
+def test_a_receipt_with_a_member_missing_is_no_receipt(verify: Verify, member: str) -> None:
+    bundle = copy.deepcopy(HONEST)
+    bundle["anchors"][2][member] = None
+    assert verify(bundle, "--key", SIGNER.vkey).code == 3
+
+
 def test_a_later_anchor_covers_what_came_before(verify: Verify) -> None:
     assert verify(RECORD.bundle(2, 13, anchored=(3,)), "--key", SIGNER.vkey).code == 0
 
