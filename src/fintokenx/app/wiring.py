@@ -62,6 +62,7 @@ from fintokenx.observers.notification import reactions as notification_reactions
 from fintokenx.observers.notification.jobs import NotificationJobs
 from fintokenx.parties import auth, compliance, kyc, partner
 from fintokenx.parties.auth.jobs import HANDLERS as AUTH_HANDLERS
+from fintokenx.parties.compliance import reactions as compliance_reactions
 from fintokenx.parties.kyc import reactions as kyc_reactions
 from fintokenx.parties.kyc.ports import ScreeningName, Verdict
 from fintokenx.sandbox.anvil import ChainControl
@@ -76,6 +77,7 @@ HOME_TENANT: Final = "tnt_fintokenx"
 DEBTOR_ADDRESS: Final = "GB, London, EC2A 4NE, 1 Ledger Row"
 
 REACTING: Final = (
+    compliance_reactions,
     kyc_reactions,
     invoice_reactions,
     tokenisation_reactions,

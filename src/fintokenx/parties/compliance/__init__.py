@@ -17,6 +17,7 @@ from fintokenx.parties.compliance.service import (
     seal_rationale,
 )
 from fintokenx.parties.compliance.types import (
+    SEALED,
     Alert,
     AlreadyDecided,
     Case,
@@ -31,6 +32,7 @@ from fintokenx.parties.compliance.types import (
 )
 
 __all__ = [
+    "SEALED",
     "Alert",
     "AlreadyDecided",
     "Case",

@@ -125,6 +125,13 @@ async def cases(tx: Tx, caller: Caller, *, state: str | None, after: str, limit:
     return await store.cases(tx, state=state, after=after, limit=limit)
 
 
+async def must_not_need(tx: Tx, caller: Caller, *, subject_id: str) -> None:
+    """:raises auth.ErasureBlocked: a question about the subject waits for a person"""
+    caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
+    if await store.has_open_case(tx, subject_id):
+        raise auth.ErasureBlocked("CASE_OPEN")
+
+
 async def raise_alert(
     tx: Tx, caller: Caller, *, cause: str, resource: str, severity: Severity, event: str = "raise"
 ) -> audit.Move:

@@ -6,10 +6,15 @@ import hashlib
 import unicodedata
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 from fintokenx.kernel.canonical import canonical_json
 from fintokenx.kernel.clock import Instant
 from fintokenx.kernel.errors import Invalid, NotFound, Refused
+from fintokenx.kernel.sealing import SealedColumn
+
+SEALED: Final = {("review_queue", "rationale_sealed"): SealedColumn("rationale", ("subject_id", "id"))}
+"""The sealed columns of compliance; :attr:`Case.sealing_key` says the same of the owner."""
 
 
 class Decision(StrEnum):
