@@ -5,20 +5,11 @@ the entry is linked into one hash chain inside COMMIT. Every ten minutes a batch
 chain; :func:`proof_of` shows any entry to an outsider, :func:`verify` checks it all.
 """
 
-from fintokenx.audit.service import (
-    anchor_sealed,
-    change,
-    entries_everywhere,
-    entries_of,
-    entry_count,
-    proof_holds,
-    proof_of,
-    provable,
-    prove,
-    seal,
-    tenant_of_entry,
-    verify,
-)
+from fintokenx.audit.service.batches import anchor_sealed, seal
+from fintokenx.audit.service.proving import proof_holds, proof_of, provable, prove
+from fintokenx.audit.service.recording import change
+from fintokenx.audit.service.trails import entries_everywhere, entries_of, entry_count, tenant_of_entry
+from fintokenx.audit.service.verifying import verify
 from fintokenx.audit.types import (
     Action,
     AnchorConflict,
