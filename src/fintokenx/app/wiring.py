@@ -37,7 +37,7 @@ from fintokenx.adapters.fps import ClearBankClient
 from fintokenx.adapters.mail import SmtpMailer
 from fintokenx.adapters.sumsub import SumsubClient
 from fintokenx.adapters.vault import LocalVault
-from fintokenx.app import health
+from fintokenx.app import catalogue, health
 from fintokenx.app import http as app_http
 from fintokenx.app.provision import CLEARBANK_SIGNING_KEY, FINGERPRINT_KEY, REFERENCE_KEY, password_of, pin_signer
 from fintokenx.audit.jobs import AuditJobs
@@ -379,7 +379,7 @@ def _fill(
         "edge": Edge(on.database, on.ids, auth_http.authentication(authenticator), fingerprint_key),
         "auth": auth.AuthServices(authenticator.tokens, sealer, sealer),
         "partner": partner.PartnerServices(on.vault, settings.environment),
-        "compliance": compliance.ComplianceServices(sealer),
+        "compliance": compliance.ComplianceServices(sealer, catalogue.SEALED),
         "kyc": kyc.KycServices(to.identity, to.screening, sealer, to.blobs),
         "invoice": invoice_http.InvoiceServices(to.blobs, to.reader, sealer, reference_key),
         "sealer_pool": sealer_pool,

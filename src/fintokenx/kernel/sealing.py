@@ -116,6 +116,8 @@ class SealedColumn:
 
     field: str
     owner: tuple[str, ...]
+    is_secret: bool = False
+    """A credential, not personal data: it is never disclosed to anybody."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from fintokenx.kernel.sealing import SealedColumn
 SEALED: Final = {
     ("subjects", "representative_name_sealed"): SealedColumn("representative_name", ("id",)),
     ("subjects", "email_sealed"): SealedColumn("email", ("id",)),
-    ("mfa_factors", "secret_sealed"): SealedColumn("mfa_secret", ("subject_id",)),
+    ("mfa_factors", "secret_sealed"): SealedColumn("mfa_secret", ("subject_id",), is_secret=True),
     ("erasures", "reason_sealed"): SealedColumn("reason", ("id",)),
 }
 """The sealed columns of auth. An erasure's reason has a key of its own: that of the person is gone with it."""

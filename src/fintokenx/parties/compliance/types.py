@@ -60,6 +60,38 @@ class RationaleMissing(Invalid):
     code = "RATIONALE_REQUIRED"
 
 
+class NothingSealed(NotFound):
+    """These entries hold none of these fields."""
+
+    code = "NOTHING_SEALED"
+
+
+@dataclass(frozen=True, slots=True)
+class SealedValue:
+    """A value that stands sealed in an entry, and whose key opens it."""
+
+    entry_id: str
+    pointer: str
+    """RFC 6901, into the entry's canonical JSON."""
+    field: str
+    owner: str
+    sealed: str
+
+
+@dataclass(frozen=True, slots=True)
+class DisclosedValue:
+    """What proves a sealed value to somebody who holds the entry (docs/evidence.md); ``salt`` in hex.
+
+    Both are None when the person was erased: then nobody can tell what it was.
+    """
+
+    entry_id: str
+    pointer: str
+    field: str
+    salt: str | None
+    value: str | None
+
+
 @dataclass(frozen=True, slots=True)
 class Rationale:
     """The reasons of a decision: ``sealed`` for the case row, ``sha256`` (lower-case hex) for the record."""
