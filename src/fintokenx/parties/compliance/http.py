@@ -64,7 +64,7 @@ class CaseView(BaseModel):
 class CaseInFull(CaseView):
     """A case with the reasons of its decision."""
 
-    rationale: str | None = Field(description="The reasons, in the decider's words.")
+    rationale: str | None = Field(description="The reasons, in the decider's words; null when undecided or erased.")
 
 
 class CasePage(BaseModel):

@@ -90,10 +90,14 @@ async def seal_rationale(sealer: Sealer, case: Case, tenant_id: str, text: str) 
 
 
 async def open_rationale(sealer: Sealer, case: Case, tenant_id: str) -> str | None:
-    """The reasons in clear, for a decider's eyes; None while the case is undecided."""
+    """The reasons in clear, for a decider's eyes; None while the case is undecided, and for ever once the
+    person it speaks of was erased: the case itself stays."""
     if case.rationale_sealed is None:
         return None
-    return await sealer.open(tenant_id, case.sealing_key, "rationale", case.rationale_sealed)
+    try:
+        return await sealer.open(tenant_id, case.sealing_key, "rationale", case.rationale_sealed)
+    except Shredded:
+        return None
 
 
 async def decide(tx: Tx, caller: Caller, *, case_id: str, decision: Decision, rationale: Rationale) -> Case:
