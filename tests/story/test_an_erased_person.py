@@ -315,7 +315,7 @@ async def test_a_planted_leak_is_found(after: After, column: str) -> None:
     assert found == {PEOPLE["buyer"] if "text" in column else address_of("buyer")}
 
 
-async def test_another_persons_key_opens_no_seal_and_no_blob(after: After) -> None:
+async def test_another_persons_key_opens_no_seal(after: After) -> None:
     async with platform(after) as (on, sealer, _blobs):
         async with on.database.transaction(TENANT) as tx:
             [value, *_] = await compliance.find_sealed(
