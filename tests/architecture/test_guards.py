@@ -31,6 +31,7 @@ WITHOUT_GUARD = {
 WITHOUT_CALLER = {
     # Reads and checks inside a transaction whose command has been guarded, and the steps that find out who calls.
     "fintokenx.parties.auth.find_subject": "a read for the modules above",
+    "fintokenx.parties.auth.held_subject": "a read for the modules above",
     "fintokenx.parties.auth.open_magic_link": "the link's secret is the credential: nobody is known yet",
     "fintokenx.parties.auth.subject": "a read for the modules above",
     "fintokenx.parties.auth.active_holders": "a read for the modules above",

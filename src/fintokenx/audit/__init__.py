@@ -8,7 +8,14 @@ chain; :func:`proof_of` shows any entry to an outsider, :func:`verify` checks it
 from fintokenx.audit.service.batches import anchor_sealed, seal
 from fintokenx.audit.service.proving import proof_holds, proof_of, provable, prove
 from fintokenx.audit.service.recording import change
-from fintokenx.audit.service.trails import entries_everywhere, entries_of, entry_count, tenant_of_entry
+from fintokenx.audit.service.trails import (
+    entries_everywhere,
+    entries_of,
+    entry_count,
+    entry_of,
+    present_row,
+    tenant_of_entry,
+)
 from fintokenx.audit.service.verifying import verify
 from fintokenx.audit.types import (
     Action,
@@ -45,7 +52,9 @@ __all__ = [
     "entries_everywhere",
     "entries_of",
     "entry_count",
+    "entry_of",
     "insert",
+    "present_row",
     "proof_holds",
     "proof_of",
     "provable",
