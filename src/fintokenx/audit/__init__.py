@@ -8,6 +8,7 @@ chain; :func:`proof_of` shows any entry to an outsider, :func:`verify` checks it
 from fintokenx.audit.service.batches import anchor_sealed, seal
 from fintokenx.audit.service.proving import proof_holds, proof_of, provable, prove
 from fintokenx.audit.service.recording import change
+from fintokenx.audit.service.redteam import REDTEAM_EVERY, record_redteam_run, redteam_overdue, redteam_runs
 from fintokenx.audit.service.trails import entries_everywhere, entries_of, entry_count, tenant_of_entry
 from fintokenx.audit.service.verifying import verify
 from fintokenx.audit.types import (
@@ -19,6 +20,7 @@ from fintokenx.audit.types import (
     NotYetAnchored,
     Proof,
     Provable,
+    RedteamRun,
     RowChange,
     UnknownEntry,
     Verdict,
@@ -33,9 +35,11 @@ __all__ = [
     "Batch",
     "Entry",
     "Move",
+    "REDTEAM_EVERY",
     "NotYetAnchored",
     "Proof",
     "Provable",
+    "RedteamRun",
     "RowChange",
     "UnknownEntry",
     "Verdict",
@@ -50,6 +54,9 @@ __all__ = [
     "proof_of",
     "provable",
     "prove",
+    "record_redteam_run",
+    "redteam_overdue",
+    "redteam_runs",
     "seal",
     "tenant_of_entry",
     "update",
