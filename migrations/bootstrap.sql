@@ -10,13 +10,14 @@ begin
       ('fx_owner',    'nologin'), -- owns every object; nobody logs in as it
       ('fx_writer',   'nologin'), -- owns fx.change and alone may write domain rows
       ('fx_linker',   'nologin'), -- owns fx.link, which alone appends to the chain
-      ('fx_bypass',   'nologin'), -- for the two-step bypass to come; no policy names it yet
+      ('fx_fingerprint', 'nologin'), -- owns the two-step bypass: writes its fingerprint, and judges whether there is one
+      ('fx_bypass',   'nologin'), -- reads across tenants, while a bypass is open and for nobody else (TI-07)
       ('fx_migrator', 'login'),   -- runs migrations as fx_owner
       ('fx_app',      'login'),   -- serves requests and jobs, pinned to one tenant per transaction
       ('fx_worker',   'login'),   -- claims jobs of all tenants; sees nothing else
       ('fx_sealer',   'login'),   -- seals batches: sequence numbers and hashes only
       ('fx_auditor',  'login'),   -- reads the whole record, changes nothing; used by `fintokenx audit`
-      ('fx_platform', 'login')    -- for platform administrators' own pool to come
+      ('fx_platform', 'login')    -- platform administrators' own pool: sees nothing but through fx_bypass
     ) as roles(role_name, login)
   loop
     if not exists (select from pg_roles where rolname = wanted.role_name) then
@@ -27,7 +28,8 @@ begin
 end $$;
 
 grant fx_owner to fx_migrator with inherit false, set true;
-grant fx_writer, fx_linker to fx_owner with inherit true, set true; -- to hand them their functions, and replace those
+grant fx_writer, fx_linker, fx_fingerprint to fx_owner with inherit true, set true; -- to hand them their functions, and replace those
+grant fx_bypass to fx_platform with inherit false, set true; -- SET ROLE alone shows no row: see 15_bypass.sql
 
 do $$
 begin
@@ -42,6 +44,9 @@ revoke all on schema public from public;
 -- All serving sessions share one role, so each could read the text of what the others run.
 revoke execute on function pg_catalog.pg_stat_get_activity(integer), pg_catalog.pg_stat_get_backend_activity(integer)
   from public;
+-- A grant of the bypass holds for one server process, known by its number and the moment at which it started.
+grant execute on function pg_catalog.pg_stat_get_activity(integer) to fx_fingerprint;
+grant pg_read_all_stats to fx_fingerprint with inherit true, set false;
 
 -- No DDL on the record outside a migration, whoever asks. By session, not by object name: an event trigger that
 -- matches names misses ALTER TABLE … RENAME and CREATE RULE (design/postgres.md §2e).

@@ -133,6 +133,7 @@ CHECKS = [
             where n.nspname = 'fx' and r.rolname in ('fx_app', 'fx_worker', 'fx_sealer', 'fx_auditor', 'fx_platform')
               and has_function_privilege(r.oid, p.oid, 'EXECUTE')
               and (r.rolname, p.proname) not in (('fx_app', 'change'), ('fx_app', 'next_nonce'),
+                                                 ('fx_platform', 'open_bypass'), ('fx_platform', 'close_bypass'),
                                                  ('fx_sealer', 'take_chain_lock'), ('fx_auditor', 'entry_bytes'))
               and p.proname <> 'tenant'""",
         "grant execute on function fx.protect(text, text, text) to fx_app",
@@ -155,11 +156,13 @@ CHECKS = [
         "fx_platform",
     ),
     Check(
-        "only the migrator is a member of anything",
+        "nobody is a member of anything but what this list says",
         """select m.member::regrole || ' in ' || m.roleid::regrole from pg_auth_members m
             where m.member::regrole::text like 'fx\\_%'
               and (m.member::regrole::text, m.roleid::regrole::text) not in
-                  (('fx_migrator', 'fx_owner'), ('fx_owner', 'fx_writer'), ('fx_owner', 'fx_linker'))""",
+                  (('fx_migrator', 'fx_owner'), ('fx_owner', 'fx_writer'), ('fx_owner', 'fx_linker'),
+                   ('fx_owner', 'fx_fingerprint'), ('fx_fingerprint', 'pg_read_all_stats'),
+                   ('fx_platform', 'fx_bypass'))""",
         "grant fx_writer to fx_platform",
         "fx_platform in fx_writer",
     ),
@@ -278,5 +281,5 @@ async def test_everything_that_carries_a_tenant_outside_app_is_on_the_reviewed_l
     await connection.close()
     assert {row["relname"] for row in rows} <= {
         "jobs", "idempotency_keys", "inbox", "audit_pending", "subject_keys", "tenant_keys", "api_key_use",
-        "client_balances", "login_codes", "login_throttles",
+        "client_balances", "login_codes", "login_throttles", "bypass_grants", "mfa_tries",
     }  # fmt: skip
