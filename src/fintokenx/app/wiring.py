@@ -36,8 +36,7 @@ from fintokenx.adapters.documents import IsolatedReader
 from fintokenx.adapters.fps import ClearBankClient
 from fintokenx.adapters.mail import SmtpMailer
 from fintokenx.adapters.sumsub import SumsubClient
-from fintokenx.adapters.vault import LocalVault
-from fintokenx.app import health
+from fintokenx.app import health, vaults
 from fintokenx.app import http as app_http
 from fintokenx.app.provision import CLEARBANK_SIGNING_KEY, FINGERPRINT_KEY, REFERENCE_KEY, password_of, pin_signer
 from fintokenx.audit.jobs import AuditJobs
@@ -48,7 +47,7 @@ from fintokenx.kernel.db import Database, Pool, open_pool
 from fintokenx.kernel.edge import Edge
 from fintokenx.kernel.ids import Ids
 from fintokenx.kernel.sealing import Sealer
-from fintokenx.kernel.settings import BadSettings, Environment, Settings
+from fintokenx.kernel.settings import Environment, Settings
 from fintokenx.kernel.vault import Vault
 from fintokenx.lifecycle.invoice import reactions as invoice_reactions
 from fintokenx.lifecycle.invoice.jobs import InvoiceJobs
@@ -110,10 +109,7 @@ def reactions() -> Reactions:
 
 def open_vault(settings: Settings) -> Vault:
     """The vault that the settings name. :raises BadSettings: a kind that is not built in"""
-    kind, _, where = settings.vault.partition(":")
-    if kind != "file":
-        raise BadSettings(f"no vault of the kind {kind!r}")
-    return LocalVault(Path(where), os.urandom)
+    return vaults.opened(settings.vault)
 
 
 def open_clock(settings: Settings) -> Clock:
