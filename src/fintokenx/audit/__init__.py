@@ -30,12 +30,12 @@ from fintokenx.audit.types import (
 )
 
 __all__ = [
+    "REDTEAM_EVERY",
     "Action",
     "AnchorConflict",
     "Batch",
     "Entry",
     "Move",
-    "REDTEAM_EVERY",
     "NotYetAnchored",
     "Proof",
     "Provable",

@@ -10,6 +10,4 @@ from fintokenx.kernel.machine import Machine
 
 MACHINES: Final[tuple[Machine, ...]] = ()
 
-ACTIONS: Final[tuple[Action, ...]] = (
-    Action("REDTEAM_RUN", roles=(Role.SYSTEM, Role.PLATFORM_ADMIN), staff_only=True),
-)
+ACTIONS: Final[tuple[Action, ...]] = (Action("REDTEAM_RUN", roles=(Role.SYSTEM, Role.PLATFORM_ADMIN), staff_only=True),)

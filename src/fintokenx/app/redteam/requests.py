@@ -138,7 +138,9 @@ def _example(scene: Scene, schema: dict[str, Any], name: str) -> Any:  # noqa: P
     match found.get("type"):
         case "object":
             wanted = found.get("properties", {})
-            return {key: _example(scene, value, key) for key, value in wanted.items() if key in found.get("required", [])}
+            return {
+                key: _example(scene, value, key) for key, value in wanted.items() if key in found.get("required", [])
+            }
         case "array":
             return [_example(scene, found.get("items", {}), name)]
         case "integer" | "number":

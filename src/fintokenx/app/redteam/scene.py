@@ -201,9 +201,7 @@ async def _sign_in(found: Scene, side: Side, role: Role, email: str) -> None:
     async with found.database.transaction(side.tenant_id, request_id=found.run) as tx:
         caller = system(side.tenant_id, "redteam")
         code = await auth.issue_login_code(tx, caller, subject_id=side.subjects[role])
-    answer = await _good(
-        found, "POST", "/v1/sessions", json={"email": email, "code": code}, headers=side.headers()
-    )
+    answer = await _good(found, "POST", "/v1/sessions", json={"email": email, "code": code}, headers=side.headers())
     side.tokens[role] = str(answer.json()["access_token"])
 
 
@@ -231,7 +229,9 @@ async def _leave(found: Scene) -> None:
     for side in (found.here, found.there):
         for token in side.tokens.values():
             await found.ask(
-                "DELETE", "/v1/sessions/current", headers={"Authorization": f"Bearer {token}", "FX-Api-Key": side.api_key}
+                "DELETE",
+                "/v1/sessions/current",
+                headers={"Authorization": f"Bearer {token}", "FX-Api-Key": side.api_key},
             )
         for key_id in (side.key_id, *(found.made_keys if side is found.here else ())):
             async with found.database.transaction(side.tenant_id, request_id=found.run) as tx:
@@ -256,4 +256,4 @@ async def tenant_tables(connection: RawConnection) -> Sequence[str]:
 
 def by_design(role: str, table: str) -> bool:
     """Whether this login reads the rows of all tenants in this table."""
-    return bool(CROSS_TENANT.get(role, set()) & {table, table.split(".")[0]})
+    return bool(CROSS_TENANT.get(role, set()) & {table, table.split(".", maxsplit=1)[0]})

@@ -36,7 +36,9 @@ async def must_refuse(
         if (word := leaked(scene.there, fault, getattr(fault, "detail", ""))) is not None and word not in statement:
             raise Broken(f"{shown}: the refusal shows a word of the other tenant") from fault
         if state not in tuple(states):
-            raise Broken(f"{shown}: answered {state} {type(fault).__name__}, which is not the expected refusal") from fault
+            raise Broken(
+                f"{shown}: answered {state} {type(fault).__name__}, which is not the expected refusal"
+            ) from fault
         return state
     finally:
         await inner.rollback()

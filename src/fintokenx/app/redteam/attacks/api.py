@@ -108,7 +108,8 @@ async def _state(scene: Scene) -> dict[str, Any]:
     """What no request of the attacker's may change: the victim's canary, and what its record holds of this run."""
     async with scene.session("fx_auditor") as connection:
         rows = await connection.fetch(
-            "select to_jsonb(s)::text as row from app.subjects s where tenant_id = $1 order by id", scene.there.tenant_id
+            "select to_jsonb(s)::text as row from app.subjects s where tenant_id = $1 order by id",
+            scene.there.tenant_id,
         )
         entries = await connection.fetchval(
             "select count(*) from app.audit_entries where tenant_id = $1 and request_id like $2",
@@ -249,12 +250,16 @@ async def foreign_ids(scene: Scene) -> str:
         if first.status_code >= 500 or leaked(scene.there, seen[1]):
             raise Broken(f"{request.name}: {first.status_code} with a word of the other tenant, or a fault")
         if seen != unseen or first.headers.keys() != second.headers.keys():
-            raise Broken(f"{request.name}: tells {existing.split('_')[0]}… of another tenant from a missing one")
+            raise Broken(
+                f"{request.name}: tells {existing.split('_', maxsplit=1)[0]}… of another tenant from a missing one"
+            )
 
     work = []
     for request in requests(scene):
         for place in request.texts:
-            if place[0] == "path" or (place[0] in ("query", "body") and str(place[1][-1]).endswith(("_id", "resource"))):
+            if place[0] == "path" or (
+                place[0] in ("query", "body") and str(place[1][-1]).endswith(("_id", "resource"))
+            ):
                 for headers in credentials(scene.here):
                     work += [one(request, place, existing, headers) for existing in ids]
     await _all(work)
@@ -429,7 +434,9 @@ async def replayed_keys(scene: Scene) -> str:
     stolen = await scene.ask("POST", "/v1/sessions/codes", json=body, headers={**scene.here.headers(), **key})
     if stolen.headers.get("fx-idempotent-replay"):
         raise Broken("a stored answer is replayed to another tenant")
-    other = await scene.ask("POST", "/v1/sessions/codes", json={"email": "x@y.zzz"}, headers={**scene.there.headers(), **key})
+    other = await scene.ask(
+        "POST", "/v1/sessions/codes", json={"email": "x@y.zzz"}, headers={**scene.there.headers(), **key}
+    )
     if other.status_code < 400:
         raise Broken("a key is good for another request")
     return "replayed to its own caller only"

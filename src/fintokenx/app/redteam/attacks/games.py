@@ -128,7 +128,11 @@ async def pool_settings(scene: Scene) -> str:
                 await tx.connection.execute(statement)
         async with database.transaction(scene.here.tenant_id, request_id=scene.run) as tx:
             await must_show_only(scene, tx.connection, scene.here, "after a poisoned connection")  # type: ignore[arg-type]
-            for setting, sound in (("row_security", "on"), ("transaction_read_only", "off"), ("search_path", "app, fx")):
+            for setting, sound in (
+                ("row_security", "on"),
+                ("transaction_read_only", "off"),
+                ("search_path", "app, fx"),
+            ):
                 if (found := await tx.value("select current_setting($1)", setting)) != sound:
                     raise Broken(f"{setting} of the request before still holds: {found}")
             if await tx.value("select nullif(current_setting('fx.note', true), '')"):

@@ -141,7 +141,9 @@ async def dead_drops(scene: Scene) -> str:
                 "comment on schema app is 'x'",
                 "security label on table app.subjects is 'x'",
                 "alter database fintokenx set fx.note = 'x'",
-                "alter role fx_platform set fx.note = 'x'" if role != "fx_platform" else "alter role fx_app set fx.note = 'x'",
+                "alter role fx_platform set fx.note = 'x'"
+                if role != "fx_platform"
+                else "alter role fx_app set fx.note = 'x'",
             ),
             states=("42501", "3D000", "22023"),
         )
@@ -163,7 +165,9 @@ async def listening(scene: Scene) -> str:
     try:
         for channel in channels:
             await connection.add_listener(channel, hear)
-        await scene.ask("POST", "/v1/sessions/codes", json={"email": scene.there.canary_email}, headers=scene.there.headers())
+        await scene.ask(
+            "POST", "/v1/sessions/codes", json={"email": scene.there.canary_email}, headers=scene.there.headers()
+        )
         await asyncio.sleep(0.05)
         await connection.fetchval("select 1")
         for channel in channels:
@@ -210,7 +214,10 @@ async def odd_reads(scene: Scene) -> str:
                 raise Broken(f"«{statement[:60]}» shows a word of the other tenant")
             if rows and rows[0].get("there") is True:
                 raise Broken("the other tenant's row is found by its id")
-        for what in ("table_to_xml('app.subjects', true, false, '')", "query_to_xml('select * from app.subjects', true, false, '')"):
+        for what in (
+            "table_to_xml('app.subjects', true, false, '')",
+            "query_to_xml('select * from app.subjects', true, false, '')",
+        ):
             if leaked(there, await connection.fetchval(f"select {what}::text")):
                 raise Broken(f"{what} shows a word of the other tenant")
         for statement in ("select * from app.subjects for update", "select * from app.subjects for key share",

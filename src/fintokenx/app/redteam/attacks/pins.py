@@ -32,7 +32,9 @@ async def _all_blind(scene: Scene, pins: dict[str, str | None]) -> str:
     return f"{len(pins)} pins, {tables} reads, no row"
 
 
-@attack(1, "pins", "Without a pin nothing shows to any login.", tries="Each stolen database password, no pin.", holds=_NONE)
+@attack(
+    1, "pins", "Without a pin nothing shows to any login.", tries="Each stolen database password, no pin.", holds=_NONE
+)
 async def no_pin(scene: Scene) -> str:
     for role in SERVING:
         async with scene.session(role) as connection:
@@ -53,7 +55,7 @@ async def own_pin(scene: Scene) -> str:
 @attack(3, "pins", "The name of a tenant is no pin.", tries="fx.pin set by hand to the victim's name.", holds=_NONE)
 async def bare_tenant(scene: Scene) -> str:
     there = scene.there.tenant_id
-    soon = int(time.time()) + PIN_LIFE_SECONDS  # noqa: TID251 — pins live by machine time
+    soon = int(time.time()) + PIN_LIFE_SECONDS
     return await _all_blind(scene, {"bare": there, "unsigned": f"{there}.{soon}.", "a question": f"{there}' or 'a'='a"})
 
 

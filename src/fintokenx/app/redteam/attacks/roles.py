@@ -44,7 +44,9 @@ async def _become(scene: Scene, verb: str) -> str:
     return f"{tried} tries refused"
 
 
-@attack(13, "roles", "No session can take another role.", tries="SET ROLE from every login to every role.", holds=_REFUSED)
+@attack(
+    13, "roles", "No session can take another role.", tries="SET ROLE from every login to every role.", holds=_REFUSED
+)
 async def set_role(scene: Scene) -> str:
     return await _become(scene, "set role")
 
@@ -169,7 +171,7 @@ async def outside(scene: Scene) -> str:
     statements = (
         "copy app.subjects to program 'cat'",
         "copy (select 1) to program 'id'",
-        "copy (select 1) to '/tmp/redteam'",  # noqa: S108 — a path that the server must refuse
+        "copy (select 1) to '/tmp/redteam'",
         "copy app.subjects from program 'id'",
         "copy app.subjects from '/etc/passwd'",
         "select pg_read_file('postgresql.conf')",
@@ -177,7 +179,7 @@ async def outside(scene: Scene) -> str:
         "select pg_ls_dir('.')",
         "select pg_stat_file('postgresql.conf')",
         "select lo_import('/etc/passwd')",
-        "select lo_export(1, '/tmp/redteam')",  # noqa: S108 — as above
+        "select lo_export(1, '/tmp/redteam')",
         "select * from pg_hba_file_rules",
         "select * from pg_authid",
         "select * from pg_shadow",
