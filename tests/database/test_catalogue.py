@@ -124,7 +124,7 @@ FAULTS = {
         "ops.more",
     ),
     "every other policy stands on the reviewed list": Fault(
-        "drop policy bypass_reads on app.things; create policy bypass_reads on app.things for select to fx_bypass using (true)",
+        "alter policy bypass_reads on app.things using (true)",
         "app.things bypass_reads",
     ),
     "the tenants' policy is for the roles that are pinned, and for nobody else": Fault(

@@ -36,7 +36,7 @@ _TENANT: Final = re.compile(r"tnt_[a-z0-9_]{1,40}")
 _BARRIER: Final = "SELECT pg_logical_emit_message(false, 'fx', '', true)"
 # What injected SQL may have left on a pooled connection for whoever comes next — settings, cursors held open, channels
 # listened to — goes before anything else is done, in the same message: it costs no round trip.
-_BEGIN: Final = "RESET ALL; CLOSE ALL; UNLISTEN *; BEGIN; SET LOCAL synchronous_commit = off"
+_BEGIN: Final = "BEGIN; RESET ALL; CLOSE ALL; UNLISTEN *; COMMIT; BEGIN; SET LOCAL synchronous_commit = off"
 # COMMIT of an aborted transaction succeeds silently; a SELECT before it in the same message raises instead.
 _COMMIT: Final = f"SELECT 1; COMMIT; {_BARRIER}"
 

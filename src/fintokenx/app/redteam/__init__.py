@@ -8,7 +8,8 @@ An attack is refused, or it leaves its fingerprint in the record; anything else 
 from fintokenx.app.redteam.catalogue import ATTACKS, FAMILIES, chosen
 from fintokenx.app.redteam.report import Report, ReportRefused, archive, opened, signed
 from fintokenx.app.redteam.run import ATTACKS_MIN, Result, play
-from fintokenx.app.redteam.types import Attack, Broken, CouldNotRun, Finding, Outcome
+from fintokenx.app.redteam.scene import CouldNotRun
+from fintokenx.app.redteam.types import Attack, Broken, Finding, Outcome
 
 __all__ = [
     "ATTACKS",

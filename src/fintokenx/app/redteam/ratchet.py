@@ -55,7 +55,8 @@ RULES: Final[tuple[Rule, ...]] = (
     Rule(
         "tables",
         "row-level security is on and forced wherever there is a tenant",
-        f"""{TABLES} select nspname || '.' || relname from carries where not (relrowsecurity and relforcerowsecurity)""",
+        f"""{TABLES} select nspname || '.' || relname from carries
+        where not (relrowsecurity and relforcerowsecurity)""",
     ),
     Rule(
         "tables",
@@ -229,14 +230,16 @@ RULES: Final[tuple[Rule, ...]] = (
         "what carries a tenant outside app is reviewed machinery",
         f"""select n.nspname || '.' || c.relname from pg_class c join pg_namespace n on n.oid = c.relnamespace
         join pg_attribute a on a.attrelid = c.oid and a.attname = 'tenant_id'
-        where n.nspname in ('ops', 'fx', 'public') and c.relkind in ('r', 'p') and c.relname not in ({_names(MACHINERY)})""",
+        where n.nspname in ('ops', 'fx', 'public') and c.relkind in ('r', 'p')
+        and c.relname not in ({_names(MACHINERY)})""",
     ),
     Rule(
         "policies",
         "every other policy stands on the reviewed list",
         f"""select p.polrelid::regclass::text || ' ' || p.polname from pg_policy p
         where p.polname <> 'tenant_only'
-        and (p.polrelid::regclass::text, p.polname::text, p.polroles::regrole[]::text, pg_get_expr(p.polqual, p.polrelid))
+        and (p.polrelid::regclass::text, p.polname::text, p.polroles::regrole[]::text,
+             pg_get_expr(p.polqual, p.polrelid))
             not in (select a, b, '{{' || c || '}}', d from (values {_pairs(POLICIES)}) as known (a, b, c, d))
         and not (p.polcmd = 'r' and (p.polname::text, p.polroles::regrole[]::text, pg_get_expr(p.polqual, p.polrelid))
             in (select a, '{{' || b || '}}', c from (values {_pairs(READERS)}) as known (a, b, c)))""",
@@ -263,7 +266,8 @@ RULES: Final[tuple[Rule, ...]] = (
         pg_roles r
         where n.nspname in ('app', 'ops', 'fx', 'migrations') and c.relkind in ('r', 'p')
         and r.rolname in ('fx_app', 'fx_worker', 'fx_sealer', 'fx_auditor', 'fx_platform', 'fx_bypass')
-        and (has_any_column_privilege(r.oid, c.oid, 'INSERT, UPDATE') or has_table_privilege(r.oid, c.oid, 'DELETE, TRUNCATE'))
+        and (has_any_column_privilege(r.oid, c.oid, 'INSERT, UPDATE')
+             or has_table_privilege(r.oid, c.oid, 'DELETE, TRUNCATE'))
         and (r.rolname::text, n.nspname::text, c.relname::text) not in ({_pairs(WRITES_OF_MACHINERY)})""",
     ),
     Rule(

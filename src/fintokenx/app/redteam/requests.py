@@ -53,15 +53,18 @@ class Request:
         for step in way[:-1]:
             target = target[step]
         target[way[-1]] = text
+        if isinstance(made.body, dict) and "company_number" in made.body and way != ("company_number",):
+            made.body["company_number"] = _company()  # one may be there once only
         return made
 
     async def send(self, scene: Scene, headers: dict[str, str]) -> httpx.Response:
         """Over HTTP."""
         path = self.path
         for name, value in self.values.items():
-            path = path.replace("{" + name + "}", quote(value.encode("utf-8", "surrogatepass"), safe=""))
-        query = {name: str(value).encode("utf-8", "surrogatepass") for name, value in self.query.items()}
-        given: dict[str, Any] = {"params": query, "headers": headers}
+            path = path.replace("{" + name + "}", _quoted(value))
+        if self.query:
+            path += "?" + "&".join(f"{name}={_quoted(str(value))}" for name, value in self.query.items())
+        given: dict[str, Any] = {"headers": headers}
         if self.form is not None:
             given["files"] = {"file": ("redteam.pdf", b"%PDF-1.4 redteam", "application/pdf")}
             given["data"] = {name: str(value).encode("utf-8", "surrogatepass") for name, value in self.form.items()}
@@ -106,6 +109,14 @@ def _request(scene: Scene, method: str, path: str, operation: dict[str, Any]) ->
     return made
 
 
+def _quoted(text: str) -> str:
+    return quote(text.encode("utf-8", "surrogatepass"), safe="")
+
+
+def _company() -> str:
+    return f"RX{secrets.randbelow(10**6):06}"
+
+
 def _resolved(scene: Scene, schema: dict[str, Any]) -> dict[str, Any]:
     while "$ref" in schema:
         schema = scene.openapi["components"]["schemas"][schema["$ref"].rsplit("/", 1)[1]]
@@ -127,7 +138,11 @@ _EXAMPLES: Final[dict[str, str]] = {"declared": "{}", "gate": "1", "code": "0000
 def _example(scene: Scene, schema: dict[str, Any], name: str) -> Any:  # noqa: PLR0911 — one line per kind
     found = _resolved(scene, schema)
     if name == "company_number":
-        return f"RX{secrets.randbelow(10**6):06}"
+        return _company()
+    if name in ("subject_id", "resource"):
+        return scene.here.canary_id
+    if name == "tenant_id":
+        return scene.here.tenant_id
     for key in ("const", "default"):
         if found.get(key) is not None:
             return found[key]

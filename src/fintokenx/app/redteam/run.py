@@ -10,8 +10,8 @@ from typing import Final
 import asyncpg
 import httpx
 
-from fintokenx.app.redteam.scene import scene
-from fintokenx.app.redteam.types import Attack, Broken, CouldNotRun, Finding, Outcome, refused
+from fintokenx.app.redteam.scene import CouldNotRun, scene
+from fintokenx.app.redteam.types import Attack, Broken, Finding, Outcome, refused
 from fintokenx.kernel.db import UnsafeRole
 from fintokenx.kernel.errors import Refused, Unavailable
 from fintokenx.kernel.settings import Settings

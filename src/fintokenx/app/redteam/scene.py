@@ -13,7 +13,6 @@ import asyncpg
 import httpx
 
 from fintokenx.app import provision, wiring
-from fintokenx.app.redteam.types import CouldNotRun
 from fintokenx.kernel.caller import Role, system
 from fintokenx.kernel.clock import Clock
 from fintokenx.kernel.db import Database, PinSigner, RawConnection
@@ -34,6 +33,10 @@ CROSS_TENANT: Final = {"fx_worker": {"ops.jobs"}, "fx_auditor": {"app"}}
 """What a login reads of all tenants by design: a table, or a whole schema. Nothing else, and nobody else."""
 
 
+class CouldNotRun(Exception):
+    """The scene could not be set, or the system went away: nothing is known."""
+
+
 @dataclass
 class Side:
     """One tenant of the scene. ``marks`` are words that nobody outside it may ever be shown."""
@@ -45,13 +48,15 @@ class Side:
     canary_name: str = ""
     canary_company: str = ""
     canary_email: str = ""
+    second_admin: str = ""
+    """Another administrator, who signs in nowhere: the second pair of eyes."""
     tokens: dict[Role, str] = field(default_factory=dict)
     subjects: dict[Role, str] = field(default_factory=dict)
 
     @property
     def marks(self) -> tuple[str, ...]:
-        """The canary's words, and the credentials."""
-        found = (self.canary_id, self.canary_name, self.canary_company, self.canary_email, self.api_key)
+        """The canary's words, and the credentials. Not its company number: RT-45 registers that elsewhere too."""
+        found = (self.canary_id, self.canary_name, self.canary_email, self.api_key)
         return tuple(mark for mark in (*found, *self.tokens.values(), *self.subjects.values()) if mark)
 
     def headers(self, *, role: Role | None = None, key: bool = True) -> dict[str, str]:
@@ -180,6 +185,9 @@ async def _people(found: Scene, on: wiring.Base, side: Side) -> None:
         email = f"{role}-{word}@redteam.invalid"
         side.subjects[role] = await _staff(on, side.tenant_id, role, email)
         await _sign_in(found, side, role, email)
+    if Role.PLATFORM_ADMIN in staff:
+        email = f"second-{word}@redteam.invalid"
+        side.second_admin = await _staff(on, side.tenant_id, Role.PLATFORM_ADMIN, email)
 
 
 async def _staff(on: wiring.Base, tenant_id: str, role: Role, email: str) -> str:

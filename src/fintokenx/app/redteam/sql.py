@@ -24,8 +24,7 @@ async def must_refuse(
     :raises Broken: it worked, it was refused for another reason (then it proves nothing), or the refusal says too much
     """
     shown = f"«{' '.join(statement.split())[:90]}»"
-    inner = connection.transaction()
-    await inner.start()
+    await connection.execute("savepoint attack")
     try:
         if arguments:
             await connection.fetch(statement, *arguments)
@@ -41,14 +40,15 @@ async def must_refuse(
             ) from fault
         return state
     finally:
-        await inner.rollback()
+        if not connection.is_closed():
+            await connection.execute("rollback to savepoint attack")
     raise Broken(f"{shown}: was carried out")
 
 
 async def must_refuse_all(
     scene: Scene, role: str, statements: Sequence[str], *, states: Iterable[str] = NOT_ALLOWED, pinned: bool = True
 ) -> str:
-    """Each in a session of ``role`` under the attacker's own sound pin, so that it is not a missing pin that refuses."""
+    """Each as ``role``, under the attacker's own sound pin, so that it is not a missing one that refuses."""
     async with scene.session(role, pin=scene.pin(scene.here) if pinned else None) as connection:
         for statement in statements:
             await must_refuse(scene, connection, statement, states=states)
@@ -60,20 +60,19 @@ async def visible(connection: RawConnection, *, having: Side | None = None) -> d
     one tenant's rows."""
     found: dict[str, set[str]] = {}
     for table in await tenant_tables(connection):
-        inner = connection.transaction()
-        await inner.start()
+        await connection.execute("savepoint look")
         try:
             rows = await connection.fetch(f"select distinct tenant_id from {table}")
         except asyncpg.InsufficientPrivilegeError:
             continue
         finally:
-            await inner.rollback()
+            await connection.execute("rollback to savepoint look")
         seen = {str(row["tenant_id"]) for row in rows}
         found[table] = seen if having is None else seen & {having.tenant_id}
     return found
 
 
-async def must_show_nothing(scene: Scene, connection: RawConnection, role: str, how: str) -> int:
+async def must_show_nothing(connection: RawConnection, role: str, how: str) -> int:
     """Not one row of any tenant in any table, but what the role reads by design; how many tables were read."""
     found = await visible(connection)
     shown = sorted(table for table, tenants in found.items() if tenants and not by_design(role, table))
@@ -82,7 +81,7 @@ async def must_show_nothing(scene: Scene, connection: RawConnection, role: str, 
     return len(found)
 
 
-async def must_show_only(scene: Scene, connection: RawConnection, side: Side, how: str) -> int:
+async def must_show_only(connection: RawConnection, side: Side, how: str) -> int:
     """Rows of one tenant and of no other; how many tables were read. :raises Broken: another's, or nothing at all"""
     found = await visible(connection)
     foreign = sorted(table for table, tenants in found.items() if tenants - {side.tenant_id})

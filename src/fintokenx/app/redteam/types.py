@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from fintokenx.app.redteam.scene import Scene
+from fintokenx.app.redteam.scene import Scene
 
 
 class Outcome(StrEnum):
@@ -33,11 +31,7 @@ class Broken(Exception):
     """The attack got through; the message says how."""
 
 
-class CouldNotRun(Exception):
-    """The scene could not be set, or an attack could not be tried: nothing is known."""
-
-
-Try = Callable[["Scene"], Awaitable[Finding | str]]
+Try = Callable[[Scene], Awaitable[Finding | str]]
 """Plays an attack. Returns one line on how it was refused, or a Finding. :raises Broken: it got through"""
 
 

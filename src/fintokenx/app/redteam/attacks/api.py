@@ -127,7 +127,7 @@ _INJECTED: Final = (
 
 @attack(
     53, "api", "SQL in a text field of the API is text.",
-    tries="Quotes, comments, stacked and pin-setting statements, sub-queries, templates in every text field of every route.",
+    tries="Quotes, comments, stacked and pin-setting statements, sub-queries, templates in every text of every route.",
     holds=_INJECTED,
 )  # fmt: skip
 async def quotes(scene: Scene) -> str:
@@ -136,8 +136,8 @@ async def quotes(scene: Scene) -> str:
 
 @attack(
     54, "api", "Odd characters in a text field of the API are characters.",
-    tries="NUL, lone surrogates, look-alike quotes, direction marks, encoded, overlong and path-like texts in every text "
-    "field of every route.",
+    tries="NUL, lone surrogates, look-alike quotes, direction marks, encoded, overlong and path-like texts in every "
+    "text field of every route.",
     holds=_INJECTED,
 )  # fmt: skip
 async def encodings(scene: Scene) -> str:
@@ -325,13 +325,14 @@ async def forged_tokens(scene: Scene) -> str:
         "not a token": "x.y.z",
         "huge": f"{signed}.{'A' * 100_000}",
     }
-    for name, change in {
+    changes: dict[str, dict[str, Any]] = {
         "of another tenant": {"tnt": scene.there.tenant_id},
         "of another role": {"role": "platform_admin"},
         "of another subject": {"sub": scene.there.canary_id},
         "made endless": {"exp": 99_999_999_999},
         "of another session": {"sid": scene.ids.new("ses")},
-    }.items():
+    }
+    for name, change in changes.items():
         tokens[name] = f"{_part(header)}.{_part({**claims, **change})}.{signature}"
     for name, key in (("the public key", jwks), ("nothing", b"")):
         head = f"{_part({**header, 'alg': 'HS256'})}.{_part({**claims, 'tnt': scene.there.tenant_id})}"
@@ -421,7 +422,7 @@ async def replayed_credentials(scene: Scene) -> str:
 
 @attack(
     63, "api", "A stored answer is replayed to its own tenant and caller only.",
-    tries="The victim's idempotency key and very request, sent with the attacker's credentials, and by another of its own.",
+    tries="The victim's idempotency key and very request, with the attacker's credentials; its key for another.",
     holds="Never the stored bytes.",
 )  # fmt: skip
 async def replayed_keys(scene: Scene) -> str:
@@ -491,8 +492,8 @@ CUSTOMER_ROUTES: Final = ("/v1/invoices", "/v1/payments", "/v1/listing-filters",
 
 @attack(
     66, "doors", "Every door of every module refuses the wrong role and the wrong tenant by itself.",
-    tries="Each function that a module offers is called in-process with an agent, and with every role of another tenant.",
-    holds="WrongRole and WrongTenant before the database is asked anything (P-04); unguarded doors are the reviewed ones.",
+    tries="Each function that a module offers is called in-process by an agent, and by every role of another tenant.",
+    holds="WrongRole and WrongTenant before the database is asked anything (P-04); doors without guard are reviewed.",
 )  # fmt: skip
 async def doors(_scene: Scene) -> str:
     faults = await faults_of(GUARDED_DOORS)

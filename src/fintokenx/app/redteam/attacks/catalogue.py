@@ -27,7 +27,7 @@ async def _hold(scene: Scene, group: str) -> str:
 
 @attack(
     90, "catalogue", "Every table carries its tenant, under forced row security.",
-    tries="Looks for a table without FORCE, a nullable tenant, an unregistered table, a reference or index that crosses.",
+    tries="Looks for a table without FORCE, a nullable tenant, an unregistered table, a reference that crosses.",
     holds=_HOLDS,
 )  # fmt: skip
 async def tables(scene: Scene) -> str:

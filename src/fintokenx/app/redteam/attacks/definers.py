@@ -104,7 +104,7 @@ async def odd_diffs(scene: Scene) -> str:
     )  # fmt: skip
     async with scene.session(pin=scene.pin(scene.here)) as connection:
         for diff in diffs:
-            states = ("FX004", "FX008", "22023", "22P02", "22P05", "54001", "42501", "22032")
+            states = ("FX004", "FX008", "22004", "22023", "22P02", "22P05", "54001", "42501", "22032")
             await must_refuse(scene, connection, CHANGE, *entry(scene, diff=diff), states=states)
     return f"{len(diffs)} diffs refused"
 
@@ -131,7 +131,7 @@ async def wrong_role(scene: Scene) -> str:
 
 @attack(
     27, "definers", "An administrator acts for a customer by name or not at all.",
-    tries="Every customer-facing action as platform_admin without on_behalf_of; and on_behalf_of where it is forbidden.",
+    tries="Every customer-facing action as platform_admin without on_behalf_of; and one where it is forbidden.",
     holds="The database refuses each entry (FX006, FX007, or FX030 and FX031 for want of an admin session).",
 )  # fmt: skip
 async def on_behalf(scene: Scene) -> str:
@@ -198,7 +198,7 @@ async def forged_entry(scene: Scene) -> str:
 
 @attack(
     30, "definers", "Nothing can be put in front of the platform's own names.",
-    tries="Same-named tables, views, functions, operators, casts, types and domains in pg_temp, public, app, fx and own schemas.",
+    tries="Same-named tables, views, functions, operators, casts and types in pg_temp, public, app, fx, ops.",
     holds="Each is refused: no login may create anything, not even a temporary table.",
 )  # fmt: skip
 async def shadows(scene: Scene) -> str:
@@ -225,8 +225,7 @@ async def shadows(scene: Scene) -> str:
         ]
     statements += [
         "create cast (text as int) with inout as implicit",
-        "create function fx.cheap(text) returns bool cost 0.0001 language plpgsql as $$ begin raise notice '%', $1; "
-        "return true; end $$",
+        "create function fx.cheap(text) returns bool cost 0.0001 language sql as $$ select $1::int = 1 $$",
     ]
     for role in SERVING:
         await must_refuse_all(scene, role, statements, states=("42501", "42601", "42P13"))

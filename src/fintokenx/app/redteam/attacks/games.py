@@ -26,11 +26,11 @@ async def savepoints(scene: Scene) -> str:
         for forged in ("", scene.there.tenant_id, scene.pin(scene.there)[:-1]):
             await connection.execute("savepoint s")
             await connection.fetchval("select set_config('fx.pin', $1, true)", forged)
-            await must_show_nothing(scene, connection, "fx_app", "a forged pin in a savepoint")
+            await must_show_nothing(connection, "fx_app", "a forged pin in a savepoint")
             await connection.execute("savepoint t; rollback to savepoint t; release savepoint t")
-            await must_show_nothing(scene, connection, "fx_app", "after an inner rollback")
+            await must_show_nothing(connection, "fx_app", "after an inner rollback")
             await connection.execute("rollback to savepoint s")
-            await must_show_only(scene, connection, scene.here, "after the rollback")
+            await must_show_only(connection, scene.here, "after the rollback")
     return "three forged pins, forgotten with their savepoint"
 
 
@@ -48,7 +48,7 @@ async def after_commit(scene: Scene) -> str:
             await connection.execute(ending)
             if not connection.is_in_transaction():
                 await connection.execute("begin")
-            await must_show_nothing(scene, connection, "fx_app", f"after {ending}")
+            await must_show_nothing(connection, "fx_app", f"after {ending}")
             await connection.execute("rollback")
         finally:
             await connection.close()
@@ -57,7 +57,7 @@ async def after_commit(scene: Scene) -> str:
 
 @attack(
     35, "games", "An entry that is rolled back leaves no change, and a change no missing entry.",
-    tries="A recorded change is kept while its entry's savepoint is rolled back; a constraint is made immediate or late.",
+    tries="A recorded change is kept while its entry's savepoint is rolled back; constraints are made immediate.",
     holds="Entry and rows go together; the chain's trigger cannot be put off beyond the commit.",
 )  # fmt: skip
 async def entry_rolled_back(scene: Scene) -> str:
@@ -127,7 +127,7 @@ async def pool_settings(scene: Scene) -> str:
             async with database.transaction(scene.there.tenant_id, request_id=scene.run) as tx:
                 await tx.connection.execute(statement)
         async with database.transaction(scene.here.tenant_id, request_id=scene.run) as tx:
-            await must_show_only(scene, tx.connection, scene.here, "after a poisoned connection")  # type: ignore[arg-type]
+            await must_show_only(tx.connection, scene.here, "after a poisoned connection")  # type: ignore[arg-type]
             for setting, sound in (
                 ("row_security", "on"),
                 ("transaction_read_only", "off"),

@@ -14,7 +14,7 @@ from fintokenx.app.redteam.types import Attack, Broken, attack
 
 @attack(
     46, "leaks", "Statistics show no foreign value.",
-    tries="pg_stats, pg_stats_ext, pg_statistic and the planner's estimates for the victim's words and for missing ones.",
+    tries="pg_stats, pg_stats_ext, pg_statistic and the planner's estimates for the victim's words and missing ones.",
     holds="No word of the victim; equal estimates for what exists and what does not.",
 )  # fmt: skip
 async def statistics(scene: Scene) -> str:
@@ -64,9 +64,8 @@ async def watching(scene: Scene) -> str:
             states=("42501", "42883"),
         )
         async with scene.session(role) as connection:
-            for view in ("pg_prepared_xacts", "pg_cursors", "pg_prepared_statements"):
-                if view != "pg_prepared_statements" and await connection.fetch(f"select * from {view}"):
-                    raise Broken(f"{view} shows something to {role}")
+            if await connection.fetch("select * from pg_prepared_xacts"):
+                raise Broken(f"pg_prepared_xacts shows something to {role}")
     return f"refused to {len(SERVING)} logins"
 
 
@@ -101,8 +100,8 @@ async def views(scene: Scene) -> str:
 
 @attack(
     49, "leaks", "Sequences cannot be read, set or wound back, and references do not count aloud.",
-    tries="last_value, pg_sequences, setval, RESTART, currval and lastval of another session's number.",
-    holds="Refused. (nextval gives a number of the whole platform to injected SQL; references are a keyed permutation.)",
+    tries="last_value, the catalogue, setval, RESTART, currval and lastval of another session's number.",
+    holds="Refused. (nextval tells injected SQL a count of the platform; references are a keyed permutation.)",
 )  # fmt: skip
 async def sequences(scene: Scene) -> str:
     for role in SERVING:
@@ -113,11 +112,13 @@ async def sequences(scene: Scene) -> str:
             await must_refuse(scene, connection, "select currval('fx.invoice_numbers')", states=("42501", "55000"))
             await must_refuse(scene, connection, "select lastval()", states=("42501", "55000"))
             known = await connection.fetchval(
-                "select count(*) from pg_sequences where schemaname in ('app', 'fx', 'ops') and last_value is not null"
-                " and not has_sequence_privilege(format('%I.%I', schemaname, sequencename), 'usage')"
+                """select count(*) from pg_class c
+                    where c.relnamespace in (select oid from pg_namespace where nspname in ('app', 'fx', 'ops'))
+                      and case when c.relkind = 'S' and not has_sequence_privilege(c.oid, 'usage')
+                               then pg_sequence_last_value(c.oid) is not null end"""
             )
             if known:
-                raise Broken("pg_sequences shows the numbers of the platform")
+                raise Broken("the catalogue shows the numbers of the platform")
     return f"refused to {len(SERVING)} logins"
 
 
@@ -190,8 +191,8 @@ async def odd_reads(scene: Scene) -> str:
     reads = (
         "select * from app.subjects tablesample system (100)",
         "select * from app.subjects tablesample bernoulli (100)",
-        "select * from app.subjects where ctid = any (array(select format('(%s,%s)', b, i)::tid"
-        " from generate_series(0, 20) b, generate_series(1, 60) i))",
+        """select * from app.subjects where ctid = any (array(select format('(%s,%s)', b, i)::tid
+             from generate_series(0, 20) b, generate_series(1, 60) i))""",
         "select * from only app.subjects",
         "table app.subjects",
         "select s, s.ctid, s.xmin, s.tableoid from app.subjects s",
@@ -201,10 +202,11 @@ async def odd_reads(scene: Scene) -> str:
         "select first_value(legal_name) over (order by tenant_id), * from app.subjects",
         "select json_agg(s) from app.subjects s",
         "select row_to_json(e) from app.audit_entries e",
-        "with recursive r as (select * from app.subjects union select s.* from app.subjects s join r on true) select * from r",
+        """with recursive r as (select * from app.subjects union select s.* from app.subjects s join r on true)
+           select * from r""",
         f"select * from app.sessions where subject_id = '{there.canary_id}'",
         "select * from app.subjects s full join app.sessions t on true",
-        f"select exists (select from app.subjects where id = '{there.canary_id}' and tenant_id = '{there.tenant_id}') as there",
+        f"select exists (select from app.subjects where id = '{there.canary_id}') as there",
     )
     async with scene.session(pin=scene.pin(scene.here)) as connection:
         for statement in reads:
@@ -214,16 +216,18 @@ async def odd_reads(scene: Scene) -> str:
                 raise Broken(f"«{statement[:60]}» shows a word of the other tenant")
             if rows and rows[0].get("there") is True:
                 raise Broken("the other tenant's row is found by its id")
-        for what in (
-            "table_to_xml('app.subjects', true, false, '')",
-            "query_to_xml('select * from app.subjects', true, false, '')",
-        ):
-            if leaked(there, await connection.fetchval(f"select {what}::text")):
-                raise Broken(f"{what} shows a word of the other tenant")
+        await connection.execute("savepoint xml")
+        try:
+            if leaked(
+                there, await connection.fetchval("select query_to_xml('table app.subjects', true, false, '')::text")
+            ):
+                raise Broken("query_to_xml shows a word of the other tenant")
+        except asyncpg.FeatureNotSupportedError:  # a server without libxml
+            await connection.execute("rollback to savepoint xml")
         for statement in ("select * from app.subjects for update", "select * from app.subjects for key share",
                           "lock table app.subjects in access exclusive mode"):  # fmt: skip
             await must_refuse(scene, connection, statement)
-    return f"{len(reads) + 5} ways, no foreign word"
+    return f"{len(reads) + 4} ways, no foreign word"
 
 
 ATTACKS: Final[tuple[Attack, ...]] = (statistics, watching, views, sequences, dead_drops, listening, odd_reads)

@@ -26,7 +26,7 @@ async def _all_blind(scene: Scene, pins: dict[str, str | None]) -> str:
     tables = 0
     for name, pin in pins.items():
         async with scene.session(pin=pin) as connection:
-            tables += await must_show_nothing(scene, connection, "fx_app", f"a pin that is {name}")
+            tables += await must_show_nothing(connection, "fx_app", f"a pin that is {name}")
     if not tables:
         raise Broken("no table could be read at all; this proves nothing")
     return f"{len(pins)} pins, {tables} reads, no row"
@@ -38,7 +38,7 @@ async def _all_blind(scene: Scene, pins: dict[str, str | None]) -> str:
 async def no_pin(scene: Scene) -> str:
     for role in SERVING:
         async with scene.session(role) as connection:
-            await must_show_nothing(scene, connection, role, "no pin")
+            await must_show_nothing(connection, role, "no pin")
     return f"{len(SERVING)} logins see no tenant's row"
 
 
@@ -49,7 +49,7 @@ async def no_pin(scene: Scene) -> str:
 )  # fmt: skip
 async def own_pin(scene: Scene) -> str:
     async with scene.session(pin=scene.pin(scene.here)) as connection:
-        return f"{await must_show_only(scene, connection, scene.here, 'own pin')} tables show own rows only"
+        return f"{await must_show_only(connection, scene.here, 'own pin')} tables show own rows only"
 
 
 @attack(3, "pins", "The name of a tenant is no pin.", tries="fx.pin set by hand to the victim's name.", holds=_NONE)
@@ -170,7 +170,7 @@ async def replayed(scene: Scene) -> str:
         raise Broken(f"a pin lives for {left:.0f} seconds")
     for _ in range(3):
         async with scene.session(pin=pin) as connection:
-            await must_show_only(scene, connection, scene.here, "a replayed pin")
+            await must_show_only(connection, scene.here, "a replayed pin")
     return f"own tenant only, {int(left)} seconds left"
 
 

@@ -26,7 +26,7 @@ async def unsafe_login(scene: Scene) -> str:
     for role in SERVING:
         async with scene.session(role) as connection:
             try:
-                await refuse_unsafe_role(connection)
+                await refuse_unsafe_role(connection)  # type: ignore[arg-type]
             except UnsafeRole as fault:
                 raise Broken(str(fault)) from fault
     return f"{len(SERVING)} logins are safe"

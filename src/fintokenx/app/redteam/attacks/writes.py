@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import secrets
 from typing import Final
 
 import asyncpg
 
-from fintokenx.app.redteam.scene import SERVING, Scene
-from fintokenx.app.redteam.sql import CHANGE, entry, must_refuse, must_refuse_all, session_row, tenant_tables
+from fintokenx.app.redteam.scene import SERVING, Scene, tenant_tables
+from fintokenx.app.redteam.sql import CHANGE, entry, must_refuse, must_refuse_all, session_row
 from fintokenx.app.redteam.types import Attack, Broken, attack
 
 _MERGE: Final = """merge into ops.idempotency_keys k using (select '{0}' as t) s on k.tenant_id = s.t
@@ -18,7 +19,7 @@ _MERGE: Final = """merge into ops.idempotency_keys k using (select '{0}' as t) s
 
 @attack(
     39, "writes", "The record cannot be rewritten by anybody.",
-    tries="UPDATE, DELETE, TRUNCATE, MERGE and INSERT on the record as every login, and as the owner through the migrator.",
+    tries="UPDATE, DELETE, TRUNCATE, MERGE and INSERT on the record as every login, and as the owner.",
     holds="Each is refused, for the owner by privilege and by a trigger that always fires.",
 )  # fmt: skip
 async def rewriting(scene: Scene) -> str:
@@ -40,7 +41,7 @@ async def rewriting(scene: Scene) -> str:
         await must_refuse_all(scene, role, (*statements, *new))
     async with scene.session("fx_migrator") as connection:
         await connection.execute("set local role fx_owner")
-        for statement in (*statements, "insert into app.audit_entries select * from app.audit_entries"):
+        for statement in statements:
             await must_refuse(scene, connection, statement)
         await connection.execute("grant update, delete on app.audit_entries to fx_owner")
         await connection.execute("create policy sly on app.audit_entries to fx_owner using (true) with check (true)")
@@ -127,7 +128,7 @@ async def foreign_rows(scene: Scene) -> str:
 
 @attack(
     43, "writes", "A row cannot point at another tenant's row.",
-    tries="fx.change with a row of the attacker's tenant whose foreign key is the victim's existing id, and a missing one.",
+    tries="fx.change with a row of the attacker's tenant that points at the victim's id, and at a missing one.",
     holds="Refused by the key (23503) in the same words for both.",
 )  # fmt: skip
 async def foreign_keys(scene: Scene) -> str:
@@ -178,7 +179,7 @@ async def machinery(scene: Scene) -> str:
             await must_refuse(scene, connection, statement)
         for statement in (
             f"update ops.idempotency_keys set status = 200 where tenant_id = '{there}' returning *",
-            f"update ops.subject_keys set shredded_at = now(), wrapped_key = null where tenant_id = '{there}' returning *",
+            f"update ops.subject_keys set shredded_at = now() where tenant_id = '{there}' returning 1",
             f"update ops.jobs set state = 'DEAD' where tenant_id = '{there}' returning *",
             f"""with recursive r as (select 1 as n union all select n + 1 from r where n < 3),
                      t as (update ops.jobs set attempts = attempts where tenant_id = '{there}' returning *)
@@ -194,7 +195,7 @@ async def machinery(scene: Scene) -> str:
 
 @attack(
     45, "writes", "A key that is unique everywhere tells nothing about other tenants.",
-    tries="The victim's existing unique values (job id, e-mail index, company number, reference …) are inserted for the "
+    tries="The victim's existing unique values (company number, address) are registered for the "
     "attacker, and missing ones; every unique index without the tenant must be on the reviewed list.",
     holds="Same answer for both, or the value cannot be guessed (random ids of 74 bits and more).",
 )  # fmt: skip
@@ -210,7 +211,7 @@ async def unique_oracle(scene: Scene) -> str:
     if unknown:
         raise Broken(f"unique across tenants, and not reviewed: {', '.join(unknown)}")
     answers = []
-    for company in (scene.there.canary_company, "RT999999"):
+    for company in (scene.there.canary_company, f"RY{secrets.randbelow(10**6):06}"):
         body = {"role": "buyer", "legal_name": "Oracle Ltd", "company_number": company, "representative_name": "O"}
         body["email"] = scene.there.canary_email
         answer = await scene.ask("POST", "/v1/subjects", json=body, headers=scene.here.headers())
@@ -224,6 +225,14 @@ UNGUESSABLE: Final = {
     "jobs_pkey": "a random id",
     "audit_entries_pkey": "the place in the chain, which is given at COMMIT and never chosen",
     "audit_entries_id_key": "a random id",
+    "audit_pending_pkey": "a counter that no login may read or write",
+    "bypass_grants_pkey": "a random id, in a table that no login may read or write",
+    "bypass_grants_one_live_per_process": "a process of the server's own, likewise",
+    "chain_tx_sender_nonce_key": "wallets are the platform's own, and numbered by it",
+    "tenants_custom_domain_key": "a partner's domain is public, and is set by the platform's provisioning only",
+    "tokens_reference_key": "a keyed permutation of the platform's own numbers; nobody chooses one",
+    "tokens_token_id_hex_key": "a hash; nobody chooses one",
+    "wallets_address_key": "the address of a key that the platform makes; nobody chooses one",
 }
 """Unique across tenants, and why that tells nobody anything."""
 
