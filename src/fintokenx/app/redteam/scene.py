@@ -18,7 +18,7 @@ from fintokenx.kernel.clock import Clock
 from fintokenx.kernel.db import Database, PinSigner, RawConnection
 from fintokenx.kernel.ids import Ids
 from fintokenx.kernel.sealing import Sealer
-from fintokenx.kernel.settings import Environment, Settings
+from fintokenx.kernel.settings import Settings
 from fintokenx.kernel.vault import Vault
 from fintokenx.parties import auth, partner
 
@@ -244,11 +244,6 @@ async def _leave(found: Scene) -> None:
         for key_id in (side.key_id, *(found.made_keys if side is found.here else ())):
             async with found.database.transaction(side.tenant_id, request_id=found.run) as tx:
                 await partner.revoke_api_key(tx, system(side.tenant_id, "redteam"), key_id=key_id)
-
-
-def is_local(settings: Settings) -> bool:
-    """Whether the system is somebody's own."""
-    return settings.environment is Environment.LOCAL
 
 
 async def tenant_tables(connection: RawConnection) -> Sequence[str]:

@@ -75,14 +75,14 @@ async def role_without_grant(scene: Scene) -> str:
 
 @attack(
     69, "bypass", "A grant gives nothing in its own transaction.",
-    tries="Fingerprint and read in one transaction, also after SET TRANSACTION READ ONLY; then ROLLBACK, which would "
-    "erase the evidence.",
+    tries="Fingerprint and read in one transaction, also read-only from then on and with the entry linked early; then "
+    "ROLLBACK, which would erase the evidence.",
     holds=_NONE,
 )  # fmt: skip
 async def same_transaction(scene: Scene) -> str:
     desk = Desk(scene)
     async with desk.opened() as session_id, _platform(scene) as connection:
-        for late in ("", "set transaction_read_only = on", "savepoint s"):
+        for late in ("", "set transaction_read_only = on", "savepoint s", "set constraints all immediate"):
             await connection.execute("begin")
             await desk.step_one(connection, session_id)
             if late:
@@ -92,7 +92,7 @@ async def same_transaction(scene: Scene) -> str:
             if seen:
                 raise Broken("foreign rows show in the transaction that ROLLBACK erases")
         await _works(desk, connection, session_id)
-    return "three ways, no foreign row"
+    return "four ways, no foreign row"
 
 
 @attack(
