@@ -10,6 +10,7 @@ import asyncpg
 import pytest
 
 from fintokenx.app.redteam.ratchet import RULES, Rule
+from fintokenx.app.redteam.reviewed import MACHINERY
 from tests.support import world_from
 
 pytestmark = pytest.mark.anyio
@@ -176,6 +177,18 @@ async def test_a_planted_fault_is_named(superuser: asyncpg.Connection, rule: Rul
         assert fault.named in await lines(superuser, rule)
     finally:
         await transaction.rollback()
+
+
+async def test_everything_that_carries_a_tenant_outside_app_is_on_the_reviewed_list(
+    superuser: asyncpg.Connection,
+) -> None:
+    """And the list names nothing that is gone."""
+    rows = await superuser.fetch(
+        """select c.relname from pg_class c join pg_namespace n on n.oid = c.relnamespace
+             join pg_attribute a on a.attrelid = c.oid and a.attname = 'tenant_id'
+            where n.nspname in ('ops', 'fx', 'public') and c.relkind in ('r', 'p')"""
+    )
+    assert {row["relname"] for row in rows} == MACHINERY
 
 
 def test_every_fault_that_is_planted_belongs_to_a_rule() -> None:

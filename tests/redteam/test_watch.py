@@ -23,6 +23,10 @@ def work(world: World) -> Work:
     return Work(world.database, row)
 
 
+def pass_days(world: World, days: int) -> None:
+    world.clock.set(world.clock.now() + timedelta(days=days))
+
+
 async def look(world: World) -> None:
     await watch.Watch(watch.CHECKS).look(work(world), {})
 
@@ -48,14 +52,14 @@ async def record(world: World, kept: audit.RedteamRun) -> None:
 
 async def test_a_young_system_owes_no_run(world: World) -> None:
     await provision.tenants(world.database)
-    world.clock.advance(timedelta(days=92))
+    pass_days(world, 92)
     await look(world)
     assert await alerts(world) == []
 
 
 async def test_a_system_that_was_never_attacked_for_a_quarter_raises_one_alert_that_counts(world: World) -> None:
     await provision.tenants(world.database)
-    world.clock.advance(timedelta(days=93))
+    pass_days(world, 93)
     await look(world)
     await look(world)
     assert await alerts(world) == [("REDTEAM_OVERDUE", 2)]
@@ -63,13 +67,13 @@ async def test_a_system_that_was_never_attacked_for_a_quarter_raises_one_alert_t
 
 async def test_a_good_run_is_good_for_a_quarter_and_a_broken_one_for_nothing(world: World) -> None:
     await provision.tenants(world.database)
-    world.clock.advance(timedelta(days=60))
+    pass_days(world, 60)
     await record(world, run(world))
-    world.clock.advance(timedelta(days=91))
+    pass_days(world, 91)
     await record(world, run(world, broken=1))
     await look(world)
     assert await alerts(world) == []
-    world.clock.advance(timedelta(days=2))
+    pass_days(world, 2)
     await look(world)
     assert await alerts(world) == [("REDTEAM_OVERDUE", 1)]
 
@@ -78,7 +82,7 @@ async def test_runs_are_listed_newest_first_to_staff_alone(world: World) -> None
     await provision.tenants(world.database)
     first = run(world)
     await record(world, first)
-    world.clock.advance(timedelta(days=1))
+    pass_days(world, 1)
     second = run(world, broken=2)
     await record(world, second)
     async with world.database.transaction(HOME) as tx:
