@@ -67,7 +67,7 @@ class Request:
         given: dict[str, Any] = {"headers": headers}
         if self.form is not None:
             given["files"] = {"file": ("redteam.pdf", b"%PDF-1.4 redteam", "application/pdf")}
-            given["data"] = {name: str(value).encode("utf-8", "surrogatepass") for name, value in self.form.items()}
+            given["data"] = {name: _field(value) for name, value in self.form.items()}
         elif self.body is not None:
             given["content"] = json.dumps(self.body).encode()
             given["headers"] = {**headers, "Content-Type": "application/json"}
@@ -106,7 +106,13 @@ def _request(scene: Scene, method: str, path: str, operation: dict[str, Any]) ->
             if name != "file":
                 made.form[name] = _example(scene, property_, name)
                 made.texts.append(("form", (name,)))
+                made.texts += [("form", (name, *way)) for way in _ways(made.form[name]) if way]
     return made
+
+
+def _field(value: Any) -> bytes:
+    text = value if isinstance(value, str) else json.dumps(value)
+    return text.encode("utf-8", "surrogatepass")
 
 
 def _quoted(text: str) -> str:
@@ -132,7 +138,18 @@ def _is_text(scene: Scene, schema: dict[str, Any]) -> bool:
     return found.get("type") == "string" and "enum" not in found
 
 
-_EXAMPLES: Final[dict[str, str]] = {"declared": "{}", "gate": "1", "code": "00000000"}
+_EXAMPLES: Final[dict[str, Any]] = {
+    "gate": "1",
+    "code": "00000000",
+    "declared": {  # JSON in a form field, which the document calls a text
+        "obligor_id": "sub_00000000000000000000000000",
+        "invoice_number": "RT-1",
+        "issue_date": "2026-06-01",
+        "maturity_date": "2026-08-01",
+        "face_value_pence": 100_000,
+        "asking_discount_bps": 150,
+    },
+}
 
 
 def _example(scene: Scene, schema: dict[str, Any], name: str) -> Any:  # noqa: PLR0911 — one line per kind
@@ -164,7 +181,9 @@ def _example(scene: Scene, schema: dict[str, Any], name: str) -> Any:  # noqa: P
             return True
         case _:
             day = {"date": "2026-06-01", "date-time": "2026-06-01T00:00:00Z"}.get(found.get("format", ""))
-            return day or _EXAMPLES.get(name) or "Red team " + "x" * max(0, found.get("minLength", 0) - 9)
+            return (
+                day or copy.deepcopy(_EXAMPLES.get(name)) or "Red team " + "x" * max(0, found.get("minLength", 0) - 9)
+            )
 
 
 def _ways(value: Any, way: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
@@ -180,8 +199,7 @@ def _ways(value: Any, way: tuple[str | int, ...] = ()) -> Iterator[tuple[str | i
 
 def credentials(side: Side) -> list[dict[str, str]]:
     """What somebody in this tenant can come with, the most useful first."""
-    found = [side.headers(role=role) for role in (Role.MLRO, Role.SELLER, Role.PLATFORM_ADMIN) if role in side.tokens]
-    return [side.headers(), *found]
+    return [side.headers(), *(side.headers(role=role) for role in side.tokens)]
 
 
 async def fitting(scene: Scene, side: Side, request: Request) -> dict[str, str]:

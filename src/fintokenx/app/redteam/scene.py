@@ -165,21 +165,25 @@ async def _side(on: wiring.Base, tenant_id: str, run: str) -> Side:
 
 
 async def _people(found: Scene, on: wiring.Base, side: Side) -> None:
-    """The canary, a seller; and staff, so that no attack is refused for its role alone."""
+    """The canary, a seller; other customers and staff, so that no attack is refused for its role alone."""
     word = secrets.token_hex(5)
     side.canary_name = f"Red Team Canary {word} Ltd"
     side.canary_company = f"RT{secrets.randbelow(10**6):06}"
     side.canary_email = f"canary-{word}@redteam.invalid"
-    body = {
-        "role": "seller",
-        "legal_name": side.canary_name,
-        "company_number": side.canary_company,
-        "representative_name": "Canary Bird",
-        "email": side.canary_email,
-    }
-    answer = await _good(found, "POST", "/v1/subjects", json=body, headers=side.headers())
-    side.canary_id = side.subjects[Role.SELLER] = str(answer.json()["id"])
-    await _sign_in(found, side, Role.SELLER, side.canary_email)
+    for role in (Role.SELLER, Role.LENDER, Role.PARTNER_ADMIN):
+        canary = role is Role.SELLER
+        email = side.canary_email if canary else f"{role}-{word}@redteam.invalid"
+        body = {
+            "role": role,
+            "legal_name": side.canary_name,
+            "company_number": side.canary_company,
+            "representative_name": "Canary Bird",
+            "email": email,
+        }
+        answer = await _good(found, "POST", "/v1/subjects", json=body, headers=side.headers())
+        side.subjects[role] = str(answer.json()["id"])
+        await _sign_in(found, side, role, email)
+    side.canary_id = side.subjects[Role.SELLER]
     staff = (Role.MLRO, Role.PLATFORM_ADMIN) if side.tenant_id == wiring.HOME_TENANT else (Role.MLRO,)
     for role in staff:
         email = f"{role}-{word}@redteam.invalid"
@@ -228,7 +232,7 @@ async def _controls(found: Scene) -> None:
     for side in (found.here, found.there):
         async with found.session(pin=found.pin(side)) as connection:
             rows = await connection.fetch("select id from app.subjects where legal_name = $1", side.canary_name)
-        if [row["id"] for row in rows] != [side.canary_id]:
+        if side.canary_id not in {row["id"] for row in rows}:
             raise CouldNotRun(f"the canary of {side.tenant_id} cannot be read under its own pin")
 
 

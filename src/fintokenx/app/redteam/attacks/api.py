@@ -20,7 +20,7 @@ from fintokenx.app.redteam.requests import Request, credentials, fitting, reques
 from fintokenx.app.redteam.scene import Scene, Side, leaked
 from fintokenx.app.redteam.types import Attack, Broken, Finding, attack, information
 from fintokenx.kernel.caller import Role, system
-from fintokenx.parties import auth
+from fintokenx.parties import auth, partner
 
 AT_ONCE: Final = 8
 GROSS_SECONDS: Final = 0.05
@@ -398,7 +398,7 @@ async def mixed_credentials(scene: Scene) -> str:
 
 @attack(
     62, "api", "An ended session and a revoked key stay ended.",
-    tries="A session is ended and a key revoked by their owner; both are replayed.", holds="401.",
+    tries="A session is ended and a key revoked by their owner; both are replayed.", holds="401, for ever.",
 )  # fmt: skip
 async def replayed_credentials(scene: Scene) -> str:
     here = scene.here
@@ -417,7 +417,20 @@ async def replayed_credentials(scene: Scene) -> str:
         ended = await scene.ask("GET", "/v1/me", headers=token)
         if (alive.status_code, ended.status_code) != (200, 401):
             raise Broken(f"an ended session is answered {ended.status_code}")
-    return "code, session: once and no more"
+    key_id = scene.ids.new("key")
+    raw = await partner.raw_api_key(scene.vault, scene.settings.environment, tenant_id=here.tenant_id, key_id=key_id)
+    answers = []
+    for revoke in (False, True):
+        async with scene.database.transaction(here.tenant_id, request_id=scene.run) as tx:
+            caller = system(here.tenant_id, "redteam")
+            if revoke:
+                await partner.revoke_api_key(tx, caller, key_id=key_id)
+            else:
+                await partner.create_api_key(tx, caller, key_id=key_id, raw=raw, name=scene.run, scopes=["*"])
+        answers.append((await scene.ask("GET", "/v1/tenant", headers={"FX-Api-Key": raw})).status_code)
+    if answers != [200, 401]:
+        raise Broken(f"a key is answered {answers[0]}, and once revoked {answers[1]}")
+    return "code, session and key: ended for good"
 
 
 @attack(
