@@ -49,7 +49,10 @@ async def test_a_whole_run_turns_every_attack_away_and_is_archived(place: House)
     connection = await place.superuser()
     actors = await connection.fetch("select actor_role, resource from app.audit_entries where action = 'REDTEAM_RUN'")
     live = await connection.fetchval("select count(*) from app.sessions where state = 'ACTIVE'")
+    staff = await connection.fetch("select state from app.subjects where legal_name = 'Red Team'")
+    keys = await connection.fetchval("select count(*) from app.api_keys where revoked_at is null")
     await connection.close()
+    assert ([row["state"] for row in staff], keys) == (["SUSPENDED"] * 4, 0), "nor staff or keys that open a door"
     assert [(row["actor_role"], row["resource"]) for row in actors] == [("system", run.id)]
     assert live == 0, "a run leaves no session behind"
 

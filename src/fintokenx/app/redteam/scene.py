@@ -12,6 +12,7 @@ from typing import Any, Final
 import asyncpg
 import httpx
 
+from fintokenx import audit
 from fintokenx.app import provision, wiring
 from fintokenx.kernel.caller import Role, system
 from fintokenx.kernel.clock import Clock
@@ -237,8 +238,13 @@ async def _controls(found: Scene) -> None:
 
 
 async def _leave(found: Scene) -> None:
-    """End what could be used afterwards: sessions and keys."""
+    """End what could be used afterwards: staff, sessions and keys."""
     for side in (found.here, found.there):
+        for role in (Role.MLRO, Role.PLATFORM_ADMIN):
+            if role in side.subjects:
+                await _suspend(found, side, side.subjects[role])
+        if side.second_admin:
+            await _suspend(found, side, side.second_admin)
         for token in side.tokens.values():
             await found.ask(
                 "DELETE",
@@ -248,6 +254,14 @@ async def _leave(found: Scene) -> None:
         for key_id in (side.key_id, *(found.made_keys if side is found.here else ())):
             async with found.database.transaction(side.tenant_id, request_id=found.run) as tx:
                 await partner.revoke_api_key(tx, system(side.tenant_id, "redteam"), key_id=key_id)
+
+
+async def _suspend(found: Scene, side: Side, subject_id: str) -> None:
+    event = auth.SubjectEvent.SUSPEND
+    async with found.database.transaction(side.tenant_id, request_id=found.run) as tx:
+        caller = system(side.tenant_id, "redteam")
+        move = await auth.advance(tx, caller, subject_id=subject_id, event=event, reason="REDTEAM_DONE")
+        await audit.change(tx, caller, action=auth.action_of(event), resource=subject_id, move=move)
 
 
 async def tenant_tables(connection: RawConnection) -> Sequence[str]:

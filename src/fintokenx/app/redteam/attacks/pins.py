@@ -61,7 +61,7 @@ async def bare_tenant(scene: Scene) -> str:
 
 @attack(
     4, "pins", "A pin under a guessed key opens nothing.",
-    tries="Pins of the victim signed with empty, zero, random and public keys.", holds=_NONE,
+    tries="Pins of the victim signed with empty, zero, random and obvious keys.", holds=_NONE,
 )  # fmt: skip
 async def guessed_key(scene: Scene) -> str:
     there, soon = scene.there.tenant_id, int(time.time()) + 60
