@@ -76,3 +76,6 @@ WRITES_OF_MACHINERY: Final = {
     ("fx_worker", "ops", "jobs"), ("fx_sealer", "app", "merkle_batches"), ("fx_sealer", "app", "chain_anchors"),
 }  # fmt: skip
 """Which login writes which table at all; domain rows are written by fx.change alone."""
+
+CROSS_TENANT: Final = {"fx_worker": {"ops.jobs"}, "fx_auditor": {"app"}}
+"""What a login reads of all tenants by design: a table, or a whole schema. Nothing else, and nobody else."""

@@ -14,6 +14,7 @@ import httpx
 
 from fintokenx import audit
 from fintokenx.app import provision, wiring
+from fintokenx.app.redteam.reviewed import CROSS_TENANT
 from fintokenx.kernel.caller import Role, system
 from fintokenx.kernel.clock import Clock
 from fintokenx.kernel.db import Database, PinSigner, RawConnection
@@ -29,9 +30,6 @@ THERE: Final = "tnt_fintokenx"
 
 SERVING: Final = ("fx_app", "fx_worker", "fx_sealer", "fx_auditor", "fx_platform")
 """The logins of the platform's own sessions."""
-
-CROSS_TENANT: Final = {"fx_worker": {"ops.jobs"}, "fx_auditor": {"app"}}
-"""What a login reads of all tenants by design: a table, or a whole schema. Nothing else, and nobody else."""
 
 
 class CouldNotRun(Exception):
