@@ -10,13 +10,14 @@ begin
       ('fx_owner',    'nologin'), -- owns every object; nobody logs in as it
       ('fx_writer',   'nologin'), -- owns fx.change and alone may write domain rows
       ('fx_linker',   'nologin'), -- owns fx.link, which alone appends to the chain
-      ('fx_bypass',   'nologin'), -- for the two-step bypass to come; no policy names it yet
+      ('fx_fingerprint', 'nologin'), -- owns the two-step bypass: writes its fingerprint, and judges whether there is one
+      ('fx_bypass',   'nologin'), -- reads across tenants, while a bypass is open and for nobody else (TI-07)
       ('fx_migrator', 'login'),   -- runs migrations as fx_owner
       ('fx_app',      'login'),   -- serves requests and jobs, pinned to one tenant per transaction
       ('fx_worker',   'login'),   -- claims jobs of all tenants; sees nothing else
       ('fx_sealer',   'login'),   -- seals batches: sequence numbers and hashes only
       ('fx_auditor',  'login'),   -- reads the whole record, changes nothing; used by `fintokenx audit`
-      ('fx_platform', 'login')    -- for platform administrators' own pool to come
+      ('fx_platform', 'login')    -- platform administrators' own pool: sees nothing but through fx_bypass
     ) as roles(role_name, login)
   loop
     if not exists (select from pg_roles where rolname = wanted.role_name) then
@@ -27,7 +28,8 @@ begin
 end $$;
 
 grant fx_owner to fx_migrator with inherit false, set true;
-grant fx_writer, fx_linker to fx_owner with inherit true, set true; -- to hand them their functions, and replace those
+grant fx_writer, fx_linker, fx_fingerprint to fx_owner with inherit true, set true; -- to hand them their functions, and replace those
+grant fx_bypass to fx_platform with inherit false, set true; -- SET ROLE alone shows no row: see 15_bypass.sql
 
 do $$
 begin
@@ -42,6 +44,9 @@ revoke all on schema public from public;
 -- All serving sessions share one role, so each could read the text of what the others run.
 revoke execute on function pg_catalog.pg_stat_get_activity(integer), pg_catalog.pg_stat_get_backend_activity(integer)
   from public;
+-- A grant of the bypass holds for one server process, known by its number and the moment at which it started.
+grant execute on function pg_catalog.pg_stat_get_activity(integer) to fx_fingerprint;
+grant pg_read_all_stats to fx_fingerprint with inherit true, set false;
 
 -- No DDL on the record outside a migration, whoever asks. By session, not by object name: an event trigger that
 -- matches names misses ALTER TABLE … RENAME and CREATE RULE (design/postgres.md §2e).
@@ -57,3 +62,24 @@ create event trigger fx_guard_ddl on ddl_command_start
   when tag in ('ALTER TABLE', 'DROP TABLE', 'CREATE RULE', 'CREATE TRIGGER', 'DROP TRIGGER', 'ALTER TRIGGER',
                'CREATE POLICY', 'ALTER POLICY', 'DROP POLICY', 'CREATE FUNCTION', 'ALTER FUNCTION', 'DROP FUNCTION')
   execute function public.fx_only_the_migrator_changes_the_schema();
+
+-- What no session of ours needs and SQL that is injected into one could use against the others: end or cancel their
+-- sessions (they share one role), hold the chain's lock, leave bytes behind for another tenant, watch who locks what.
+-- The locks of commands (one bigint, until the transaction ends) stay open to all.
+do $$
+declare
+  door regprocedure;
+begin
+  for door in
+    select p.oid::regprocedure from pg_catalog.pg_proc p
+     where p.pronamespace = 'pg_catalog'::regnamespace
+       and (p.proname in ('pg_terminate_backend', 'pg_cancel_backend', 'pg_lock_status',
+                          'lo_create', 'lo_creat', 'lo_from_bytea', 'lo_put', 'lo_open', 'lowrite')
+            or (p.proname ~ '^pg_(try_)?advisory_(xact_)?lock'
+                and p.oid not in ('pg_advisory_xact_lock(bigint)'::regprocedure,
+                                  'pg_try_advisory_xact_lock(bigint)'::regprocedure)))
+  loop
+    execute format('revoke execute on function %s from public', door);
+  end loop;
+end $$;
+grant execute on function pg_catalog.pg_advisory_xact_lock(integer, integer) to fx_linker, fx_sealer; -- the chain's

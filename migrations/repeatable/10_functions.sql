@@ -122,7 +122,7 @@ begin
   if (select array_agg(k order by k) from json_object_keys(entry_diff) as k) is distinct from array['facts', 'rows'] then
     raise exception 'a diff holds facts and rows, once each' using errcode = 'FX008';
   end if;
-  select a.actor_roles, a.on_behalf_of_rule into rule from app.audit_actions a where a.action = entry_action;
+  select a.actor_roles, a.on_behalf_of_rule, a.customer_facing into rule from app.audit_actions a where a.action = entry_action;
   if not found then raise exception 'unknown audit action %', entry_action using errcode = 'FX005'; end if;
   if not (entry_actor_role = any (rule.actor_roles)) then
     raise exception '% may not record %', entry_actor_role, entry_action using errcode = 'FX006';
@@ -130,8 +130,12 @@ begin
   if (rule.on_behalf_of_rule = 'forbidden' and entry_on_behalf_of is not null)
      or (rule.on_behalf_of_rule = 'required' and entry_on_behalf_of is null)
      or (rule.on_behalf_of_rule = 'required_from_admin' and entry_actor_role = 'platform_admin'
-         and entry_on_behalf_of is null) then
+         and entry_on_behalf_of is null)
+     or (entry_on_behalf_of is not null and entry_actor_role <> 'platform_admin') then
     raise exception 'on_behalf_of does not fit %', entry_action using errcode = 'FX007';
+  end if;
+  if entry_actor_role = 'platform_admin' then
+    perform fx.refuse_unfit_administrator(entry_action, rule.customer_facing, entry_actor, entry_on_behalf_of, entry_at);
   end if;
   insert into ops.audit_pending (xid, id, at, action, actor, actor_role, on_behalf_of, tenant_id, resource, request_id, diff)
   values (pg_current_xact_id(), entry_id, entry_at, entry_action, entry_actor, entry_actor_role, entry_on_behalf_of,
@@ -216,13 +220,6 @@ drop trigger if exists a_append_only_table on app.audit_entries;
 create trigger a_append_only_table before truncate on app.audit_entries for each statement execute function fx.deny();
 alter table app.audit_entries enable always trigger a_append_only_rows;
 alter table app.audit_entries enable always trigger a_append_only_table;
-
-create or replace function fx.bypass_active() returns boolean
-language plpgsql stable set search_path = '' as $$
-begin
-  return false; -- until there are grants: see 50_bypass.sql
-end $$;
-grant execute on function fx.bypass_active() to fx_bypass;
 
 create or replace function fx.admit_readers(relation text) returns void
 language plpgsql set search_path = '' as $$

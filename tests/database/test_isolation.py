@@ -137,8 +137,9 @@ async def test_a_pin_opens_nothing_to_roles_that_do_not_serve_tenants(filled: Wo
 @pytest.mark.parametrize("role", ROLES)
 async def test_no_serving_role_can_become_another(filled: World, role: str) -> None:
     connection = await filled.connect(role)
-    others = ["postgres", "fx_owner", "fx_writer", "fx_linker", "fx_bypass", *ROLES]
-    allowed = {role} | ({"fx_owner", "fx_writer", "fx_linker"} if role == "fx_migrator" else set())
+    others = ["postgres", "fx_owner", "fx_writer", "fx_linker", "fx_fingerprint", "fx_bypass", *ROLES]
+    migrator = {"fx_owner", "fx_writer", "fx_linker", "fx_fingerprint"}
+    allowed = {role} | {"fx_migrator": migrator, "fx_platform": {"fx_bypass"}}.get(role, set())
     for other in others:
         if other in allowed:
             continue

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from fintokenx.audit import Action
+from fintokenx.audit import transitions as audit
 from fintokenx.kernel.machine import Machine
 from fintokenx.kernel.sealing import SealedColumn
 from fintokenx.lifecycle import invoice as invoices
@@ -24,7 +25,7 @@ from fintokenx.parties.kyc import transitions as kyc
 from fintokenx.parties.partner import transitions as partner
 
 _MODULES = (
-    partner, auth, compliance, kyc, ledger, invoice, tokenisation, marketplace, settlement, notification
+    audit, partner, auth, compliance, kyc, ledger, invoice, tokenisation, marketplace, settlement, notification
 )  # fmt: skip
 
 MACHINES: Final[tuple[Machine, ...]] = tuple(machine for module in _MODULES for machine in module.MACHINES)

@@ -36,8 +36,7 @@ from fintokenx.adapters.documents import IsolatedReader
 from fintokenx.adapters.fps import ClearBankClient
 from fintokenx.adapters.mail import SmtpMailer
 from fintokenx.adapters.sumsub import SumsubClient
-from fintokenx.adapters.vault import LocalVault
-from fintokenx.app import catalogue, health
+from fintokenx.app import catalogue, health, vaults, watch
 from fintokenx.app import http as app_http
 from fintokenx.app.provision import CLEARBANK_SIGNING_KEY, FINGERPRINT_KEY, REFERENCE_KEY, password_of, pin_signer
 from fintokenx.audit.jobs import AuditJobs
@@ -48,7 +47,7 @@ from fintokenx.kernel.db import Database, Pool, open_pool
 from fintokenx.kernel.edge import Edge
 from fintokenx.kernel.ids import Ids
 from fintokenx.kernel.sealing import Sealer
-from fintokenx.kernel.settings import BadSettings, Environment, Settings
+from fintokenx.kernel.settings import Environment, Settings
 from fintokenx.kernel.vault import Vault
 from fintokenx.lifecycle.invoice import reactions as invoice_reactions
 from fintokenx.lifecycle.invoice.jobs import InvoiceJobs
@@ -112,10 +111,7 @@ def reactions() -> Reactions:
 
 def open_vault(settings: Settings) -> Vault:
     """The vault that the settings name. :raises BadSettings: a kind that is not built in"""
-    kind, _, where = settings.vault.partition(":")
-    if kind != "file":
-        raise BadSettings(f"no vault of the kind {kind!r}")
-    return LocalVault(Path(where), os.urandom)
+    return vaults.opened(settings.vault)
 
 
 def open_clock(settings: Settings) -> Clock:
@@ -265,6 +261,7 @@ def handlers(
         SettlementJobs(to.payments, to.accounts, to.network.chain).handlers(),
         NotificationJobs(to.mailer, sealer, on.settings.public_url).handlers(),
         AuditJobs(sealer_pool, to.network.anchors, on.clock).handlers(),
+        watch.Watch(watch.CHECKS).handlers(),
         {"chain.refresh_sanctions": refresh_sanctions},
     ]
     found: dict[str, jobs.Handler] = {}
@@ -291,6 +288,7 @@ def periodic(tenants: tuple[str, ...]) -> tuple[jobs.Periodic, ...]:
     return (
         jobs.Periodic("audit.anchor", timedelta(minutes=10), HOME_TENANT),
         jobs.Periodic("chain.refresh_sanctions", timedelta(hours=12), HOME_TENANT),
+        jobs.Periodic(watch.JOB, watch.EVERY, HOME_TENANT),
         *per_tenant,
     )
 

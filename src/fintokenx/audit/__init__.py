@@ -8,6 +8,7 @@ chain; :func:`proof_of` shows any entry to an outsider, :func:`verify` checks it
 from fintokenx.audit.service.batches import anchor_sealed, seal
 from fintokenx.audit.service.proving import proof_holds, proof_of, provable, prove
 from fintokenx.audit.service.recording import change
+from fintokenx.audit.service.redteam import REDTEAM_EVERY, record_redteam_run, redteam_overdue, redteam_runs
 from fintokenx.audit.service.trails import (
     entries_everywhere,
     entries_of,
@@ -26,6 +27,7 @@ from fintokenx.audit.types import (
     NotYetAnchored,
     Proof,
     Provable,
+    RedteamRun,
     RowChange,
     UnknownEntry,
     Verdict,
@@ -35,6 +37,7 @@ from fintokenx.audit.types import (
 )
 
 __all__ = [
+    "REDTEAM_EVERY",
     "Action",
     "AnchorConflict",
     "Batch",
@@ -43,6 +46,7 @@ __all__ = [
     "NotYetAnchored",
     "Proof",
     "Provable",
+    "RedteamRun",
     "RowChange",
     "UnknownEntry",
     "Verdict",
@@ -59,6 +63,9 @@ __all__ = [
     "proof_of",
     "provable",
     "prove",
+    "record_redteam_run",
+    "redteam_overdue",
+    "redteam_runs",
     "seal",
     "tenant_of_entry",
     "update",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
-from fintokenx.audit.types import Batch, Entry
+from fintokenx.audit.types import REDTEAM_COLUMNS, Batch, Entry, RedteamRun
 from fintokenx.kernel.clock import Instant
 from fintokenx.kernel.db import Connection, Pool, Tx
 from fintokenx.kernel.merkle import Frontier
@@ -191,3 +191,23 @@ async def tenant_of_entry(connection: Any, entry_id: str) -> str | None:
     """Whose entry it is, as fx_auditor."""
     value = await connection.fetchval("select tenant_id from app.audit_entries where id = $1", entry_id)
     return str(value) if value else None
+
+
+async def redteam_runs(tx: Tx, *, limit: int) -> list[RedteamRun]:
+    """Runs of the red team, newest first."""
+    rows = await tx.rows(
+        f"select {', '.join(REDTEAM_COLUMNS)} from app.redteam_reports order by run_at desc, id desc limit $1", limit
+    )
+    return [RedteamRun(**dict(row)) for row in rows]
+
+
+async def last_good_redteam_run(tx: Tx) -> Instant | None:
+    """When every attack was last turned away."""
+    found: Instant | None = await tx.value("select max(run_at) from app.redteam_reports where outcome = 0")
+    return found
+
+
+async def recording_since(tx: Tx) -> Instant | None:
+    """The time of the tenant's first entry."""
+    found: Instant | None = await tx.value('select "timestamp" from app.audit_entries order by seq limit 1')
+    return found

@@ -34,6 +34,9 @@ PIN_LIFE_SECONDS: Final = 300
 _TENANT: Final = re.compile(r"tnt_[a-z0-9_]{1,40}")
 # The flush barrier: WAL is sequential, so when this record is durable every earlier commit is (design/postgres.md §2c).
 _BARRIER: Final = "SELECT pg_logical_emit_message(false, 'fx', '', true)"
+# What injected SQL may have left on a pooled connection for whoever comes next — settings, cursors held open, channels
+# listened to — goes before anything else is done, in the same message: it costs no round trip.
+_BEGIN: Final = "BEGIN; RESET ALL; CLOSE ALL; UNLISTEN *; COMMIT; BEGIN; SET LOCAL synchronous_commit = off"
 # COMMIT of an aborted transaction succeeds silently; a SELECT before it in the same message raises instead.
 _COMMIT: Final = f"SELECT 1; COMMIT; {_BARRIER}"
 
@@ -186,7 +189,7 @@ class Database:
         except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as fault:
             raise DatabaseUnavailable(type(fault).__name__) from fault
         try:
-            await connection.execute("BEGIN; SET LOCAL synchronous_commit = off")
+            await connection.execute(_BEGIN)
             # A parameter, never text: pg_stat_activity shows every session's text to its whole role.
             await connection.fetchval("select set_config('fx.pin', $1, true)", pin)
             tx = Tx(connection, tenant_id, self._clock.now(), self._ids, self._reactions, request_id)
@@ -252,7 +255,8 @@ def _translated(fault: BaseException) -> BaseException:
 
 
 async def _leave_clean(connection: RawConnection) -> None:
-    """Instead of asyncpg's RESET ALL round trip: we only ever SET LOCAL, so only an open transaction can leak."""
+    """Instead of asyncpg's RESET ALL round trip: we only ever SET LOCAL, so only an open transaction can leak. What
+    somebody else has set goes with the next BEGIN."""
     if connection.is_in_transaction():
         await connection.execute("ROLLBACK")
 

@@ -74,7 +74,21 @@ MAGIC_LINK: Final = Machine(
     ),
 )
 
-MACHINES: tuple[Machine, ...] = (SUBJECT, SESSION, MAGIC_LINK)
+ADMIN_SESSION: Final = Machine(
+    "admin session",
+    transitions(
+        [
+            (NOTHING, "request", "REQUESTED", "ADMIN_SESSION_REQUEST"),
+            ("REQUESTED", "approve", "APPROVED", "ADMIN_SESSION_APPROVE"),
+            ("REQUESTED | APPROVED", "refuse", "REFUSED", "ADMIN_SESSION_REFUSE"),
+            ("APPROVED", "open", "OPEN", "ADMIN_SESSION_OPEN"),
+            ("OPEN", "close", "CLOSED", "ADMIN_SESSION_CLOSE"),
+            ("REQUESTED | APPROVED | OPEN", "expire", "EXPIRED", "ADMIN_SESSION_EXPIRE"),
+        ]
+    ),
+)
+
+MACHINES: tuple[Machine, ...] = (SUBJECT, SESSION, MAGIC_LINK, ADMIN_SESSION)
 
 CUSTOMERS: Final = (Role.SELLER, Role.BUYER, Role.LENDER, Role.INVESTOR, Role.BROKER)
 STAFF: Final = (Role.MLRO, Role.COMPLIANCE, Role.PLATFORM_ADMIN)
@@ -105,6 +119,15 @@ ACTIONS = (
     Action("SIGN_IN_BLOCKED", (Role.PARTNER_ADMIN, Role.SYSTEM)),
     Action("SESSION_OPEN", SIGNED_IN),
     Action("SESSION_END", SIGNED_IN, on_behalf_of="optional"),
+    Action("MFA_FACTOR_ADD", SIGNED_IN),
+    Action("MFA_FACTOR_CONFIRM", SIGNED_IN),
+    Action("SESSION_STEP_UP", SIGNED_IN),
+    *(
+        Action(f"ADMIN_SESSION_{event}", (Role.PLATFORM_ADMIN,))
+        for event in ("REQUEST", "APPROVE", "REFUSE", "OPEN", "CLOSE")
+    ),
+    Action("ADMIN_SESSION_EXPIRE", (Role.SYSTEM,)),
+    Action("RBAC_BYPASS", (Role.PLATFORM_ADMIN,), on_behalf_of="required"),
     Action("MAGIC_LINK_ISSUE", (Role.SYSTEM,)),
     Action("MAGIC_LINK_EXPIRE", (Role.SYSTEM,)),
     Action("MAGIC_LINK_OPEN", (Role.BUYER,)),
