@@ -62,3 +62,24 @@ create event trigger fx_guard_ddl on ddl_command_start
   when tag in ('ALTER TABLE', 'DROP TABLE', 'CREATE RULE', 'CREATE TRIGGER', 'DROP TRIGGER', 'ALTER TRIGGER',
                'CREATE POLICY', 'ALTER POLICY', 'DROP POLICY', 'CREATE FUNCTION', 'ALTER FUNCTION', 'DROP FUNCTION')
   execute function public.fx_only_the_migrator_changes_the_schema();
+
+-- What no session of ours needs and SQL that is injected into one could use against the others: end or cancel their
+-- sessions (they share one role), hold the chain's lock, leave bytes behind for another tenant, watch who locks what.
+-- The locks of commands (one bigint, until the transaction ends) stay open to all.
+do $$
+declare
+  door regprocedure;
+begin
+  for door in
+    select p.oid::regprocedure from pg_catalog.pg_proc p
+     where p.pronamespace = 'pg_catalog'::regnamespace
+       and (p.proname in ('pg_terminate_backend', 'pg_cancel_backend', 'pg_lock_status',
+                          'lo_create', 'lo_creat', 'lo_from_bytea', 'lo_put', 'lo_open', 'lowrite')
+            or (p.proname ~ '^pg_(try_)?advisory_(xact_)?lock'
+                and p.oid not in ('pg_advisory_xact_lock(bigint)'::regprocedure,
+                                  'pg_try_advisory_xact_lock(bigint)'::regprocedure)))
+  loop
+    execute format('revoke execute on function %s from public', door);
+  end loop;
+end $$;
+grant execute on function pg_catalog.pg_advisory_xact_lock(integer, integer) to fx_linker, fx_sealer; -- the chain's

@@ -1,13 +1,10 @@
-"""The local vault: keys stay in it, survive restarts, races and kills, and damage closes it."""
+"""What every vault must do: keys stay in it, survive restarts, races and kills; the suite runs against each kind."""
 
 from __future__ import annotations
 
 import asyncio
-import os
-import stat
 import sys
-import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from pathlib import Path
 
 import pytest
@@ -20,26 +17,26 @@ from eth_account._utils.signing import to_eth_v
 from eth_account.messages import SignableMessage, encode_defunct
 from eth_keys.datatypes import PublicKey, Signature
 from eth_utils.crypto import keccak
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fintokenx.adapters.vault import LocalVault
-from fintokenx.adapters.vault.sealed_file import SealedFile
 from fintokenx.kernel.vault import Vault, VaultUnavailable
+from tests.adapters.vaults import ENSURES, KINDS, House, flipped, house_of
 
 pytestmark = pytest.mark.anyio
 HALF_ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141 // 2
-CANARY = "canary-4711-secret"
+
+
+@pytest.fixture(params=KINDS)
+def house(request: pytest.FixtureRequest, tmp_path: Path) -> House:
+    """A folder with a vault of each kind in turn."""
+    return house_of(request.param, tmp_path / "vault")
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return tmp_path / "vault"
-
-
-@pytest.fixture
-def vault(folder: Path) -> Vault:
-    return LocalVault(folder, os.urandom)
+def vault(house: House) -> Vault:
+    """The vault of the house."""
+    return house.open()
 
 
 async def test_an_ed25519_signature_verifies_under_the_public_key(vault: Vault) -> None:
@@ -74,22 +71,6 @@ async def test_eth_account_recovers_the_vaults_address_from_a_message(vault: Vau
     assert recovered == PublicKey(public[1:]).to_checksum_address()
 
 
-async def test_a_chain_signature_is_deterministic(vault: Vault) -> None:
-    """RFC 6979: a weak random source cannot leak the key."""
-    await vault.ensure_secp256k1("chain/minter")
-    first = await vault.sign_secp256k1("chain/minter", b"\x07" * 32)
-    assert await vault.sign_secp256k1("chain/minter", b"\x07" * 32) == first
-    assert await vault.sign_secp256k1("chain/minter", b"\x08" * 32) != first
-
-
-async def test_a_draw_that_is_no_chain_key_is_drawn_again(folder: Path) -> None:
-    """Zero and the group order are not keys. The first 32-byte draw is that of the chain key."""
-    draws = iter([b"\0" * 32, b"\xff" * 32])
-    vault = LocalVault(folder, lambda size: next(draws, os.urandom(size)))
-    assert len(await vault.ensure_secp256k1("chain/minter")) == 65
-    assert next(draws, None) is None
-
-
 @pytest.mark.parametrize("size", [0, 31, 33, 64])
 async def test_only_a_32_byte_digest_is_signed(vault: Vault, size: int) -> None:
     await vault.ensure_secp256k1("chain/minter")
@@ -116,10 +97,10 @@ async def test_an_hmac_is_the_same_each_time_and_differs_by_key_and_message(vaul
     assert {len(tag) for tag in tags} == {32}
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data_key=st.binary(max_size=64), context=st.binary(max_size=64))
-def test_what_is_wrapped_unwraps(tmp_path_factory: pytest.TempPathFactory, data_key: bytes, context: bytes) -> None:
-    vault = LocalVault(tmp_path_factory.getbasetemp() / "property", os.urandom)
+def test_what_is_wrapped_unwraps(house: House, data_key: bytes, context: bytes) -> None:
+    vault = house.open()
 
     async def round_trip() -> bytes:
         return await vault.unwrap("kek", await vault.wrap("kek", data_key, context=context), context=context)
@@ -131,7 +112,7 @@ async def test_a_wrapped_key_unwraps_only_whole_under_its_key_and_context(vault:
     wrapped = await vault.wrap("kek", b"k" * 32, context=b"tnt_a")
     await vault.wrap("other", b"", context=b"")
     refused = [(name, wrapped, context) for name, context in [("kek", b"tnt_b"), ("other", b"tnt_a")]]
-    refused += [("kek", _flipped(wrapped, position), b"tnt_a") for position in range(len(wrapped))]
+    refused += [("kek", flipped(wrapped, position), b"tnt_a") for position in range(len(wrapped))]
     refused += [("kek", wrapped[:length], b"tnt_a") for length in range(len(wrapped))]
     for name, changed, context in refused:
         with pytest.raises(ValueError):
@@ -161,19 +142,19 @@ async def test_a_name_that_no_hsm_would_take_is_refused(vault: Vault, name: str)
         await vault.put_secret(name, "value")
 
 
-async def test_a_restart_keeps_keys_and_secrets(folder: Path) -> None:
-    before = LocalVault(folder, os.urandom)
+async def test_a_restart_keeps_keys_and_secrets(house: House) -> None:
+    before = house.open()
     await before.put_secret("sumsub/token", "one")
     await before.put_secret("sumsub/token", "two")
-    kept = [await ask(before) for ask in _ENSURES]
-    after = LocalVault(folder, os.urandom)
-    assert [await ask(after) for ask in _ENSURES] == kept
+    kept = [await ask(before) for ask in ENSURES]
+    after = house.open()
+    assert [await ask(after) for ask in ENSURES] == kept
     assert await after.secret("sumsub/token") == "two"
 
 
-async def test_two_vaults_on_one_folder_agree_at_once(folder: Path) -> None:
+async def test_two_vaults_on_one_folder_agree_at_once(house: House) -> None:
     """Both race for the same keys; each sees what the other has written without a restart."""
-    one, two = LocalVault(folder, os.urandom), LocalVault(folder, os.urandom)
+    one, two = house.open(), house.open()
     names = [f"race/{number}" for number in range(8)]
     made = await asyncio.gather(*(vault.ensure_ed25519(name) for name in names for vault in (one, two)))
     assert made[::2] == made[1::2]
@@ -184,41 +165,40 @@ async def test_two_vaults_on_one_folder_agree_at_once(folder: Path) -> None:
 
 
 _RACER = """
-import asyncio, os, sys
-from pathlib import Path
-from fintokenx.adapters.vault import LocalVault
+import asyncio, sys
+from tests.adapters.vaults import opened
 
 async def main():
-    vault = LocalVault(Path(sys.argv[1]), os.urandom)
+    vault = opened(sys.argv[1], sys.argv[2])
     for number in range(12):
         print((await vault.ensure_secp256k1(f"race/{number}")).hex(), flush=True)
-    await vault.put_secret(f"of/{sys.argv[2]}", "kept")
+        print((await vault.hmac_sha256(f"race/{number}", b"m")).hex(), flush=True)
+    await vault.put_secret(f"of/{sys.argv[3]}", "kept")
 
 asyncio.run(main())
 """
 
 
-async def test_two_processes_make_every_key_once(folder: Path) -> None:
+async def test_two_processes_make_every_key_once(house: House) -> None:
     racers = [
         await asyncio.create_subprocess_exec(
-            sys.executable, "-c", _RACER, str(folder), str(number), stdout=asyncio.subprocess.PIPE
+            sys.executable, "-c", _RACER, house.kind, str(house.folder), str(number), stdout=asyncio.subprocess.PIPE
         )
         for number in range(2)
     ]
     told = [(await racer.communicate())[0] for racer in racers]
     assert told[0] == told[1]
-    assert len(set(told[0].split())) == 12
-    vault = LocalVault(folder, os.urandom)
+    assert len(set(told[0].split())) == 24
+    vault = house.open()
     assert [await vault.secret("of/0"), await vault.secret("of/1")] == ["kept", "kept"]
 
 
 _WRITER = """
-import asyncio, os, sys
-from pathlib import Path
-from fintokenx.adapters.vault import LocalVault
+import asyncio, sys
+from tests.adapters.vaults import opened
 
 async def main():
-    vault = LocalVault(Path(sys.argv[1]), os.urandom)
+    vault = opened(sys.argv[1], sys.argv[2])
     for number in range(100_000):
         await vault.put_secret(f"n/{number}", "x" * 200)
         print(number, flush=True)
@@ -227,91 +207,30 @@ asyncio.run(main())
 """
 
 
-async def test_a_killed_writer_loses_nothing_that_it_had_acknowledged(folder: Path) -> None:
+async def test_a_killed_writer_loses_nothing_that_it_had_acknowledged(house: House) -> None:
     for acknowledged_wanted in (1, 5, 9):
         writer = await asyncio.create_subprocess_exec(
-            sys.executable, "-c", _WRITER, str(folder), stdout=asyncio.subprocess.PIPE
+            sys.executable, "-c", _WRITER, house.kind, str(house.folder), stdout=asyncio.subprocess.PIPE
         )
         assert writer.stdout is not None
         for number in range(acknowledged_wanted):
             assert int(await asyncio.wait_for(writer.stdout.readline(), 30)) == number
         writer.kill()
         await writer.communicate()
-        vault = LocalVault(folder, os.urandom)
+        vault = house.open()
         for number in range(acknowledged_wanted):
             assert await vault.secret(f"n/{number}") == "x" * 200
         await vault.put_secret("after", str(acknowledged_wanted))
 
 
-async def test_a_reader_never_meets_a_half_written_file(folder: Path) -> None:
-    writer = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", _WRITER, str(folder), stdout=asyncio.subprocess.PIPE
-    )
-    try:
-        assert writer.stdout is not None
-        reader = SealedFile(folder, os.urandom)
-        seen: set[int] = set()
-        deadline = time.monotonic() + 30
-        while len(seen) < 200:
-            assert time.monotonic() < deadline
-            secrets = await asyncio.to_thread(lambda: reader.read().secrets)
-            assert set(secrets.values()) <= {"x" * 200}
-            seen.add(len(secrets))
-    finally:
-        writer.kill()
-        await writer.communicate()
-
-
-async def test_no_file_shows_a_secret_and_only_the_owner_may_read(vault: Vault, folder: Path) -> None:
-    await vault.put_secret("sumsub/token", CANARY)
-    files = [path for path in folder.rglob("*") if path.is_file()]
-    assert {path.name for path in files} == {"lock", "master.key", "vault.sealed"}
-    for path in files:
-        assert stat.S_IMODE(path.stat().st_mode) == 0o600
-        assert CANARY.encode() not in path.read_bytes()
-        assert b"sumsub" not in path.read_bytes()
-    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-
-
-async def test_a_changed_byte_closes_the_vault(folder: Path) -> None:
-    await LocalVault(folder, os.urandom).put_secret("name", "value")
-    path = folder / "store" / "vault.sealed"
-    whole = path.read_bytes()
-    for position in range(len(whole)):
-        path.write_bytes(_flipped(whole, position))
-        damaged = LocalVault(folder, os.urandom)
-        assert not await damaged.healthy()
-        with pytest.raises(VaultUnavailable):
-            await damaged.secret("name")
-    path.write_bytes(whole)
-    assert await LocalVault(folder, os.urandom).secret("name") == "value"
-
-
-@pytest.mark.parametrize("lost", ["vault.sealed", "master.key"])
-async def test_a_vault_that_lost_a_file_makes_no_new_keys(folder: Path, lost: str) -> None:
-    await LocalVault(folder, os.urandom).ensure_ed25519("auth/jwt/1")
-    (folder / "store" / lost).unlink()
-    vault = LocalVault(folder, os.urandom)
-    assert not await vault.healthy()
-    with pytest.raises(VaultUnavailable):
-        await vault.ensure_ed25519("auth/jwt/1")
-
-
-async def test_a_master_key_that_others_may_read_is_not_used(folder: Path) -> None:
-    await LocalVault(folder, os.urandom).put_secret("name", "value")
-    (folder / "store" / "master.key").chmod(0o640)
-    with pytest.raises(VaultUnavailable, match="0600"):
-        await LocalVault(folder, os.urandom).secret("name")
-
-
-async def test_while_the_switch_is_down_nothing_is_signed_or_told(vault: Vault, folder: Path) -> None:
-    for ask in _ENSURES:
+async def test_while_the_switch_is_down_nothing_is_signed_or_told(vault: Vault, house: House) -> None:
+    for ask in ENSURES:
         await ask(vault)
     await vault.put_secret("name", "value")
     wrapped = await vault.wrap("kek", b"k", context=b"")
-    (folder / "down").touch()
+    (house.folder / "down").touch()
     everything: list[Awaitable[object]] = [
-        *(ask(vault) for ask in _ENSURES),
+        *(ask(vault) for ask in ENSURES),
         vault.sign_ed25519("k", b""),
         vault.sign_secp256k1("k", b"\0" * 32),
         vault.sign_rsa_sha256("k", b""),
@@ -325,36 +244,18 @@ async def test_while_the_switch_is_down_nothing_is_signed_or_told(vault: Vault, 
         with pytest.raises(VaultUnavailable):
             await question
     assert not await vault.healthy()
-    (folder / "down").unlink()
+    (house.folder / "down").unlink()
     assert await vault.healthy()
     assert await vault.secret("name") == "value"
 
 
-async def test_a_vault_that_is_down_from_the_start_makes_nothing(folder: Path) -> None:
-    folder.mkdir()
-    (folder / "down").touch()
+async def test_a_vault_that_is_down_from_the_start_makes_nothing(house: House) -> None:
+    (house.folder / "down").touch()
     with pytest.raises(VaultUnavailable):
-        await LocalVault(folder, os.urandom).ensure_ed25519("k")
-    assert not (folder / "store").exists()
-
-
-async def test_a_traceback_with_local_variables_shows_no_secret(vault: Vault, folder: Path) -> None:
-    await vault.put_secret("name", CANARY)
-    contents = SealedFile(folder, os.urandom).read()
-    assert contents.secrets["name"] == CANARY
-    assert CANARY not in repr(contents)
-
-
-_ENSURES: list[Callable[[Vault], Awaitable[bytes]]] = [
-    lambda vault: vault.ensure_ed25519("k"),
-    lambda vault: vault.ensure_secp256k1("k"),
-    lambda vault: vault.ensure_rsa("k"),
-    lambda vault: vault.hmac_sha256("k", b"m"),
-]
-
-
-def _flipped(content: bytes, position: int) -> bytes:
-    return content[:position] + bytes([content[position] ^ 1]) + content[position + 1 :]
+        await house.open().ensure_ed25519("k")
+    (house.folder / "down").unlink()
+    with pytest.raises(KeyError):
+        await house.open().sign_ed25519("k", b"")
 
 
 def _digest_of(message: SignableMessage) -> bytes:

@@ -1,6 +1,7 @@
 """Every door checks role and tenant before it asks the database anything (P-04).
 
-Doors are what a module offers to others, and the functions of its service that its own routes and jobs enter.
+Doors are what a module offers to others, the functions of its service that its own routes and jobs enter, and every
+other function of a service that is not private: a new one without a guard fails here.
 """
 
 from __future__ import annotations
@@ -8,68 +9,16 @@ from __future__ import annotations
 import ast
 import inspect
 import pkgutil
-import typing
-from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
-from enum import Enum
 from typing import Any
 
 import pytest
 
-from fintokenx.kernel.bus import Reactions
-from fintokenx.kernel.caller import Caller, Role, WrongRole, WrongTenant
+from fintokenx.app.redteam.doors import MODULES, WITHOUT_CALLER, WITHOUT_GUARD, Door, doors, unguarded
+from fintokenx.kernel.caller import Caller, Role
 from fintokenx.kernel.db import Tx
 from tests.architecture.house import DEPTH, SRC, modules, nodes, sources
 
 pytestmark = pytest.mark.anyio
-
-Door = Callable[..., Awaitable[Any]]
-
-WITHOUT_GUARD = {
-    "fintokenx.audit.change": "records what a guarded command has decided; the database checks the actor's role",
-}
-WITHOUT_CALLER = {
-    # Reads and checks inside a transaction whose command has been guarded, and the steps that find out who calls.
-    "fintokenx.parties.auth.find_subject": "a read for the modules above",
-    "fintokenx.parties.auth.open_magic_link": "the link's secret is the credential: nobody is known yet",
-    "fintokenx.parties.auth.subject": "a read for the modules above",
-    "fintokenx.parties.auth.active_holders": "a read for the modules above",
-    "fintokenx.parties.auth.subject_of_company": "a read for the modules above",
-    "fintokenx.parties.kyc.designated_account": "a read for the modules above",
-    "fintokenx.parties.kyc.must_be_active": "itself a guard",
-    "fintokenx.parties.partner.authenticate_api_key": "the key is the credential: nobody is known yet",
-    "fintokenx.parties.partner.require_feature": "itself a guard",
-    "fintokenx.parties.partner.tenant": "a read of the tenant that the transaction is pinned to",
-}
-
-
-class DatabaseTouched(AssertionError):
-    """A door asked the database before it refused."""
-
-
-class NoDatabase:
-    """A connection and a source of ids that must not be used."""
-
-    def __getattr__(self, name: str) -> Any:
-        raise DatabaseTouched(name)
-
-
-def transaction() -> Tx:
-    """A transaction of the tenant "here" in which any use of the database fails."""
-    nothing: Any = NoDatabase()
-    return Tx(nothing, "tnt_here", datetime(2026, 6, 2, tzinfo=UTC), nothing, Reactions(), "req_1")
-
-
-def doors() -> dict[str, Door]:
-    """Every function that takes a transaction and that some module's ``__all__`` offers."""
-    found: dict[str, Door] = {}
-    for name in modules():
-        module = pkgutil.resolve_name(name)
-        for public in module.__all__:
-            value = getattr(module, public)
-            if inspect.isfunction(value) and "tx" in inspect.signature(value).parameters:
-                found[f"{name}.{public}"] = value
-    return found
 
 
 def entered() -> dict[str, Door]:
@@ -94,49 +43,37 @@ def entered() -> dict[str, Door]:
     return found
 
 
-def some(wanted: Any) -> Any:
-    """A value for an argument that no guard may need; a member where the type is an enumeration."""
-    return next(iter(wanted)) if isinstance(wanted, type) and issubclass(wanted, Enum) else None
+def inner() -> dict[str, Door]:
+    """Every function of a service that takes a transaction and whose name is not private."""
+    found: dict[str, Door] = {}
+    for owner in modules():
+        for info in pkgutil.walk_packages(pkgutil.resolve_name(owner).__path__, f"{owner}."):
+            if not f"{info.name}.".startswith(f"{owner}.service."):
+                continue
+            for name, value in vars(pkgutil.resolve_name(info.name)).items():
+                at_home = inspect.iscoroutinefunction(value) and value.__module__ == info.name
+                if at_home and not name.startswith("_") and "tx" in inspect.signature(value).parameters:
+                    found[f"{info.name}.{name}"] = value
+    return found
 
 
-async def knock(door: Door, caller: Caller) -> BaseException | None:
-    """What the door says to this caller."""
-    wanted = typing.get_type_hints(door)
-    positional: list[Any] = []
-    named: dict[str, Any] = {}
-    for parameter in inspect.signature(door).parameters.values():
-        if parameter.default is not parameter.empty or parameter.kind in (
-            parameter.VAR_POSITIONAL,
-            parameter.VAR_KEYWORD,
-        ):
-            continue
-        given = {"tx": transaction(), "caller": caller}.get(parameter.name, some(wanted[parameter.name]))
-        if parameter.kind is parameter.KEYWORD_ONLY:
-            named[parameter.name] = given
-        else:
-            positional.append(given)
-    try:
-        await door(*positional, **named)
-    except Exception as answer:
-        return answer
-    return None
-
-
-async def unguarded(door: Door) -> list[str]:
-    """How a door fails to refuse: in words, nothing when it is guarded."""
-    faults = []
-    said = await knock(door, Caller("tnt_here", Role.AGENT, "agent:stranger"))
-    if not isinstance(said, WrongRole):
-        faults.append(f"an agent hears {said!r}")
-    for role in Role:
-        said = await knock(door, Caller("tnt_elsewhere", role, f"{role}:stranger", subject_id="sub_stranger"))
-        if not isinstance(said, WrongTenant):
-            faults.append(f"a {role} of another tenant hears {said!r}")
-    return faults
-
+SHARED_INSIDE = {
+    # Locks and reads that the files of one service share, inside commands that have been guarded.
+    "fintokenx.lifecycle.invoice.service.reads.locked": "a lock for the files of its service",
+    "fintokenx.lifecycle.settlement.service.instructing.collections_account": "a read for the files of its service",
+    "fintokenx.lifecycle.settlement.service.instructing.designated_account": "a read for the files of its service",
+    "fintokenx.lifecycle.settlement.service.instructing.funding": "rows for the files of its service",
+    "fintokenx.lifecycle.settlement.service.instructing.outward": "rows for the files of its service",
+    "fintokenx.lifecycle.settlement.service.reads.locked": "a lock for the files of its service",
+    "fintokenx.lifecycle.settlement.service.reads.of_instruction": "a read for the files of its service",
+    "fintokenx.lifecycle.settlement.service.walking.locked": "a lock for the files of its service",
+    "fintokenx.lifecycle.tokenisation.service.reads.locked_chain_transaction": "a lock for the files of its service",
+    "fintokenx.lifecycle.tokenisation.service.reads.locked_token": "a lock for the files of its service",
+    "fintokenx.parties.kyc.service.running.started": "rows for the files of its service",
+}
 
 OFFERED = doors()
-ALL = OFFERED | {name: door for name, door in entered().items() if door not in OFFERED.values()}
+ALL = OFFERED | {name: door for name, door in (entered() | inner()).items() if door not in OFFERED.values()}
 GUARDED = sorted(name for name, door in ALL.items() if "caller" in inspect.signature(door).parameters)
 
 
@@ -146,8 +83,12 @@ async def test_a_door_refuses_the_wrong_role_and_tenant_without_asking_the_datab
 
 
 def test_doors_without_a_caller_are_the_reviewed_ones() -> None:
-    assert ALL.keys() - set(GUARDED) == WITHOUT_CALLER.keys()
+    assert ALL.keys() - set(GUARDED) == WITHOUT_CALLER.keys() | SHARED_INSIDE.keys()
     assert WITHOUT_GUARD.keys() <= set(GUARDED)
+
+
+def test_the_red_team_knows_every_module() -> None:
+    assert {module.__name__ for module in MODULES} == set(modules())
 
 
 def test_every_module_lists_what_it_offers() -> None:

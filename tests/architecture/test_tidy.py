@@ -20,6 +20,7 @@ MACHINE_TIME = {
     "kernel/clock.py": "the one system clock",
     "kernel/db.py": "a tenant pin lives by the database's machine, not by business time",
     "adapters/blobs/store.py": "S3 credentials live by Amazon's clock",
+    "app/redteam/attacks/pins.py": "forges tenant pins, which live by the database's machine",
     "app/local.py": "a new sandbox clock starts from real time",
 }
 RANDOM_MODULES = {"random", "secrets"}

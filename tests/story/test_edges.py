@@ -24,6 +24,7 @@ from fintokenx.app.http import BODY_BYTES_MAX
 from fintokenx.app.local import LocalSystem
 from fintokenx.kernel.caller import Role
 from fintokenx.kernel.edge import IDEMPOTENCY_HEADER
+from fintokenx.kernel.vault import Vault
 from fintokenx.parties.auth.service.tokens import Tokens
 from tests.story.house import cli, running, story_of, the_day_after
 
@@ -165,7 +166,7 @@ async def test_a_token_of_another_vault_is_refused(scene: Scene, tmp_path: Path)
     assert (answer.status_code, answer.json()["code"]) == (401, "TOKEN_INVALID")
 
 
-async def _token(scene: Scene, vault: LocalVault, end: Any) -> str:
+async def _token(scene: Scene, vault: Vault, end: Any) -> str:
     settings = scene.system.settings()
     claims = _decoded(scene.story.seller.token.split(".")[1])
     tokens = Tokens(vault, scene.system.clock(), environment=settings.environment, issuer=settings.public_url)

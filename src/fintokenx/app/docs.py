@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 from fintokenx.kernel.machine import NOTHING, Machine
 
 if TYPE_CHECKING:
+    from fintokenx.app.redteam import Attack
     from fintokenx.audit import Action
     from fintokenx.kernel.bus import Fact
 
@@ -69,7 +70,7 @@ def tables(migrations: Path) -> tuple[Table, ...]:
 
 def generate(root: Path) -> dict[Path, str]:
     """Every generated document of the checkout at ``root``: where it lies and its text."""
-    from fintokenx.app import catalogue, wiring
+    from fintokenx.app import catalogue, redteam, wiring
 
     owned = tables(root / "migrations")
     docs = root / "docs"
@@ -77,6 +78,7 @@ def generate(root: Path) -> dict[Path, str]:
         docs / "reactions.md": _reactions(wiring.REACTING),
         docs / "actions.md": _actions(_declared(catalogue), catalogue.MACHINES),
         docs / "tables.md": _tables(owned),
+        docs / "redteam.md": _redteam(redteam.ATTACKS),
     }
     for machine in catalogue.MACHINES:
         documents[docs / "machines" / f"{_slug(machine.name)}.md"] = _machine(machine, owned)
@@ -213,6 +215,28 @@ def _actions(declared: Sequence[tuple[str, Action]], machines: Sequence[Machine]
         "The closed taxonomy of the audit log (AD-12, AD-15): the database refuses an entry with any other action,\n"
         "role or on-behalf-of. Customers read no trail by API; a partner reads what is not for staff only.\n\n"
         f"{_grid(columns, rows)}"
+    )
+
+
+def _redteam(attacks: Sequence[Attack]) -> str:
+    rows = [(attack.id, attack.family, attack.title, attack.tries, attack.holds) for attack in attacks]
+    return (
+        f"{NOTICE}# The red team\n\n"
+        "`fintokenx redteam bypass` plays these attacks against the running system: over its real API, and as every\n"
+        "login of its database with the real password, like somebody who has stolen it or injects SQL (TI-01 … 09).\n"
+        "Exit status 0: all ran and each was refused or left its fingerprint; 1: something got through, and is named;\n"
+        "2: the run could not be done, or was a part (`--only`). What ends otherwise than an attack foresaw is broken\n"
+        "too. The report is signed by the vault's key `redteam/report/1` (`--report FILE`, `redteam verify FILE`),\n"
+        "kept encrypted, and recorded as REDTEAM_RUN; 92 days without a good run raise the alert REDTEAM_OVERDUE.\n\n"
+        "A run makes its own keys, sessions, customers and staff in both tenants, named after itself. It ends keys\n"
+        "and sessions and suspends its staff; the rows stay, as all domain rows do. What an attack might change is\n"
+        "rolled back. It takes the passwords from the vault, so it is for those who run the system.\n\n"
+        "**Something new in the database** (a definer function, a policy, a membership, a writing grant, a table\n"
+        "outside `app`) is broken until it stands in `src/fintokenx/app/redteam/reviewed.py`, with its reason.\n"
+        "**A new attack** is a function in `src/fintokenx/app/redteam/attacks/`, with a hole in\n"
+        "`tests/redteam/test_holes.py` that lets it through. New routes and tables are attacked at once: the OpenAPI\n"
+        "document and the database's catalogue are walked.\n\n"
+        f"{_grid(('id', 'family', 'attack', 'what it tries', 'what counts as held'), rows)}"
     )
 
 

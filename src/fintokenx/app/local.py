@@ -18,11 +18,11 @@ from urllib.parse import urlsplit
 import httpx
 
 from fintokenx.adapters.chain import Rpc, deploy
-from fintokenx.adapters.vault import LocalVault
-from fintokenx.app import provision, wiring
+from fintokenx.app import provision, vaults, wiring
 from fintokenx.app.failed import LocalSystemFailed
 from fintokenx.kernel.clock import Instant
 from fintokenx.kernel.settings import Environment, Settings
+from fintokenx.kernel.vault import Vault
 from fintokenx.sandbox.anvil import CHAIN_ID, Anvil
 from fintokenx.sandbox.clock import SandboxClock
 from fintokenx.sandbox.postgres import EmbeddedPostgres
@@ -82,9 +82,9 @@ class LocalSystem:
             raise NotSetUp(self.name)
         return Settings.load(self.settings_path)
 
-    def vault(self) -> LocalVault:
-        """Its key vault."""
-        return LocalVault(self.folder / "vault", os.urandom)
+    def vault(self) -> Vault:
+        """Its key vault, of the kind that it was made with."""
+        return vaults.opened(vaults.address_in(self.folder / "vault"))
 
     def clock(self) -> SandboxClock:
         """Its clock: one for platform, mock servers and chain."""
@@ -129,8 +129,9 @@ class LocalSystem:
         """Start everything that is not running. A new system's clock starts at ``start_at`` (default: now)."""
         for part in ("", "vault", "blobs", "chain", "run"):
             (self.folder / part).mkdir(parents=True, exist_ok=True)
-        vault, ports = self.vault(), self.ports()
         progress("keys and credentials")
+        await vaults.make(self.folder / "vault")
+        vault, ports = self.vault(), self.ports()
         await provision.credentials(vault)
         progress("Postgres")
         postgres = await self.postgres()
@@ -219,7 +220,7 @@ class LocalSystem:
             listen_host="127.0.0.1",
             listen_port=ports["platform"],
             database_url=f"postgresql://127.0.0.1:{database_port}/{DATABASE}",
-            vault=f"file:{self.folder / 'vault'}",
+            vault=vaults.address_in(self.folder / "vault"),
             blobs_url=f"file://{self.folder / 'blobs'}",
             chain_rpc_urls=(at("anvil"),),
             chain_id=CHAIN_ID,

@@ -36,8 +36,7 @@ from fintokenx.adapters.documents import IsolatedReader
 from fintokenx.adapters.fps import ClearBankClient
 from fintokenx.adapters.mail import SmtpMailer
 from fintokenx.adapters.sumsub import SumsubClient
-from fintokenx.adapters.vault import LocalVault
-from fintokenx.app import health, lookups
+from fintokenx.app import catalogue, health, lookups, vaults, watch
 from fintokenx.app import http as app_http
 from fintokenx.app.provision import CLEARBANK_SIGNING_KEY, FINGERPRINT_KEY, REFERENCE_KEY, password_of, pin_signer
 from fintokenx.audit.jobs import AuditJobs
@@ -49,7 +48,7 @@ from fintokenx.kernel.db import Database, PinSigner, Pool, open_pool
 from fintokenx.kernel.edge import Edge
 from fintokenx.kernel.ids import Ids
 from fintokenx.kernel.sealing import Sealer
-from fintokenx.kernel.settings import BadSettings, Environment, Settings
+from fintokenx.kernel.settings import Environment, Settings
 from fintokenx.kernel.vault import Vault
 from fintokenx.lifecycle.invoice import reactions as invoice_reactions
 from fintokenx.lifecycle.invoice.jobs import InvoiceJobs
@@ -63,6 +62,7 @@ from fintokenx.observers.notification import reactions as notification_reactions
 from fintokenx.observers.notification.jobs import NotificationJobs
 from fintokenx.parties import auth, compliance, kyc, partner
 from fintokenx.parties.auth.jobs import HANDLERS as AUTH_HANDLERS
+from fintokenx.parties.compliance import reactions as compliance_reactions
 from fintokenx.parties.kyc import reactions as kyc_reactions
 from fintokenx.parties.kyc.ports import ScreeningName, Verdict
 from fintokenx.sandbox.anvil import ChainControl
@@ -77,6 +77,7 @@ HOME_TENANT: Final = "tnt_fintokenx"
 DEBTOR_ADDRESS: Final = "GB, London, EC2A 4NE, 1 Ledger Row"
 
 REACTING: Final = (
+    compliance_reactions,
     kyc_reactions,
     invoice_reactions,
     tokenisation_reactions,
@@ -112,10 +113,7 @@ def reactions() -> Reactions:
 
 def open_vault(settings: Settings) -> Vault:
     """The vault that the settings name. :raises BadSettings: a kind that is not built in"""
-    kind, _, where = settings.vault.partition(":")
-    if kind != "file":
-        raise BadSettings(f"no vault of the kind {kind!r}")
-    return LocalVault(Path(where), os.urandom)
+    return vaults.opened(settings.vault)
 
 
 def open_clock(settings: Settings) -> Clock:
@@ -266,6 +264,7 @@ def handlers(
         SettlementJobs(to.payments, to.accounts, to.network.chain).handlers(),
         NotificationJobs(to.mailer, sealer, on.settings.public_url).handlers(),
         AuditJobs(sealer_pool, to.network.anchors, on.clock).handlers(),
+        watch.Watch(watch.CHECKS).handlers(),
         {"chain.refresh_sanctions": refresh_sanctions},
     ]
     found: dict[str, jobs.Handler] = {}
@@ -292,6 +291,7 @@ def periodic(tenants: tuple[str, ...]) -> tuple[jobs.Periodic, ...]:
     return (
         jobs.Periodic("audit.anchor", timedelta(minutes=10), HOME_TENANT),
         jobs.Periodic("chain.refresh_sanctions", timedelta(hours=12), HOME_TENANT),
+        jobs.Periodic(watch.JOB, watch.EVERY, HOME_TENANT),
         *per_tenant,
     )
 
@@ -383,7 +383,7 @@ def _fill(
         "edge": Edge(on.database, on.ids, auth_http.authentication(authenticator), fingerprint_key),
         "auth": auth.AuthServices(authenticator.tokens, sealer, sealer),
         "partner": partner.PartnerServices(on.vault, settings.environment),
-        "compliance": compliance.ComplianceServices(sealer),
+        "compliance": compliance.ComplianceServices(sealer, catalogue.SEALED),
         "kyc": kyc.KycServices(to.identity, to.screening, sealer, to.blobs),
         "invoice": invoice_http.InvoiceServices(to.blobs, to.reader, sealer, reference_key),
         "sealer_pool": sealer_pool,

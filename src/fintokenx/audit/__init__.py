@@ -5,22 +5,20 @@ the entry is linked into one hash chain inside COMMIT. Every ten minutes a batch
 chain; :func:`proof_of` shows any entry to an outsider, :func:`verify` checks it all.
 """
 
-from fintokenx.audit.service import (
-    anchor_sealed,
-    change,
+from fintokenx.audit.service.batches import anchor_sealed, seal
+from fintokenx.audit.service.proving import proof_holds, proof_of, provable, prove
+from fintokenx.audit.service.recording import change
+from fintokenx.audit.service.redteam import REDTEAM_EVERY, record_redteam_run, redteam_overdue, redteam_runs
+from fintokenx.audit.service.taxonomy import find_anywhere, taxonomy
+from fintokenx.audit.service.trails import (
     entries_everywhere,
     entries_of,
     entry_count,
-    find_anywhere,
-    proof_holds,
-    proof_of,
-    provable,
-    prove,
-    seal,
-    taxonomy,
+    entry_of,
+    present_row,
     tenant_of_entry,
-    verify,
 )
+from fintokenx.audit.service.verifying import verify
 from fintokenx.audit.types import (
     Action,
     AnchorConflict,
@@ -30,6 +28,7 @@ from fintokenx.audit.types import (
     NotYetAnchored,
     Proof,
     Provable,
+    RedteamRun,
     RowChange,
     UnknownEntry,
     Verdict,
@@ -39,6 +38,7 @@ from fintokenx.audit.types import (
 )
 
 __all__ = [
+    "REDTEAM_EVERY",
     "Action",
     "AnchorConflict",
     "Batch",
@@ -47,6 +47,7 @@ __all__ = [
     "NotYetAnchored",
     "Proof",
     "Provable",
+    "RedteamRun",
     "RowChange",
     "UnknownEntry",
     "Verdict",
@@ -56,12 +57,17 @@ __all__ = [
     "entries_everywhere",
     "entries_of",
     "entry_count",
+    "entry_of",
     "find_anywhere",
     "insert",
+    "present_row",
     "proof_holds",
     "proof_of",
     "provable",
     "prove",
+    "record_redteam_run",
+    "redteam_overdue",
+    "redteam_runs",
     "seal",
     "taxonomy",
     "tenant_of_entry",

@@ -9,7 +9,9 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel, Field
 
-from fintokenx.audit import service
+from fintokenx.audit.service.proving import provable, prove
+from fintokenx.audit.service.taxonomy import taxonomy
+from fintokenx.audit.service.trails import entries_of
 from fintokenx.audit.types import Action, Entry, NotYetAnchored, OnBehalfOf, Proof, UnknownEntry
 from fintokenx.kernel.caller import Role, WrongRole
 from fintokenx.kernel.db import Pool
@@ -121,7 +123,7 @@ class Taxonomy(BaseModel):
 @router.get("/v1/audit/actions", responses=problems(WrongRole))
 async def actions(read: Annotated[Query, Depends(query)]) -> Taxonomy:
     """The closed taxonomy of the record (AD-15). For every signed-in caller and every API key."""
-    found = await read.run(lambda tx: service.taxonomy(tx, read.caller))
+    found = await read.run(lambda tx: taxonomy(tx, read.caller))
     return Taxonomy(items=[ActionView.of(action) for action in found])
 
 
@@ -132,7 +134,7 @@ async def trail(read: Annotated[Query, Depends(query)], resource: str, after: in
     For staff, and for a partner without what concerns cases, alerts, gates and freezes. Customers get none for now."""
     limit = max(1, min(limit, 200))
     found = await read.run(
-        lambda tx: service.entries_of(tx, read.caller, resources=[resource], after_seq=after, limit=limit + 1)
+        lambda tx: entries_of(tx, read.caller, resources=[resource], after_seq=after, limit=limit + 1)
     )
     more = found[limit - 1].seq if len(found) > limit else None
     return EntryPage(items=[EntryView.of(entry) for entry in found[:limit]], next=more)
@@ -142,5 +144,5 @@ async def trail(read: Annotated[Query, Depends(query)], resource: str, after: in
 async def proof(entry_id: str, request: Request, read: Annotated[Query, Depends(query)]) -> ProofView:
     """That the entry stands in an anchored tree (AD-09). Discloses nothing of other tenants but hashes (AD-13)."""
     hashes: Pool = request.app.state.sealer_pool
-    found = await read.run(lambda tx: service.provable(tx, read.caller, entry_id=entry_id))
-    return ProofView.of(await service.prove(found, hashes=hashes))
+    found = await read.run(lambda tx: provable(tx, read.caller, entry_id=entry_id))
+    return ProofView.of(await prove(found, hashes=hashes))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fintokenx.audit import service
 from fintokenx.audit.ports import Anchors
+from fintokenx.audit.service.batches import anchor_sealed, seal
 from fintokenx.kernel.clock import Clock
 from fintokenx.kernel.db import Pool
 from fintokenx.kernel.jobs import Handler, Payload, Work
@@ -26,5 +26,5 @@ class AuditJobs:
     async def anchor(self, _work: Work, _payload: Payload) -> None:
         """Seal and anchor. Batches and anchors are derived from the record and are not recorded themselves, or
         every batch would need another. Chain down: this fails, the next slot catches up (AD-11)."""
-        await service.seal(self.pool, self.clock.now())
-        await service.anchor_sealed(self.pool, self.anchors, self.clock.now)
+        await seal(self.pool, self.clock.now())
+        await anchor_sealed(self.pool, self.anchors, self.clock.now)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
-from fintokenx.audit.types import Action, Batch, Entry
+from fintokenx.audit.types import REDTEAM_COLUMNS, Action, Batch, Entry, RedteamRun
 from fintokenx.kernel.caller import Role
 from fintokenx.kernel.clock import Instant
 from fintokenx.kernel.db import Connection, Pool, Tx
@@ -22,6 +22,13 @@ async def record_and_apply(tx: Tx, arguments: Sequence[Any]) -> None:
     """fx.change: the entry first, then its rows."""
     tx.wrote = True
     await tx.value("select fx.change($1, $2, $3, $4, $5, $6, $7, $8, $9)", *arguments)
+
+
+async def present_row(tx: Tx, table: str, key: Mapping[str, str]) -> dict[str, Any]:
+    """A domain row by its key. Table and columns come from an entry of the record, and are quoted all the same."""
+    where = " and ".join(f't."{column}"::text = ${number}' for number, column in enumerate(key, start=1))
+    row = await tx.row(f'select to_jsonb(t) as row from app."{table}" t where {where}', *key.values())
+    return dict(row["row"]) if row else {}
 
 
 _SHOWN = "($1 or action = any (array(select a.action from app.audit_actions a where not a.staff_only)))"
@@ -212,3 +219,23 @@ async def tenant_of_entry(connection: Any, entry_id: str) -> str | None:
     """Whose entry it is, as fx_auditor."""
     value = await connection.fetchval("select tenant_id from app.audit_entries where id = $1", entry_id)
     return str(value) if value else None
+
+
+async def redteam_runs(tx: Tx, *, limit: int) -> list[RedteamRun]:
+    """Runs of the red team, newest first."""
+    rows = await tx.rows(
+        f"select {', '.join(REDTEAM_COLUMNS)} from app.redteam_reports order by run_at desc, id desc limit $1", limit
+    )
+    return [RedteamRun(**dict(row)) for row in rows]
+
+
+async def last_good_redteam_run(tx: Tx) -> Instant | None:
+    """When every attack was last turned away."""
+    found: Instant | None = await tx.value("select max(run_at) from app.redteam_reports where outcome = 0")
+    return found
+
+
+async def recording_since(tx: Tx) -> Instant | None:
+    """The time of the tenant's first entry."""
+    found: Instant | None = await tx.value('select "timestamp" from app.audit_entries order by seq limit 1')
+    return found

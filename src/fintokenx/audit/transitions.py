@@ -1,8 +1,4 @@
-"""Actions that the specification closes the taxonomy with and that no command records yet (AD-15 … AD-22).
-
-Declared, so that the database knows who may record them before anybody does. A module that comes to use one takes its
-line over into its own ``transitions``.
-"""
+"""What the record says of itself: no machine, the runs of the red team (TI-09), and what is reserved (AD-15)."""
 
 from __future__ import annotations
 
@@ -17,7 +13,7 @@ MACHINES: Final[tuple[Machine, ...]] = ()
 _COMPLIANCE: Final = (Role.MLRO, Role.COMPLIANCE)
 _PLATFORM_ADMIN: Final = (Role.PLATFORM_ADMIN,)
 
-ACTIONS: Final = (
+RESERVED: Final = (
     Action(
         "SECONDARY_TRADE",
         (Role.LENDER, Role.INVESTOR, Role.PLATFORM_ADMIN, Role.SYSTEM),
@@ -29,4 +25,12 @@ ACTIONS: Final = (
     Action("AGENT_PROPOSE_VERDICT", (Role.SYSTEM, Role.AGENT), staff_only=True),
     Action("AGENT_MODEL_DEPLOY", _PLATFORM_ADMIN, staff_only=True),
     Action("AGENT_MODEL_ROLLBACK", _PLATFORM_ADMIN, staff_only=True),
+)
+"""Actions that the specification closes the taxonomy with and that no command records yet (AD-17 … AD-22). Declared, so
+that the database knows who may record them before anybody does. A module that comes to use one takes its line over into
+its own ``transitions``."""
+
+ACTIONS: Final[tuple[Action, ...]] = (
+    Action("REDTEAM_RUN", roles=(Role.SYSTEM, Role.PLATFORM_ADMIN), staff_only=True),
+    *RESERVED,
 )

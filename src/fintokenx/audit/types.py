@@ -192,3 +192,29 @@ class Verdict:
     def sound(self) -> bool:
         """Whether nothing was found wrong."""
         return not self.faults
+
+
+@dataclass(frozen=True, slots=True)
+class RedteamRun:
+    """One run of the red team's catalogue, as it is kept. ``outcome`` is its exit status: 0 or 1."""
+
+    id: str
+    run_at: Instant
+    attacks: int
+    broken: int
+    outcome: int
+    report_sha256: str
+    """Lower-case hex, over the canonical bytes that are signed."""
+    signature: str
+    """Lower-case hex: Ed25519 over the same bytes."""
+    signed_by_key: str
+    storage_ref: str
+
+    def row(self) -> dict[str, Any]:
+        """Its columns."""
+        return {name: getattr(self, name) for name in REDTEAM_COLUMNS}
+
+
+REDTEAM_COLUMNS = (
+    "id", "run_at", "attacks", "broken", "outcome", "report_sha256", "signature", "signed_by_key", "storage_ref",
+)  # fmt: skip

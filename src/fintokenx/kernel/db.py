@@ -34,6 +34,9 @@ PIN_LIFE_SECONDS: Final = 300
 _TENANT: Final = re.compile(r"tnt_[a-z0-9_]{1,40}")
 # The flush barrier: WAL is sequential, so when this record is durable every earlier commit is (design/postgres.md §2c).
 _BARRIER: Final = "SELECT pg_logical_emit_message(false, 'fx', '', true)"
+# What injected SQL may have left on a pooled connection for whoever comes next — settings, cursors held open, channels
+# listened to — goes before anything else is done, in the same message: it costs no round trip.
+_BEGIN: Final = "BEGIN; RESET ALL; CLOSE ALL; UNLISTEN *; COMMIT; BEGIN; SET LOCAL synchronous_commit = off"
 # COMMIT of an aborted transaction succeeds silently; a SELECT before it in the same message raises instead.
 COMMIT_DURABLY: Final = f"SELECT 1; COMMIT; {_BARRIER}"
 
@@ -87,6 +90,8 @@ class Tx:
     request_id: str
     jobs: list[JobRequest] = field(default_factory=list)
     wrote: bool = False
+    destroyed_keys: list[tuple[str, ...]] = field(default_factory=list)
+    """Names of data keys that this transaction destroys (kernel.sealing): whoever remembers them must forget them."""
 
     async def rows(self, sql: str, *arguments: Any) -> list[Row]:
         """All rows of a query. Only a module's ``store`` calls this."""
@@ -165,10 +170,15 @@ class Database:
         self._ids = ids
         self._reactions = reactions
         self._committed: list[Callable[[], None]] = []
+        self._remembering: list[Callable[..., None]] = []
 
     def on_commit(self, wake: Callable[[], None]) -> None:
         """Call ``wake()`` after each commit that inserted jobs: an in-process nudge, never relied upon."""
         self._committed.append(wake)
+
+    def on_keys_destroyed(self, forget: Callable[..., None]) -> None:
+        """Call ``forget(*name)`` for each key that a transaction has destroyed, once it has ended, well or not."""
+        self._remembering.append(forget)
 
     @asynccontextmanager
     async def transaction(self, tenant_id: str, *, request_id: str = "") -> AsyncIterator[Tx]:
@@ -179,15 +189,17 @@ class Database:
         :raises DatabaseUnavailable: no connection, or it broke (then the outcome is unknown: retry with the same key)
         """
         pin = self._pins.pin(tenant_id)
+        destroyed: list[tuple[str, ...]] = []
         try:
             connection = await self._pool.acquire(timeout=10)
         except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as fault:
             raise DatabaseUnavailable(type(fault).__name__) from fault
         try:
-            await connection.execute("BEGIN; SET LOCAL synchronous_commit = off")
+            await connection.execute(_BEGIN)
             # A parameter, never text: pg_stat_activity shows every session's text to its whole role.
             await connection.fetchval("select set_config('fx.pin', $1, true)", pin)
             tx = Tx(connection, tenant_id, self._clock.now(), self._ids, self._reactions, request_id)
+            tx.destroyed_keys = destroyed
             yield tx
             await tx.flush_jobs()
             await connection.execute(COMMIT_DURABLY if tx.wrote else "COMMIT")
@@ -198,6 +210,10 @@ class Database:
                 raise
             raise named from fault
         finally:
+            # In any case: the outcome of a broken commit is unknown, and a key forgotten in vain is read anew.
+            for name in destroyed:
+                for forget in self._remembering:
+                    forget(*name)
             await self._pool.release(connection)
         if tx.jobs:
             for wake in self._committed:
@@ -247,7 +263,8 @@ def _translated(fault: BaseException) -> BaseException:
 
 
 async def _leave_clean(connection: RawConnection) -> None:
-    """Instead of asyncpg's RESET ALL round trip: we only ever SET LOCAL, so only an open transaction can leak."""
+    """Instead of asyncpg's RESET ALL round trip: we only ever SET LOCAL, so only an open transaction can leak. What
+    somebody else has set goes with the next BEGIN."""
     if connection.is_in_transaction():
         await connection.execute("ROLLBACK")
 

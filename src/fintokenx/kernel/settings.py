@@ -41,7 +41,8 @@ class Settings:
     database_url: str
     """``postgresql://host:port/name`` without user or password: roles and their passwords come from the vault."""
     vault: str
-    """``file:<folder>`` (local only) or ``pkcs11:<module>``."""
+    """``file:<folder>`` (local only) or a token: ``pkcs11:token=<label>?module-path=<path>&pin-source=file:<path>``
+    (RFC 7512)."""
     blobs_url: str
     """``file:///folder`` or ``s3://bucket/prefix``."""
     chain_rpc_urls: tuple[str, ...]

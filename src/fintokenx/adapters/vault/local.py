@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final, TypeVar, cast
@@ -22,11 +21,11 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from fintokenx.adapters.vault.names import must_be_a_name
 from fintokenx.adapters.vault.sealed_file import Contents, SealedFile
 from fintokenx.kernel.ids import Entropy
 from fintokenx.kernel.vault import VaultUnavailable
 
-_NAME: Final = re.compile(r"[A-Za-z0-9._/-]{1,200}")
 _NONCE_BYTES: Final = 12
 _Key = TypeVar("_Key")
 
@@ -94,7 +93,7 @@ class LocalVault:
         return self._file.read().secrets[name]
 
     async def put_secret(self, name: str, value: str) -> None:
-        _check(name)
+        must_be_a_name(name)
 
         def store(contents: Contents) -> Contents | None:
             if contents.secrets.get(name) == value:
@@ -112,7 +111,7 @@ class LocalVault:
 
     async def _with(self, kind: str, name: str, make: Callable[[], bytes]) -> Contents:
         """The contents, in which there is such a key: an old one if anybody has ever made it."""
-        _check(name)
+        must_be_a_name(name)
         contents = self._file.read()
         label = f"{kind}:{name}"
         if label in contents.keys:
@@ -132,11 +131,6 @@ class LocalVault:
                 return bytes(coincurve.PrivateKey(material).secret)
             except ValueError:  # zero or above the group order: once in 2^128 draws
                 continue
-
-
-def _check(name: str) -> None:
-    if not _NAME.fullmatch(name):
-        raise ValueError("not a key name")
 
 
 def _material(contents: Contents, kind: str, name: str) -> bytes:

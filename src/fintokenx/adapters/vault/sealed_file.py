@@ -8,14 +8,11 @@ never a new beginning: a vault that lost its keys must not quietly make others.
 from __future__ import annotations
 
 import base64
-import fcntl
 import json
 import os
 import stat
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -23,10 +20,10 @@ from typing import Any, Final
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from fintokenx.adapters.vault.lock import exclusive
 from fintokenx.kernel.ids import Entropy
 from fintokenx.kernel.vault import VaultUnavailable
 
-LOCK_TIMEOUT_SECONDS: Final = 10
 _MAGIC: Final = b"FXV1"
 _NONCE_BYTES: Final = 12
 _HEADER_BYTES: Final = len(_MAGIC) + _NONCE_BYTES
@@ -91,7 +88,7 @@ class SealedFile:
         """
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with self._locked():
+            with exclusive(self._folder / "lock"):
                 current = self.read()
                 changed = change(current)
                 if changed is None:
@@ -106,19 +103,6 @@ class SealedFile:
 
     def _is_down(self) -> bool:
         return (self._folder / "down").exists()
-
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        descriptor = os.open(self._folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            deadline = time.monotonic() + LOCK_TIMEOUT_SECONDS
-            while not _try_lock(descriptor):
-                if time.monotonic() > deadline:
-                    raise VaultUnavailable("another process holds the lock")
-                time.sleep(0.005)
-            yield
-        finally:
-            os.close(descriptor)
 
     def _create(self, contents: Contents) -> None:
         with tempfile.TemporaryDirectory(prefix=".new-", dir=self._folder, ignore_cleanup_errors=True) as name:
@@ -157,15 +141,6 @@ class SealedFile:
         except InvalidTag as fault:
             raise VaultUnavailable("the vault file is damaged") from fault
         return Contents.from_json(text)
-
-
-def _try_lock(descriptor: int) -> bool:
-    """A flock belongs to the open file, so it keeps threads of one process apart as well."""
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
@@ -57,6 +58,19 @@ def audit_proof(
         out.print(f"anchor     batch {proof.batch_id}, block {proof.block_number}, {proof.tx_hash}", highlight=False)
         out.print("[green]the proof holds against the chain[/]" if holds else "[bold red]the proof does not hold[/]")
     raise typer.Exit(0 if holds else 1)
+
+
+@app.command("disclose")
+def audit_disclose(
+    entries: Annotated[list[str], typer.Argument(help="Entry ids (aud_…), all of one tenant.")],
+    field: Annotated[list[str], typer.Option("--field", help="email, representative_name, name, born_on, ip …")],
+    system: System = "",
+) -> None:
+    """Tell sealed personal data with what proves it, as JSON. That it was told is on record before it is."""
+    from fintokenx.app import inspect
+
+    told = run(inspect.disclose(ready(system), entries, field))
+    out.print_json(json.dumps([{**asdict(one), "shredded": one.value is None} for one in told]))
 
 
 @app.command("anchor")

@@ -31,6 +31,7 @@ def fail(message: str, code: int = 1) -> NoReturn:
 def run(work: Coroutine[Any, Any, Result]) -> Result:
     """Run asynchronous work; anticipated faults become one clear line."""
     from fintokenx.kernel.errors import Refused, Unavailable
+    from fintokenx.kernel.settings import BadSettings
 
     try:
         return asyncio.run(work)
@@ -38,6 +39,8 @@ def run(work: Coroutine[Any, Any, Result]) -> Result:
         fail(f"{refusal.title()} {refusal.detail} [{refusal.code}]")
     except Unavailable as fault:
         fail(f"the {fault.system} does not answer ({fault.detail}); is the system up? Try: make up")
+    except BadSettings as fault:
+        fail(str(fault))
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
     except ConnectionError:

@@ -13,6 +13,7 @@ from fintokenx.parties.auth.service.admin import (
     request_admin_session,
 )
 from fintokenx.parties.auth.service.authenticator import LOOKUPS_PATH, Authenticator, AuthServices, require_both
+from fintokenx.parties.auth.service.erasure import erase, seal_reason
 from fintokenx.parties.auth.service.magic_links import (
     EXPIRE_JOB,
     consume_magic_link,
@@ -50,6 +51,7 @@ from fintokenx.parties.auth.service.subjects import (
     create_subject,
     find_subject,
     gate_ran,
+    held_subject,
     subject,
     subject_of_company,
     visible_subject,
@@ -81,11 +83,13 @@ __all__ = [
     "create_subject",
     "email_index_of",
     "end_session",
+    "erase",
     "expire_admin_session",
     "expire_magic_link",
     "find_anywhere",
     "find_subject",
     "gate_ran",
+    "held_subject",
     "issue_login_code",
     "issue_magic_link",
     "me",
@@ -98,6 +102,7 @@ __all__ = [
     "request_admin_session",
     "request_login_code",
     "require_both",
+    "seal_reason",
     "sign_in",
     "step_of",
     "step_up",

@@ -1,0 +1,292 @@
+"""The functions that run with their owner's power: called by others, with odd arguments, or shadowed."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from fintokenx.app.redteam.scene import SERVING, Scene
+from fintokenx.app.redteam.sql import CHANGE, entry, must_refuse, must_refuse_all, session_row
+from fintokenx.app.redteam.types import Attack, Broken, attack
+
+_REFUSED: Final = "Each call is refused."
+
+
+@attack(
+    21, "definers", "The platform's inner functions cannot be called.",
+    tries="fx.apply, fx.protect, fx.admit_readers, fx.link, fx.guard_change, fx.entry_bytes … as every login.",
+    holds=_REFUSED,
+)  # fmt: skip
+async def inner_functions(scene: Scene) -> str:
+    calls = (
+        # With a row, so that a login that may call it (a replay in a shadow) is still one that may write nothing.
+        """select fx.apply('app', '[{"op":"delete","table":"subjects","key":{"id":"x"},"before":{}}]')""",
+        """select fx.apply('ops', '[{"op":"insert","table":"jobs","row":{}}]')""",
+        "select fx.protect('subjects', 'auth', 'subject')",
+        "select fx.admit_readers('subjects')",
+        "select fx.link()",
+        "select fx.guard_change()",
+        "select fx.deny()",
+        "select fx.bypass_active()",
+    )
+    for role in SERVING:
+        await must_refuse_all(scene, role, calls, states=("42501", "0A000"))
+        if role != "fx_sealer":
+            await must_refuse_all(scene, role, ("select fx.take_chain_lock()",))
+        if role != "fx_app":
+            async with scene.session(role, pin=scene.pin(scene.here)) as connection:
+                await must_refuse(scene, connection, CHANGE, *entry(scene))
+    return f"{len(calls) + 2} functions refused to {len(SERVING)} logins"
+
+
+@attack(
+    22, "definers", "fx.change does nothing without a pin.",
+    tries="An entry with a row, with no pin, an empty one, a forged one.", holds=_REFUSED,
+)  # fmt: skip
+async def change_unpinned(scene: Scene) -> str:
+    row = session_row(scene, scene.there.tenant_id, scene.there.canary_id)
+    for pin in (None, "", scene.there.tenant_id, scene.pin(scene.there)[:-1]):
+        async with scene.session(pin=pin) as connection:
+            await must_refuse(scene, connection, CHANGE, *entry(scene, row))
+    return "four pins refused"
+
+
+@attack(
+    23, "definers", "fx.change reaches domain tables and nothing else.",
+    tries="Rows for the record itself, batches, anchors, actions, and names with quotes, dots and semicolons in them.",
+    holds="Refused, or there is no such table.",
+)  # fmt: skip
+async def change_other_tables(scene: Scene) -> str:
+    tables = (
+        "audit_entries", "audit_actions", "merkle_batches", "chain_anchors", "pin_keys", "ops.jobs", "fx.pin_keys",
+        'subjects"; drop table app.subjects; --', "subjects set", "pg_catalog.pg_authid", "", "SUBJECTS",
+    )  # fmt: skip
+    async with scene.session(pin=scene.pin(scene.here)) as connection:
+        for table in tables:
+            row = {"op": "update", "table": table, "key": {"id": "x"}, "before": {}, "after": {"id": "y"}}
+            inserted = {"op": "insert", "table": table, "row": {"id": "x", "tenant_id": scene.here.tenant_id}}
+            for operation in (row, inserted):
+                states = ("42501", "42P01", "42602", "42703", "42704", "42601")
+                await must_refuse(scene, connection, CHANGE, *entry(scene, operation), states=states)
+    return f"{len(tables)} tables refused"
+
+
+@attack(
+    24, "definers", "Column names in a diff are names, never SQL.",
+    tries="Keys such as «id\" = '' or true --» in every part of a row operation.",
+    holds="There is no such column.",
+)  # fmt: skip
+async def change_columns(scene: Scene) -> str:
+    names = ('id" = id or true --', "id); drop table app.subjects; --", "id = 'x', role", "ctid", "tableoid", "xmin")
+    async with scene.session(pin=scene.pin(scene.here)) as connection:
+        for name in names:
+            key = {"tenant_id": scene.here.tenant_id, "id": scene.here.canary_id}
+            operations = (
+                {"op": "update", "table": "subjects", "key": key, "before": {name: 1}, "after": {name: 1}},
+                {"op": "delete", "table": "subjects", "key": {name: 1}, "before": {}},
+                {"op": "insert", "table": "subjects", "row": {**key, name: 1}},
+            )
+            for operation in operations:
+                states = ("42703", "0A000", "FX003", "42P10", "23502", "42601")
+                await must_refuse(scene, connection, CHANGE, *entry(scene, operation), states=states)
+    return f"{len(names)} names refused in three operations"
+
+
+@attack(
+    25, "definers", "An entry says one thing to every reader.",
+    tries="Diffs with doubled keys, other keys, no keys, a list, deep nesting, NUL.",
+    holds="Refused as malformed.",
+)  # fmt: skip
+async def odd_diffs(scene: Scene) -> str:
+    deep = "[" * 200_000
+    diffs = (
+        '{"facts":[],"rows":[],"rows":[{"op":"delete"}]}', '{"facts":[]}', "{}", "[]", "null", '"x"', "1", deep,
+        '{"facts":[],"rows":[],"more":1}', '{"facts":[],"rows":{"op":"x"}}', '{"facts":[],"rows":[{"op":"truncate"}]}',
+        '{"facts":["\\u0000"],"rows":[]}',
+    )  # fmt: skip
+    async with scene.session(pin=scene.pin(scene.here)) as connection:
+        for diff in diffs:
+            states = ("FX004", "FX008", "22004", "22023", "22P02", "22P05", "54001", "42501", "22032")
+            await must_refuse(scene, connection, CHANGE, *entry(scene, diff=diff), states=states)
+    return f"{len(diffs)} diffs refused"
+
+
+@attack(
+    26, "definers", "Nobody records an action of another role.",
+    tries="TOKEN_MINT as seller, MLRO_APPROVE as administrator, every staff action as every customer, unknown actions.",
+    holds="The database refuses each entry (FX005, FX006, FX007).",
+)  # fmt: skip
+async def wrong_role(scene: Scene) -> str:
+    async with scene.session(pin=scene.pin(scene.here)) as connection:
+        rows = await connection.fetch("select action, actor_roles from app.audit_actions order by action")
+        allowed = {row["action"]: set(row["actor_roles"]) for row in rows}
+        wanted = [("TOKEN_MINT", "seller"), ("MLRO_APPROVE", "platform_admin"), ("NO_SUCH_ACTION", "system")]
+        everybody = ("seller", "buyer", "lender", "investor", "broker", "partner_admin", "agent", "", "postgres")
+        wanted += [(action, role) for action, roles in allowed.items() for role in everybody if role not in roles]
+        for action, role in wanted:
+            if role in allowed.get(action, set()):
+                raise Broken(f"{role} may record {action}: the catalogue of actions has changed; review this attack")
+            states = ("FX005", "FX006")
+            await must_refuse(scene, connection, CHANGE, *entry(scene, action=action, role=role), states=states)
+    return f"{len(wanted)} pairs of action and role refused"
+
+
+@attack(
+    27, "definers", "An administrator acts for a customer by name or not at all.",
+    tries="Every customer-facing action as platform_admin without on_behalf_of; and one where it is forbidden.",
+    holds="The database refuses each entry (FX006, FX007, or FX030 and FX031 for want of an admin session).",
+)  # fmt: skip
+async def on_behalf(scene: Scene) -> str:
+    async with scene.session(pin=scene.pin(scene.there)) as connection:
+        rows = await connection.fetch(
+            "select action, actor_roles, on_behalf_of_rule, customer_facing from app.audit_actions order by action"
+        )
+        tried = 0
+        for row in rows:
+            states = ("FX006", "FX007", "FX030", "FX031", "FX032")
+            if row["customer_facing"]:
+                given = entry(scene, action=row["action"], role="platform_admin")
+                await must_refuse(scene, connection, CHANGE, *given, states=states)
+                tried += 1
+            if row["on_behalf_of_rule"] == "forbidden":
+                given = entry(scene, action=row["action"], role=row["actor_roles"][0], on_behalf_of="sub_x")
+                await must_refuse(scene, connection, CHANGE, *given, states=states)
+                tried += 1
+    if not tried:
+        raise Broken("there is no customer-facing action left to try; review this attack")
+    return f"{tried} entries refused"
+
+
+@attack(
+    28, "definers", "No state changes but along its machine.",
+    tries="The attacker's own canary is made ACTIVE, unfrozen, given another role; a session revived; all recorded.",
+    holds="The database refuses each row (FX002, FX010).",
+)  # fmt: skip
+async def machine(scene: Scene) -> str:
+    key = {"tenant_id": scene.here.tenant_id, "id": scene.here.canary_id}
+    async with scene.session(pin=scene.pin(scene.here)) as connection:
+        for before, after in (
+            ({"state": "CREATED"}, {"state": "ACTIVE"}),
+            ({"state": "CREATED"}, {"state": "NO_SUCH_STATE"}),
+            ({"role": "seller"}, {"role": "platform_admin"}),
+            ({"id": scene.here.canary_id}, {"id": scene.ids.new("sub")}),
+        ):
+            operation = {"op": "update", "table": "subjects", "key": key, "before": before, "after": after}
+            given = entry(scene, operation)
+            await must_refuse(scene, connection, CHANGE, *given, states=("FX002", "FX010"))
+    return "four moves refused"
+
+
+@attack(
+    29, "definers", "fx.entry set by hand explains no change.",
+    tries="fx.entry is set to an old entry's id and to one of this transaction, then rows are written directly.",
+    holds="Refused: the login writes no domain table, and an old entry is not of this transaction.",
+)  # fmt: skip
+async def forged_entry(scene: Scene) -> str:
+    async with scene.session(pin=scene.pin(scene.here)) as connection:
+        known = await connection.fetchval("select id from app.audit_entries order by seq desc limit 1")
+        given = entry(scene, action="SESSION_OPEN")
+        await connection.execute(CHANGE, *given)
+        for entry_id in (known, given[0]):
+            await connection.fetchval("select set_config('fx.entry', $1, true)", entry_id)
+            for statement in (
+                "update app.subjects set state = 'ACTIVE'",
+                "delete from app.sessions",
+                "insert into app.sessions (tenant_id) values ('x')",
+            ):
+                await must_refuse(scene, connection, statement)
+    return "two entries, three statements each, refused"
+
+
+@attack(
+    30, "definers", "Nothing can be put in front of the platform's own names.",
+    tries="Same-named tables, views, functions, operators, casts and types in pg_temp, public, app, fx, ops.",
+    holds="Each is refused: no login may create anything, not even a temporary table.",
+)  # fmt: skip
+async def shadows(scene: Scene) -> str:
+    statements = [
+        "create temporary table subjects (tenant_id text)",
+        "create temporary view subjects as select 1",
+        "create temporary sequence invoice_numbers",
+        "create function pg_temp.tenant() returns text language sql as $$ select 'x' $$",
+        "create schema redteam",
+        "create function pg_catalog.lower2(text) returns text language sql as $$ select $1 $$",
+        "select * into temp x from app.subjects",
+        "prepare p as create temporary table t (a int)",
+    ]
+    for schema in ("public", "app", "fx", "ops"):
+        statements += [
+            f"create table {schema}.redteam (a int)",
+            f"create view {schema}.redteam as select * from app.subjects",
+            f"create function {schema}.current_setting(text, boolean) returns text language sql as $$ select 'x' $$",
+            f"create or replace function {schema}.tenant() returns text language sql as $$ select 'tnt_fintokenx' $$",
+            f"create operator {schema}.= (leftarg = text, rightarg = text, function = pg_catalog.texteq)",
+            f"create domain {schema}.redteam as text",
+            f"create type {schema}.redteam as (a int)",
+            f"create aggregate {schema}.redteam (int) (sfunc = pg_catalog.int4pl, stype = int)",
+        ]
+    statements += [
+        "create cast (text as int) with inout as implicit",
+        "create function fx.cheap(text) returns bool cost 0.0001 language sql as $$ select $1::int = 1 $$",
+    ]
+    for role in SERVING:
+        await must_refuse_all(scene, role, statements, states=("42501", "42601", "42P13"))
+    return f"{len(statements)} objects refused to {len(SERVING)} logins"
+
+
+@attack(
+    31, "definers", "The search path of a session changes nothing inside the guards.",
+    tries="search_path = '', pg_temp and odd schemas before each guarded read and write.",
+    holds="Own rows under the own pin, none without, and refusals as before.",
+)  # fmt: skip
+async def search_path(scene: Scene) -> str:
+    for path in ("''", "pg_temp, public", "ops, app", '"$user"', "redteam"):
+        async with scene.session(pin=scene.pin(scene.here)) as connection:
+            await connection.execute(f"set local search_path = {path}")
+            rows = await connection.fetch("select distinct tenant_id from app.subjects")
+            if [row["tenant_id"] for row in rows] != [scene.here.tenant_id]:
+                raise Broken(f"with search_path {path} other rows show")
+            row = session_row(scene, scene.there.tenant_id, scene.there.canary_id)
+            await must_refuse(scene, connection, CHANGE, *entry(scene, row))
+            await connection.execute("set local fx.pin = ''")
+            if await connection.fetchval("select count(*) from app.subjects"):
+                raise Broken(f"with search_path {path} rows show without a pin")
+    return "five search paths, same answers"
+
+
+@attack(
+    32, "definers", "A leaky expression sees no row that its session may not.",
+    tries="Casts that fail with the value in the message, in WHERE and in ORDER BY, on every text column, under the "
+    "attacker's pin and none; with parallel, join and scan methods forced.",
+    holds="No message holds a word of the other tenant; without a pin nothing is evaluated at all.",
+)  # fmt: skip
+async def leaky(scene: Scene) -> str:
+    word = scene.there.canary_name
+    statements = [
+        "select count(*) from app.subjects where (legal_name || id)::int = 1",
+        "select count(*) from app.subjects where legal_name like 'Red Team%' and legal_name::int > 0",
+        "select * from app.subjects order by legal_name::int",
+        "select 1 / (case when legal_name = $$" + word + "$$ then 0 else 1 end) from app.subjects",
+        "select count(*) from app.subjects s join app.sessions t on t.subject_id = s.id and s.legal_name::int = 1",
+        "select xmlparse(document legal_name) from app.subjects",
+        "select legal_name::jsonb from app.subjects",
+    ]
+    settings = ("", "enable_seqscan = off", "enable_indexscan = off", "enable_hashjoin = off", "jit = on")
+    for setting in settings:
+        async with scene.session() as connection:
+            if setting:
+                await connection.execute(f"set local {setting}")
+            for statement in statements:
+                await connection.fetch(statement)  # no pin: no row, so nothing can fail
+        async with scene.session(pin=scene.pin(scene.here)) as connection:
+            if setting:
+                await connection.execute(f"set local {setting}")
+            for statement in statements[:3] + statements[4:]:
+                await must_refuse(scene, connection, statement, states=("22P02", "2200M", "2200S", "0A000"))
+            await connection.fetch(statements[3])  # divides by zero only if the other tenant's row were looked at
+    return f"{len(statements)} expressions, {len(settings)} plans, no foreign word"
+
+
+ATTACKS: Final[tuple[Attack, ...]] = (
+    inner_functions, change_unpinned, change_other_tables, change_columns, odd_diffs, wrong_role, on_behalf, machine,
+    forged_entry, shadows, search_path, leaky,
+)  # fmt: skip

@@ -1,0 +1,81 @@
+"""What has been reviewed in the database: whoever adds a function, policy, membership or grant adds a line here, and
+says why. The rules of the ratchet and the tests of the catalogue read these lists and no others."""
+
+from __future__ import annotations
+
+from typing import Final
+
+CALLS: Final = {
+    ("fx_app", "change"): "records and changes, under the pin",
+    ("fx_app", "next_nonce"): "numbers the transactions of a wallet of the platform",
+    ("fx_platform", "open_bypass"): "leaves the fingerprint",
+    ("fx_platform", "close_bypass"): "ends grants of its own process",
+    ("fx_sealer", "take_chain_lock"): "seals without a commit in between",
+    ("fx_auditor", "entry_bytes"): "spells an entry's bytes",
+}
+"""Which login calls which function of fx (beside fx.tenant, which everybody may)."""
+
+MEMBERS: Final = {
+    ("fx_migrator", "fx_owner"): "migrations",
+    ("fx_owner", "fx_writer"): "hands it its functions",
+    ("fx_owner", "fx_linker"): "hands it its functions",
+    ("fx_owner", "fx_fingerprint"): "hands it its functions",
+    ("fx_fingerprint", "pg_read_all_stats"): "knows when a server process started",
+    ("fx_platform", "fx_bypass"): "shows no row without a grant",
+}
+"""Who is a member of what."""
+
+DEFINERS: Final = {
+    "bypass_active": "fx_fingerprint",
+    "change": "fx_writer",
+    "close_bypass": "fx_fingerprint",
+    "guard_change": "fx_owner",
+    "is_administrator": "fx_fingerprint",
+    "link": "fx_linker",
+    "next_nonce": "fx_owner",
+    "open_bypass": "fx_fingerprint",
+    "refuse_unfit_administrator": "fx_fingerprint",
+    "tenant": "fx_owner",
+}
+"""Functions that run with their owner's power, and whose that is."""
+
+POLICIES: Final = {
+    ("app.audit_entries", "the_chain_sees_all", "fx_linker", "true"): "appends to the one chain",
+    ("app.audit_entries", "sealer_sees_hashes", "fx_sealer", "true"): "four columns without a tenant",
+    ("app.audit_entries", "auditor_reads", "fx_auditor", "true"): "verifies the record",
+    ("app.audit_entries", "fingerprint_judges", "fx_fingerprint", "(action = 'RBAC_BYPASS'::text)"): "in definers only",
+    ("app.admin_sessions", "fingerprint_judges", "fx_fingerprint", "true"): "in definers only",
+    ("app.subjects", "fingerprint_judges", "fx_fingerprint", "(role = 'platform_admin'::text)"): "in definers only",
+    ("ops.bypass_grants", "fingerprint_keeps", "fx_fingerprint", "true"): "in definers only",
+    ("ops.jobs", "worker_claims", "fx_worker", "true"): "claims jobs of all tenants",
+}
+"""Policies beside the tenants' own and the readers' (``READERS``): table, policy, role, condition."""
+
+READERS: Final = {
+    ("auditor_reads", "fx_auditor", "true"): "compares state with the record (P-06)",
+    ("bypass_reads", "fx_bypass", "( SELECT fx.bypass_active() AS bypass_active)"): "after its fingerprint (TI-07)",
+}
+"""Policies for reading that every domain table has: policy, role, condition."""
+
+MACHINERY: Final = {
+    "api_key_use", "audit_pending", "bypass_grants", "client_balances", "idempotency_keys", "inbox", "jobs",
+    "login_codes", "login_throttles", "mfa_tries", "subject_keys", "tenant_keys",
+}  # fmt: skip
+"""Tables outside app that carry a tenant: not domain state."""
+
+INDEXES_ACROSS_TENANTS: Final = {
+    "app.audit_entries_of_batch": "for the sealer",
+    "ops.jobs_due": "for the worker",
+}
+"""Indexes of tenant tables that do not begin with the tenant."""
+
+WRITES_OF_MACHINERY: Final = {
+    ("fx_app", "ops", "api_key_use"), ("fx_app", "ops", "idempotency_keys"), ("fx_app", "ops", "inbox"),
+    ("fx_app", "ops", "jobs"), ("fx_app", "ops", "login_codes"), ("fx_app", "ops", "login_throttles"),
+    ("fx_app", "ops", "mfa_tries"), ("fx_app", "ops", "subject_keys"), ("fx_app", "ops", "tenant_keys"),
+    ("fx_worker", "ops", "jobs"), ("fx_sealer", "app", "merkle_batches"), ("fx_sealer", "app", "chain_anchors"),
+}  # fmt: skip
+"""Which login writes which table at all; domain rows are written by fx.change alone."""
+
+CROSS_TENANT: Final = {"fx_worker": {"ops.jobs"}, "fx_auditor": {"app"}}
+"""What a login reads of all tenants by design: a table, or a whole schema. Nothing else, and nobody else."""

@@ -1,0 +1,1 @@
+"""The record by purpose: recording, trails, batches, proving, verifying."""

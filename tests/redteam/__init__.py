@@ -1,0 +1,1 @@
+"""The red team against systems that hold, and against planted holes."""

@@ -1,0 +1,275 @@
+"""Holes planted in a system: the run does not pass, and names the attack that got through (must-show 3)."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import pytest
+from fastapi import APIRouter, Depends, Request
+
+from fintokenx.app import redteam
+from fintokenx.app.redteam import doors
+from fintokenx.kernel import db
+from fintokenx.kernel.caller import Caller
+from fintokenx.kernel.db import Tx
+from fintokenx.kernel.edge import Query, query
+from fintokenx.kernel.errors import NotFound
+from tests.redteam.house import House, house
+
+pytestmark = [pytest.mark.anyio, pytest.mark.slow]
+
+
+@dataclass(frozen=True)
+class Hole:
+    """``sql`` makes it as the superuser; ``undo`` where it is not the database's own but the cluster's. ``named`` are
+    attacks that must get through; ``played`` are more that are run beside them and must not."""
+
+    sql: str
+    named: tuple[str, ...]
+    undo: str = ""
+    played: tuple[str, ...] = ()
+
+
+def without(function: str, words: str, instead: str = "") -> str:
+    """A function whose source lacks some words; fails loudly when they are not there."""
+    return f"""do $plant$ declare source text; begin
+      source := pg_get_functiondef('{function}'::regprocedure);
+      if position($w${words}$w$ in source) = 0 then raise exception 'the words are not there'; end if;
+      execute replace(source, $w${words}$w$, $w${instead}$w$);
+    end $plant$"""
+
+
+OPEN_BYPASS = "fx.open_bypass(text, timestamptz, text, text, text, text)"
+UNFIT = "fx.refuse_unfit_administrator(text, boolean, text, text, timestamptz)"
+CHANGE = "fx.change(text, timestamptz, text, text, text, text, text, text, json)"
+
+HOLES = {
+    "a table without FORCE": Hole(
+        "alter table app.subjects no force row level security", ("RT-90",), played=("RT-02",)
+    ),
+    "row security disabled": Hole("alter table app.sessions disable row level security", ("RT-01", "RT-02", "RT-90")),
+    "a policy with OR true": Hole(
+        "alter policy tenant_only on app.subjects using (tenant_id = (select fx.tenant()) or true)",
+        ("RT-01", "RT-02", "RT-52", "RT-91"),
+    ),
+    "a second permissive policy": Hole(
+        "create policy second on app.subjects for select to fx_app using (true)", ("RT-02", "RT-36", "RT-91")
+    ),
+    "a policy for everybody": Hole(
+        "create policy every on app.audit_entries for select using (true)", ("RT-02", "RT-91"), played=("RT-90",)
+    ),
+    "a bypass policy that asks for no grant": Hole(
+        "alter policy bypass_reads on app.subjects using (true)", ("RT-68", "RT-91"), played=("RT-67",)
+    ),
+    "a bypass that may be read in its own transaction": Hole(
+        without("fx.bypass_active()", "and g.xid is distinct from pg_current_xact_id_if_assigned()")
+        + ";"
+        + without("fx.bypass_active()", "or current_setting('transaction_read_only') <> 'on'"),
+        ("RT-69", "RT-80"),
+    ),
+    "a bypass without an end": Hole(
+        without("fx.bypass_active()", "and g.expires_at > clock_timestamp()"), ("RT-72",), played=("RT-73",)
+    ),
+    "a bypass for every connection": Hole(
+        without("fx.bypass_active()", "g.backend_pid = pg_backend_pid() and")
+        + ";"
+        + without("fx.bypass_active()", "on a.backend_start = g.backend_start", "on true"),
+        ("RT-71",),
+        played=("RT-68",),
+    ),
+    "a bypass that outlives its admin session": Hole(
+        without("fx.bypass_active()", "and s.state = 'OPEN'"), ("RT-74",), played=("RT-73",)
+    ),
+    "a bypass that asks nobody who is logged in": Hole(
+        without(OPEN_BYPASS, "session_user <> 'fx_platform'", "false")
+        + ";"
+        + without(UNFIT, "session_user <> 'fx_platform'", "false"),
+        ("RT-77", "RT-79"),
+        played=("RT-78",),
+    ),
+    "an admin session approved by its requester": Hole(
+        "alter table app.admin_sessions drop constraint admin_sessions_check", ("RT-75",), played=("RT-76",)
+    ),
+    "a definer function without search_path": Hole(
+        f"alter function {CHANGE} reset search_path", ("RT-92",), played=("RT-93",)
+    ),
+    "a definer function for everybody that returns rows": Hole(
+        "create function fx.everything() returns setof app.subjects language sql security definer set search_path = ''"
+        " as $$ select * from app.subjects $$; grant execute on function fx.everything() to public",
+        ("RT-92",),
+    ),
+    "fx_app is a member of fx_bypass": Hole(
+        "grant fx_bypass to fx_app", ("RT-13", "RT-93"), "revoke fx_bypass from fx_app"
+    ),
+    "a serving login is a member of the owner": Hole(
+        "grant fx_owner to fx_platform", ("RT-12", "RT-13", "RT-93"), "revoke fx_owner from fx_platform"
+    ),
+    "a serving login with BYPASSRLS": Hole(
+        "alter role fx_platform bypassrls", ("RT-12", "RT-93"), "alter role fx_platform nobypassrls"
+    ),
+    "UPDATE on the record": Hole("grant update on app.audit_entries to fx_app", ("RT-39", "RT-93"), played=("RT-41",)),
+    "a guard that is off": Hole("alter table app.subjects disable trigger a_guard_change", ("RT-28", "RT-94")),
+    "a view with its owner's eyes": Hole(
+        "create view app.all_subjects as select * from app.subjects; grant select on app.all_subjects to fx_app",
+        ("RT-02", "RT-48", "RT-95"),
+    ),
+    "pins that never expire": Hole(
+        without("fx.tenant()", "if parts[2]::bigint < extract(epoch from clock_timestamp()) then return null; end if;"),
+        ("RT-05",),
+        played=("RT-04", "RT-06"),
+    ),
+    "pins of retired keys": Hole(without("fx.tenant()", "where retired_at is null"), ("RT-09",), played=("RT-08",)),
+    "pins that nobody verifies": Hole(
+        without("fx.tenant()", "= decode(parts[3], 'hex')", "is not null"), ("RT-04", "RT-06", "RT-07", "RT-08")
+    ),
+    "an entry of any role": Hole(
+        without(CHANGE, "not (entry_actor_role = any (rule.actor_roles))", "false"), ("RT-26", "RT-78")
+    ),
+    "a sequence that everybody may read": Hole(
+        "grant select on sequence fx.invoice_numbers to fx_app", ("RT-49",), played=("RT-50",)
+    ),
+    "sessions that may end each other": Hole(
+        "grant execute on function pg_terminate_backend(integer, bigint) to public", ("RT-20",), played=("RT-47",)
+    ),
+    "temporary tables": Hole(
+        "do $$ begin execute format('grant temporary on database %I to public', current_database()); end $$",
+        ("RT-30", "RT-50"),
+    ),
+    "a table that nobody has registered": Hole(
+        "create table app.notes (tenant_id text not null, note text); grant select on app.notes to fx_app", ("RT-90",)
+    ),
+}  # fmt: skip
+
+
+@asynccontextmanager
+async def planted(place: House, hole: Hole) -> AsyncIterator[None]:
+    """What is the cluster's is taken back whatever happens: other tests live there too."""
+    await place.plant(hole.sql)
+    try:
+        yield
+    finally:
+        if hole.undo:
+            await place.plant(hole.undo)
+
+
+def test_enough_holes_are_planted() -> None:
+    assert len(HOLES) >= 14
+
+
+@pytest.mark.parametrize("hole", HOLES.values(), ids=HOLES.keys())
+async def test_a_planted_hole_is_named(place: House, hole: Hole) -> None:
+    async with planted(place, hole):
+        results = await place.play(*hole.named, *hole.played)
+    broken = {name for name, result in results.items() if result.broken}
+    assert broken == set(hole.named), {name: result.detail for name, result in results.items()}
+    assert not any("unforeseen" in results[name].detail for name in broken)
+
+
+@pytest.mark.parametrize("name", ["a second permissive policy", "a bypass policy that asks for no grant"])
+async def test_a_hole_fails_the_whole_run_and_its_report(place: House, name: str) -> None:
+    hole = HOLES[name]
+    async with planted(place, hole):
+        done = await place.bypass()
+    assert set(hole.named) <= set(done.report.broken)
+    assert (done.report.outcome, done.whole) == (1, True)
+    assert done.archived_as, "a run that found something is kept as well"
+
+
+Read = Annotated[Query, Depends(query)]
+
+
+def built_from_strings() -> APIRouter:
+    """A read whose SQL is put together from what the caller says."""
+    router = APIRouter()
+
+    @router.get("/v1/planted")
+    async def planted_read(read: Read, name: str = "x") -> dict[str, Any]:
+        sql = f"select id from app.subjects where legal_name = '{name}'"
+        return {"found": len(await read.run(lambda tx: tx.rows(sql)))}
+
+    return router
+
+
+def telling() -> APIRouter:
+    """A read that tells a foreign id from a missing one, by asking a table of everybody's."""
+    router = APIRouter()
+
+    @router.get("/v1/planted/{subject_id}")
+    async def planted_oracle(subject_id: str, request: Request, read: Read) -> dict[str, Any]:
+        await read.run(lambda tx: tx.value("select 1"))
+        if await request.app.state.everybody.fetchval("select true from app.subjects where id = $1", subject_id):
+            raise NotFound("this belongs to somebody else")
+        raise NotFound
+
+    return router
+
+
+def open_to_all() -> APIRouter:
+    """A read that asks nobody who he is."""
+    router = APIRouter()
+
+    @router.get("/v1/planted/open")
+    async def planted_open() -> dict[str, str]:
+        return {"status": "fine"}
+
+    return router
+
+
+async def test_a_route_with_string_built_sql_is_named(cluster: str, template: str, tmp_path: Path) -> None:
+    async with house(cluster, template, tmp_path, routers=[built_from_strings()]) as place:
+        results = await place.play("RT-53", "RT-55", "RT-57")
+    broken = {name for name, result in results.items() if result.broken}
+    assert broken == {"RT-53", "RT-55"}
+    assert "GET /v1/planted query name" in results["RT-53"].detail
+
+
+async def test_a_route_that_tells_foreign_ids_is_named(cluster: str, template: str, tmp_path: Path) -> None:
+    async with house(cluster, template, tmp_path, routers=[telling()]) as place:
+        superuser = await place.superuser()
+        place.state.everybody = superuser
+        results = await place.play("RT-57")
+        await superuser.close()
+    assert results["RT-57"].broken
+    assert "GET /v1/planted/{subject_id}" in results["RT-57"].detail
+
+
+async def test_a_route_that_is_open_to_all_is_named(cluster: str, template: str, tmp_path: Path) -> None:
+    async with house(cluster, template, tmp_path, routers=[open_to_all()]) as place:
+        results = await place.play("RT-64")
+    assert "GET /v1/planted/open" in results["RT-64"].detail
+    assert results["RT-64"].broken
+
+
+async def test_a_pool_that_carries_settings_over_is_named(place: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(db, "_BEGIN", "BEGIN; SET LOCAL synchronous_commit = off")
+    results = await place.play("RT-37", "RT-38")
+    assert [result.broken for result in results.values()] == [True, True]
+
+
+async def test_a_door_without_guard_is_named(place: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def unguarded(tx: Tx, caller: Caller) -> None:
+        await tx.value("select 1 where $1", caller.actor)
+
+    from fintokenx.app.redteam.attacks import api
+
+    monkeypatch.setattr(api, "GUARDED_DOORS", {**doors.GUARDED_DOORS, "planted.door": unguarded})
+    [result] = (await place.play("RT-66")).values()
+    assert result.broken
+    assert "planted.door" in result.detail
+
+
+async def test_an_attack_that_ends_unforeseen_has_shown_nothing(place: House) -> None:
+    """Whatever happens to an attack, it is not a success of the defence."""
+
+    async def stumbles(_scene: Any) -> str:
+        raise RuntimeError("what now")
+
+    known = redteam.chosen(["RT-03"])[0]
+    odd = redteam.Attack(known.id, known.family, known.title, known.tries, known.holds, stumbles)
+    [result] = await redteam.play(place.settings, [odd], transport=place.transport)
+    assert result.broken
+    assert "unforeseen" in result.detail

@@ -1,0 +1,97 @@
+"""A run against a system without holes: what it says, signs, keeps, and who may believe it (TI-09)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+import pytest
+
+from fintokenx.app import redteam
+from fintokenx.app.redteam import session
+from fintokenx.app.redteam.report import SIGNING_KEY
+from fintokenx.kernel.canonical import canonical_json
+from tests.redteam.house import House
+
+pytestmark = pytest.mark.anyio
+
+
+def test_the_catalogue_is_long_enough_and_every_attack_says_what_it_is() -> None:
+    ids = [attack.id for attack in redteam.ATTACKS]
+    assert len(ids) == len(set(ids)) >= redteam.ATTACKS_MIN
+    for attack in redteam.ATTACKS:
+        assert attack.title.endswith(".")
+        assert attack.tries
+        assert attack.holds
+
+
+def test_an_attack_that_is_not_there_cannot_be_chosen() -> None:
+    assert {attack.family for attack in redteam.chosen(["pins"])} == {"pins"}
+    with pytest.raises(KeyError):
+        redteam.chosen(["RT-99999"])
+
+
+@pytest.mark.slow
+async def test_a_whole_run_turns_every_attack_away_and_is_archived(place: House) -> None:
+    done = await place.bypass()
+    assert {result.attack.id: result.detail for result in done.results if result.broken} == {}
+    assert (done.report.outcome, done.whole) == (0, True)
+    assert done.report.body["summary"]["fingerprinted"] >= 1
+
+    trusted = await session.signing_key(place.settings)
+    assert redteam.opened(done.report.envelope(), trusted=trusted).body == done.report.body
+    runs, overdue = await session.history(place.settings)
+    [run] = runs
+    assert (run.id, run.attacks, run.broken, run.outcome) == (done.archived_as, len(done.results), 0, 0)
+    assert run.report_sha256 == hashlib.sha256(canonical_json(done.report.body)).hexdigest()
+    assert (run.signature, run.signed_by_key, overdue) == (done.report.signature, SIGNING_KEY, False)
+
+    connection = await place.superuser()
+    actors = await connection.fetch("select actor_role, resource from app.audit_entries where action = 'REDTEAM_RUN'")
+    live = await connection.fetchval("select count(*) from app.sessions where state = 'ACTIVE'")
+    staff = await connection.fetch("select state from app.subjects where legal_name = 'Red Team'")
+    keys = await connection.fetchval("select count(*) from app.api_keys where revoked_at is null")
+    await connection.close()
+    assert ([row["state"] for row in staff], keys) == (["SUSPENDED"] * 4, 0), "nor staff or keys that open a door"
+    assert [(row["actor_role"], row["resource"]) for row in actors] == [("system", run.id)]
+    assert live == 0, "a run leaves no session behind"
+
+
+async def test_a_part_of_the_catalogue_is_not_archived_and_counts_for_nothing(place: House) -> None:
+    done = await place.bypass("pins")
+    assert [result.detail for result in done.results if result.broken] == []
+    assert (done.whole, done.archived_as, done.report.outcome) == (False, "", 1)
+    assert (await session.history(place.settings))[0] == []
+
+
+async def test_a_report_that_was_changed_is_refused(place: House) -> None:
+    done = await place.bypass("RT-03")
+    content = done.report.envelope()
+    trusted = await session.signing_key(place.settings)
+    assert redteam.opened(content + b"\n", trusted=trusted).sha256 == done.report.sha256
+    other = {**json.loads(content), "report": {**done.report.body, "outcome": 0}}
+    rehashed = {**other, "sha256": hashlib.sha256(canonical_json(other["report"])).hexdigest()}
+    bent = [
+        canonical_json(other),
+        canonical_json(rehashed),
+        canonical_json({**json.loads(content), "public_key": "00" * 32}),
+        canonical_json({**json.loads(content), "signature": "00" * 64}),
+        canonical_json({**json.loads(content), "key": "other/1"}),
+        content.replace(b'"v":1', b'"v": 1'),
+        content[:-1],
+        b"",
+        b"[]",
+        b"{}",
+        b"\xff",
+        b"[" * 100_000,
+    ]
+    for changed in bent:
+        with pytest.raises(redteam.ReportRefused):
+            redteam.opened(changed, trusted=trusted)
+    with pytest.raises(redteam.ReportRefused):
+        redteam.opened(content, trusted=bytes(32))
+
+
+async def test_a_system_that_does_not_answer_is_no_success(place: House) -> None:
+    with pytest.raises(redteam.CouldNotRun):
+        await redteam.play(place.settings, redteam.chosen(["RT-01"]))  # over real HTTP, where nobody listens
