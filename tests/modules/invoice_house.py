@@ -8,7 +8,7 @@ import os
 import threading
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from html.parser import HTMLParser
 from pathlib import Path
@@ -161,16 +161,13 @@ class House:
     # --- requests
 
     async def submit(
-        self, as_: str, content: bytes, declared: object, *, key: str | None = "", name: str = "invoice.pdf",
-        on_behalf_of: str | None = None,
+        self, as_: str, content: bytes, declared: object, *, key: str | None = "", name: str = "invoice.pdf"
     ) -> httpx.Response:  # fmt: skip
         """POST /v1/invoices. ``key``: a fresh one for "", none for None. ``declared``: JSON text, or what to dump."""
         self.keys += 1
         headers = {"Authorization": f"Bearer {as_}"}
         if key is not None:
             headers["FX-Idempotency-Key"] = key or f"k{self.keys}"
-        if on_behalf_of is not None:
-            headers["FX-On-Behalf-Of"] = on_behalf_of
         text = declared if isinstance(declared, str) else json.dumps(declared)
         return await self.client.post(
             "/v1/invoices", headers=headers, data={"declared": text}, files={"file": (name, content, "application/pdf")}
@@ -304,7 +301,7 @@ async def invoice_house(cluster: str, template: str, folder: Path, reader: Docum
             caller = callers.get(request.headers.get("authorization", "").removeprefix("Bearer "))
             if caller is None:
                 raise Unauthenticated
-            return replace(caller, on_behalf_of=request.headers.get("fx-on-behalf-of"))
+            return caller
 
         app = application.create(ids=world.ids, routers=[routes.router], title="test", version="0", environment="local")
         app.state.edge = Edge(world.database, world.ids, authenticate, b"fingerprint key of tests")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
-from fastapi import FastAPI, Request, Response
+from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 
 from fintokenx.adapters.vault.local import LocalVault
@@ -117,14 +117,18 @@ class House:
         return str(answer.json()["access_token"])
 
 
-def house(world: World, folder: Path) -> House:
-    """An installation on this test's database; tenants are not open yet."""
+def house(world: World, folder: Path, *more: APIRouter, **state: object) -> House:
+    """An installation on this test's database; tenants are not open yet. ``more`` routers find ``state``."""
     vault = LocalVault(folder / "vault", os.urandom)
     sealer = Sealer(world.database, vault, os.urandom)
     authenticator = auth.Authenticator(world.database, vault, world.clock, Environment.LOCAL, ISSUER)
     app = FastAPI()
     app.include_router(partner_http.router)
     app.include_router(auth_http.router)
+    for router in more:
+        app.include_router(router)
+    for name, value in state.items():
+        setattr(app.state, name, value)
     app.state.edge = Edge(
         world.database, world.ids, auth_http.authentication(authenticator), b"fingerprint key of tests"
     )

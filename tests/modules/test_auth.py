@@ -93,10 +93,10 @@ async def test_a_subject_is_created_once_per_company_and_role(at_home: House) ->
         await again(Role.MLRO)
 
 
-async def test_an_administrator_creates_a_subject_on_somebodys_behalf_only(at_home: House) -> None:
-    """AD-16: the database refuses the entry."""
+async def test_an_administrator_creates_no_subject_in_its_own_name(at_home: House) -> None:
+    """AD-16: neither the service nor the database; tests/modules/test_admin.py has it on somebody's behalf."""
     admin = Caller(HERE, Role.PLATFORM_ADMIN, "sub_admin", subject_id="sub_admin")
-    with pytest.raises(asyncpg.PostgresError, match="on_behalf_of does not fit"):
+    with pytest.raises(WrongRole):
         async with at_home.world.database.transaction(HERE) as tx:
             await auth.create_subject(
                 tx,
@@ -488,19 +488,17 @@ async def test_a_key_does_what_its_scopes_say(at_home: House) -> None:
     assert await may("GET", "/v1/me")
 
 
-async def test_only_a_platform_administrator_acts_on_somebodys_behalf(at_home: House) -> None:
+async def test_no_header_makes_an_administrator_act_for_somebody(at_home: House) -> None:
+    """That takes an admin session (AD-16)."""
     ada, admin = await at_home.subject(Role.SELLER, ADA), await at_home.subject(Role.PLATFORM_ADMIN, EVE)
     as_admin = {"Authorization": f"Bearer {await at_home.token(admin, EVE)}"}
-    as_ada = {"Authorization": f"Bearer {await at_home.token(ada, ADA)}"}
     caller = await at_home.authenticator.caller({**as_admin, "FX-On-Behalf-Of": ada.id}, None)
-    assert (caller.actor, caller.on_behalf_of) == (admin.id, ada.id)
-    for headers, whom in (
-        (as_ada, admin.id),
-        (as_admin, "sub_unknown"),
-        ({"FX-Api-Key": await at_home.api_key()}, ada.id),
-    ):
-        with pytest.raises(auth.OnBehalfOfRefused):
-            await at_home.authenticator.caller({**headers, "FX-On-Behalf-Of": whom}, None)
+    assert (caller.actor, caller.on_behalf_of, caller.party_role) == (admin.id, None, Role.PLATFORM_ADMIN)
+
+
+async def test_administrators_of_the_platform_are_staff_of_its_own_tenant(at_home: House) -> None:
+    with pytest.raises(auth.NotOfThePlatform):
+        await at_home.subject(Role.PLATFORM_ADMIN, EVE, THERE)
 
 
 async def test_no_credentials_and_strange_ones_are_refused(at_home: House) -> None:

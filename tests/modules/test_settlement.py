@@ -12,7 +12,7 @@ import random
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from fintokenx import audit
 from fintokenx.kernel.bus import Reactions
 from fintokenx.kernel.caller import Caller, Role, WrongRole, system
 from fintokenx.kernel.clock import to_wire
-from fintokenx.kernel.db import Tx
+from fintokenx.kernel.db import AdministratorRefused, Tx
 from fintokenx.kernel.edge import Edge, problem
 from fintokenx.kernel.errors import Refused
 from fintokenx.kernel.ids import invoice_reference
@@ -59,6 +59,7 @@ from fintokenx.parties import auth, compliance
 from fintokenx.sandbox.providers.bank_book import account_id
 from tests.adapters.bank_house import House as BankHouse
 from tests.adapters.bank_house import bank_house
+from tests.database.administrators import People, admin_session, administrators
 from tests.fakes.bank import MortalPayments
 from tests.fakes.chain import MINTER_KEY, LedgerChain
 from tests.support import World, names, world_from
@@ -573,6 +574,29 @@ async def test_only_a_lender_commits_and_only_an_active_one(place: Place) -> Non
     with pytest.raises(Refused) as refusal:
         await place.lend(reference)
     assert refusal.value.code == "SUBJECT_NOT_ACTIVE"
+
+
+async def test_an_administrator_funds_for_a_lender_in_an_admin_session_only(place: Place) -> None:
+    """AD-16: with the lender's guards, and both names on the entry."""
+    reference, lender = await place.listed(), place.parties["lender"]
+    ann, bob = await administrators(place.world)
+    for_lender = replace(place.caller("lender"), role=Role.PLATFORM_ADMIN, actor=ann, on_behalf_of=lender)
+    async with place.tx() as tx:
+        listing = await marketplace.listing_of(tx, PLATFORM, invoice_reference=reference)
+
+    async def commit(caller: Caller) -> settlement.Disbursement:
+        async with place.tx() as tx:
+            return await settlement.commit(tx, caller, listing_id=listing.id)
+
+    with pytest.raises(WrongRole):
+        await commit(for_lender)
+    with pytest.raises(AdministratorRefused):
+        await commit(replace(for_lender, acts_as=Role.LENDER))
+    await admin_session(place.world, People(ann, bob, {TENANT: lender}), tenant_id=TENANT, purpose="ACT")
+    made = await commit(replace(for_lender, acts_as=Role.LENDER))
+    assert made.lender_subject_id == lender
+    [entry] = [entry for entry in await place.entries(made.id) if entry.action == "FUND_COMMIT"]
+    assert (entry.actor, entry.actor_role, entry.on_behalf_of) == (ann, "platform_admin", lender)
 
 
 async def test_what_the_network_would_refuse_costs_no_money(place: Place) -> None:
