@@ -57,6 +57,23 @@ contract FXComplianceModularised is IFXCompliance {
         return (true, OK);
     }
 
+    /// @notice Whether canTransfer lets all of these pass: registry and rules are asked once each, not once a transfer.
+    function allowsBatch(address from, address[] calldata tos, uint256[] calldata ids, uint256[] calldata amounts)
+        external
+        view
+        returns (bool)
+    {
+        (uint256 fromStatus, uint256[] memory toStatuses) = _registry.liveStatusesOfBatch(from, tos);
+        if (fromStatus == 0) return false;
+        for (uint256 i = 0; i < toStatuses.length; ++i) {
+            if (toStatuses[i] == 0) return false;
+        }
+        return _jurisdictionRule.allowsBatch(from, tos, ids, amounts, fromStatus, toStatuses)
+            && _mifidRule.allowsBatch(from, tos, ids, amounts, fromStatus, toStatuses)
+            && _lockupRule.allowsBatch(from, tos, ids, amounts, fromStatus, toStatuses)
+            && _sanctionsRule.allowsBatch(from, tos, ids, amounts, fromStatus, toStatuses);
+    }
+
     /// @notice Whether the account may send at all: rules 1 and 5.
     function canSend(address account) external view returns (bool, bytes32) {
         (uint256 status,) = _registry.liveStatuses(account, account);

@@ -227,6 +227,19 @@ contract FXIdentityRegistry is AgentRole, IERC165, IIdentityRegistry, IIssuerLis
         return (_live(_words[from], current), _live(_words[to], current));
     }
 
+    function liveStatusesOfBatch(address from, address[] calldata tos)
+        external
+        view
+        returns (uint256 fromStatus, uint256[] memory toStatuses)
+    {
+        uint64 current = issuerGeneration;
+        fromStatus = _live(_words[from], current);
+        toStatuses = new uint256[](tos.length);
+        for (uint256 i = 0; i < tos.length; ++i) {
+            toStatuses[i] = _live(_words[tos[i]], current);
+        }
+    }
+
     /// @return The stored word, whether or not it is still valid (layout in StatusWord.sol).
     function statusWord(address wallet) external view returns (uint256) {
         return _words[wallet];

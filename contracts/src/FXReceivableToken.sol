@@ -315,14 +315,25 @@ contract FXReceivableToken is AgentRole, IERC165, IERC1155, IERC7943MultiToken {
         _requireBatchAcceptance(from, to, ids, values, data);
     }
 
-    /// @notice Sends from the caller to several receivers; all of it happens or none.
+    /// @notice Sends from the caller to several receivers; all of it happens or none. The rules are asked once for all
+    /// of it; should they not let all pass, one by one, so that the first refusal is named as in a single transfer.
     function batchTransfer(address[] calldata tos, uint256[] calldata ids, uint256[] calldata amounts) external {
         _requireLengths(tos.length, ids.length, amounts.length);
+        bool cleared = _allowsBatch(msg.sender, tos, ids, amounts);
         for (uint256 i = 0; i < tos.length; ++i) {
-            _requireMayMove(msg.sender, tos[i]);
-            _transfer(msg.sender, tos[i], ids[i], amounts[i]);
+            if (tos[i] == address(0)) revert ERC1155InvalidReceiver(tos[i]);
+            if (cleared) {
+                bytes32 reason = _ownRefusal(msg.sender, tos[i], ids[i], amounts[i]);
+                if (reason != 0) revert TransferRefused(reason);
+                _move(msg.sender, tos[i], ids[i], amounts[i]);
+            } else {
+                _transfer(msg.sender, tos[i], ids[i], amounts[i]);
+            }
             emit TransferSingle(msg.sender, msg.sender, tos[i], ids[i], amounts[i]);
-            _requireAcceptance(msg.sender, tos[i], ids[i], amounts[i], "");
+        }
+        // No receiver is called before all that the rules have cleared is done.
+        for (uint256 i = 0; i < tos.length; ++i) {
+            if (tos[i].code.length != 0) _requireAcceptance(msg.sender, tos[i], ids[i], amounts[i], "");
         }
     }
 
@@ -554,6 +565,18 @@ contract FXReceivableToken is AgentRole, IERC165, IERC1155, IERC7943MultiToken {
         _move(from, to, id, amount);
     }
 
+    function _allowsBatch(address from, address[] calldata tos, uint256[] calldata ids, uint256[] calldata amounts)
+        private
+        view
+        returns (bool)
+    {
+        try _compliance.allowsBatch(from, tos, ids, amounts) returns (bool allowed) {
+            return allowed;
+        } catch {
+            return false;
+        }
+    }
+
     function _move(address from, address to, uint256 id, uint256 amount) private {
         mapping(address => Holding) storage holdings = _holdings[id];
         Holding storage source = holdings[from];
@@ -566,7 +589,7 @@ contract FXReceivableToken is AgentRole, IERC165, IERC1155, IERC7943MultiToken {
     /// @return reason why the token itself refuses, zero when it does not.
     function _ownRefusal(address from, address to, uint256 id, uint256 amount) private view returns (bytes32 reason) {
         if (paused) return "paused";
-        Receivable storage receivable = _receivables[id];
+        Receivable memory receivable = _receivables[id];
         if (!receivable.exists) return "unknown token";
         if (receivable.burned) return "token burned";
         if (receivable.paused) return "token paused";

@@ -6,6 +6,7 @@ import {FXComplianceModularised} from "../src/FXComplianceModularised.sol";
 import {AgentRole} from "../src/access/AgentRole.sol";
 import {IRule} from "../src/interfaces/IFinTokenX.sol";
 import {SanctionsRule} from "../src/rules/SanctionsRule.sol";
+import {FXReceivableToken} from "../src/FXReceivableToken.sol";
 import {FXTest} from "./FXTest.sol";
 
 contract ComplianceTest is FXTest {
@@ -160,10 +161,40 @@ contract ComplianceTest is FXTest {
                 bytes32 expected = expectation(shape, rest);
                 same(told, expected);
                 isTrue(allowed == (expected == "ok"));
+                isTrue(asked.allowsBatch(from, one(to), one(id), one(uint256(1))) == allowed);
                 ++cases;
             }
         }
         same(cases, 4096);
+    }
+
+    /// @dev Three transfers in one batch: the batch passes exactly when each of them does, and is refused for the
+    /// reason of the first that is refused by itself.
+    function test_a_batch_is_refused_for_what_its_first_refused_transfer_is_refused_for(uint8[3] memory shapes) public {
+        issue();
+        address[] memory tos = new address[](3);
+        uint256[] memory ids = new uint256[](3);
+        uint256[] memory amounts = new uint256[](3);
+        bytes32 first;
+        for (uint256 i = 0; i < 3; ++i) {
+            (ids[i], amounts[i]) = (ID, 1);
+            // Half of the time a good receiver, or nearly every batch would be refused.
+            tos[i] = shapes[i] % 2 == 0 ? receiver(128 | 15 | (i << 4)) : receiver(shapes[i]);
+        }
+        for (uint256 i = 0; i < 3 && first == 0; ++i) {
+            (bool allowed, bytes32 reason) = token.canTransferReason(MINTING, tos[i], ID, 1);
+            if (!allowed) first = reason;
+        }
+        isTrue(compliance.allowsBatch(MINTING, tos, ids, amounts) == (first == 0));
+        vm.prank(MINTING);
+        (bool success, bytes memory refusal) =
+            address(token).call(abi.encodeCall(token.batchTransfer, (tos, ids, amounts)));
+        isTrue(success == (first == 0));
+        if (first != 0) {
+            same(
+                keccak256(refusal), keccak256(abi.encodeWithSelector(FXReceivableToken.TransferRefused.selector, first))
+            );
+        }
     }
 
     /// @dev Bits of shape: 0–4 claims, 5 investor, 6 flagged, 7 registered.

@@ -49,7 +49,7 @@ contract GasTest is FXTest {
         token.batchTransfer(tos, ids, amounts);
         vm.prank(MINTING);
         token.batchTransfer(tos, ids, amounts);
-        atMost(380_000, "batch of 10 transfers, repeated");
+        atMost(320_000, "batch of 10 transfers, repeated");
     }
 
     function test_mint_again() public {

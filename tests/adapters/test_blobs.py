@@ -19,7 +19,7 @@ from fintokenx.adapters.blobs import DataKeys, EncryptedBlobs
 from fintokenx.adapters.vault import LocalVault
 from fintokenx.kernel.blobs import Blobs, BlobTampered
 from fintokenx.kernel.errors import Unavailable
-from fintokenx.kernel.sealing import KEY_LIFE_SECONDS, Shredded
+from fintokenx.kernel.sealing import KEY_LIFE_SECONDS, Shredded, shred
 from fintokenx.kernel.vault import VaultUnavailable
 from tests.support import World
 
@@ -75,6 +75,50 @@ async def test_bytes_come_back_and_the_reference_names_them(house: House) -> Non
         len(CONTENT),
     )
     assert await house.blobs().get(A, stored.storage_ref) == CONTENT
+
+
+ANN, BOB = "sub_ann", "sub_bob"
+
+
+async def test_what_is_about_a_person_dies_with_that_persons_key(house: House) -> None:
+    """SB-01: under the person's key, at a name that tells nothing of the bytes; the tenant's own blobs stay."""
+    blobs = house.blobs()
+    hers, his = [await blobs.put(A, "gate-answers", CONTENT, subject_id=subject_id) for subject_id in (ANN, BOB)]
+    ours = await blobs.put(A, "gate-answers", CONTENT)
+    assert hers.storage_ref.startswith(f"{A}/gate-answers/{ANN}/")
+    assert hers.sha256 not in hers.storage_ref
+    assert hers.storage_ref.rsplit("/", 1)[1] != his.storage_ref.rsplit("/", 1)[1]
+    assert house.path(hers.storage_ref).read_bytes().startswith(b"FXB1\x0fsubject/sub_ann")
+    assert await house.blobs().get(A, hers.storage_ref) == CONTENT
+    assert await blobs.put(A, "gate-answers", CONTENT, subject_id=ANN) == hers, "the same bytes, the same place"
+    async with house.world.database.transaction(A) as tx:
+        await shred(tx, ANN)
+    for process in (blobs, house.blobs()):
+        with pytest.raises(Shredded):
+            await process.get(A, hers.storage_ref)
+        with pytest.raises(Shredded):
+            await process.put(A, "gate-answers", b"more", subject_id=ANN)
+    assert await blobs.get(A, his.storage_ref) == await blobs.get(A, ours.storage_ref) == CONTENT
+
+
+async def test_a_blob_of_one_person_opens_neither_as_anothers_nor_as_the_tenants(house: House) -> None:
+    blobs = house.blobs()
+    hers, his = [await blobs.put(A, "gate-answers", CONTENT, subject_id=subject_id) for subject_id in (ANN, BOB)]
+    ours = await blobs.put(A, "gate-answers", CONTENT)
+    content = house.path(hers.storage_ref).read_bytes()
+    for other in (his, ours):
+        house.path(other.storage_ref).write_bytes(content)
+        with pytest.raises(BlobTampered):
+            await blobs.get(A, other.storage_ref)
+    house.path(hers.storage_ref).write_bytes(content.replace(b"subject/sub_ann", b"subject/sub_bob"))
+    with pytest.raises(BlobTampered):
+        await blobs.get(A, hers.storage_ref)
+
+
+@pytest.mark.parametrize("subject_id", ["", "../x", "ann", "sub_ann/x", "sub_" + "a" * 61])
+async def test_a_strange_subject_id_is_refused(house: House, subject_id: str) -> None:
+    with pytest.raises(ValueError, match="subject"):
+        await house.blobs().put(A, "gate-answers", CONTENT, subject_id=subject_id)
 
 
 async def test_at_rest_there_is_only_ciphertext_with_the_id_of_its_key(house: House) -> None:

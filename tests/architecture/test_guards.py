@@ -1,6 +1,7 @@
 """Every door checks role and tenant before it asks the database anything (P-04).
 
-Doors are what a module offers to others, and the functions of its service that its own routes and jobs enter.
+Doors are what a module offers to others, the functions of its service that its own routes and jobs enter, and every
+other function of a service that is not private: a new one without a guard fails here.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ WITHOUT_GUARD = {
 WITHOUT_CALLER = {
     # Reads and checks inside a transaction whose command has been guarded, and the steps that find out who calls.
     "fintokenx.parties.auth.find_subject": "a read for the modules above",
+    "fintokenx.parties.auth.held_subject": "a read for the modules above",
     "fintokenx.parties.auth.open_magic_link": "the link's secret is the credential: nobody is known yet",
     "fintokenx.parties.auth.subject": "a read for the modules above",
     "fintokenx.parties.auth.active_holders": "a read for the modules above",
@@ -40,6 +42,18 @@ WITHOUT_CALLER = {
     "fintokenx.parties.partner.authenticate_api_key": "the key is the credential: nobody is known yet",
     "fintokenx.parties.partner.require_feature": "itself a guard",
     "fintokenx.parties.partner.tenant": "a read of the tenant that the transaction is pinned to",
+    # Locks and reads that the files of one service share, inside commands that have been guarded.
+    "fintokenx.lifecycle.invoice.service.reads.locked": "a lock for the files of its service",
+    "fintokenx.lifecycle.settlement.service.instructing.collections_account": "a read for the files of its service",
+    "fintokenx.lifecycle.settlement.service.instructing.designated_account": "a read for the files of its service",
+    "fintokenx.lifecycle.settlement.service.instructing.funding": "rows for the files of its service",
+    "fintokenx.lifecycle.settlement.service.instructing.outward": "rows for the files of its service",
+    "fintokenx.lifecycle.settlement.service.reads.locked": "a lock for the files of its service",
+    "fintokenx.lifecycle.settlement.service.reads.of_instruction": "a read for the files of its service",
+    "fintokenx.lifecycle.settlement.service.walking.locked": "a lock for the files of its service",
+    "fintokenx.lifecycle.tokenisation.service.reads.locked_chain_transaction": "a lock for the files of its service",
+    "fintokenx.lifecycle.tokenisation.service.reads.locked_token": "a lock for the files of its service",
+    "fintokenx.parties.kyc.service.running.started": "rows for the files of its service",
 }
 
 
@@ -94,6 +108,20 @@ def entered() -> dict[str, Door]:
     return found
 
 
+def inner() -> dict[str, Door]:
+    """Every function of a service that takes a transaction and whose name is not private."""
+    found: dict[str, Door] = {}
+    for owner in modules():
+        for info in pkgutil.walk_packages(pkgutil.resolve_name(owner).__path__, f"{owner}."):
+            if not f"{info.name}.".startswith(f"{owner}.service."):
+                continue
+            for name, value in vars(pkgutil.resolve_name(info.name)).items():
+                at_home = inspect.iscoroutinefunction(value) and value.__module__ == info.name
+                if at_home and not name.startswith("_") and "tx" in inspect.signature(value).parameters:
+                    found[f"{info.name}.{name}"] = value
+    return found
+
+
 def some(wanted: Any) -> Any:
     """A value for an argument that no guard may need; a member where the type is an enumeration."""
     return next(iter(wanted)) if isinstance(wanted, type) and issubclass(wanted, Enum) else None
@@ -136,7 +164,7 @@ async def unguarded(door: Door) -> list[str]:
 
 
 OFFERED = doors()
-ALL = OFFERED | {name: door for name, door in entered().items() if door not in OFFERED.values()}
+ALL = OFFERED | {name: door for name, door in (entered() | inner()).items() if door not in OFFERED.values()}
 GUARDED = sorted(name for name, door in ALL.items() if "caller" in inspect.signature(door).parameters)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+from datetime import timedelta
 
 import asyncpg
 import pytest
@@ -157,3 +158,45 @@ async def test_replaying_the_diffs_reproduces_the_tables(world: World, tables: t
         assert both[0] == both[1]
         assert both[0], "nothing to compare"
     await superuser.close()
+
+
+@pytest.mark.soak
+async def test_sixty_four_writers_of_a_thousand_entries_make_one_chain(cluster: str, things_template: str) -> None:
+    """AD-04, at the size that its check names."""
+    writers, each = 64, 1000
+    async with world_from(cluster, things_template, pool_size=writers) as world:
+
+        async def write(writer: int) -> None:
+            tenant = (A, B)[writer % 2]
+            for number in range(each):
+                await make(world, tenant, f"{writer}-{number}")
+
+        await asyncio.gather(*(write(writer) for writer in range(writers)))
+        verdict = await verify(world)
+        assert (verdict.faults, verdict.entries) == ((), writers * each)
+        superuser = await world.connect("postgres")
+        gaps = await superuser.fetchval(
+            "select count(*) from (select seq - lag(seq, 1, 0::bigint) over (order by seq) as step,"
+            " prev_hash = lag(hash, 1, decode(repeat('00', 32), 'hex')) over (order by seq) as linked"
+            " from app.audit_entries) as links where step <> 1 or not linked"
+        )
+        await superuser.close()
+        assert gaps == 0
+
+
+async def test_a_clock_that_goes_backwards_changes_no_order_and_breaks_no_batch(world: World) -> None:
+    """Places come from the chain's lock and not from any clock; a batch covers what was recorded, whenever that was."""
+    sealer = await world.pool("fx_sealer", 1)
+    await make(world, A, "first")
+    first = await audit.seal(sealer, world.clock.now())
+    world.clock.set(world.clock.now() - timedelta(hours=3))
+    await make(world, A, "second", "third")
+    second = await audit.seal(sealer, world.clock.now())
+    await sealer.close()
+    assert first is not None
+    assert second is not None
+    assert [(b.first_seq, b.last_seq) for b in (first, second)] == [(1, 1), (2, 3)]
+    entries = await all_entries(world)
+    assert [entry["resource"] for entry in entries] == ["first", "second", "third"]
+    assert entries[1]["timestamp"] < entries[0]["timestamp"]
+    assert (await verify(world)).faults == ()

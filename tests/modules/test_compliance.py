@@ -16,6 +16,7 @@ import pytest
 from fintokenx import audit
 from fintokenx.adapters.vault import LocalVault
 from fintokenx.app import http as application
+from fintokenx.app.catalogue import SEALED
 from fintokenx.kernel.caller import Caller, Role, WrongRole, system
 from fintokenx.kernel.db import Tx
 from fintokenx.kernel.edge import Edge
@@ -272,7 +273,7 @@ async def api(world: World, sealer: Sealer) -> AsyncIterator[httpx.AsyncClient]:
 
     app = application.create(ids=world.ids, routers=[http.router], title="t", version="0", environment="local")
     app.state.edge = Edge(world.database, world.ids, authenticate, b"fingerprint key of tests")
-    app.state.compliance = compliance.ComplianceServices(sealer)
+    app.state.compliance = compliance.ComplianceServices(sealer, SEALED)
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
         yield client
 

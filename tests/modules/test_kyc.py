@@ -30,8 +30,9 @@ from fintokenx.kernel.caller import Caller, Role, WrongRole
 from fintokenx.kernel.edge import Edge
 from fintokenx.kernel.jobs import Worker
 from fintokenx.kernel.machine import NOTHING, IllegalTransition, Machine
-from fintokenx.kernel.sealing import Sealer
+from fintokenx.kernel.sealing import Sealer, Shredded
 from fintokenx.parties import auth, compliance, kyc
+from fintokenx.parties.auth import service as auth_service
 from fintokenx.parties.kyc import http, reactions, service
 from fintokenx.parties.kyc.transitions import FILE, GATE_RUN
 from fintokenx.parties.kyc.types import (
@@ -478,7 +479,7 @@ async def test_a_held_gate_whose_job_was_given_up_goes_on_when_told_to(desk: Des
 
 
 async def test_persons_stand_nowhere_in_clear_and_answers_are_ciphertext(desk: Desk, tmp_path: Path) -> None:
-    """KY-04, AD-14: not in rows, record, jobs or blobs; the archive opens with the tenant's key."""
+    """KY-04, AD-14: not in rows, record, jobs or blobs; the archive opens with the subject's key."""
     await desk.onboarded(persons=[Person("Ada Canary", ADA.born_on, ADA.roles)])
     tables = [
         "app.onboarding_files", "app.onboarding_parties", "app.gate_runs", "app.screening_hits",
@@ -492,6 +493,56 @@ async def test_persons_stand_nowhere_in_clear_and_answers_are_ciphertext(desk: D
     assert not [path for path in blobs if b"review" in path.read_bytes() or b"Canary" in path.read_bytes()]
     run = next(run for run in await desk.rows("gate_runs") if run["gate"] == 1)
     assert b'"verdict":"CLEAR"' in await desk.services.blobs.get(A, run["raw_payload_ref"])
+
+
+async def erase(desk: Desk, subject: auth.Subject) -> None:
+    """As the route of auth does it."""
+    erasure_id = desk.world.ids.new("era")
+    words = "Asked for by letter; nothing is open any more."
+    reason = await auth_service.seal_reason(desk.services.sealer, MLRO, erasure_id=erasure_id, reason=words)
+    async with desk.world.database.transaction(A) as tx:
+        await auth_service.erase(tx, MLRO, subject_id=subject.id, erasure_id=erasure_id, reason_sealed=reason)
+
+
+async def test_everybody_in_a_file_and_what_was_answered_about_them_dies_with_the_subject(desk: Desk) -> None:
+    """AD-14, SB-01: each person's key, and the providers' answers as they were received."""
+    subject, other = await desk.onboarded(), await new_subject(desk.world, number="07654321")
+    await desk.submit(other, company_number="07654321")
+    await desk.settled()
+    await desk.decide_all(APPROVE)
+    await erase(desk, subject)
+    gone = readable = 0
+    for party in await desk.rows("onboarding_parties"):
+        if party["kind"] == "company":
+            continue
+        opening = desk.services.sealer.open(A, party["id"], "name", party["name_sealed"])
+        try:
+            assert await opening in {ADA.name, GRACE.name}
+            readable += 1
+        except Shredded:
+            gone += 1
+    assert (gone, readable) == (2, 2)
+    for run in [run for run in await desk.rows("gate_runs") if run["raw_payload_ref"]]:
+        if run["subject_id"] == other.id:
+            assert await desk.services.blobs.get(A, run["raw_payload_ref"])
+            continue
+        with pytest.raises(Shredded):
+            await desk.services.blobs.get(A, run["raw_payload_ref"])
+
+
+async def test_nobody_is_erased_while_a_file_is_open(desk: Desk) -> None:
+    """Declined by a person, but the file is not closed yet."""
+    subject = await desk.onboarded()
+    for case in await desk.cases():
+        await decide(desk.world, desk.services.sealer, case, decision=DECLINE)
+    assert (await desk.standing(subject))[0] == "DECLINED"
+    with pytest.raises(auth.ErasureBlocked, match="GATES_RUNNING"):
+        await erase(desk, subject)
+    [party] = [one for one in await desk.rows("onboarding_parties") if one["id"].endswith("-01")]
+    assert await desk.services.sealer.open(A, party["id"], "name", party["name_sealed"]) == ADA.name
+    await desk.work()
+    await erase(desk, subject)
+    assert (await desk.standing(subject))[0] == "ERASED"
 
 
 async def test_only_an_active_subject_may_act(desk: Desk) -> None:

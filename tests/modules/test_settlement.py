@@ -45,6 +45,7 @@ from fintokenx.lifecycle.settlement.service import (
     instructing,
     matching,
     readings,
+    reads,
     reconciling,
     resuming,
     walking,
@@ -898,6 +899,34 @@ async def test_a_frozen_seller_is_paid_when_it_is_free_again(place: Place) -> No
     assert await place.balances() == balances
     await place.tell("seller", auth.SubjectEvent.UNFREEZE)
     await place.until(made.id, "CLOSED")
+
+
+# ── Whom money still needs
+
+
+async def needed(place: Place, role: str) -> str:
+    """Why a party may not be erased as far as settlement can tell; empty when it may."""
+    async with place.tx() as tx:
+        try:
+            await reads.must_not_need(tx, PLATFORM, subject_id=place.parties[role])
+        except auth.ErasureBlocked as refusal:
+            return refusal.detail
+    return ""
+
+
+async def test_nobody_is_erased_while_money_of_theirs_is_on_its_way(place: Place) -> None:
+    assert [await needed(place, role) for role in ACCOUNT_OF] == ["", "", ""]
+    made = await place.lend(await place.listed())
+    assert [await needed(place, role) for role in ACCOUNT_OF] == ["MONEY_ON_ITS_WAY", "MONEY_ON_ITS_WAY", ""]
+    await place.until(made.id, "CLOSED")
+    assert [await needed(place, role) for role in ACCOUNT_OF] == ["", "", ""]
+
+
+async def test_a_buyer_that_paid_too_much_is_not_erased(place: Place) -> None:
+    closed = await place.funded()
+    await place.bank.pay(BUYER, COLLECTIONS, FACE.value + 777, closed.invoice_reference)
+    await place.collect()
+    assert [await needed(place, role) for role in ACCOUNT_OF] == ["", "", "REFUND_DUE"]
 
 
 # ── Collections

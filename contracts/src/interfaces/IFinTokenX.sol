@@ -22,6 +22,13 @@ interface IWalletStatus {
     /// @return The status word (layout in StatusWord.sol) of each wallet, or zero for one that is not verified now.
     function liveStatuses(address from, address to) external view returns (uint256, uint256);
 
+    /// @return fromStatus as liveStatuses gives it.
+    /// @return toStatuses one for each receiver.
+    function liveStatusesOfBatch(address from, address[] calldata tos)
+        external
+        view
+        returns (uint256 fromStatus, uint256[] memory toStatuses);
+
     function subjectOf(address wallet) external view returns (bytes32);
 }
 
@@ -36,6 +43,17 @@ interface IRule {
         external
         view
         returns (bytes32);
+
+    /// @notice The same question about many transfers of one sender, asked once.
+    /// @return Whether refusal(...) is zero for every one of them.
+    function allowsBatch(
+        address from,
+        address[] calldata tos,
+        uint256[] calldata ids,
+        uint256[] calldata amounts,
+        uint256 fromStatus,
+        uint256[] calldata toStatuses
+    ) external view returns (bool);
 }
 
 /// @notice What the token asks of its compliance contract. Reasons are ASCII, "ok" when allowed.
@@ -44,6 +62,11 @@ interface IFXCompliance {
         external
         view
         returns (bool allowed, bytes32 reason);
+    /// @return Whether canTransfer lets every one of these transfers pass; which one not, and why, tells canTransfer.
+    function allowsBatch(address from, address[] calldata tos, uint256[] calldata ids, uint256[] calldata amounts)
+        external
+        view
+        returns (bool);
     function canSend(address account) external view returns (bool allowed, bytes32 reason);
     function canReceive(address account) external view returns (bool allowed, bytes32 reason);
     function identityRegistry() external view returns (address);

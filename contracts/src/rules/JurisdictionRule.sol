@@ -11,6 +11,21 @@ contract JurisdictionRule is IRule {
         return "JurisdictionRule";
     }
 
+    function allowsBatch(
+        address,
+        address[] calldata,
+        uint256[] calldata,
+        uint256[] calldata,
+        uint256,
+        uint256[] calldata toStatuses
+    ) external pure returns (bool) {
+        uint32 needed = Claims.KYC_VERIFIED | Claims.AML_CLEARED | Claims.JURISDICTION_UK;
+        for (uint256 i = 0; i < toStatuses.length; ++i) {
+            if (StatusWord.claims(toStatuses[i]) & needed != needed) return false;
+        }
+        return true;
+    }
+
     function refusal(address, address, uint256, uint256, uint256, uint256 toStatus) external pure returns (bytes32) {
         uint32 claims = StatusWord.claims(toStatus);
         if (claims & Claims.KYC_VERIFIED == 0) return "missing claim: KYC_VERIFIED";

@@ -30,4 +30,18 @@ contract LockupRule is AgentRole, IRule {
         if (isLocked(id)) return "token locked";
         return 0;
     }
+
+    function allowsBatch(
+        address,
+        address[] calldata,
+        uint256[] calldata ids,
+        uint256[] calldata,
+        uint256,
+        uint256[] calldata
+    ) external view returns (bool) {
+        for (uint256 i = 0; i < ids.length; ++i) {
+            if (isLocked(ids[i])) return false;
+        }
+        return true;
+    }
 }

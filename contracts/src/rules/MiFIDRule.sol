@@ -12,8 +12,26 @@ contract MiFIDRule is IRule {
     }
 
     function refusal(address, address, uint256, uint256, uint256, uint256 toStatus) external pure returns (bytes32) {
-        bool classified = StatusWord.claims(toStatus) & (Claims.MIFID_PROFESSIONAL | Claims.MIFID_ECP) != 0;
-        if (StatusWord.isInvestor(toStatus) && !classified) return "MiFID classification required";
+        if (!_fits(toStatus)) return "MiFID classification required";
         return 0;
+    }
+
+    function allowsBatch(
+        address,
+        address[] calldata,
+        uint256[] calldata,
+        uint256[] calldata,
+        uint256,
+        uint256[] calldata toStatuses
+    ) external pure returns (bool) {
+        for (uint256 i = 0; i < toStatuses.length; ++i) {
+            if (!_fits(toStatuses[i])) return false;
+        }
+        return true;
+    }
+
+    function _fits(uint256 status) private pure returns (bool) {
+        return !StatusWord.isInvestor(status)
+            || StatusWord.claims(status) & (Claims.MIFID_PROFESSIONAL | Claims.MIFID_ECP) != 0;
     }
 }

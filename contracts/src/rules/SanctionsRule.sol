@@ -48,4 +48,19 @@ contract SanctionsRule is AgentRole, IRule {
         if (isStale() || isFlagged[from] || isFlagged[to]) return "sanctions";
         return 0;
     }
+
+    function allowsBatch(
+        address from,
+        address[] calldata tos,
+        uint256[] calldata,
+        uint256[] calldata,
+        uint256,
+        uint256[] calldata
+    ) external view returns (bool) {
+        if (isStale() || isFlagged[from]) return false;
+        for (uint256 i = 0; i < tos.length; ++i) {
+            if (isFlagged[tos[i]]) return false;
+        }
+        return true;
+    }
 }

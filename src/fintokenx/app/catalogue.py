@@ -6,12 +6,18 @@ from typing import Final
 
 from fintokenx.audit import Action
 from fintokenx.kernel.machine import Machine
+from fintokenx.kernel.sealing import SealedColumn
+from fintokenx.lifecycle import invoice as invoices
 from fintokenx.lifecycle.invoice import transitions as invoice
 from fintokenx.lifecycle.ledger import transitions as ledger
 from fintokenx.lifecycle.marketplace import transitions as marketplace
 from fintokenx.lifecycle.settlement import transitions as settlement
 from fintokenx.lifecycle.tokenisation import transitions as tokenisation
+from fintokenx.observers import notification as notifications
 from fintokenx.observers.notification import transitions as notification
+from fintokenx.parties import auth as subjects
+from fintokenx.parties import compliance as cases
+from fintokenx.parties import kyc as files
 from fintokenx.parties.auth import transitions as auth
 from fintokenx.parties.compliance import transitions as compliance
 from fintokenx.parties.kyc import transitions as kyc
@@ -23,3 +29,7 @@ _MODULES = (
 
 MACHINES: Final[tuple[Machine, ...]] = tuple(machine for module in _MODULES for machine in module.MACHINES)
 ACTIONS: Final[tuple[Action, ...]] = tuple(action for module in _MODULES for action in module.ACTIONS)
+SEALED: Final[dict[tuple[str, str], SealedColumn]] = {
+    **subjects.SEALED, **cases.SEALED, **files.SEALED, **invoices.SEALED, **notifications.SEALED
+}  # fmt: skip
+"""Every column with personal data, by table and name: what it is called, and whose key it is under (AD-14)."""

@@ -10,14 +10,14 @@ from typing import Any
 import asyncpg
 
 from fintokenx import audit
-from fintokenx.app import provision, wiring
+from fintokenx.app import catalogue, provision, wiring
 from fintokenx.app.checkpoint_signer import VaultSigner
 from fintokenx.app.local import LocalSystem
 from fintokenx.audit.http.views import EntryView
 from fintokenx.kernel.caller import Role, system
 from fintokenx.kernel.db import RawConnection
 from fintokenx.kernel.sealing import Sealer
-from fintokenx.parties import auth, partner
+from fintokenx.parties import auth, compliance, partner
 
 
 @asynccontextmanager
@@ -132,6 +132,18 @@ async def create_staff(of: LocalSystem, tenant_id: str, role: str, name: str, em
                 person=person,
             )  # fmt: skip
         return subject_id
+
+
+async def disclose(of: LocalSystem, entry_ids: list[str], fields: list[str]) -> list[compliance.DisclosedValue]:
+    """Sealed fields of entries with what proves them, on record under each person's id. All of one tenant."""
+    async with wiring.base(of.settings(), pool_size=2) as on:
+        async with auditor(of) as connection:
+            tenant_id = await audit.tenant_of_entry(connection, entry_id=entry_ids[0])
+        async with on.database.transaction(tenant_id, request_id="cli") as tx:
+            found = await compliance.record_disclosure(
+                tx, system(tenant_id, "cli"), entry_ids=entry_ids, fields=fields, sealed=catalogue.SEALED
+            )
+        return await compliance.disclose(Sealer(on.database, on.vault, os.urandom), tenant_id, found)
 
 
 def entry_json(entry: audit.Entry) -> dict[str, Any]:

@@ -38,7 +38,7 @@ from fintokenx.adapters.fps import ClearBankClient
 from fintokenx.adapters.mail import SmtpMailer
 from fintokenx.adapters.sumsub import SumsubClient
 from fintokenx.adapters.vault import LocalVault
-from fintokenx.app import health
+from fintokenx.app import catalogue, health
 from fintokenx.app import http as app_http
 from fintokenx.app.checkpoint_signer import VaultSigner
 from fintokenx.app.provision import CLEARBANK_SIGNING_KEY, FINGERPRINT_KEY, REFERENCE_KEY, password_of, pin_signer
@@ -65,6 +65,7 @@ from fintokenx.observers.notification import reactions as notification_reactions
 from fintokenx.observers.notification.jobs import NotificationJobs
 from fintokenx.parties import auth, compliance, kyc, partner
 from fintokenx.parties.auth.jobs import HANDLERS as AUTH_HANDLERS
+from fintokenx.parties.compliance import reactions as compliance_reactions
 from fintokenx.parties.kyc import reactions as kyc_reactions
 from fintokenx.parties.kyc.ports import ScreeningName, Verdict
 from fintokenx.sandbox.anvil import ChainControl
@@ -79,6 +80,7 @@ HOME_TENANT: Final = "tnt_fintokenx"
 DEBTOR_ADDRESS: Final = "GB, London, EC2A 4NE, 1 Ledger Row"
 
 REACTING: Final = (
+    compliance_reactions,
     kyc_reactions,
     invoice_reactions,
     tokenisation_reactions,
@@ -388,7 +390,7 @@ def _fill(
         "edge": Edge(on.database, on.ids, auth_http.authentication(authenticator), fingerprint_key),
         "auth": auth.AuthServices(authenticator.tokens, sealer, sealer),
         "partner": partner.PartnerServices(on.vault, settings.environment),
-        "compliance": compliance.ComplianceServices(sealer),
+        "compliance": compliance.ComplianceServices(sealer, catalogue.SEALED),
         "kyc": kyc.KycServices(to.identity, to.screening, sealer, to.blobs),
         "invoice": invoice_http.InvoiceServices(to.blobs, to.reader, sealer, reference_key),
         "sealer_pool": sealer_pool,

@@ -17,7 +17,14 @@ from fintokenx.audit.service.proving import (
     prove,
 )
 from fintokenx.audit.service.recording import change
-from fintokenx.audit.service.trails import entries_everywhere, entries_of, entry_count, tenant_of_entry
+from fintokenx.audit.service.trails import (
+    entries_everywhere,
+    entries_of,
+    entry_count,
+    entry_of,
+    present_row,
+    tenant_of_entry,
+)
 from fintokenx.audit.service.verifying import verify
 from fintokenx.audit.types import (
     SEAL_EVERY,
@@ -68,9 +75,11 @@ __all__ = [
     "entries_everywhere",
     "entries_of",
     "entry_count",
+    "entry_of",
     "insert",
     "keep_receipts",
     "newest_checkpoint",
+    "present_row",
     "proof_holds",
     "proof_of",
     "provable",

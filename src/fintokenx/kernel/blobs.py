@@ -22,10 +22,17 @@ class BlobTampered(Exception):
 class Blobs(Protocol):
     """Encrypted storage per tenant. Storing the same bytes under the same kind twice is harmless."""
 
-    async def put(self, tenant_id: str, kind: str, content: bytes) -> StoredBlob:
-        """Encrypt under the tenant's data key and store; durable when this returns."""
+    async def put(self, tenant_id: str, kind: str, content: bytes, *, subject_id: str | None = None) -> StoredBlob:
+        """Encrypt and store; durable when this returns. Under the tenant's data key, or under that of the person whom
+        it is about, with whom it dies.
+
+        :raises Shredded: this person, or the tenant, was erased
+        """
         ...
 
     async def get(self, tenant_id: str, storage_ref: str) -> bytes:
-        """The clear bytes. :raises KeyError: no such blob. :raises BlobTampered: changed at rest"""
+        """The clear bytes. :raises KeyError: no such blob. :raises BlobTampered: changed at rest
+
+        :raises Shredded: the person whom it was about, or the tenant, was erased
+        """
         ...

@@ -81,6 +81,8 @@ class Tx:
     request_id: str
     jobs: list[JobRequest] = field(default_factory=list)
     wrote: bool = False
+    destroyed_keys: list[tuple[str, ...]] = field(default_factory=list)
+    """Names of data keys that this transaction destroys (kernel.sealing): whoever remembers them must forget them."""
 
     async def rows(self, sql: str, *arguments: Any) -> list[Row]:
         """All rows of a query. Only a module's ``store`` calls this."""
@@ -159,10 +161,15 @@ class Database:
         self._ids = ids
         self._reactions = reactions
         self._committed: list[Callable[[], None]] = []
+        self._remembering: list[Callable[..., None]] = []
 
     def on_commit(self, wake: Callable[[], None]) -> None:
         """Call ``wake()`` after each commit that inserted jobs: an in-process nudge, never relied upon."""
         self._committed.append(wake)
+
+    def on_keys_destroyed(self, forget: Callable[..., None]) -> None:
+        """Call ``forget(*name)`` for each key that a transaction has destroyed, once it has ended, well or not."""
+        self._remembering.append(forget)
 
     @asynccontextmanager
     async def transaction(self, tenant_id: str, *, request_id: str = "") -> AsyncIterator[Tx]:
@@ -173,6 +180,7 @@ class Database:
         :raises DatabaseUnavailable: no connection, or it broke (then the outcome is unknown: retry with the same key)
         """
         pin = self._pins.pin(tenant_id)
+        destroyed: list[tuple[str, ...]] = []
         try:
             connection = await self._pool.acquire(timeout=10)
         except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as fault:
@@ -182,6 +190,7 @@ class Database:
             # A parameter, never text: pg_stat_activity shows every session's text to its whole role.
             await connection.fetchval("select set_config('fx.pin', $1, true)", pin)
             tx = Tx(connection, tenant_id, self._clock.now(), self._ids, self._reactions, request_id)
+            tx.destroyed_keys = destroyed
             yield tx
             await tx.flush_jobs()
             await connection.execute(_COMMIT if tx.wrote else "COMMIT")
@@ -192,6 +201,10 @@ class Database:
                 raise
             raise named from fault
         finally:
+            # In any case: the outcome of a broken commit is unknown, and a key forgotten in vain is read anew.
+            for name in destroyed:
+                for forget in self._remembering:
+                    forget(*name)
             await self._pool.release(connection)
         if tx.jobs:
             for wake in self._committed:

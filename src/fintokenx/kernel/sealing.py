@@ -20,7 +20,7 @@ from typing import Final, NamedTuple
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from fintokenx.kernel.db import Database
+from fintokenx.kernel.db import Database, Tx
 from fintokenx.kernel.errors import Refused
 from fintokenx.kernel.ids import Entropy
 from fintokenx.kernel.vault import Vault
@@ -108,6 +108,19 @@ def commitment_of(sealed: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class SealedColumn:
+    """How a column ``…_sealed`` is sealed: the name of the field, and where its row says whose key it is under.
+
+    ``owner`` lists columns: the first that is not null.
+    """
+
+    field: str
+    owner: tuple[str, ...]
+    is_secret: bool = False
+    """A credential, not personal data: it is never disclosed to anybody."""
+
+
+@dataclass(frozen=True, slots=True)
 class KeyTable:
     """A table of wrapped data keys; ``column`` names a key within its tenant (migration 0003)."""
 
@@ -140,6 +153,7 @@ class WrappedKeys:
         self._vault = vault
         self._entropy = entropy
         self._memory = KeyMemory(keys_max=KEYS_IN_MEMORY_MAX, life_seconds=KEY_LIFE_SECONDS, seconds=seconds)
+        database.on_keys_destroyed(self._forget)
 
     async def find(self, tenant_id: str, name: str) -> bytes | None:
         """The clear key, None when there never was one.
@@ -186,16 +200,34 @@ class WrappedKeys:
     async def shred(self, tenant_id: str, name: str) -> None:
         """Destroy the key; harmless when done twice. What never had a key gets none any more."""
         async with self._database.transaction(tenant_id) as tx:
-            await tx.write(
-                f"""insert into {self._table.name} as k (tenant_id, {self._table.column}, created_at, shredded_at)
-                    values ($1, $2, $3, $3)
-                    on conflict (tenant_id, {self._table.column}) do update
-                      set wrapped_key = null, shredded_at = excluded.shredded_at where k.shredded_at is null""",
-                tenant_id,
-                name,
-                tx.at,
-            )
-        self._memory.forget(tenant_id, name)
+            await _destroy(tx, self._table, name)
+
+    def _forget(self, table: str, tenant_id: str, name: str) -> None:
+        if table == self._table.name:
+            self._memory.forget(tenant_id, name)
+
+
+async def _destroy(tx: Tx, table: KeyTable, name: str) -> None:
+    tx.destroyed_keys.append((table.name, tx.tenant_id, name))
+    await tx.write(
+        f"""insert into {table.name} as k (tenant_id, {table.column}, created_at, shredded_at)
+            values ($1, $2, $3, $3)
+            on conflict (tenant_id, {table.column}) do update
+              set wrapped_key = null, shredded_at = excluded.shredded_at where k.shredded_at is null""",
+        tx.tenant_id,
+        name,
+        tx.at,
+    )
+
+
+async def shred(tx: Tx, subject_id: str) -> None:
+    """Destroy a person's key if and only if ``tx`` commits, so that the entry that says so and the deed are one.
+
+    Every memory of this process forgets it then; other processes may read with it for :data:`KEY_LIFE_SECONDS`.
+    Harmless when done twice, and when nothing was ever sealed for them.
+    """
+    _bound_to(subject_id, "-")
+    await _destroy(tx, SUBJECT_KEYS, subject_id)
 
 
 class Sealer:

@@ -66,7 +66,7 @@ class EmbeddedPostgres:
         self._data_dir = data_dir.absolute()
         self._wanted_port = port
         self._superuser_password = superuser_password
-        self._account = _unprivileged_account()
+        self._account = unprivileged_account()
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self, *, deadline_seconds: float = 60.0) -> None:
@@ -326,8 +326,8 @@ class EmbeddedPostgres:
         return len(lines) >= 8 and lines[0] == str(pid) and lines[7].strip() == "ready"
 
 
-def _unprivileged_account() -> dict[str, Any]:
-    """What ``subprocess`` needs to drop root's rights; nothing when we are not root."""
+def unprivileged_account() -> dict[str, Any]:
+    """Whom the server runs as: what ``subprocess`` needs to drop root's rights; nothing when we are not root."""
     if os.geteuid() != 0:
         return {}
     try:

@@ -1,14 +1,17 @@
 """Encrypted blobs over obstore: ``file://``, ``memory://`` (tests) and ``s3://`` behind one interface (SB-01).
 
 An object is ``FXB1`` ‖ length of the key's id (1 byte) ‖ key id ‖ nonce (12 bytes) ‖ AES-256-GCM ciphertext, and lies
-at ``<tenant>/<kind>/<sha256 of the clear bytes>``. That path is the associated data: an object that is moved to another
-tenant, kind or digest does not decrypt.
+at ``<tenant>/<kind>/<sha256 of the clear bytes>`` under the tenant's key, or, when it is about a person, at
+``<tenant>/<kind>/<subject>/<HMAC-SHA256 of the clear bytes>`` under that person's: whoever erases the person leaves
+neither the bytes nor a digest to compare guesses with. The path is the associated data: an object that is moved to
+another tenant, kind, person or digest does not decrypt.
 """
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
+import hmac
 import os
 import re
 import time
@@ -28,7 +31,7 @@ from fintokenx.kernel.blobs import BlobTampered, StoredBlob
 from fintokenx.kernel.db import Database
 from fintokenx.kernel.errors import Unavailable
 from fintokenx.kernel.ids import Entropy
-from fintokenx.kernel.sealing import KeyTable, WrappedKeys
+from fintokenx.kernel.sealing import SUBJECT_KEYS, KeyTable, WrappedKeys
 from fintokenx.kernel.vault import Vault
 
 if TYPE_CHECKING:
@@ -44,26 +47,36 @@ _MAGIC: Final = b"FXB1"
 _NONCE_BYTES: Final = 12
 _TAG_BYTES: Final = 16
 _TENANT: Final = re.compile(r"tnt_[a-z0-9_]{1,40}")
-_KEY_ID: Final = re.compile(rb"[a-z0-9-]{1,64}")
+_KEY_ID: Final = re.compile(rb"(?:subject/[a-z0-9_-]{1,64}|[a-z0-9-]{1,64})")
+_OF_SUBJECT: Final = "subject/"
+"""What the id of a person's key begins with; their subject id follows."""
+_SUBJECT: Final = re.compile(r"[a-z]{2,4}_[a-z0-9_-]{1,59}")
 _KIND: Final = re.compile(r"[a-z0-9]+(?:[._-][a-z0-9]+)*")
 _KIND_LENGTH_MAX: Final = 64
-_REF: Final = re.compile(rf"{_TENANT.pattern}/{_KIND.pattern}/[0-9a-f]{{64}}")
+_REF: Final = re.compile(
+    rf"{_TENANT.pattern}/{_KIND.pattern}/(?:(?P<subject>{_SUBJECT.pattern})/)?(?P<digest>[0-9a-f]{{64}})"
+)
 
 
 class DataKeys:
-    """The tenants' data keys, in ``ops.tenant_keys``, wrapped by the vault."""
+    """The data keys of tenants and of their people, wrapped by the vault. The id of a person's is ``subject/<id>``."""
 
     def __init__(
         self, database: Database, vault: Vault, entropy: Entropy, *, seconds: Callable[[], float] = time.monotonic
     ) -> None:
         self._keys = WrappedKeys(TENANT_KEYS, database, vault, entropy, seconds=seconds)
+        self._subjects = WrappedKeys(SUBJECT_KEYS, database, vault, entropy, seconds=seconds)
 
-    async def to_write(self, tenant_id: str) -> tuple[str, bytes]:
-        """The key's id and the key; made on first use. :raises Shredded: the tenant's keys were destroyed"""
+    async def to_write(self, tenant_id: str, subject_id: str | None = None) -> tuple[str, bytes]:
+        """The key's id and the key; made on first use. :raises Shredded: the keys were destroyed"""
+        if subject_id is not None:
+            return _OF_SUBJECT + subject_id, await self._subjects.ensure(tenant_id, subject_id)
         return KEY_ID, await self._keys.ensure(tenant_id, KEY_ID)
 
     async def to_read(self, tenant_id: str, key_id: str) -> bytes | None:
-        """The key of that id, None when there is none. :raises Shredded: the tenant's keys were destroyed"""
+        """The key of that id, None when there is none. :raises Shredded: it was destroyed"""
+        if key_id.startswith(_OF_SUBJECT):
+            return await self._subjects.find(tenant_id, key_id.removeprefix(_OF_SUBJECT))
         return await self._keys.find(tenant_id, key_id)
 
     async def shred(self, tenant_id: str) -> None:
@@ -87,16 +100,20 @@ class EncryptedBlobs:
         self._folder = Path(unquote(url.path)) if url.scheme == "file" else None
         self._store = _opened(store_url, vault)
 
-    async def put(self, tenant_id: str, kind: str, content: bytes) -> StoredBlob:
-        """:raises ValueError: not a tenant id, or a kind other than lower-case words joined by ``.``, ``_`` or ``-``
+    async def put(self, tenant_id: str, kind: str, content: bytes, *, subject_id: str | None = None) -> StoredBlob:
+        """:raises ValueError: not a tenant or subject id, or a kind other than lower-case words joined by ``.``, ``_``
+            or ``-``
 
         An object that is already there is written anew: that is as harmless, and mends what was damaged.
         """
         if not _TENANT.fullmatch(tenant_id) or not _KIND.fullmatch(kind) or len(kind) > _KIND_LENGTH_MAX:
             raise ValueError("not a tenant id or not a kind")
-        key_id, key = await self._keys.to_write(tenant_id)
+        if subject_id is not None and not _SUBJECT.fullmatch(subject_id):
+            raise ValueError("not a subject id")
+        key_id, key = await self._keys.to_write(tenant_id, subject_id)
         digest = (await asyncio.to_thread(hashlib.sha256, content)).hexdigest()
-        ref = f"{tenant_id}/{kind}/{digest}"
+        name = digest if subject_id is None else f"{subject_id}/{await _keyed(key, content)}"
+        ref = f"{tenant_id}/{kind}/{name}"
         nonce = self._entropy(_NONCE_BYTES)
         ciphertext = await asyncio.to_thread(AESGCM(key).encrypt, nonce, content, ref.encode())
         header = _MAGIC + bytes([len(key_id)]) + key_id.encode()
@@ -107,31 +124,44 @@ class EncryptedBlobs:
 
     async def get(self, tenant_id: str, storage_ref: str) -> bytes:
         """Another tenant's reference, and one that could not be ours, are as good as missing."""
-        if not _REF.fullmatch(storage_ref) or not storage_ref.startswith(f"{tenant_id}/"):
+        ref = _REF.fullmatch(storage_ref)
+        if ref is None or not storage_ref.startswith(f"{tenant_id}/"):
             raise KeyError(storage_ref)
         try:
             result = await _answered(obstore.get_async(self._store, storage_ref))
             stored = bytes(await _answered(result.bytes_async()))
         except FileNotFoundError as fault:
             raise KeyError(storage_ref) from fault
-        return await self._decrypted(tenant_id, storage_ref, stored)
+        return await self._decrypted(tenant_id, ref, stored)
 
-    async def _decrypted(self, tenant_id: str, storage_ref: str, stored: bytes) -> bytes:
+    async def _decrypted(self, tenant_id: str, ref: re.Match[str], stored: bytes) -> bytes:
         key_id, nonce, ciphertext = _taken_apart(stored)
+        subject_id = ref["subject"]
+        if (key_id.removeprefix(_OF_SUBJECT) if key_id.startswith(_OF_SUBJECT) else None) != subject_id:
+            raise BlobTampered("it names the key of somebody else")
         try:
             key = await self._keys.to_read(tenant_id, key_id)
         except ValueError as fault:
-            raise BlobTampered("the tenant's key does not unwrap") from fault
+            raise BlobTampered("the key does not unwrap") from fault
         if key is None:
             raise BlobTampered("it names a key that does not exist")
         try:
-            content = await asyncio.to_thread(AESGCM(key).decrypt, nonce, ciphertext, storage_ref.encode())
+            content = await asyncio.to_thread(AESGCM(key).decrypt, nonce, ciphertext, ref[0].encode())
         except InvalidTag as fault:
             raise BlobTampered("it does not decrypt") from fault
-        digest = (await asyncio.to_thread(hashlib.sha256, content)).hexdigest()
-        if not storage_ref.endswith(f"/{digest}"):
+        if subject_id is not None:
+            digest = await _keyed(key, content)
+        else:
+            digest = (await asyncio.to_thread(hashlib.sha256, content)).hexdigest()
+        if not hmac.compare_digest(ref["digest"], digest):
             raise BlobTampered("it is not what was stored")
         return content
+
+
+async def _keyed(key: bytes, content: bytes) -> str:
+    """Hex HMAC of the bytes, under a key that is derived for this alone."""
+    name_key = hmac.digest(key, b"fintokenx/blob-name/1", "sha256")
+    return (await asyncio.to_thread(hmac.digest, name_key, content, "sha256")).hex()
 
 
 def _taken_apart(stored: bytes) -> tuple[str, bytes, bytes]:

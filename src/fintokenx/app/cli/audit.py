@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -108,6 +109,19 @@ def audit_checkpoint(system: System = "") -> None:
     from fintokenx.app import inspect
 
     out.print(run(inspect.checkpoint(ready(system))), end="", soft_wrap=True, highlight=False, markup=False)
+
+
+@app.command("disclose")
+def audit_disclose(
+    entries: Annotated[list[str], typer.Argument(help="Entry ids (aud_…), all of one tenant.")],
+    field: Annotated[list[str], typer.Option("--field", help="email, representative_name, name, born_on, ip …")],
+    system: System = "",
+) -> None:
+    """Tell sealed personal data with what proves it, as JSON. That it was told is on record before it is."""
+    from fintokenx.app import inspect
+
+    told = run(inspect.disclose(ready(system), entries, field))
+    out.print_json(json.dumps([{**asdict(one), "shredded": one.value is None} for one in told]))
 
 
 @app.command("anchor")

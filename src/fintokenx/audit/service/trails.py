@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fintokenx.audit import store
@@ -29,6 +29,21 @@ async def entries_of(
     return await store.entries_of(
         tx, resources, to_staff=caller.role in STAFF, after_seq=after_seq, limit=min(limit, 1000)
     )
+
+
+async def entry_of(tx: Tx, caller: Caller, *, entry_id: str) -> Entry:
+    """One entry. :raises UnknownEntry: none in the caller's tenant, or one that the caller may not see"""
+    caller.must_be(*READERS, tenant_id=tx.tenant_id)
+    entry = await store.entry(tx, entry_id, to_staff=caller.role in STAFF)
+    if entry is None:
+        raise UnknownEntry
+    return entry
+
+
+async def present_row(tx: Tx, caller: Caller, *, table: str, key: Mapping[str, str]) -> dict[str, Any]:
+    """The row that an entry's operation was about, as it is now; empty when it is gone."""
+    caller.must_be(*STAFF, tenant_id=tx.tenant_id)
+    return await store.present_row(tx, table, key)
 
 
 async def entries_everywhere(connection: Any, *, resource: str) -> list[Entry]:

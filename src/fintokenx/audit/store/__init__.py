@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 from fintokenx.audit.types import Entry
@@ -18,6 +18,13 @@ async def record_and_apply(tx: Tx, arguments: Sequence[Any]) -> None:
     """fx.change: the entry first, then its rows."""
     tx.wrote = True
     await tx.value("select fx.change($1, $2, $3, $4, $5, $6, $7, $8, $9)", *arguments)
+
+
+async def present_row(tx: Tx, table: str, key: Mapping[str, str]) -> dict[str, Any]:
+    """A domain row by its key. Table and columns come from an entry of the record, and are quoted all the same."""
+    where = " and ".join(f't."{column}"::text = ${number}' for number, column in enumerate(key, start=1))
+    row = await tx.row(f'select to_jsonb(t) as row from app."{table}" t where {where}', *key.values())
+    return dict(row["row"]) if row else {}
 
 
 _SHOWN = "($1 or action = any (array(select a.action from app.audit_actions a where not a.staff_only)))"

@@ -20,6 +20,7 @@ from fintokenx.lifecycle.invoice.service.onward import (
 from fintokenx.lifecycle.invoice.service.reads import documents, get, page
 from fintokenx.lifecycle.invoice.service.submit import submit, withdraw
 from fintokenx.lifecycle.invoice.types import (
+    SEALED,
     AlreadyConfirmed,
     Declaration,
     Document,
@@ -41,6 +42,7 @@ from fintokenx.lifecycle.invoice.types import (
 )
 
 __all__ = [
+    "SEALED",
     "AlreadyConfirmed",
     "Declaration",
     "Document",

@@ -102,6 +102,17 @@ async def due_by(tx: Tx, day: date) -> list[str]:
     return [row["reference"] for row in rows]
 
 
+async def has_any(tx: Tx, party_id: str, *, but_in: Sequence[str]) -> bool:
+    """Whether the party sells or owes an invoice in another state than these."""
+    found = await tx.value(
+        "select exists (select from app.invoices where originator_id = $1 and state <> all ($2))"
+        " or exists (select from app.invoices where obligor_id = $1 and state <> all ($2))",
+        party_id,
+        list(but_in),
+    )
+    return bool(found)
+
+
 def row_of(invoice: Invoice, number_normalised: str) -> audit.RowChange:
     """A new invoice."""
     return audit.insert(

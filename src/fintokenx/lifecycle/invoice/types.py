@@ -12,6 +12,10 @@ from typing import Final
 from fintokenx.kernel.clock import Instant
 from fintokenx.kernel.errors import Forbidden, Invalid, NotFound, Refused
 from fintokenx.kernel.money import Pence
+from fintokenx.kernel.sealing import SealedColumn
+
+SEALED: Final = {("buyer_confirmations", "ip_sealed"): SealedColumn("ip", ("confirmed_by",))}
+"""The sealed columns of invoice."""
 
 
 class UnknownInvoice(NotFound):

@@ -168,6 +168,30 @@ async def subjects_held_for(tx: Tx) -> list[str]:
     return [row["subject_id"] for row in rows]
 
 
+async def has_money_for(tx: Tx, subject_id: str) -> bool:
+    """Whether money of or for the subject is on its way: a disbursement, a payment, or a part of a collection."""
+    found = await tx.value(
+        """select exists (select from app.disbursements where $1 in (lender_subject_id, seller_subject_id)
+                             and state not in ('CANCELLED', 'REFUNDED', 'CLOSED'))
+               or exists (select from app.payment_instructions
+                           where subject_id = $1 and state in ('QUEUED', 'HELD', 'SENT'))
+               or exists (select from app.collections where state <> 'DISTRIBUTED'
+                             and onward_payments
+                                 @> jsonb_build_array(jsonb_build_object('payee_subject_id', $1::text)))""",
+        subject_id,
+    )
+    return bool(found)
+
+
+async def invoices_with_refund_due(tx: Tx) -> list[str]:
+    """Invoices whose buyers have paid more than they owed and wait for the rest."""
+    rows = await tx.rows(
+        "select distinct invoice_reference from app.collections"
+        " where refund_due_pence > 0 and invoice_reference is not null order by 1"
+    )
+    return [row["invoice_reference"] for row in rows]
+
+
 async def first_sent_at(tx: Tx, leg: str) -> Instant | None:
     """When a payment was sent for the first time; None before that."""
     at: Instant | None = await tx.value("select min(sent_at) from app.payment_instructions where leg = $1", leg)

@@ -67,6 +67,18 @@ async def exposure(tx: Tx, *, lender_subject_id: str, obligor_id: str) -> Pence:
     return Pence(int(value))
 
 
+async def holds_any(tx: Tx, subject_id: str) -> bool:
+    """Whether the subject holds a token that is not destroyed, or a part of one."""
+    found = await tx.value(
+        "select exists (select from app.tokens where holder_subject_id = $1 and state <> 'BURNED')"
+        " or exists (select from app.slices s join app.tokens t"
+        " on t.tenant_id = s.tenant_id and t.reference = s.token_reference"
+        " where s.holder_subject_id = $1 and t.state <> 'BURNED')",
+        subject_id,
+    )
+    return bool(found)
+
+
 async def wallet_of(tx: Tx, subject_id: str) -> Wallet | None:
     """The wallet of a subject."""
     row = await tx.row(f"select {_WALLETS} from app.wallets where subject_id = $1", subject_id)

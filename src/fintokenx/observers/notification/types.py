@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Final
 
 from fintokenx.kernel.clock import Instant
 from fintokenx.kernel.errors import Refused
+from fintokenx.kernel.sealing import SealedColumn
+
+SEALED: Final = {("email_sends", "to_sealed"): SealedColumn("email", ("subject_id",))}
+"""The sealed columns of notification."""
 
 
 class NoAddress(Refused):

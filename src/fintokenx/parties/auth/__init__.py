@@ -19,6 +19,7 @@ from fintokenx.parties.auth.service import (
     email_index_of,
     find_subject,
     gate_ran,
+    held_subject,
     issue_login_code,
     issue_magic_link,
     open_magic_link,
@@ -29,7 +30,9 @@ from fintokenx.parties.auth.service import (
     withdraw_magic_links,
 )
 from fintokenx.parties.auth.types import (
+    SEALED,
     ApiKeyRequired,
+    ErasureBlocked,
     MagicLink,
     MagicLinkExpired,
     MagicLinkOutOfScope,
@@ -56,9 +59,11 @@ from fintokenx.parties.auth.types import (
 
 __all__ = [
     "AUDIENCE",
+    "SEALED",
     "ApiKeyRequired",
     "AuthServices",
     "Authenticator",
+    "ErasureBlocked",
     "MagicLink",
     "MagicLinkExpired",
     "MagicLinkOutOfScope",
@@ -92,6 +97,7 @@ __all__ = [
     "email_index_of",
     "find_subject",
     "gate_ran",
+    "held_subject",
     "issue_login_code",
     "issue_magic_link",
     "open_magic_link",

@@ -67,6 +67,15 @@ class SubjectUnfrozen(Fact):
 
 
 @dataclass(frozen=True, slots=True)
+class SubjectErased(Fact):
+    """A person's data is being destroyed, in this very transaction: whoever still needs it refuses in step
+    (:class:`fintokenx.parties.auth.ErasureBlocked`), whoever keeps keys of its own for the person destroys them."""
+
+    subject_id: str
+    role: str
+
+
+@dataclass(frozen=True, slots=True)
 class LoginCodeWanted(Fact):
     """Somebody wants to sign in as this subject: mail the code that ``auth.issue_login_code`` gives."""
 

@@ -11,8 +11,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from fintokenx.kernel.caller import Caller, Role, WrongRole
 from fintokenx.kernel.clock import Instant
 from fintokenx.kernel.edge import Mutation, Query, mutation, problems, query
+from fintokenx.kernel.machine import IllegalTransition
 from fintokenx.parties.auth import service
 from fintokenx.parties.auth.types import (
+    Erasure,
+    ErasureBlocked,
     Me,
     NotASubjectRole,
     ScopeMissing,
@@ -302,3 +305,47 @@ async def create_subject(body: NewSubject, command: Command, services: Services)
 async def show_subject(subject_id: str, read: Read) -> SubjectView:
     """One subject: oneself, or any of the tenant for its partner and for staff."""
     return SubjectView.of(await read.run(lambda tx: service.visible_subject(tx, read.caller, subject_id=subject_id)))
+
+
+class Erase(BaseModel):
+    """Why a person's data is destroyed."""
+
+    model_config = ConfigDict(extra="forbid")
+    reason: str = Field(
+        min_length=20,
+        max_length=2000,
+        description="In words, without naming the person. Kept sealed, under a key that outlives theirs.",
+        examples=["Asked for by letter of 2 June; no business was ever done."],
+    )
+
+
+class ErasureView(BaseModel):
+    """That a person's data was destroyed."""
+
+    model_config = ConfigDict(extra="forbid")
+    id: str = Field(description="The erasure.", examples=["era_01jwrs8s50e9rbkszzv4yve5jt"])
+    subject_id: str = Field(description="Whose data it was.")
+    erased_at: Instant = Field(description="When.")
+    erased_by: str = Field(description="Who did it.")
+
+    @classmethod
+    def of(cls, erasure: Erasure) -> ErasureView:
+        """Without its reason."""
+        return cls(**{name: getattr(erasure, name) for name in cls.model_fields})
+
+
+@router.post(
+    "/v1/subjects/{subject_id}/erasure",
+    response_model=ErasureView,
+    responses=problems(UnknownSubject, ErasureBlocked, IllegalTransition, WrongRole),
+)
+async def erase_subject(subject_id: str, body: Erase, command: Command, services: Services) -> Response:
+    """Destroy what is personal about a subject, for good. Only the roles mlro and compliance; refused while open
+    business or a freeze needs the person. Done again it is the same erasure. The company's name and number stay."""
+    caller = command.caller
+    erasure_id = command.edge.ids.new("era")
+    reason = await service.seal_reason(services.sealer, caller, erasure_id=erasure_id, reason=body.reason)
+    return await command.run(
+        lambda tx: service.erase(tx, caller, subject_id=subject_id, erasure_id=erasure_id, reason_sealed=reason),
+        shown=ErasureView.of,
+    )

@@ -8,7 +8,7 @@ from typing import Any, Final
 from fintokenx import audit
 from fintokenx.kernel.caller import Role
 from fintokenx.kernel.db import Row, Tx
-from fintokenx.parties.auth.types import LoginCode, MagicLink, Session, Subject
+from fintokenx.parties.auth.types import Erasure, LoginCode, MagicLink, Session, Subject
 
 _SUBJECT: Final = (
     "tenant_id, id, role, legal_name, company_number, representative_name_sealed, email_sealed, email_index, state,"
@@ -23,6 +23,11 @@ _LINK: Final = "tenant_id, id, invoice_reference, subject_id, state, issued_at, 
 async def lock(tx: Tx, thing: str) -> None:
     """Serialise the commands on one thing until this transaction ends."""
     await tx.value("select pg_advisory_xact_lock(hashtextextended($1, 0))", f"{tx.tenant_id}:{thing}")
+
+
+async def hold(tx: Tx, thing: str) -> None:
+    """Keep off the commands that :func:`lock` the thing until this transaction ends; others may hold it too."""
+    await tx.value("select pg_advisory_xact_lock_shared(hashtextextended($1, 0))", f"{tx.tenant_id}:{thing}")
 
 
 async def subject(tx: Tx, subject_id: str) -> Subject | None:
@@ -48,10 +53,10 @@ async def active_holders(tx: Tx, *, after: str, limit: int) -> list[Subject]:
 
 
 async def subjects_of_email(tx: Tx, email_index: str, role: Role | None) -> list[Subject]:
-    """Subjects that sign in with this address and are not frozen."""
+    """Subjects that sign in with this address and are not barred."""
     rows = await tx.rows(
         f"select {_SUBJECT} from app.subjects where email_index = $1 and ($2::text is null or role = $2)"
-        " and state <> 'FROZEN' order by id",
+        " and state not in ('FROZEN', 'ERASED') order by id",
         email_index,
         role.value if role else None,
     )
@@ -80,6 +85,28 @@ def subject_changed(subject: Subject, after: Mapping[str, Any]) -> audit.RowChan
     )
 
 
+_ERASURE: Final = "id, subject_id, erased_at, erased_by, reason_sealed"
+
+
+async def erasure_of(tx: Tx, subject_id: str) -> Erasure | None:
+    """When and why a subject was erased."""
+    row = await tx.row(f"select {_ERASURE} from app.erasures where subject_id = $1", subject_id)
+    return Erasure(**dict(row)) if row else None
+
+
+def erased(tx: Tx, erasure: Erasure) -> audit.RowChange:
+    """The row of an erasure."""
+    columns = {name: getattr(erasure, name) for name in _ERASURE.split(", ")}
+    return audit.insert("erasures", {"tenant_id": tx.tenant_id, **columns})
+
+
+async def forget_code(tx: Tx, subject_id: str) -> None:
+    """No code of this subject is good any more."""
+    await tx.write(
+        "update ops.login_codes set used_at = $2 where subject_id = $1 and used_at is null", subject_id, tx.at
+    )
+
+
 async def session(tx: Tx, session_id: str) -> Session | None:
     """One session of the pinned tenant, in any state."""
     row = await tx.row(f"select {_SESSION} from {_SESSIONS} where s.id = $1", session_id)
@@ -87,10 +114,10 @@ async def session(tx: Tx, session_id: str) -> Session | None:
 
 
 async def live_session(tx: Tx, session_id: str) -> Session | None:
-    """The session if it is neither ended nor expired and its subject not frozen."""
+    """The session if it is neither ended nor expired and its subject neither frozen nor erased."""
     row = await tx.row(
         f"select {_SESSION} from {_SESSIONS}"
-        " where s.id = $1 and s.state = 'ACTIVE' and s.expires_at > $2 and p.state <> 'FROZEN'",
+        " where s.id = $1 and s.state = 'ACTIVE' and s.expires_at > $2 and p.state not in ('FROZEN', 'ERASED')",
         session_id,
         tx.at,
     )

@@ -40,6 +40,7 @@ SUBJECT: Final = Machine(
             ("SUSPENDED", Event.RESUME, "ACTIVE", "SUBJECT_RESUME"),
             (" | ".join(_FREEZABLE), Event.FREEZE, "FROZEN", "SUBJECT_FREEZE"),
             *(("FROZEN", Event.UNFREEZE, state, "SUBJECT_UNFREEZE") for state in _FREEZABLE),
+            ("CREATED | ACTIVE | SUSPENDED | DECLINED", Event.ERASE, "ERASED", "SUBJECT_ERASE"),
         ]
     ),
 )
@@ -51,6 +52,7 @@ SESSION: Final = Machine(
             (NOTHING, "open", "ACTIVE", "SESSION_OPEN"),
             ("ACTIVE", "end", "REVOKED", "SESSION_END"),
             ("ACTIVE", "freeze", "REVOKED", "SUBJECT_FREEZE"),
+            ("ACTIVE", "erase", "REVOKED", "SUBJECT_ERASE"),
         ]
     ),
 )
@@ -67,6 +69,7 @@ MAGIC_LINK: Final = Machine(
             ("ISSUED | OPENED", "reissue", "REVOKED", "MAGIC_LINK_ISSUE"),
             ("ISSUED | OPENED", "withdraw", "REVOKED", "INVOICE_WITHDRAW"),
             ("ISSUED | OPENED", "freeze", "REVOKED", "SUBJECT_FREEZE"),
+            ("ISSUED | OPENED", "erase", "REVOKED", "SUBJECT_ERASE"),
         ]
     ),
 )
@@ -97,6 +100,7 @@ ACTIONS = (
     Action("SUBJECT_RESUME", (Role.SYSTEM, *_COMPLIANCE)),
     Action("SUBJECT_FREEZE", _COMPLIANCE, staff_only=True),
     Action("SUBJECT_UNFREEZE", _COMPLIANCE, staff_only=True),
+    Action("SUBJECT_ERASE", _COMPLIANCE, staff_only=True),
     Action("LOGIN_CODE_REQUEST", (Role.PARTNER_ADMIN, Role.SYSTEM)),
     Action("SIGN_IN_BLOCKED", (Role.PARTNER_ADMIN, Role.SYSTEM)),
     Action("SESSION_OPEN", SIGNED_IN),

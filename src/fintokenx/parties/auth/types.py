@@ -4,10 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 from fintokenx.kernel.caller import Role
 from fintokenx.kernel.clock import Instant
 from fintokenx.kernel.errors import Forbidden, Invalid, NotFound, Refused, Unauthenticated
+from fintokenx.kernel.sealing import SealedColumn
+
+SEALED: Final = {
+    ("subjects", "representative_name_sealed"): SealedColumn("representative_name", ("id",)),
+    ("subjects", "email_sealed"): SealedColumn("email", ("id",)),
+    ("mfa_factors", "secret_sealed"): SealedColumn("mfa_secret", ("subject_id",), is_secret=True),
+    ("erasures", "reason_sealed"): SealedColumn("reason", ("id",)),
+}
+"""The sealed columns of auth. An erasure's reason has a key of its own: that of the person is gone with it."""
 
 
 class SubjectEvent(StrEnum):
@@ -24,6 +34,7 @@ class SubjectEvent(StrEnum):
     RESUME = "resume"
     FREEZE = "freeze"
     UNFREEZE = "unfreeze"
+    ERASE = "erase"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +63,23 @@ class Subject:
     def shown_state(self) -> str:
         """The state for the customer's eyes: a freeze shows as a suspension (it may be about a SAR)."""
         return "SUSPENDED" if self.state == "FROZEN" else self.state
+
+    @property
+    def is_barred(self) -> bool:
+        """Whether nobody may enter as this subject: it is frozen, or there is nobody any more."""
+        return self.state in ("FROZEN", "ERASED")
+
+
+@dataclass(frozen=True, slots=True)
+class Erasure:
+    """That a person's data was destroyed, by whom and why."""
+
+    id: str
+    subject_id: str
+    erased_at: Instant
+    erased_by: str
+    reason_sealed: str
+    """Field ``reason``, under a key named by this id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +148,15 @@ class Me:
     has_api_key: bool
     subject: Subject | None
     session: Session | None
+
+
+class ErasureBlocked(Refused):
+    """The law or money still needs this person's data; it cannot be erased yet."""
+
+    code = "ERASURE_BLOCKED"
+
+    def __init__(self, why: str) -> None:
+        super().__init__(why, why=why)
 
 
 class UnknownSubject(NotFound):

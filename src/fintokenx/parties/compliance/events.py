@@ -27,6 +27,15 @@ class CaseDecided(Fact):
 
 
 @dataclass(frozen=True, slots=True)
+class PersonalDataDisclosed(Fact):
+    """Somebody was told what stands sealed in entries about a person: which fields of which entries, not what."""
+
+    owner: str
+    entries: tuple[str, ...]
+    fields: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class AlertRaised(Fact):
     """A cause has become true; told once per alert, not per occurrence."""
 

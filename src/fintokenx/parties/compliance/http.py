@@ -9,8 +9,10 @@ from fastapi import Query as Parameter
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from fintokenx.audit import UnknownEntry
 from fintokenx.kernel.caller import WrongRole
 from fintokenx.kernel.clock import Instant
+from fintokenx.kernel.db import Tx
 from fintokenx.kernel.edge import Mutation, Query, mutation, problems, query
 from fintokenx.kernel.machine import IllegalTransition
 from fintokenx.parties.compliance import service
@@ -20,7 +22,9 @@ from fintokenx.parties.compliance.types import (
     Case,
     Decision,
     Finding,
+    NothingSealed,
     RationaleMissing,
+    SealedValue,
     UnknownAlert,
     UnknownCase,
 )
@@ -28,6 +32,8 @@ from fintokenx.parties.compliance.types import (
 router = APIRouter(tags=["compliance"])
 
 _CASE_ID: Final = Field(description="The case.", examples=["cas_01jd8x9k2m4n6p8q0r2s4t6v8w"])
+EntryId = Annotated[str, Field(pattern=r"^aud_[0-9a-z]{26}$", examples=["aud_01jwrs8s50e9rbkszzv4yve5jt"])]
+FieldName = Annotated[str, Field(pattern=r"^[a-z_]{1,40}$", examples=["email"])]
 After = Annotated[str, Parameter(description="The `next` of the page before; empty for the first.", max_length=60)]
 Limit = Annotated[int, Parameter(ge=1, le=200, description="How many at most.")]
 
@@ -58,7 +64,7 @@ class CaseView(BaseModel):
 class CaseInFull(CaseView):
     """A case with the reasons of its decision."""
 
-    rationale: str | None = Field(description="The reasons, in the decider's words.")
+    rationale: str | None = Field(description="The reasons, in the decider's words; null when undecided or erased.")
 
 
 class CasePage(BaseModel):
@@ -197,4 +203,80 @@ async def close(alert_id: str, body: CloseAlert, command: Annotated[Mutation, De
     return await command.run(
         lambda tx: service.close_alert(tx, command.caller, alert_id=alert_id, finding=body.finding),
         shown=AlertView.of,
+    )
+
+
+class Disclose(BaseModel):
+    """Which fields of which entries are to be told."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    entries: list[EntryId] = Field(min_length=1, max_length=100, description="Ids of entries.")
+    fields: list[FieldName] = Field(min_length=1, max_length=20, description="Names of sealed fields.")
+
+
+class DisclosedView(BaseModel):
+    """A sealed field, and what proves it to whoever holds the entry (docs/evidence.md)."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    entry_id: str = Field(description="The entry that holds it.")
+    pointer: str = Field(description="Where (RFC 6901, into the canonical entry).")
+    field: str = Field(description="What it is.", examples=["email"])
+    salt: str | None = Field(default=None, description="Hex; null when the person was erased.")
+    value: str | None = Field(default=None, description="In clear; null when the person was erased.")
+    shredded: bool = Field(default=False, description="The person was erased: nobody can tell any more.")
+
+
+class DisclosuresView(BaseModel):
+    """What was asked for and found."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    disclosed: list[DisclosedView] = Field(description="In the order of the entries.")
+
+
+@router.post(
+    "/v1/audit/disclosures",
+    response_model=DisclosuresView,
+    responses=problems(WrongRole, UnknownEntry, NothingSealed),
+)
+async def disclose(body: Disclose, request: Request, command: Annotated[Mutation, Depends(mutation)]) -> Response:
+    """Tell sealed personal data and prove it. Only the roles mlro and compliance; that it was told is on record under
+    the person's id before it is."""
+    needs = _services(request)
+    values: list[SealedValue] = []
+
+    async def record(tx: Tx) -> DisclosuresView:
+        values[:] = await service.record_disclosure(
+            tx, command.caller, entry_ids=body.entries, fields=body.fields, sealed=needs.sealed
+        )
+        return _without_values(values)
+
+    answer = await command.run(record, shown=lambda shown: shown)
+    # The stored answer holds no personal data. A replay finds the same values again, and tells them again.
+    if not values:
+        reading = Query(command.edge, command.caller, command.request_id)
+        values[:] = await reading.run(
+            lambda tx: service.find_sealed(
+                tx, command.caller, entry_ids=body.entries, fields=body.fields, sealed=needs.sealed
+            )
+        )
+    told = await service.disclose(needs.sealer, command.caller.tenant_id, values)
+    shown = DisclosuresView(
+        disclosed=[
+            DisclosedView(**{name: getattr(one, name) for name in _PROOF}, shredded=one.value is None) for one in told
+        ]
+    )
+    headers = {name: value for name, value in answer.headers.items() if name.startswith("fx-")}
+    headers["Cache-Control"] = "no-store"
+    return Response(shown.model_dump_json(), answer.status_code, headers, media_type="application/json")
+
+
+_PROOF: Final = ("entry_id", "pointer", "field", "salt", "value")
+
+
+def _without_values(found: list[SealedValue]) -> DisclosuresView:
+    return DisclosuresView(
+        disclosed=[DisclosedView(entry_id=one.entry_id, pointer=one.pointer, field=one.field) for one in found]
     )

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from fintokenx import audit
 from fintokenx.kernel.caller import Caller, Role
 from fintokenx.kernel.db import Tx
 from fintokenx.kernel.machine import NOTHING
-from fintokenx.kernel.sealing import Sealer
+from fintokenx.kernel.sealing import SealedColumn, Sealer, Shredded
 from fintokenx.parties import auth
 from fintokenx.parties.compliance import store
-from fintokenx.parties.compliance.events import AlertRaised, CaseDecided, CaseOpened
+from fintokenx.parties.compliance.events import AlertRaised, CaseDecided, CaseOpened, PersonalDataDisclosed
 from fintokenx.parties.compliance.transitions import ALERT, CASE
 from fintokenx.parties.compliance.types import (
     Alert,
     AlreadyDecided,
     Case,
     Decision,
+    DisclosedValue,
     Finding,
+    NothingSealed,
     Rationale,
+    SealedValue,
     Severity,
     UnknownAlert,
     UnknownCase,
@@ -32,11 +38,17 @@ _ON_THE_WAY_IN = ("VERIFYING", "SCREENING", "IN_REVIEW")
 _OPENERS = (Role.SYSTEM, *_DECIDERS)
 
 
+SealedColumns = Mapping[tuple[str, str], SealedColumn]
+"""By table and column."""
+
+
 @dataclass(frozen=True, slots=True)
 class ComplianceServices:
     """What the routes need beside a transaction; wiring puts it on ``app.state.compliance``."""
 
     sealer: Sealer
+    sealed: SealedColumns
+    """Every sealed column of the platform (``app.catalogue.SEALED``)."""
 
 
 async def open_case(
@@ -78,10 +90,14 @@ async def seal_rationale(sealer: Sealer, case: Case, tenant_id: str, text: str) 
 
 
 async def open_rationale(sealer: Sealer, case: Case, tenant_id: str) -> str | None:
-    """The reasons in clear, for a decider's eyes; None while the case is undecided."""
+    """The reasons in clear, for a decider's eyes; None while the case is undecided, and for ever once the
+    person it speaks of was erased: the case itself stays."""
     if case.rationale_sealed is None:
         return None
-    return await sealer.open(tenant_id, case.sealing_key, "rationale", case.rationale_sealed)
+    try:
+        return await sealer.open(tenant_id, case.sealing_key, "rationale", case.rationale_sealed)
+    except Shredded:
+        return None
 
 
 async def decide(tx: Tx, caller: Caller, *, case_id: str, decision: Decision, rationale: Rationale) -> Case:
@@ -123,6 +139,13 @@ async def cases(tx: Tx, caller: Caller, *, state: str | None, after: str, limit:
     """The queue, oldest first, decided ones included for ever (CO-01)."""
     caller.must_be(*_DECIDERS, tenant_id=tx.tenant_id)
     return await store.cases(tx, state=state, after=after, limit=limit)
+
+
+async def must_not_need(tx: Tx, caller: Caller, *, subject_id: str) -> None:
+    """:raises auth.ErasureBlocked: a question about the subject waits for a person"""
+    caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
+    if await store.has_open_case(tx, subject_id):
+        raise auth.ErasureBlocked("CASE_OPEN")
 
 
 async def raise_alert(
@@ -197,3 +220,80 @@ async def _locked_alert(tx: Tx, alert_id: str) -> Alert:
     if (known := await store.alert(tx, alert_id)) is None:
         raise UnknownAlert
     return known
+
+
+async def record_disclosure(
+    tx: Tx, caller: Caller, *, entry_ids: Sequence[str], fields: Collection[str], sealed: SealedColumns
+) -> list[SealedValue]:
+    """Find these fields in these entries, and record that the caller is told them: one entry per person, under that
+    person's id, naming fields and entries and no value (SB-05). Tell them only once this has committed.
+
+    :raises audit.UnknownEntry: none that the caller may see
+    :raises NothingSealed: nothing of the kind stands in them
+    """
+    found = await find_sealed(tx, caller, entry_ids=entry_ids, fields=fields, sealed=sealed)
+    for owner in sorted({value.owner for value in found}):
+        theirs = [value for value in found if value.owner == owner]
+        fact = PersonalDataDisclosed(
+            owner,
+            tuple(dict.fromkeys(value.entry_id for value in theirs)),
+            tuple(dict.fromkeys(value.field for value in theirs)),
+        )
+        move = audit.Move(facts=(fact,))
+        await audit.change(tx, caller, action="PERSONAL_DATA_DISCLOSE", resource=owner, move=move)
+    return found
+
+
+async def find_sealed(
+    tx: Tx, caller: Caller, *, entry_ids: Sequence[str], fields: Collection[str], sealed: SealedColumns
+) -> list[SealedValue]:
+    """What :func:`record_disclosure` records, for one that was recorded; raises as it does."""
+    caller.must_be(Role.SYSTEM, *_DECIDERS, tenant_id=tx.tenant_id)
+    found: list[SealedValue] = []
+    for entry_id in dict.fromkeys(entry_ids):
+        entry = await audit.entry_of(tx, caller, entry_id=entry_id)
+        found += [value async for value in _sealed_in(tx, caller, entry, fields, sealed)]
+    if not found:
+        raise NothingSealed
+    return found
+
+
+async def disclose(sealer: Sealer, tenant_id: str, values: Sequence[SealedValue]) -> list[DisclosedValue]:
+    """Salt and value of what :func:`record_disclosure` found, neither where the person was erased."""
+    told = []
+    for value in values:
+        try:
+            salt, clear = await sealer.disclose(tenant_id, value.owner, value.field, value.sealed)
+        except Shredded:
+            told.append(DisclosedValue(value.entry_id, value.pointer, value.field, None, None))
+        else:
+            told.append(DisclosedValue(value.entry_id, value.pointer, value.field, salt.hex(), clear))
+    return told
+
+
+async def _sealed_in(
+    tx: Tx, caller: Caller, entry: audit.Entry, fields: Collection[str], sealed: SealedColumns
+) -> AsyncIterator[SealedValue]:
+    for number, change in enumerate(json.loads(entry.diff)["rows"]):
+        for part, name, text in _texts(change):
+            column = sealed.get((change["table"], name))
+            if column is None or column.is_secret or column.field not in fields:
+                continue
+            owner = await _owner_of(tx, caller, change, column)
+            yield SealedValue(entry.id, f"/diff/rows/{number}/{part}/{name}", column.field, owner, text)
+
+
+def _texts(change: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """Part of the operation, column and text of whatever is sealed in it."""
+    for part in ("row", "before", "after"):
+        for name, text in change.get(part, {}).items():
+            if isinstance(text, str) and text.startswith("sealed:"):
+                yield part, name, text
+
+
+async def _owner_of(tx: Tx, caller: Caller, change: Mapping[str, Any], column: SealedColumn) -> str:
+    """Whose key it is under: the operation says so, or else its row does. Owners never change."""
+    known = {**change.get("key", {}), **change.get("row", {})}
+    if column.owner[0] not in known:
+        known |= await audit.present_row(tx, caller, table=change["table"], key=change["key"])
+    return next(str(known[name]) for name in column.owner if known.get(name) is not None)

@@ -48,6 +48,12 @@ async def open_case_about(tx: Tx, resource: str, reason: str) -> Case | None:
     )
 
 
+async def has_open_case(tx: Tx, subject_id: str) -> bool:
+    """Whether a question about the subject waits for a person."""
+    sql = "select exists (select from app.review_queue where subject_id = $1 and decided_at is null)"
+    return bool(await tx.value(sql, subject_id))
+
+
 async def cases(tx: Tx, *, state: str | None, after: str, limit: int) -> list[Case]:
     """Oldest first."""
     rows = await tx.rows(

@@ -47,6 +47,7 @@ MACHINES: tuple[Machine, ...] = (CASE, ALERT)
 _DECIDERS = (Role.MLRO, Role.COMPLIANCE)
 ACTIONS: tuple[Action, ...] = (
     Action("CASE_OPEN", roles=(Role.SYSTEM, *_DECIDERS), staff_only=True),
+    Action("PERSONAL_DATA_DISCLOSE", roles=(Role.SYSTEM, *_DECIDERS), staff_only=True),
     Action("ALERT_RAISE", roles=(Role.SYSTEM,), staff_only=True),
     Action("ALERT_ACK", roles=_DECIDERS, staff_only=True),
     Action("ALERT_CLOSE", roles=_DECIDERS, staff_only=True),

@@ -6,10 +6,15 @@ import hashlib
 import unicodedata
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 from fintokenx.kernel.canonical import canonical_json
 from fintokenx.kernel.clock import Instant
 from fintokenx.kernel.errors import Invalid, NotFound, Refused
+from fintokenx.kernel.sealing import SealedColumn
+
+SEALED: Final = {("review_queue", "rationale_sealed"): SealedColumn("rationale", ("subject_id", "id"))}
+"""The sealed columns of compliance; :attr:`Case.sealing_key` says the same of the owner."""
 
 
 class Decision(StrEnum):
@@ -53,6 +58,38 @@ class RationaleMissing(Invalid):
     """A decision needs its reasons in words."""
 
     code = "RATIONALE_REQUIRED"
+
+
+class NothingSealed(NotFound):
+    """These entries hold none of these fields."""
+
+    code = "NOTHING_SEALED"
+
+
+@dataclass(frozen=True, slots=True)
+class SealedValue:
+    """A value that stands sealed in an entry, and whose key opens it."""
+
+    entry_id: str
+    pointer: str
+    """RFC 6901, into the entry's canonical JSON."""
+    field: str
+    owner: str
+    sealed: str
+
+
+@dataclass(frozen=True, slots=True)
+class DisclosedValue:
+    """What proves a sealed value to somebody who holds the entry (docs/evidence.md); ``salt`` in hex.
+
+    Both are None when the person was erased: then nobody can tell what it was.
+    """
+
+    entry_id: str
+    pointer: str
+    field: str
+    salt: str | None
+    value: str | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from fintokenx.parties.kyc.jobs import handlers
 from fintokenx.parties.kyc.service import KycServices, designated_account, gates, must_be_active
 from fintokenx.parties.kyc.types import (
+    SEALED,
     BankAccount,
     Gate,
     Gates,
@@ -12,6 +13,7 @@ from fintokenx.parties.kyc.types import (
 )
 
 __all__ = [
+    "SEALED",
     "BankAccount",
     "Gate",
     "GateState",

@@ -142,7 +142,9 @@ class _Gates:
         return name, date.fromisoformat(born_on)
 
     async def _conclude(self, work: Work, check: Check, verdict: Verdict, answers: list[_Answer]) -> None:
-        stored = await self._services.blobs.put(work.tenant_id, "gate-answers", _archive(answers))
+        stored = await self._services.blobs.put(
+            work.tenant_id, "gate-answers", _archive(answers), subject_id=check.run.subject_id
+        )
         hits = tuple(
             Hit(answer.party_id, hit.provider_hit_ref, hit.hit_types, hit.match_status)
             for answer in answers

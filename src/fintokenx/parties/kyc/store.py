@@ -56,6 +56,27 @@ async def parties(tx: Tx, file_id: str) -> tuple[Party, ...]:
     return tuple(Party(**{**dict(row), "roles": tuple(row["roles"])}) for row in rows)
 
 
+async def persons_of(tx: Tx, subject_id: str) -> list[str]:
+    """Everybody who ever stood in a file of the subject; an id is also the name of their key."""
+    rows = await tx.rows(
+        "select p.id from app.onboarding_parties p"
+        " join app.onboarding_files f on f.tenant_id = p.tenant_id and f.id = p.file_id"
+        " where f.subject_id = $1 and p.kind = 'individual' order by p.id",
+        subject_id,
+    )
+    return [row["id"] for row in rows]
+
+
+async def is_being_checked(tx: Tx, subject_id: str) -> bool:
+    """Whether a file is undecided or a gate runs."""
+    found = await tx.value(
+        "select exists (select from app.onboarding_files where subject_id = $1 and state in ('DRAFT', 'SUBMITTED'))"
+        " or exists (select from app.gate_runs where subject_id = $1 and finished_at is null)",
+        subject_id,
+    )
+    return bool(found)
+
+
 async def file_of_party(tx: Tx, party_id: str) -> str | None:
     """Which file a party stands in."""
     found: str | None = await tx.value("select file_id from app.onboarding_parties where id = $1", party_id)

@@ -9,7 +9,13 @@ from typing import Final, Literal
 
 from fintokenx.kernel.clock import Instant
 from fintokenx.kernel.errors import Forbidden, Invalid, NotFound, Refused
+from fintokenx.kernel.sealing import SealedColumn
 
+SEALED: Final = {
+    ("onboarding_parties", "name_sealed"): SealedColumn("name", ("id",)),
+    ("onboarding_parties", "born_on_sealed"): SealedColumn("born_on", ("id",)),
+}
+"""The sealed columns of kyc: each person of a file under a key of their own."""
 FORM_VERSION: Final = "2026-06"
 """The only form that is accepted; a file remembers which one it was."""
 

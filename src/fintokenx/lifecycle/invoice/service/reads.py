@@ -7,7 +7,9 @@ from typing import Final
 from fintokenx.kernel.caller import Caller, Role
 from fintokenx.kernel.db import Tx
 from fintokenx.lifecycle.invoice import store
+from fintokenx.lifecycle.invoice.transitions import INVOICE
 from fintokenx.lifecycle.invoice.types import Document, Invoice, UnknownInvoice
+from fintokenx.parties import auth
 
 _STAFF: Final = (Role.SYSTEM, Role.COMPLIANCE, Role.MLRO, Role.PARTNER_ADMIN, Role.PLATFORM_ADMIN)
 _PARTIES: Final = (Role.SELLER, Role.BUYER)
@@ -20,6 +22,13 @@ async def locked(tx: Tx, reference: str) -> Invoice:
     if invoice is None:
         raise UnknownInvoice
     return invoice
+
+
+async def must_not_need(tx: Tx, caller: Caller, *, subject_id: str) -> None:
+    """:raises auth.ErasureBlocked: the subject sells or owes an invoice that has not come to its end"""
+    caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
+    if await store.has_any(tx, subject_id, but_in=INVOICE.terminal_states):
+        raise auth.ErasureBlocked("INVOICE_OPEN")
 
 
 async def get(tx: Tx, caller: Caller, *, reference: str) -> Invoice:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fintokenx import audit
-from fintokenx.kernel.caller import Caller
+from fintokenx.kernel.caller import Caller, Role
 from fintokenx.kernel.db import Tx
 from fintokenx.lifecycle.settlement.types import Instruction
 from fintokenx.parties import compliance
@@ -11,6 +11,7 @@ from fintokenx.parties import compliance
 
 async def payment_escalated(tx: Tx, caller: Caller, payment: Instruction, *, event: str) -> audit.Move:
     """A payment was refused for good or sent back (SE-09). ``event``: the alert's line for the entry's action."""
+    caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
     return await compliance.raise_alert(
         tx,
         caller,

@@ -208,6 +208,7 @@ async def _start_settling(tx: Tx, caller: Caller, reference: str) -> None:
 
 async def passed_on(tx: Tx, caller: Caller, paid: Instruction, outcome: PaymentOutcome) -> None:
     """A holder's share has left; with the last one of a paid invoice the token is to be burned."""
+    caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
     split = await collection(tx, caller, collection_id=paid.collection_id or "")
     rows = [concluded(tx, paid, "settle onward", outcome)]
     if await store.unpaid_legs(tx, collection_id=split.id) == [paid.leg]:

@@ -151,6 +151,7 @@ async def cancel(
     tx: Tx, caller: Caller, disbursement: Disbursement, *, reason: str, payment: audit.Move | None = None
 ) -> None:
     """End a commitment before any money is ours: listing open, invoice listed again. ``payment`` is its last word."""
+    caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
     transition = DISBURSEMENT.next(disbursement.state, "cancel")
     row = store.changed_disbursement(disbursement, state=transition.target, end_reason=reason[:200])
     told = FundingCancelled(
@@ -164,6 +165,7 @@ async def cancel(
 
 async def fiat_in(tx: Tx, caller: Caller, paid: Instruction, outcome: PaymentOutcome) -> None:
     """The lender's money is final in collections: journal it, and ask for the token under the disbursement's id."""
+    caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
     disbursement = await of_instruction(tx, paid)
     transition = DISBURSEMENT.next(disbursement.state, "settle")
     rows = (
@@ -296,6 +298,7 @@ async def token_refused(tx: Tx, caller: Caller, *, disbursement_id: str, reason:
 
 async def refunded(tx: Tx, caller: Caller, paid: Instruction, outcome: PaymentOutcome) -> None:
     """The lender has its money back: the listing is open and the invoice listed again."""
+    caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
     disbursement = await of_instruction(tx, paid)
     transition = DISBURSEMENT.next(disbursement.state, "refund")
     reference, net = disbursement.invoice_reference, disbursement.price.net_advance
@@ -314,6 +317,7 @@ async def refunded(tx: Tx, caller: Caller, paid: Instruction, outcome: PaymentOu
 
 async def paid_out(tx: Tx, caller: Caller, paid: Instruction, outcome: PaymentOutcome) -> None:
     """The bank says that the advance has left for the seller; from now on the seller's own bank is watched."""
+    caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
     disbursement = await of_instruction(tx, paid)
     rows = (
         store.changed_disbursement(disbursement, payout_fps_ref=outcome.bank_ref, paid_out_at=tx.at),

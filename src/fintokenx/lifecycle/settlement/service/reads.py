@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from fintokenx.kernel.caller import Caller, Role
 from fintokenx.kernel.db import Tx
+from fintokenx.lifecycle import invoice
 from fintokenx.lifecycle.settlement import store
 from fintokenx.lifecycle.settlement.types import Disbursement, Instruction, UnknownDisbursement
+from fintokenx.parties import auth
 
 STAFF = (Role.SYSTEM, Role.COMPLIANCE, Role.MLRO, Role.PARTNER_ADMIN, Role.PLATFORM_ADMIN)
 
@@ -23,6 +25,16 @@ async def disbursement(tx: Tx, caller: Caller, *, disbursement_id: str) -> Disbu
     if caller.role in parties and caller.subject_id != parties[caller.role]:
         raise UnknownDisbursement
     return found
+
+
+async def must_not_need(tx: Tx, caller: Caller, *, subject_id: str) -> None:
+    """:raises auth.ErasureBlocked: money of or for the subject has not arrived where it belongs"""
+    caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
+    if await store.has_money_for(tx, subject_id):
+        raise auth.ErasureBlocked("MONEY_ON_ITS_WAY")
+    for reference in await store.invoices_with_refund_due(tx):
+        if (await invoice.get(tx, caller, reference=reference)).obligor_id == subject_id:
+            raise auth.ErasureBlocked("REFUND_DUE")
 
 
 async def live_commitment_of(tx: Tx, caller: Caller, *, invoice_reference: str) -> Disbursement | None:

@@ -18,11 +18,19 @@ from fintokenx.lifecycle.tokenisation.types import (
     UnknownWallet,
     Wallet,
 )
+from fintokenx.parties import auth
 
 GIVEN_UP_AFTER: Final = timedelta(hours=2)
 _STAFF = (Role.SYSTEM, Role.COMPLIANCE, Role.MLRO, Role.PARTNER_ADMIN, Role.PLATFORM_ADMIN)
 _HOLDERS = (Role.LENDER, Role.INVESTOR)
 _READERS = (*_STAFF, *_HOLDERS, Role.SELLER, Role.BUYER)
+
+
+async def must_not_need(tx: Tx, caller: Caller, *, subject_id: str) -> None:
+    """:raises auth.ErasureBlocked: the subject holds a token"""
+    caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
+    if await store.holds_any(tx, subject_id):
+        raise auth.ErasureBlocked("TOKEN_HELD")
 
 
 async def token(tx: Tx, caller: Caller, *, reference: str) -> Token:

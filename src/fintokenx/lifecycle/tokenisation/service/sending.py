@@ -149,6 +149,7 @@ async def reverted(tx: Tx, caller: Caller, *, business_key: str, receipt: Receip
 
 async def alarm(tx: Tx, caller: Caller, known: ChainTransaction) -> None:
     """Raise the alert about a refusal of the chain, or count it once more."""
+    caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
     cause = f"CHAIN_REFUSED_{known.kind.upper()}"
     move = await compliance.raise_alert(
         tx, caller, cause=cause, resource=known.resource, severity=compliance.Severity.CRITICAL

@@ -1,6 +1,7 @@
 """Commands and guarded queries of auth, by what they are about."""
 
 from fintokenx.parties.auth.service.authenticator import Authenticator, AuthServices, require_both
+from fintokenx.parties.auth.service.erasure import erase, seal_reason
 from fintokenx.parties.auth.service.magic_links import (
     EXPIRE_JOB,
     consume_magic_link,
@@ -28,6 +29,7 @@ from fintokenx.parties.auth.service.subjects import (
     create_subject,
     find_subject,
     gate_ran,
+    held_subject,
     subject,
     subject_of_company,
     visible_subject,
@@ -50,15 +52,18 @@ __all__ = [
     "create_subject",
     "email_index_of",
     "end_session",
+    "erase",
     "expire_magic_link",
     "find_subject",
     "gate_ran",
+    "held_subject",
     "issue_login_code",
     "issue_magic_link",
     "me",
     "open_magic_link",
     "request_login_code",
     "require_both",
+    "seal_reason",
     "sign_in",
     "subject",
     "subject_of_company",

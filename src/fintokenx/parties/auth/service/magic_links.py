@@ -39,7 +39,7 @@ async def issue_magic_link(tx: Tx, caller: Caller, *, invoice_reference: str, su
     """
     caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
     await store.lock(tx, f"subjects:{subject_id}")
-    if (await subject(tx, subject_id)).state == "FROZEN":
+    if (await subject(tx, subject_id)).is_barred:
         raise SubjectFrozen
     await store.lock(tx, f"magic_links:{invoice_reference}")
     issue = MAGIC_LINK.next(NOTHING, "issue")

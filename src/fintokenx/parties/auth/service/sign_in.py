@@ -97,7 +97,7 @@ async def sign_in(tx: Tx, caller: Caller, *, attempt: Attempt, code: str) -> Ses
         raise SignInRefused
     await store.lock(tx, f"subjects:{found.subject_id}")
     who = await subject(tx, found.subject_id)
-    if who.state == "FROZEN" or not await store.use_code(tx, found):
+    if who.is_barred or not await store.use_code(tx, found):
         raise SignInRefused
     await store.forget_attempts(tx, attempt.email_index)
     return await _open_session(tx, caller, who)
@@ -164,7 +164,7 @@ async def me(tx: Tx, caller: Caller) -> Me:
 
 
 def _refuse_frozen(found: Subject) -> None:
-    if found.state == "FROZEN":
+    if found.is_barred:
         raise SubjectFrozen
 
 

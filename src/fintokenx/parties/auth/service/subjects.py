@@ -124,6 +124,15 @@ async def visible_subject(tx: Tx, caller: Caller, *, subject_id: str) -> Subject
     return await subject(tx, subject_id)
 
 
+async def held_subject(tx: Tx, subject_id: str) -> Subject:
+    """The subject, which stays as it is until this transaction ends: for commands that begin business with it.
+
+    Whoever freezes or erases it waits, and then sees the business. :raises UnknownSubject: none in this tenant
+    """
+    await store.hold(tx, f"subjects:{subject_id}")
+    return await subject(tx, subject_id)
+
+
 async def find_subject(tx: Tx, subject_id: str) -> Subject | None:
     """The subject, or None when there is none in this tenant."""
     return await store.subject(tx, subject_id)
@@ -142,8 +151,8 @@ async def active_holders(tx: Tx, after: str, limit: int) -> list[Subject]:
 async def advance(tx: Tx, caller: Caller, *, subject_id: str, event: SubjectEvent, reason: str = "") -> audit.Move:
     """Move a subject along its machine; the caller records the Move under the transition's action.
 
-    The action is :func:`action_of` ``(event)``. A freeze ends the subject's sessions and links in the same entry
-    (AU-12). ``reason`` is a code such as ``CH_STALE``, for SUSPEND only.
+    The action is :func:`action_of` ``(event)``. A freeze or an erasure ends the subject's sessions and links in the
+    same entry (AU-12). ``reason`` is a code such as ``CH_STALE``, for SUSPEND only.
 
     :raises WrongRole: the caller's role may not record that action
     :raises UnknownSubject: none in this tenant, or a customer meant somebody else
@@ -163,8 +172,8 @@ async def advance(tx: Tx, caller: Caller, *, subject_id: str, event: SubjectEven
     told = _TOLD.get(event)
     facts = (told(before, state, reason),) if told else ()
     move = audit.Move((store.subject_changed(before, after),), facts)
-    if event is SubjectEvent.FREEZE:
-        move += await _ended_by_freeze(tx, subject_id)
+    if event in _LOCKED_OUT_BY:
+        move += await _locked_out(tx, subject_id, event)
     return move
 
 
@@ -184,9 +193,14 @@ def _with(event: SubjectEvent, before: Subject, reason: str) -> dict[str, Any]:
             return {"frozen_from": before.state}
         case SubjectEvent.UNFREEZE:
             return {"frozen_from": None}
+        case SubjectEvent.ERASE:
+            # An address that signs nobody in, in no row; what stands in entries cannot be read without the key.
+            return {"representative_name_sealed": None, "email_sealed": None, "email_index": None}
         case _:
             return {}
 
+
+_LOCKED_OUT_BY: Final = (SubjectEvent.FREEZE, SubjectEvent.ERASE)
 
 _TOLD: Final[dict[SubjectEvent, Callable[[Subject, str, str], Fact]]] = {
     SubjectEvent.ACTIVATE: lambda who, _state, _reason: events.SubjectActive(who.id, who.role.value),
@@ -196,16 +210,17 @@ _TOLD: Final[dict[SubjectEvent, Callable[[Subject, str, str], Fact]]] = {
     SubjectEvent.RESUME: lambda who, _state, _reason: events.SubjectResumed(who.id, who.role.value),
     SubjectEvent.FREEZE: lambda who, _state, _reason: events.SubjectFrozen(who.id, who.role.value),
     SubjectEvent.UNFREEZE: lambda who, state, _reason: events.SubjectUnfrozen(who.id, who.role.value, state),
+    SubjectEvent.ERASE: lambda who, _state, _reason: events.SubjectErased(who.id, who.role.value),
 }
 
 
-async def _ended_by_freeze(tx: Tx, subject_id: str) -> audit.Move:
+async def _locked_out(tx: Tx, subject_id: str, event: SubjectEvent) -> audit.Move:
     sessions = await store.live_sessions_of(tx, subject_id)
     links = await store.live_links_of_subject(tx, subject_id)
     return audit.Move(
         (
-            *(store.session_revoked(tx, s, state=SESSION.next(s.state, "freeze").target) for s in sessions),
-            *(store.link_moved(link, state=MAGIC_LINK.next(link.state, "freeze").target) for link in links),
+            *(store.session_revoked(tx, s, state=SESSION.next(s.state, event).target) for s in sessions),
+            *(store.link_moved(link, state=MAGIC_LINK.next(link.state, event).target) for link in links),
         )
     )
 

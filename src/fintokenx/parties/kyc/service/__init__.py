@@ -1,6 +1,7 @@
 """Commands and guarded queries of kyc: the form, the gates, what people decide, and who may act."""
 
 from fintokenx.parties.kyc.service.decisions import decision_made, rerun
+from fintokenx.parties.kyc.service.erasure import erase_persons
 from fintokenx.parties.kyc.service.gates import (
     check_of,
     checks_requested,
@@ -20,6 +21,7 @@ __all__ = [
     "conclude",
     "decision_made",
     "designated_account",
+    "erase_persons",
     "event_received",
     "gates",
     "hold",

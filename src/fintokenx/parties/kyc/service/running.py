@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from fintokenx import audit
-from fintokenx.kernel.caller import Caller
+from fintokenx.kernel.caller import Caller, Role
 from fintokenx.kernel.db import Tx
 from fintokenx.kernel.machine import NOTHING
 from fintokenx.parties import compliance
@@ -45,6 +45,7 @@ async def review_when_due(
     ``after`` holds the verdicts that the caller is about to record; ``start`` and ``opening`` are the events of the
     run's and the case's machine under the caller's action.
     """
+    caller.must_be(Role.SYSTEM, Role.MLRO, Role.COMPLIANCE, tenant_id=tx.tenant_id)
     runs = await store.newest_runs(tx, file.id)
     verdicts = {gate: run.verdict for gate, run in runs.items()} | after
     if any(verdicts.get(gate) != CLEAR for gate in JOBS):

@@ -29,13 +29,14 @@ def only_own(caller: Caller, subject_id: str) -> None:
 
 
 async def must_be_active(tx: Tx, subject_id: str) -> auth.Subject:
-    """The subject, which has passed gates 1 to 3 and is neither suspended nor frozen.
+    """The subject, which has passed gates 1 to 3 and is neither suspended nor frozen; it stays so until
+    the transaction ends.
 
     A door for the modules above, inside their commands: they have checked their caller.
 
     :raises SubjectNotActive: any other state
     """
-    subject = await auth.subject(tx, subject_id)
+    subject = await auth.held_subject(tx, subject_id)
     if subject.state != "ACTIVE":
         raise SubjectNotActive
     return subject
