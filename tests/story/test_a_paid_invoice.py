@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -17,7 +20,7 @@ from fintokenx import audit
 from fintokenx.app import inspect, wiring
 from fintokenx.app.checkpoint_signer import VaultSigner
 from fintokenx.app.demo import FUNDED_WITH, LENDER, TENANT, Paper, default_invoice
-from fintokenx.app.local import LocalSystem
+from fintokenx.app.local import LocalSystem, project_root
 from fintokenx.app.provision import TENANTS
 from fintokenx.audit import store
 from fintokenx.audit.store.batches import sealed
@@ -116,7 +119,9 @@ async def test_a_proof_is_checked_against_the_chain(trail: list[dict[str, Any]])
     assert "the proof holds against the chain" in proof.stdout
 
 
-async def test_a_bundle_of_the_whole_invoice_is_one_file(tale: Told, tmp_path: Path) -> None:
+async def test_a_bundle_of_the_whole_invoice_is_one_file_that_an_outsider_checks_alone(
+    tale: Told, tmp_path: Path
+) -> None:
     file = tmp_path / "evidence.json"
     made = cli("audit", "bundle", tale.story.reference, "--out", str(file))
     assert made.returncode == 0, made.stderr
@@ -126,6 +131,12 @@ async def test_a_bundle_of_the_whole_invoice_is_one_file(tale: Told, tmp_path: P
     assert all(anchor["header"] and anchor["receipt_proof"] for anchor in bundle["anchors"])
     key = cli("audit", "key").stdout.strip()
     assert bundle["log"]["key"] == key
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    shutil.copy(project_root() / "verifier" / "fxverify.py", alone)
+    command = [sys.executable, "-I", "fxverify.py", str(file), "--key", key]
+    verified = subprocess.run(command, cwd=alone, capture_output=True, text=True, timeout=60, check=False)
+    assert verified.returncode == 0, verified.stdout + verified.stderr
     newest = cli("audit", "checkpoint").stdout
     said = signed_checkpoint(newest, VerifierKey.parse(key))
     assert said.size >= max(entry["tree_size"] for entry in bundle["entries"])

@@ -56,12 +56,21 @@ async def proof(of: LocalSystem, entry_id: str) -> tuple[audit.Bundle, bool]:
         return found, await audit.proof_holds(found, to.anchors)
 
 
-async def bundle(of: LocalSystem, resource: str, progress: Callable[[int, int], None]) -> audit.Bundle:
-    """Evidence of all that is recorded about a resource, in whatever tenant."""
+async def bundle(
+    of: LocalSystem, resource: str, fields: list[str], progress: Callable[[int, int], None]
+) -> audit.Bundle:
+    """Evidence of all that is recorded about a resource, in whatever tenant, with some fields in the clear: that they
+    were told is on record before they are. Fields of the erased are left out."""
     log = await wiring.log_identity(of.settings(), of.vault())
     async with auditor(of) as connection:
         found = await audit.provable_everywhere(connection, resource=resource, at=of.clock().now())
-        return await audit.prove(found, hashes=connection, log=log, progress=progress)
+        told = await disclose(of, [entry.id for entry in found.entries], fields) if fields else []
+        shown: dict[str, list[audit.Disclosed]] = {}
+        for one in told:
+            if one.value is not None and one.salt is not None:
+                field = audit.Disclosed(one.pointer, one.field, one.salt, one.value)
+                shown.setdefault(one.entry_id, []).append(field)
+        return await audit.prove(found, hashes=connection, log=log, disclosures=shown, progress=progress)
 
 
 async def log_key(of: LocalSystem) -> str:

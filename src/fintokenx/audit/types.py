@@ -226,7 +226,7 @@ class Anchor:
             "root": self.root.hex(),
             "chain_id": log.chain_id,
             "contract": log.contract.lower(),
-            "tx_hash": self.tx_hash,
+            "tx_hash": self.tx_hash or None,
             "block_number": self.block_number,
             **dict.fromkeys(RECEIPT_MEMBERS),
             **(self.receipt or {}),

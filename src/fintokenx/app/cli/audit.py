@@ -76,6 +76,7 @@ def audit_proof(
 def audit_bundle(
     resource: Annotated[str, typer.Argument(help="An invoice reference, a subject id, a case id …")],
     to: Annotated[str, typer.Option("--out", help="The file. Default: <resource>.evidence.json")] = "",
+    field: Annotated[list[str] | None, typer.Option("--field", help="Tell this sealed field too: email …")] = None,
     system: System = "",
 ) -> None:
     """Evidence of all that is recorded about a resource: one file that anybody checks with verifier/fxverify.py."""
@@ -85,7 +86,11 @@ def audit_bundle(
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, console=err, transient=True) as bar:
         task = bar.add_task("proofs", total=None)
-        found = run(inspect.bundle(chosen, resource, lambda done, total: bar.update(task, completed=done, total=total)))
+
+        def progress(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total)
+
+        found = run(inspect.bundle(chosen, resource, field or [], progress))
     path = Path(to or f"{re.sub(r'[^A-Za-z0-9._-]', '_', resource)}.evidence.json")
     try:
         path.write_text(json.dumps(found.wire(), ensure_ascii=False, indent=1) + "\n", encoding="utf-8")

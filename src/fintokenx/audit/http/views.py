@@ -84,7 +84,7 @@ class AnchorLine(BaseModel):
     root: str
     chain_id: int
     contract: str
-    tx_hash: str
+    tx_hash: str | None
     block_number: int
 
 
