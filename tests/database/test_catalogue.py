@@ -198,7 +198,7 @@ CHECKS = [
         f"""{TABLES} select i.indexrelid::regclass::text from carries join pg_index i on i.indrelid = carries.oid
              join pg_attribute a on a.attrelid = carries.oid and a.attname = 'tenant_id'
              where not i.indisunique and i.indkey[0] <> a.attnum
-               and i.indexrelid::regclass::text not in ('app.audit_entries_of_batch', 'ops.jobs_due')""",
+               and i.indexrelid::regclass::text not in ('ops.jobs_due')""",
         "create index things_by_state on app.things (state)",
         "app.things_by_state",
     ),
@@ -228,10 +228,20 @@ CHECKS = [
         "a_append_only_rows",
     ),
     Check(
-        "the entries that wait for their link are linked by a deferred trigger",
+        "what entries name does not disappear: actions and batches keep their names, always",
+        """select k.relation || ' ' || w
+             from (values ('audit_actions'), ('merkle_batches')) as k (relation),
+                  unnest(array['a_entries_name_it', 'a_entries_name_them', 'a_entries_know_its_name']) w
+            where not exists (select from pg_trigger t where t.tgname = w and t.tgenabled = 'A'
+                                and t.tgrelid = ('app.' || k.relation)::regclass)""",
+        "alter table app.audit_actions enable trigger a_entries_name_it",
+        "audit_actions a_entries_name_it",
+    ),
+    Check(
+        "the entries that wait for their link are linked by a deferred trigger, in every replication role",
         """select 'zz_link_at_commit' where not exists (select from pg_trigger t where t.tgname = 'zz_link_at_commit'
-              and t.tgdeferrable and t.tginitdeferred and t.tgenabled in ('O', 'A'))""",
-        "alter table ops.audit_pending disable trigger zz_link_at_commit",
+              and t.tgdeferrable and t.tginitdeferred and t.tgenabled = 'A')""",
+        "alter table ops.audit_pending enable trigger zz_link_at_commit",
         "zz_link_at_commit",
     ),
 ]
