@@ -8,7 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fintokenx.kernel.merkle import Frontier, inclusion_proof, leaf_hash, root_of, verify_inclusion
+from fintokenx.kernel.merkle import (
+    Frontier,
+    consistency_proof,
+    inclusion_proof,
+    leaf_hash,
+    root_of,
+    verify_consistency,
+    verify_inclusion,
+)
 
 # The inputs and roots that certificate-transparency's own tests use (merkle_tree_test.cc).
 CONTENTS = [bytes.fromhex(text) for text in (
@@ -115,3 +123,69 @@ def test_a_proof_of_the_wrong_length_fails(size: int, data: st.DataObject) -> No
 def test_there_is_no_proof_for_a_leaf_that_is_not_there(index: int) -> None:
     with pytest.raises(IndexError):
         inclusion_proof(leaves_of(3), index)
+
+
+# ── Consistency
+
+
+def test_the_consistency_proofs_are_those_of_the_standards_example() -> None:
+    """RFC 6962 §2.1.3: seven leaves a … , with the inner nodes named there."""
+    d = leaves_of(7)
+    a_b, e_f = naive_root(d[0:2]), naive_root(d[4:6])
+    k, right = naive_root(d[0:4]), naive_root(d[4:7])
+    assert consistency_proof(d, 3) == [d[2], d[3], a_b, right]
+    assert consistency_proof(d, 4) == [right]
+    assert consistency_proof(d, 6) == [e_f, d[6], k]
+    assert consistency_proof(d, 7) == []
+
+
+@pytest.mark.parametrize("size", [*range(1, 36), 63, 64, 65, 127, 128, 129])
+def test_every_consistency_proof_verifies(size: int) -> None:
+    leaves = leaves_of(size)
+    new_root = naive_root(leaves)
+    for old_size in range(1, size + 1):
+        proof = consistency_proof(leaves, old_size)
+        assert verify_consistency(old_size, size, naive_root(leaves[:old_size]), new_root, proof)
+
+
+@given(st.data())
+def test_a_consistency_proof_bears_no_changed_byte(data: st.DataObject) -> None:
+    size = data.draw(st.integers(2, 80))
+    old_size = data.draw(st.integers(1, size - 1))
+    leaves = leaves_of(size)
+    parts = [naive_root(leaves[:old_size]), naive_root(leaves), *consistency_proof(leaves, old_size)]
+    which, byte = data.draw(st.integers(0, len(parts) - 1)), data.draw(st.integers(0, 31))
+    changed = bytearray(parts[which])
+    changed[byte] ^= data.draw(st.integers(1, 255))
+    parts[which] = bytes(changed)
+    assert not verify_consistency(old_size, size, parts[0], parts[1], parts[2:])
+
+
+@given(st.data())
+def test_a_tree_that_was_rewritten_is_not_consistent(data: st.DataObject) -> None:
+    """Whatever honest proof of whatever tree is shown for it."""
+    size = data.draw(st.integers(2, 60))
+    old_size = data.draw(st.integers(1, size - 1))
+    rewritten = data.draw(st.integers(0, old_size - 1))
+    leaves = leaves_of(size)
+    old_root = naive_root(leaves[:old_size])
+    leaves[rewritten] = leaf_hash(b"another")
+    assert not verify_consistency(old_size, size, old_root, naive_root(leaves), consistency_proof(leaves, old_size))
+
+
+@given(st.integers(1, 60), st.data())
+def test_a_consistency_proof_of_the_wrong_length_or_sizes_fails(size: int, data: st.DataObject) -> None:
+    old_size = data.draw(st.integers(1, size))
+    leaves = leaves_of(size)
+    old_root, new_root, proof = naive_root(leaves[:old_size]), naive_root(leaves), consistency_proof(leaves, old_size)
+    assert not verify_consistency(old_size, size, old_root, new_root, [*proof, bytes(32)])
+    if proof:
+        assert not verify_consistency(old_size, size, old_root, new_root, proof[:-1])
+    assert not verify_consistency(size + 1, size, new_root, new_root, [])
+    assert not verify_consistency(0, size, naive_root([]), new_root, [])
+
+
+@pytest.mark.parametrize("old_size", [0, 4, -1])
+def test_there_is_no_proof_from_a_tree_that_never_was(old_size: int) -> None:
+    with pytest.raises(IndexError):
+        consistency_proof(leaves_of(3), old_size)

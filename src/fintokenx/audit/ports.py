@@ -18,6 +18,22 @@ class AnchorOnChain:
     tx_hash: str
 
 
+@dataclass(frozen=True, slots=True)
+class AnchorReceipt:
+    """What proves an anchor to somebody who asks nobody but for the hash of a block (docs/evidence.md)."""
+
+    chain_id: int
+    contract: str
+    """FXAuditAnchor's address, ``0x`` and lower-case hex."""
+    block_hash: str
+    """``0x`` and lower-case hex: the keccak-256 of ``header``."""
+    header: bytes
+    """The block header's RLP."""
+    receipt_index: int
+    receipt_proof: tuple[bytes, ...]
+    """The trie nodes from the header's receiptsRoot down to the receipt."""
+
+
 class Anchors(Protocol):
     """FXAuditAnchor. Raises ``kernel.errors.Unavailable`` when the network does not answer."""
 
@@ -34,4 +50,20 @@ class Anchors(Protocol):
 
     async def latest(self) -> AnchorOnChain | None:
         """The newest anchor, or None before the first."""
+        ...
+
+    async def receipt(self, anchor: AnchorOnChain) -> AnchorReceipt:
+        """The proof of an anchor; also Unavailable while the node cannot give one that holds. Asking again is safe."""
+        ...
+
+
+class CheckpointSigner(Protocol):
+    """The log's own key, which never leaves the vault. Raises ``kernel.errors.Unavailable`` while the vault is away."""
+
+    async def sign(self, message: bytes) -> bytes:
+        """The 64-byte Ed25519 signature (RFC 8032): for equal messages always the same."""
+        ...
+
+    async def public_key(self) -> bytes:
+        """The raw 32-byte public key."""
         ...

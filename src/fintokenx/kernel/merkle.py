@@ -1,4 +1,5 @@
-"""The RFC 6962 Merkle tree over entry hashes: roots, inclusion proofs, and the frontier that makes sealing cheap."""
+"""The RFC 6962 Merkle tree over entry hashes: roots, inclusion and consistency proofs, and a frontier for going over
+all leaves in order. Proofs from stored tiles are in ``kernel.tiles``."""
 
 from __future__ import annotations
 
@@ -94,3 +95,49 @@ def verify_inclusion(leaf: bytes, index: int, size: int, proof: Sequence[bytes],
         node_index >>= 1
         last_index >>= 1
     return last_index == 0 and node == root
+
+
+def consistency_proof(leaves: Sequence[bytes], old_size: int) -> list[bytes]:
+    """PROOF(old_size, leaves) of RFC 6962 §2.1.2. :raises IndexError: no such older tree (there is none of nothing)"""
+    if not 0 < old_size <= len(leaves):
+        raise IndexError(old_size)
+    return _subproof(leaves, old_size, whole=True)
+
+
+def _subproof(leaves: Sequence[bytes], old_size: int, *, whole: bool) -> list[bytes]:
+    if old_size == len(leaves):
+        return [] if whole else [root_of(leaves)]
+    split = _split(len(leaves))
+    if old_size <= split:
+        return [*_subproof(leaves[:split], old_size, whole=whole), root_of(leaves[split:])]
+    return [*_subproof(leaves[split:], old_size - split, whole=False), root_of(leaves[:split])]
+
+
+def verify_consistency(old_size: int, new_size: int, old_root: bytes, new_root: bytes, proof: Sequence[bytes]) -> bool:
+    """Whether ``proof`` shows that the tree (new_size, new_root) only adds to (old_size, old_root);
+    RFC 9162 §2.1.4.2."""
+    if not 0 < old_size <= new_size:
+        return False
+    if old_size == new_size:
+        return not proof and old_root == new_root
+    path = list(proof) if old_size.bit_count() > 1 else [old_root, *proof]
+    if not path:
+        return False
+    old_index, last_index = old_size - 1, new_size - 1
+    while old_index & 1:
+        old_index >>= 1
+        last_index >>= 1
+    old_node = new_node = path[0]
+    for sibling in path[1:]:
+        if last_index == 0:
+            return False
+        if old_index & 1 or old_index == last_index:
+            old_node, new_node = node_hash(sibling, old_node), node_hash(sibling, new_node)
+            while not old_index & 1 and old_index:
+                old_index >>= 1
+                last_index >>= 1
+        else:
+            new_node = node_hash(new_node, sibling)
+        old_index >>= 1
+        last_index >>= 1
+    return last_index == 0 and old_node == old_root and new_node == new_root

@@ -6,17 +6,16 @@ import asyncio
 from typing import Any, Final
 
 from eth_utils.conversions import to_bytes
-from eth_utils.crypto import keccak
 
 from fintokenx.adapters.chain.deployment import ANCHORER, Deployment
+from fintokenx.adapters.chain.evidence import ANCHORED, receipt_of
 from fintokenx.adapters.chain.rpc import Rpc, RpcError
 from fintokenx.adapters.chain.signing import Unsigned, address_of, calldata, sign
-from fintokenx.audit.ports import AnchorOnChain
+from fintokenx.audit.ports import AnchorOnChain, AnchorReceipt
 from fintokenx.kernel.vault import Vault
 from fintokenx.lifecycle.tokenisation.ports import ChainUnavailable
 
 _GAS: Final = 200_000
-_ANCHORED: Final = "0x" + keccak(text="Anchored(uint256,uint256,bytes32)").hex()
 _POLL_SECONDS: Final = 0.25
 
 
@@ -68,6 +67,10 @@ class AnchorClient:
         batch_id = (await self._view("latest()"))[0]
         return await self.read(batch_id) if batch_id else None
 
+    async def receipt(self, anchor: AnchorOnChain) -> AnchorReceipt:
+        """The proof of an anchor against the hash of its block."""
+        return await receipt_of(self._rpc, self._to.chain_id, self._to.audit_anchor, anchor)
+
     async def _same_or_none(self, batch_id: int, tree_size: int, root: bytes) -> AnchorOnChain | None:
         standing = await self.read(batch_id)
         if standing is not None and (standing.tree_size, standing.root) != (tree_size, root):
@@ -79,7 +82,7 @@ class AnchorClient:
             "eth_getLogs",
             {
                 "address": self._to.audit_anchor,
-                "topics": [_ANCHORED, "0x" + batch_id.to_bytes(32, "big").hex()],
+                "topics": [ANCHORED, "0x" + batch_id.to_bytes(32, "big").hex()],
                 "fromBlock": hex(block_number),
                 "toBlock": hex(block_number),
             },

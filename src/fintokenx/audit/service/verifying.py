@@ -7,29 +7,36 @@ from typing import Any
 
 from fintokenx.audit import store
 from fintokenx.audit.ports import AnchorOnChain, Anchors
+from fintokenx.audit.service.verifying_log import log_faults
+from fintokenx.audit.store import batches
 from fintokenx.audit.types import GENESIS_HASH, Batch, Entry, Verdict
 from fintokenx.kernel.merkle import Frontier
+from fintokenx.kernel.notes import VerifierKey
 
 FAULTS_MAX = 100
 """A broken chain reports this many faults and stops: the first one names the entry."""
 
 
 async def verify(
-    connection: Any, anchors: Anchors | None, *, progress: Callable[[int], None] = lambda _seq: None
+    connection: Any,
+    anchors: Anchors | None,
+    *,
+    key: VerifierKey | None = None,
+    progress: Callable[[int], None] = lambda _seq: None,
 ) -> Verdict:
-    """Check the whole record: every hash and link, every batch's root, every anchor on chain (AD-03).
+    """Check the whole record: every hash and link, every batch's root, the open log, every anchor on chain (AD-03).
 
     ``connection`` logs in as fx_auditor. Without ``anchors`` the chain is not asked, and the verdict says so by
-    counting zero anchors.
+    counting zero anchors. Without ``key`` checkpoints are compared with their batches, but not their signatures.
     """
     faults: list[str] = []
     # The chain first: an anchor that stands by now has its batch in the database, whatever is recorded meanwhile.
     latest = await anchors.latest() if anchors is not None else None
-    sealed = await store.sealed_batches(connection)
+    sealed = await batches.sealed(connection)
     faults.extend(_batch_faults(sealed))
-    batches: dict[int, list[Batch]] = {}
+    by_size: dict[int, list[Batch]] = {}
     for batch in sealed:
-        batches.setdefault(batch.tree_size, []).append(batch)
+        by_size.setdefault(batch.tree_size, []).append(batch)
     frontier, previous, expected_seq = Frontier(), GENESIS_HASH, 1
     async for entry in store.all_entries(connection):
         if len(faults) >= FAULTS_MAX:
@@ -39,7 +46,7 @@ async def verify(
         previous, expected_seq = entry.hash, entry.seq + 1
         faults.extend(
             f"batch {batch.id}: its root is not the root of the first {batch.tree_size} entries"
-            for batch in batches.get(frontier.size, ())
+            for batch in by_size.get(frontier.size, ())
             if batch.root != frontier.root()
         )
         progress(entry.seq)
@@ -48,6 +55,7 @@ async def verify(
         for batch in sealed
         if batch.tree_size > frontier.size and len(faults) < FAULTS_MAX
     )
+    faults.extend(await log_faults(connection, sealed, key, at_most=FAULTS_MAX - len(faults)))
     checked = 0
     if anchors is not None:
         anchor_faults, checked = await _anchor_faults(sealed, anchors, latest)
