@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final, Literal
@@ -139,6 +140,24 @@ SEAL_EVERY: Final = timedelta(minutes=10)
 """How often the open batch is sealed, signed and anchored (AD-06)."""
 
 
+_text: Final = json.JSONEncoder(ensure_ascii=False).encode
+"""A string as RFC 8785 §3.2.2.2 spells it, at the speed of C; test_bytes compares it with another library."""
+
+
+def canonical_entry(
+    seq: int, id_: str, timestamp: Instant, action: str, actor: str, actor_role: str, on_behalf_of: str | None,
+    tenant_id: str, resource: str, request_id: str, diff: str, prev_hash: bytes, merkle_batch_id: int,
+) -> bytes:  # fmt: skip
+    """The bytes of :meth:`Entry.canonical_bytes` from the columns, without an object: a verification makes millions."""
+    return (
+        f'{{"action":{_text(action)},"actor":{_text(actor)},"actor_role":{_text(actor_role)},"diff":{diff}'
+        f',"id":{_text(id_)},"merkle_batch_id":{merkle_batch_id}'
+        f',"on_behalf_of":{"null" if on_behalf_of is None else _text(on_behalf_of)},"prev_hash":"{prev_hash.hex()}"'
+        f',"request_id":{_text(request_id)},"resource":{_text(resource)},"seq":{seq},"tenant_id":{_text(tenant_id)}'
+        f',"timestamp":"{to_wire(timestamp)}","v":1}}'
+    ).encode()
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One entry as stored. ``diff`` is the canonical text that was hashed."""
@@ -160,22 +179,10 @@ class Entry:
 
     def canonical_bytes(self) -> bytes:
         """The RFC 8785 bytes of format version 1 (docs/audit-format.md); SQL's twin is fx.entry_bytes."""
-        head = canonical_json({"action": self.action, "actor": self.actor, "actor_role": self.actor_role})
-        tail = canonical_json(
-            {
-                "id": self.id,
-                "merkle_batch_id": self.merkle_batch_id,
-                "on_behalf_of": self.on_behalf_of,
-                "prev_hash": self.prev_hash.hex(),
-                "request_id": self.request_id,
-                "resource": self.resource,
-                "seq": self.seq,
-                "tenant_id": self.tenant_id,
-                "timestamp": to_wire(self.timestamp),
-                "v": 1,
-            }
-        )
-        return head[:-1] + b',"diff":' + self.diff.encode() + b"," + tail[1:]
+        return canonical_entry(
+            self.seq, self.id, self.timestamp, self.action, self.actor, self.actor_role, self.on_behalf_of,
+            self.tenant_id, self.resource, self.request_id, self.diff, self.prev_hash, self.merkle_batch_id,
+        )  # fmt: skip
 
     def recomputed_hash(self) -> bytes:
         """What ``hash`` must be: the RFC 6962 leaf hash of the canonical bytes."""
