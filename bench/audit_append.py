@@ -68,38 +68,43 @@ create table app.bench_entries (
   tenant_id text not null, resource text not null, request_id text not null, diff json not null);
 create index bench_entries_of_resource on app.bench_entries (tenant_id, resource, n);
 grant select, insert on app.bench_entries to fx_writer;
+"""
 
-create function fx.bench_guard() returns trigger language plpgsql security definer set search_path = '' as $$
-declare
-  recorded_action text;
-begin
-  select e.action into recorded_action from app.bench_entries e
-   where e.id = nullif(current_setting('fx.entry', true), '');
-  if recorded_action is null then raise exception 'no audit entry explains this'; end if;
-  return new;
-end $$;
+GUARDS = """
 drop trigger a_guard_change on app.bench_unchained;
 drop trigger a_guard_change on app.bench_early;
 create trigger a_guard_change before insert or update or delete on app.bench_unchained
-  for each row execute function fx.bench_guard();
+  for each row execute function fx.bench_guard_change();
 create trigger a_guard_change before insert or update or delete on app.bench_early
-  for each row execute function fx.bench_guard();
+  for each row execute function fx.bench_guard_change();
 """
 
 
-def schema_of_the_unchained_change() -> str:
-    """fx.change as it stands in the migrations, with the one difference: where the entry goes."""
+def unchained_twins() -> str:
+    """fx.change and fx.guard_change as they stand in the migrations, with the one difference: where the entry lies."""
     functions = (MIGRATIONS / "repeatable" / "10_functions.sql").read_text()
-    start = functions.index("create or replace function fx.change(")
-    text = functions[start : functions.index("$$;", start) + 3]
-    text = text.replace("function fx.change(", "function fx.bench_change(")
-    text = text.replace(
-        "insert into ops.audit_pending (xid, id, at,", 'insert into app.bench_entries (id, "timestamp",'
+
+    def twin(name: str, **differences: tuple[str, str]) -> str:
+        start = functions.index(f"create or replace function fx.{name}(")
+        text = functions[start : functions.index("$$;", start) + 3].replace(f"fx.{name}(", f"fx.bench_{name}(")
+        for ours, theirs in differences.values():
+            if ours not in text:
+                raise SystemExit(f"fx.{name} has changed, adapt this benchmark: {ours!r} is gone")
+            text = text.replace(ours, theirs)
+        return text
+
+    change = twin(
+        "change",
+        table=("insert into ops.audit_pending (xid, id, at,", 'insert into app.bench_entries (id, "timestamp",'),
+        row=("values (pg_current_xact_id(), entry_id", "values (entry_id"),
     )
-    text = text.replace("values (pg_current_xact_id(), entry_id", "values (entry_id")
-    assert "audit_pending" not in text and "bench_entries" in text, "fx.change has changed: adapt this benchmark"  # noqa: PT018
+    guard = twin(
+        "guard_change",
+        table=("from ops.audit_pending p", "from app.bench_entries p"),
+        own=(" and p.xid = pg_current_xact_id_if_assigned()", ""),
+    )
     signature = "fx.bench_change(text, timestamptz, text, text, text, text, text, text, json)"
-    return f"{text} alter function {signature} owner to fx_writer; grant execute on function {signature} to fx_app;"
+    return f"{change} {guard} alter function {signature} owner to fx_writer; grant execute on function {signature} to fx_app;"
 
 
 @dataclass
@@ -216,7 +221,7 @@ async def prepare(postgres: EmbeddedPostgres) -> None:
     plan = Plan(MIGRATIONS, catalogue.MACHINES, (*catalogue.ACTIONS, ACTION), PinSigner(b"b" * 32))
     await migrate(migrator, plan)
     async with migrator.transaction():
-        await migrator.execute(SCHEMA + schema_of_the_unchained_change())
+        await migrator.execute(SCHEMA + unchained_twins() + GUARDS)
     await migrator.close()
     ids = [f"row-{writer}-{row}" for writer in range(max(WRITERS)) for row in range(ROWS_PER_WRITER)]
     async with admin.transaction():  # as superuser, past the guard: filling is not what is measured

@@ -30,23 +30,27 @@ begin
 end $$;
 
 create or replace function fx.guard_change() returns trigger
-language plpgsql security definer set search_path = '' as $$
+language plpgsql security definer set search_path = '' set enable_seqscan = off as $$
 -- No domain row changes without an audit entry of this transaction (P-05), and no state changes outside its
--- machine (IN-14). Argument 1: the machine's name, or nothing.
+-- machine (IN-14). Argument 1: the machine's name, or nothing. fx.change hands over the place of its entry; what that
+-- place holds counts only if this transaction has put it there.
 declare
+  place text := current_setting('fx.entry', true);
   recorded_action text;
   was text := '';
   becomes text;
 begin
-  select p.action into recorded_action from ops.audit_pending p
-   where p.xid = pg_current_xact_id_if_assigned() and p.id = nullif(current_setting('fx.entry', true), '');
+  if pg_input_is_valid(place, 'tid') then
+    select p.action into recorded_action from ops.audit_pending p
+     where p.ctid = place::tid and p.xid = pg_current_xact_id_if_assigned();
+  end if;
   if recorded_action is null then
     raise exception 'no audit entry in this transaction explains this % of %', tg_op, tg_table_name
       using errcode = 'FX001';
   end if;
   if tg_nargs = 1 and tg_op <> 'DELETE' then
-    becomes := to_jsonb(new) ->> 'state';
-    if tg_op = 'UPDATE' then was := to_jsonb(old) ->> 'state'; end if;
+    becomes := new.state;
+    if tg_op = 'UPDATE' then was := old.state; end if;
     if was is distinct from becomes and not exists (
       select from fx.machine_transitions m
        where m.machine = tg_argv[0] and m.from_state = was
@@ -115,11 +119,14 @@ language plpgsql security definer set search_path = '' as $$
 -- caller's tenant pin. The entry is linked into the chain by fx.link at COMMIT.
 declare
   pinned text := fx.tenant();
+  parsed jsonb := entry_diff;
   rule record;
+  place tid;
 begin
   if pinned is null then raise exception 'no tenant is pinned' using errcode = '42501'; end if;
   -- json keeps duplicate keys: two readers of one entry must not see two different lists of rows.
-  if (select array_agg(k order by k) from json_object_keys(entry_diff) as k) is distinct from array['facts', 'rows'] then
+  if not (entry_diff is json object with unique keys) or not parsed ?& array['facts', 'rows']
+     or parsed - 'facts' - 'rows' <> '{}' then
     raise exception 'a diff holds facts and rows, once each' using errcode = 'FX008';
   end if;
   select a.actor_roles, a.on_behalf_of_rule, a.customer_facing into rule from app.audit_actions a where a.action = entry_action;
@@ -139,9 +146,10 @@ begin
   end if;
   insert into ops.audit_pending (xid, id, at, action, actor, actor_role, on_behalf_of, tenant_id, resource, request_id, diff)
   values (pg_current_xact_id(), entry_id, entry_at, entry_action, entry_actor, entry_actor_role, entry_on_behalf_of,
-          pinned, entry_resource, entry_request_id, entry_diff);
-  perform set_config('fx.entry', entry_id, true);
-  perform fx.apply('app', (entry_diff::jsonb) -> 'rows');
+          pinned, entry_resource, entry_request_id, entry_diff)
+  returning ctid into place;
+  perform set_config('fx.entry', place::text, true);
+  perform fx.apply('app', parsed -> 'rows');
   perform set_config('fx.entry', '', true);
 end $$;
 alter function fx.change(text, timestamptz, text, text, text, text, text, text, json) owner to fx_writer;
@@ -150,62 +158,56 @@ grant execute on function fx.change(text, timestamptz, text, text, text, text, t
 create or replace function fx.entry_bytes(
   e_seq bigint, e_id text, e_at timestamptz, e_action text, e_actor text, e_actor_role text, e_on_behalf_of text,
   e_tenant_id text, e_resource text, e_request_id text, e_diff json, e_prev_hash bytea, e_batch bigint) returns bytea
-language sql immutable parallel safe set search_path = '' as $$
+language sql stable parallel safe
 -- The canonical bytes of an entry: RFC 8785 JSON, format version 1, documented in docs/audit-format.md and frozen by
--- the vectors in tests/audit. Keys stand in code-point order; to_json(text) escapes as RFC 8785 §3.2.2.2 demands.
-select convert_to(
-  '{"action":' || to_json(e_action)::text || ',"actor":' || to_json(e_actor)::text
-  || ',"actor_role":' || to_json(e_actor_role)::text
+-- the vectors in tests/audit. Keys stand in code-point order; json_scalar escapes as RFC 8785 §3.2.2.2 demands.
+-- STABLE (json_scalar and to_char are) and without SET, so that it is inlined where fx.link calls it; a body of this
+-- form is parsed here, once, and no caller's search_path reaches it.
+return convert_to(
+  '{"action":' || json_scalar(e_action)::text || ',"actor":' || json_scalar(e_actor)::text
+  || ',"actor_role":' || json_scalar(e_actor_role)::text
   || ',"diff":' || e_diff::text
-  || ',"id":' || to_json(e_id)::text
+  || ',"id":' || json_scalar(e_id)::text
   || ',"merkle_batch_id":' || e_batch
-  || ',"on_behalf_of":' || coalesce(to_json(e_on_behalf_of)::text, 'null')
+  || ',"on_behalf_of":' || coalesce(json_scalar(e_on_behalf_of)::text, 'null')
   || ',"prev_hash":"' || encode(e_prev_hash, 'hex') || '"'
-  || ',"request_id":' || to_json(e_request_id)::text
-  || ',"resource":' || to_json(e_resource)::text
+  || ',"request_id":' || json_scalar(e_request_id)::text
+  || ',"resource":' || json_scalar(e_resource)::text
   || ',"seq":' || e_seq
-  || ',"tenant_id":' || to_json(e_tenant_id)::text
+  || ',"tenant_id":' || json_scalar(e_tenant_id)::text
   || ',"timestamp":"' || to_char(e_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') || '"'
-  || ',"v":1}', 'UTF8')
-$$;
+  || ',"v":1}', 'UTF8');
 grant execute on function fx.entry_bytes(bigint, text, timestamptz, text, text, text, text, text, text, text, json, bytea, bigint)
   to fx_linker, fx_auditor;
 
 create or replace function fx.take_chain_lock() returns void
-language sql volatile set search_path = '' as $$ select pg_advisory_xact_lock(4242, 1) $$;
+language sql volatile return pg_advisory_xact_lock(4242, 1); -- inlined where it is called
 grant execute on function fx.take_chain_lock() to fx_linker, fx_sealer;
 
 create or replace function fx.link() returns trigger
-language plpgsql security definer set search_path = '' as $$
--- Inside COMMIT: give this transaction's entries their place in the one chain. The lock is taken here and nowhere
--- earlier; with synchronous_commit off it is released before the fsync (decisions §4).
+language plpgsql security definer set search_path = '' set enable_seqscan = off set enable_sort = off as $$
+-- Inside COMMIT: give this entry its place in the one chain. The lock is taken here and nowhere earlier; with
+-- synchronous_commit off it is released before the fsync (decisions §4). What can be done before the lock is.
+-- The settings: a plan that was made while the tables were small would read and sort all of them, at every COMMIT, for
+-- as long as its connection lives.
 declare
-  p record;
-  head_seq bigint;
-  head_hash bytea;
-  open_batch bigint;
-  entry_hash bytea;
+  head record;
 begin
-  perform 1 from ops.audit_pending where xid = pg_current_xact_id() limit 1;
-  if not found then return null; end if; -- an earlier row of this transaction has linked them all
+  delete from ops.audit_pending p where p.ctid = new.ctid;
   perform fx.take_chain_lock();
-  select e.seq, e.hash into head_seq, head_hash from app.audit_entries e order by e.seq desc limit 1;
-  if not found then
-    head_seq := 0;
-    head_hash := decode(repeat('00', 32), 'hex');
-  end if;
-  select b.id into strict open_batch from app.merkle_batches b where b.state = 'COLLECTING';
-  for p in select * from ops.audit_pending where xid = pg_current_xact_id() order by n loop
-    head_seq := head_seq + 1;
-    entry_hash := sha256('\x00'::bytea || fx.entry_bytes(head_seq, p.id, p.at, p.action, p.actor, p.actor_role,
-      p.on_behalf_of, p.tenant_id, p.resource, p.request_id, p.diff, head_hash, open_batch));
-    insert into app.audit_entries (seq, id, "timestamp", action, actor, actor_role, on_behalf_of, tenant_id, resource,
-                                   request_id, diff, prev_hash, hash, merkle_batch_id)
-    values (head_seq, p.id, p.at, p.action, p.actor, p.actor_role, p.on_behalf_of, p.tenant_id, p.resource,
-            p.request_id, p.diff, head_hash, entry_hash, open_batch);
-    head_hash := entry_hash;
-  end loop;
-  delete from ops.audit_pending where xid = pg_current_xact_id();
+  -- In a statement of its own: its snapshot must be younger than the lock.
+  select b.id as batch, coalesce(e.seq, 0) + 1 as next_seq, coalesce(e.hash, decode(repeat('00', 32), 'hex')) as hash
+    into strict head
+    from app.merkle_batches b
+    left join lateral (select a.seq, a.hash from app.audit_entries a order by a.seq desc limit 1) e on true
+   where b.state = 'COLLECTING';
+  insert into app.audit_entries (seq, id, "timestamp", action, actor, actor_role, on_behalf_of, tenant_id, resource,
+                                 request_id, diff, prev_hash, hash, merkle_batch_id)
+  values (head.next_seq, new.id, new.at, new.action, new.actor, new.actor_role, new.on_behalf_of, new.tenant_id,
+          new.resource, new.request_id, new.diff, head.hash,
+          sha256('\x00'::bytea || fx.entry_bytes(head.next_seq, new.id, new.at, new.action, new.actor, new.actor_role,
+            new.on_behalf_of, new.tenant_id, new.resource, new.request_id, new.diff, head.hash, head.batch)),
+          head.batch);
   return null;
 end $$;
 alter function fx.link() owner to fx_linker;
@@ -213,6 +215,7 @@ alter function fx.link() owner to fx_linker;
 drop trigger if exists zz_link_at_commit on ops.audit_pending;
 create constraint trigger zz_link_at_commit after insert on ops.audit_pending
   deferrable initially deferred for each row execute function fx.link();
+alter table ops.audit_pending enable always trigger zz_link_at_commit; -- as the guards: in every replication role
 
 drop trigger if exists a_append_only_rows on app.audit_entries;
 create trigger a_append_only_rows before update or delete on app.audit_entries for each row execute function fx.deny();

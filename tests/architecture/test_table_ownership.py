@@ -36,7 +36,11 @@ SHARED = {"ops.inbox": "kernel's, for every module that hears webhooks"}
 def may_speak_sql(path: Path, package: Path) -> bool:
     """Whether SQL may stand in this file at all."""
     name = path.relative_to(package).as_posix()
-    return path.name == "store.py" or any(name == place or name.startswith(f"{place}/") for place in SQL_ELSEWHERE)
+    return (
+        path.name == "store.py"
+        or path.parent.name == "store"
+        or any(name == place or name.startswith(f"{place}/") for place in SQL_ELSEWHERE)
+    )
 
 
 def sql_in_the_wrong_place(package: Path) -> list[str]:
@@ -59,7 +63,7 @@ def foreign_tables(package: Path, owned: Sequence[Table]) -> list[str]:
     found = []
     for path, tree in sources(package):
         module = module_of(path, package)
-        if path.name != "store.py" or module == "adapters":
+        if not (path.name == "store.py" or path.parent.name == "store") or module == "adapters":
             continue
         place = path.relative_to(package).as_posix()
         for text in strings(tree):

@@ -17,6 +17,7 @@ from fintokenx.kernel.errors import Unavailable
 from fintokenx.kernel.merkle import root_of
 from tests.database.things import ACTOR, A, B, all_entries, make, verify
 from tests.fakes.anchors import AnchorsInMemory
+from tests.fakes.signer import ORIGIN, SignerInMemory
 from tests.support import World
 
 pytestmark = pytest.mark.anyio
@@ -46,7 +47,7 @@ async def test_a_seal_closes_what_is_recorded_and_opens_the_next_batch(world: Wo
 
 
 async def test_a_seal_reads_only_what_came_since_the_last_one(world: World, sealer: Pool) -> None:
-    """O(batch): with the old entries out of reach the root still comes out right, from the frontier."""
+    """O(batch): with the old entries out of reach the root still comes out right, from the tiles."""
     await make(world, A, *(f"t{n}" for n in range(11)))
     await audit.seal(sealer, world.clock.now())
     await make(world, A, "new")
@@ -115,7 +116,7 @@ async def test_while_the_chain_is_down_batches_queue_and_then_catch_up(
     world: World, sealer: Pool, anchors: AnchorsInMemory
 ) -> None:
     """AD-11: an hour without a network is six batches later."""
-    jobs = AuditJobs(sealer, anchors, world.clock)
+    jobs = AuditJobs(sealer, anchors, world.clock, SignerInMemory(), ORIGIN)
     anchors.away = True
     for slot in range(6):
         await make(world, A, f"t{slot}")
@@ -143,10 +144,11 @@ async def test_an_anchor_whose_answer_was_lost_is_not_made_twice(
     assert (await verify(world, anchors)).sound
 
 
-async def proofs_of(world: World, sealer: Pool, tenant: str) -> list[audit.Proof]:
+async def proofs_of(world: World, sealer: Pool, tenant: str) -> list[audit.Bundle]:
     async with world.database.transaction(tenant) as tx:
         mine = [entry["id"] for entry in await all_entries(world) if entry["tenant_id"] == tenant]
-        return [await audit.proof_of(tx, ACTOR[tenant], entry_id=one, hashes=sealer) for one in mine]
+        log = SignerInMemory().log
+        return [await audit.proof_of(tx, ACTOR[tenant], entry_id=one, hashes=sealer, log=log) for one in mine]
 
 
 async def test_every_entry_is_provable_and_no_proof_fits_another(
@@ -157,37 +159,50 @@ async def test_every_entry_is_provable_and_no_proof_fits_another(
         await make(world, A, f"a{batch}", f"c{batch}")
         await make(world, B, f"b{batch}")
         await audit.seal(sealer, world.clock.now())
+        await audit.sign_sealed(sealer, SignerInMemory(), ORIGIN)
         await audit.anchor_sealed(sealer, anchors, world.clock.now)
-    proofs = await proofs_of(world, sealer, A)
-    assert [proof.batch_id for proof in proofs] == [1, 1, 2, 2, 3, 3]
-    for proof in proofs:
-        assert await audit.proof_holds(proof, anchors)
-        for other in proofs:
-            if other is not proof:
-                assert not await audit.proof_holds(replace(proof, entry=other.entry), anchors)
-    forged = replace(proofs[0].entry, actor="sub_innocent")
-    assert not await audit.proof_holds(replace(proofs[0], entry=forged), anchors)
+    bundles = await proofs_of(world, sealer, A)
+    assert [[batch.id for batch in bundle.checkpoints] for bundle in bundles] == [[1], [1], [2], [2], [3], [3]]
+    for bundle in bundles:
+        assert await audit.proof_holds(bundle, anchors)
+        for other in bundles:
+            if other is not bundle:
+                assert not await audit.proof_holds(of_another(bundle, other.entries[0].entry), anchors)
+    forged = replace(bundles[0].entries[0].entry, actor="sub_innocent")
+    assert not await audit.proof_holds(of_another(bundles[0], forged), anchors)
     rehashed = replace(forged, hash=forged.recomputed_hash())
-    assert not await audit.proof_holds(replace(proofs[0], entry=rehashed), anchors)
-    assert not await audit.proof_holds(replace(proofs[0], batch_id=2), anchors)
-    assert not await audit.proof_holds(replace(proofs[0], batch_id=9), anchors)
+    assert not await audit.proof_holds(of_another(bundles[0], rehashed), anchors)
+    assert not await audit.proof_holds(replace(bundles[0], checkpoints=bundles[2].checkpoints), anchors)
+    assert not await audit.proof_holds(replace(bundles[0], anchors=bundles[2].anchors), anchors)
+    assert not await audit.proof_holds(replace(bundles[0], anchors=()), anchors)
+    other_key = replace(bundles[0].log, key=SignerInMemory(b"another" + bytes(25)).key)
+    assert not await audit.proof_holds(replace(bundles[0], log=other_key), anchors)
 
 
-async def test_a_proof_is_not_given_before_the_anchor_nor_to_another_tenant(
+def of_another(bundle: audit.Bundle, entry: audit.Entry) -> audit.Bundle:
+    """The bundle with its one entry changed for another."""
+    return replace(bundle, entries=(replace(bundle.entries[0], entry=entry),))
+
+
+async def test_a_proof_is_not_given_before_the_checkpoint_nor_to_another_tenant(
     world: World, sealer: Pool, anchors: AnchorsInMemory
 ) -> None:
     """AD-13."""
     await make(world, A, "t1")
-    with pytest.raises(audit.NotYetAnchored):
+    with pytest.raises(audit.ProofPending):
         await proofs_of(world, sealer, A)
     await audit.seal(sealer, world.clock.now())
-    with pytest.raises(audit.NotYetAnchored):
+    with pytest.raises(audit.ProofPending) as pending:
         await proofs_of(world, sealer, A)
+    assert pending.value.members == {"pending_until": "2026-06-02T09:10:00.000000Z"}
+    await audit.sign_sealed(sealer, SignerInMemory(), ORIGIN)
+    [unanchored] = await proofs_of(world, sealer, A)
+    assert unanchored.anchors == ()
     await audit.anchor_sealed(sealer, anchors, world.clock.now)
     [entry] = await all_entries(world)
     for tenant, entry_id in ((B, entry["id"]), (A, "aud_none")):
         with pytest.raises(audit.UnknownEntry):
             async with world.database.transaction(tenant) as tx:
-                await audit.proof_of(tx, ACTOR[tenant], entry_id=entry_id, hashes=sealer)
+                await audit.proof_of(tx, ACTOR[tenant], entry_id=entry_id, hashes=sealer, log=SignerInMemory().log)
     [proof] = await proofs_of(world, sealer, A)
     assert await audit.proof_holds(proof, anchors)

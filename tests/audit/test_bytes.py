@@ -5,17 +5,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
 import pytest
 import rfc8785
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from fintokenx.audit.types import Entry
+from fintokenx.audit.types import Entry, _text
 from fintokenx.kernel.canonical import canonical_json
-from fintokenx.kernel.clock import from_wire
+from fintokenx.kernel.clock import from_wire, to_wire
 from tests.support import World
 
 pytestmark = pytest.mark.anyio
@@ -101,3 +103,32 @@ async def test_sql_and_python_agree_on_entries_that_nobody_thought_of(world: Wor
     for entry in batch:
         assert await superuser.fetchval(SQL, *arguments(entry)) == entry.canonical_bytes()
     await superuser.close()
+
+
+ESCAPED = "".join(map(chr, range(1, 0x20))) + '\x7f"\\/\u2028\u2029\u00e9\ufeff\ufffe\U0001f9fe\U0010ffff'
+
+
+@pytest.mark.parametrize("text", [ESCAPED, *ESCAPED, "<script>&'", ""])
+def test_text_is_escaped_as_another_library_does_it(text: str) -> None:
+    """RFC 8785 §3.2.2.2: every control character, what else must be escaped, and nothing that need not be."""
+    assert _text(text).encode() == rfc8785.dumps(text)
+
+
+@settings(max_examples=1000, deadline=None)
+@given(text=st.text(st.characters(exclude_categories=["Cs"])))
+def test_no_text_is_escaped_otherwise(text: str) -> None:
+    assert _text(text).encode() == rfc8785.dumps(text)
+
+
+def test_half_a_surrogate_pair_has_no_bytes() -> None:
+    with pytest.raises(UnicodeEncodeError):
+        replace(entry_of(VECTORS[0]["entry"]), actor="\ud800").canonical_bytes()
+
+
+@given(at=st.datetimes(timezones=st.sampled_from([UTC, timezone(timedelta(hours=5, minutes=30)), timezone.max])))
+def test_an_instant_is_spelled_in_utc_with_six_decimals(at: datetime) -> None:
+    assume(datetime(1, 1, 3, tzinfo=UTC) < at < datetime(9999, 12, 30, tzinfo=UTC))
+    utc = at.astimezone(UTC)
+    assert to_wire(at) == (
+        f"{utc.year:04}-{utc.month:02}-{utc.day:02}T{utc.hour:02}:{utc.minute:02}:{utc.second:02}.{utc.microsecond:06}Z"
+    )

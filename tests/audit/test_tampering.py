@@ -15,8 +15,10 @@ from fintokenx import audit
 from fintokenx.audit.ports import AnchorOnChain
 from fintokenx.audit.types import GENESIS_HASH, Entry
 from fintokenx.kernel.merkle import Frontier
+from fintokenx.kernel.notes import Checkpoint, signed_note
 from tests.database.things import A, B, make, verify
 from tests.fakes.anchors import AnchorsInMemory
+from tests.fakes.signer import ORIGIN, SignerInMemory, with_another_signature
 from tests.support import World, world_from
 
 pytestmark = pytest.mark.anyio
@@ -26,6 +28,7 @@ ENTRIES, VICTIM = 12, 5
 async def seal_and_anchor(world: World, anchors: AnchorsInMemory) -> None:
     pool = await world.pool("fx_sealer", 1)
     await audit.seal(pool, world.clock.now())
+    await audit.sign_sealed(pool, SignerInMemory(), ORIGIN)
     await audit.anchor_sealed(pool, anchors, world.clock.now)
     await pool.close()
 
@@ -37,9 +40,10 @@ class Scene:
     def __init__(self, anchors: AnchorsInMemory, superuser: asyncpg.Connection) -> None:
         self.anchors, self.superuser = anchors, superuser
 
-    async def faults(self, *, ask_the_chain: bool = True) -> tuple[str, ...]:
+    async def faults(self, *, ask_the_chain: bool = True, with_key: bool = True) -> tuple[str, ...]:
         """What verification finds."""
-        return (await audit.verify(self.superuser, self.anchors if ask_the_chain else None)).faults
+        key = SignerInMemory().key if with_key else None
+        return (await audit.verify(self.superuser, self.anchors if ask_the_chain else None, key=key)).faults
 
 
 @asynccontextmanager
@@ -67,8 +71,8 @@ async def stage(cluster: str, things_template: str) -> AsyncIterator[Scene]:
 async def scene(stage: Scene) -> AsyncIterator[Scene]:
     transaction = stage.superuser.transaction()
     await transaction.start()
-    for table in ("audit_entries", "merkle_batches", "chain_anchors"):
-        await stage.superuser.execute(f"alter table app.{table} disable trigger all")
+    for table in ("app.audit_entries", "app.merkle_batches", "app.chain_anchors", "ops.log_tiles"):
+        await stage.superuser.execute(f"alter table {table} disable trigger all")
     anchors = AnchorsInMemory()
     anchors.standing = dict(stage.anchors.standing)
     yield Scene(anchors, stage.superuser)
@@ -76,7 +80,7 @@ async def scene(stage: Scene) -> AsyncIterator[Scene]:
 
 
 async def test_an_untouched_record_is_sound(scene: Scene) -> None:
-    verdict = await audit.verify(scene.superuser, scene.anchors)
+    verdict = await audit.verify(scene.superuser, scene.anchors, key=SignerInMemory().key)
     assert (verdict.sound, verdict.entries, verdict.batches, verdict.anchors) == (True, ENTRIES, 3, 3)
 
 
@@ -136,20 +140,25 @@ async def test_two_entries_that_changed_places_are_named(scene: Scene) -> None:
 
 async def test_a_deleted_tail_is_missed_by_its_batch(scene: Scene) -> None:
     await scene.superuser.execute("delete from app.audit_entries where seq > 10")
-    assert await scene.faults() == (f"batch 3: covers entry {ENTRIES}, but the record ends at 10",)
+    assert await scene.faults() == (
+        f"batch 3: covers entry {ENTRIES}, but the record ends at 10",
+        f"tiles: they hold {ENTRIES} leaves, but the record ends at 10",
+    )
 
 
 async def test_a_tail_deleted_with_its_batch_is_missed_by_its_anchor(scene: Scene) -> None:
     await scene.superuser.execute("delete from app.audit_entries where seq > 8")
     await scene.superuser.execute("delete from app.chain_anchors where batch_id = 3")
     await scene.superuser.execute("delete from app.merkle_batches where id >= 3")
+    await scene.superuser.execute("update ops.log_tiles set hashes = substring(hashes from 1 for 8 * 32)")
     assert await scene.faults(ask_the_chain=False) == ()
     assert await scene.faults() == (f"batch 3: anchored on chain at {ENTRIES} entries, unknown to the database",)
 
 
-async def rewrite(superuser: asyncpg.Connection, from_seq: int) -> None:
-    """Change one entry and recompute every hash, link and root after it, as a thorough forger would."""
-    frontier, previous = Frontier(), GENESIS_HASH
+async def rewrite(superuser: asyncpg.Connection, from_seq: int, signer: SignerInMemory) -> None:
+    """Change one entry and recompute every hash, link, tile and root after it, and sign every checkpoint anew, as a
+    thorough forger would. ``signer`` is the forger's own, unless he has the vault in hand as well."""
+    frontier, previous, leaves = Frontier(), GENESIS_HASH, b""
     roots = {}
     for row in await superuser.fetch("select * from app.audit_entries order by seq"):
         entry = Entry(**dict(row))
@@ -166,21 +175,82 @@ async def rewrite(superuser: asyncpg.Connection, from_seq: int) -> None:
             )
         frontier.append(entry.hash)
         previous = entry.hash
-        roots[frontier.size] = (frontier.root(), list(frontier.hashes))
+        roots[frontier.size] = frontier.root()
+        leaves += entry.hash
     for batch in await superuser.fetch("select id, tree_size from app.merkle_batches where state <> 'COLLECTING'"):
-        root, hashes = roots[batch["tree_size"]]
+        root = roots[batch["tree_size"]]
+        text = Checkpoint(ORIGIN, batch["tree_size"], root).text()
+        note = signed_note(text, signer.key, await signer.sign(text.encode()))
         await superuser.execute(
-            "update app.merkle_batches set root = $2, frontier = $3 where id = $1", batch["id"], root, hashes
+            "update app.merkle_batches set root = $2, checkpoint = $3 where id = $1", batch["id"], root, note
         )
         await superuser.execute("update app.chain_anchors set root = $2 where batch_id = $1", batch["id"], root)
+    await superuser.execute("update ops.log_tiles set hashes = $1", leaves)
 
 
 async def test_a_consistent_rewrite_of_the_whole_tail_is_found_by_the_anchors_and_by_nothing_else(scene: Scene) -> None:
-    await rewrite(scene.superuser, VICTIM)
+    """The forger has the database and the vault; he does not have the chain."""
+    await rewrite(scene.superuser, VICTIM, SignerInMemory())
     assert await scene.faults(ask_the_chain=False) == (), "the database alone looks perfect"
     assert await scene.faults() == tuple(
         f"batch {number}: its root differs from the anchor on chain; the record was rewritten" for number in (2, 3)
     )
+
+
+async def test_without_the_vault_a_consistent_rewrite_is_found_by_the_logs_key(scene: Scene) -> None:
+    await rewrite(scene.superuser, VICTIM, SignerInMemory(b"the forger's own key, 32 bytes.."))
+    assert await scene.faults(ask_the_chain=False, with_key=False) == ()
+    assert await scene.faults(ask_the_chain=False) == tuple(
+        f"batch {number}: its checkpoint does not hold: the log's key has not signed it" for number in (1, 2, 3)
+    )
+
+
+# ── The open log
+
+
+async def test_a_checkpoint_with_another_signature_is_named(scene: Scene) -> None:
+    note = await scene.superuser.fetchval("select checkpoint from app.merkle_batches where id = 2")
+    await scene.superuser.execute(
+        "update app.merkle_batches set checkpoint = $1 where id = 2", with_another_signature(note)
+    )
+    assert await scene.faults() == ("batch 2: its checkpoint does not hold: the signature is not the log's",)
+    assert await scene.faults(with_key=False) == ()
+
+
+@pytest.mark.parametrize(
+    ("statement", "named"),
+    [
+        (
+            "update app.merkle_batches set checkpoint = checkpoints.first from checkpoints where id = 2",
+            "batch 2: its checkpoint is over 4 entries and not 8",
+        ),
+        ("update app.merkle_batches set checkpoint = 'x' where id = 2", "batch 2: its checkpoint does not hold: this"),
+        ("update app.merkle_batches set checkpoint = null where id = 2", "batch 2: has no checkpoint, but a later one"),
+        (
+            "update ops.log_tiles set hashes = overlay(hashes placing '\\x00'::bytea from 100)",
+            "tile 0/0: its hashes are not those of the entries",
+        ),
+        (
+            "update ops.log_tiles set hashes = hashes || substring(hashes from 1 for 32)",
+            "tiles: they hold 13 leaves, but the record ends at 12",
+        ),
+        (
+            "update ops.log_tiles set hashes = substring(hashes from 1 for 11 * 32)",
+            "tiles: they end at entry 11, but a checkpoint covers 12",
+        ),
+        ("delete from ops.log_tiles", "tiles: they end at entry 0, but a checkpoint covers 12"),
+        (
+            "insert into ops.log_tiles select 1, 0, hashes from ops.log_tiles",
+            "tiles: there are 2, and 1 belong to the tree",
+        ),
+    ],
+)
+async def test_a_changed_tile_or_checkpoint_is_named(scene: Scene, statement: str, named: str) -> None:
+    await scene.superuser.execute(
+        "create temporary view checkpoints as select checkpoint as first from app.merkle_batches where id = 1"
+    )
+    await scene.superuser.execute(statement)
+    assert any(fault.startswith(named) for fault in await scene.faults())
 
 
 @pytest.mark.parametrize(

@@ -116,8 +116,12 @@ FAULTS = {
         """alter table app.audit_entries disable trigger a_append_only_rows""",
         "a_append_only_rows",
     ),
-    "the entries that wait for their link are linked by a deferred trigger": Fault(
-        """alter table ops.audit_pending disable trigger zz_link_at_commit""",
+    "what entries name does not disappear: actions and batches keep their names, always": Fault(
+        """alter table app.audit_actions enable trigger a_entries_name_it""",
+        "audit_actions a_entries_name_it",
+    ),
+    "the entries that wait for their link are linked by a deferred trigger, in every replication role": Fault(
+        """alter table ops.audit_pending enable trigger zz_link_at_commit""",
         "zz_link_at_commit",
     ),
     "what carries a tenant outside app is reviewed machinery": Fault(

@@ -112,6 +112,108 @@ async def test_an_entry_of_another_running_transaction_explains_nothing(
             await superuser.execute("update app.things set note = 'x'")
 
 
+async def place_of_the_entry(connection: asyncpg.Connection) -> str:
+    """Where in ops.audit_pending this transaction's newest entry lies, as fx.change tells the guard."""
+    return str(
+        await connection.fetchval("select max(ctid)::text from ops.audit_pending where xid = pg_current_xact_id()")
+    )
+
+
+PENDING = """insert into ops.audit_pending
+               (xid, id, at, action, actor, actor_role, tenant_id, resource, request_id, diff)
+             values (pg_current_xact_id(), 'aud_x', now(), 'THING_NOTE', 'a', 'system', 'tnt_a', 'r', '', '{}')"""
+
+
+async def test_the_place_of_another_transactions_entry_explains_nothing(
+    world: World, superuser: asyncpg.Connection
+) -> None:
+    """The place is a hint: forged, by a superuser even, it must still hold an entry of the very transaction."""
+    await make(world, A, "t1")
+    other = await world.connect("postgres")
+    await other.execute("begin")
+    await other.execute(PENDING)
+    place = await place_of_the_entry(other)
+    await superuser.execute(f"set fx.entry = '{place}'")
+    with pytest.raises(asyncpg.PostgresError, match="no audit entry"):
+        await superuser.execute("update app.things set note = 'while it runs'")
+    await other.execute("commit")
+    with pytest.raises(asyncpg.PostgresError, match="no audit entry"):
+        await superuser.execute("update app.things set note = 'after it ran'")
+    await superuser.execute("alter table ops.audit_pending disable trigger zz_link_at_commit")
+    await superuser.execute(PENDING)  # left behind, committed, never linked
+    left = await superuser.fetchval("select ctid::text from ops.audit_pending")
+    await superuser.execute(f"set fx.entry = '{left}'")
+    with pytest.raises(asyncpg.PostgresError, match="no audit entry"):
+        await superuser.execute("update app.things set note = 'long after'")
+    await other.close()
+
+
+@pytest.mark.parametrize("place", ["", "(0,1)", "(4294967295,65535)", "aud_1", "(1", "'; drop table app.things; --"])
+async def test_a_place_that_holds_nothing_explains_nothing(
+    world: World, superuser: asyncpg.Connection, place: str
+) -> None:
+    await make(world, A, "t1")
+    await superuser.execute("select set_config('fx.entry', $1, false)", place)
+    with pytest.raises(asyncpg.PostgresError, match="no audit entry"):
+        await superuser.execute("update app.things set note = 'x'")
+
+
+@pytest.mark.parametrize("mode", ["origin", "replica"])
+async def test_an_entry_that_is_taken_out_of_the_waiting_is_linked_all_the_same(
+    world: World, superuser: asyncpg.Connection, mode: str
+) -> None:
+    """A superuser who records an entry, changes the row and removes the entry again has left it on record."""
+    await make(world, A, "t1")
+    await superuser.execute(f"set session_replication_role = {mode}")
+    async with superuser.transaction():
+        await superuser.execute(PENDING)
+        place = await place_of_the_entry(superuser)
+        await superuser.execute("select set_config('fx.entry', $1, true)", place)
+        await superuser.execute("update app.things set note = 'x'")
+        await superuser.execute("delete from ops.audit_pending")
+    assert [entry["id"] for entry in await all_entries(world)][1:] == ["aud_x"]
+
+
+@pytest.mark.parametrize("mode", ["origin", "replica"])
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "delete from app.audit_actions where action = 'THING_MAKE'",
+        "update app.audit_actions set action = 'THING_MADE' where action = 'THING_MAKE'",
+        "truncate app.audit_actions",
+        "delete from app.merkle_batches",
+        "update app.merkle_batches set id = 7",
+        "truncate app.merkle_batches cascade",
+    ],
+)
+async def test_what_entries_name_cannot_be_taken_from_under_them(
+    world: World, superuser: asyncpg.Connection, statement: str, mode: str
+) -> None:
+    """In place of foreign keys, which would lock and rewrite the row that they point to at every entry."""
+    await make(world, A, "t1")
+    await superuser.execute(f"set session_replication_role = {mode}")
+    with pytest.raises(asyncpg.InsufficientPrivilegeError, match="append-only"):
+        await superuser.execute(statement)
+
+
+async def test_a_connection_that_saw_the_tables_empty_still_reads_them_by_their_indexes(
+    world: World, superuser: asyncpg.Connection
+) -> None:
+    """A plan that is made for empty tables lives as long as its connection; a scan in it would read the whole record
+    at every COMMIT."""
+    await superuser.execute("vacuum analyze ops.audit_pending")
+    await superuser.execute("vacuum analyze app.audit_entries")
+    async with world.database.transaction(A) as tx:
+        for number in range(8):  # more often than plans are tried before one is kept
+            await change(tx, "THING_MAKE", audit.insert("things", thing(A, str(number))))
+        await tx.write("set constraints all immediate")
+        read = await tx.rows(
+            "select relid::regclass::text, seq_scan from pg_stat_xact_user_tables"
+            " where relid = any (array['app.audit_entries', 'ops.audit_pending']::regclass[])"
+        )
+    assert {row["relid"]: row["seq_scan"] for row in read} == {"audit_entries": 0, "ops.audit_pending": 0}
+
+
 async def test_an_entry_that_a_savepoint_took_back_took_its_rows_along(world: World) -> None:
     async with world.database.transaction(A) as tx:
         await change(tx, "THING_MAKE", audit.insert("things", thing(A, "kept")))
@@ -206,6 +308,11 @@ async def test_a_change_finds_its_row_by_the_primary_key_however_many_rows_there
         ({"role": "platform_admin"}, "FX006"),
         ({"on_behalf_of": "sub_1"}, "FX007"),
         ({"diff": '{"facts":[],"rows":[{"op":"upsert","table":"things","key":{},"before":{}}]}'}, "FX004"),
+        ({"diff": '{"facts":[],"rows":[],"rows":[]}'}, "FX008"),
+        ({"diff": '{"facts":[{"a":1,"a":2}],"rows":[]}'}, "FX008"),
+        ({"diff": '{"facts":[]}'}, "FX008"),
+        ({"diff": '{"facts":[],"rows":[],"more":[]}'}, "FX008"),
+        ({"diff": '["facts","rows"]'}, "FX008"),
         ({"diff": '{"facts":[],"rows":[{"op":"insert","table":"audit_entries","row":{"seq":1}}]}'}, "42501"),
         ({"diff": '{"facts":[],"rows":[{"op":"insert","table":"audit_actions","row":{"action":"XYZ"}}]}'}, "42501"),
         ({"diff": '{"facts":[],"rows":[{"op":"insert","table":"../x","row":{"a":1}}]}'}, "42P01"),

@@ -56,6 +56,12 @@ def test_sandbox_controls_are_refused_outside_local_and_sandbox(environment: Env
     Settings(**{**GOOD, "environment": Environment.SANDBOX, **control})
 
 
+@pytest.mark.parametrize("name", ["", "two words", "a+b", "line\nbreak", "tab\t"])
+def test_a_log_has_a_name_that_a_signed_note_can_carry(name: str) -> None:
+    with pytest.raises(BadSettings, match="log_origin"):
+        Settings(**{**GOOD, "log_origin": name})
+
+
 @pytest.mark.parametrize("environment", [e for e in Environment if e is not Environment.LOCAL])
 def test_the_file_vault_is_refused_outside_local(environment: Environment) -> None:
     with pytest.raises(BadSettings, match="file vault"):

@@ -25,7 +25,9 @@ from fintokenx.kernel.db import Pool
 from fintokenx.kernel.edge import Edge
 from fintokenx.kernel.jobs import Worker
 from fintokenx.kernel.merkle import inclusion_proof, root_of
+from fintokenx.kernel.notes import signed_checkpoint
 from tests.fakes.anchors import AnchorsInMemory
+from tests.fakes.signer import ORIGIN, SignerInMemory
 from tests.support import World, names
 
 pytestmark = pytest.mark.anyio
@@ -83,8 +85,9 @@ class Archive:
         return made
 
     async def anchored(self) -> None:
-        """Seal and anchor."""
+        """Seal, sign and anchor."""
         await audit.seal(self.sealer, self.world.clock.now())
+        await audit.sign_sealed(self.sealer, SignerInMemory(), ORIGIN)
         await audit.anchor_sealed(self.sealer, self.anchors, self.world.clock.now)
 
     async def get(self, path: str, role: Role, tenant_id: str = HERE, **query: Any) -> httpx.Response:
@@ -109,6 +112,7 @@ async def archive(world: World) -> AsyncIterator[Archive]:
     app.state.edge = Edge(world.database, world.ids, authenticate, b"fingerprint key of tests")
     sealer = await world.pool("fx_sealer")
     app.state.sealer_pool = sealer
+    app.state.log = SignerInMemory().log
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://test") as client:
         yield Archive(world, sealer, AnchorsInMemory(), app, client, calling)
     await sealer.close()
@@ -191,7 +195,7 @@ async def test_whoever_does_not_say_who_may_read_an_action_hides_it(archive: Arc
 
 
 async def test_every_proof_is_the_one_of_the_whole_tree(archive: Archive) -> None:
-    """Batches of all small sizes, so that the frontier before a batch has every shape."""
+    """Batches of all small sizes, so that the right edge of the tree has every shape."""
     made: list[str] = []
     ends: list[int] = []
     for size in (1, 2, 3, 1, 5, 4, 1, 7, 2):
@@ -200,15 +204,17 @@ async def test_every_proof_is_the_one_of_the_whole_tree(archive: Archive) -> Non
         await archive.anchored()
     leaves = [row["hash"] for row in await archive.sealer.fetch("select hash from app.audit_entries order by seq")]
     for index, entry_id in enumerate(made):
-        proof = (await archive.get(f"/v1/audit/entries/{entry_id}/proof", Role.PARTNER_ADMIN)).json()
+        bundle = (await archive.get(f"/v1/audit/entries/{entry_id}/proof", Role.PARTNER_ADMIN)).json()
+        [proof] = bundle["entries"]
         tree_size = next(end for end in ends if end > index)
         assert (proof["leaf_index"], proof["tree_size"]) == (index, tree_size)
         assert proof["path"] == [node.hex() for node in inclusion_proof(leaves[:tree_size], index)]
-        assert proof["root"] == root_of(leaves[:tree_size]).hex()
+        [checkpoint] = bundle["checkpoints"]
+        assert signed_checkpoint(checkpoint["note"], SignerInMemory().key).root == root_of(leaves[:tree_size])
 
 
-async def test_a_proof_reads_the_entries_of_its_batch_only(archive: Archive) -> None:
-    """With all others out of the sealer's reach it still holds."""
+async def test_a_proof_reads_tiles_and_no_entries(archive: Archive) -> None:
+    """With every entry out of the sealer's reach it still holds."""
     await archive.record(*["MAIL_QUEUE"] * 11)
     await archive.anchored()
     made = await archive.record(*["MAIL_QUEUE"] * 3)
@@ -217,13 +223,14 @@ async def test_a_proof_reads_the_entries_of_its_batch_only(archive: Archive) -> 
     superuser = await archive.world.connect("postgres")
     await superuser.execute(
         "drop policy sealer_sees_hashes on app.audit_entries;"
-        "create policy sealer_sees_hashes on app.audit_entries for select to fx_sealer using (seq between 12 and 14)"
+        "create policy sealer_sees_hashes on app.audit_entries for select to fx_sealer using (false)"
     )
     await superuser.close()
     for entry_id in made:
         async with archive.world.database.transaction(HERE) as tx:
             found = await audit.provable(tx, PLATFORM, entry_id=entry_id)
-        assert await audit.proof_holds(await audit.prove(found, hashes=archive.sealer), archive.anchors)
+        bundle = await audit.prove(found, hashes=archive.sealer, log=SignerInMemory().log)
+        assert await audit.proof_holds(bundle, archive.anchors)
 
 
 @dataclass
@@ -263,8 +270,7 @@ async def test_while_a_proof_is_worked_out_no_transaction_is_open(archive: Archi
     finally:
         await superuser.close()
     assert answer.status_code == 200
-    assert watched.seen
-    assert set(watched.seen) == {0}
+    assert watched.seen == [0], "one query"
 
 
 # ── Anchors
@@ -293,15 +299,20 @@ async def test_a_conflict_over_one_batch_does_not_keep_later_ones_from_being_anc
     assert [row["state"] for row in states] == ["ANCHORED", "SEALED", "ANCHORED", "COLLECTING"]
 
 
-async def test_entries_of_a_batch_in_conflict_are_proved_by_the_next_one(archive: Archive) -> None:
+async def test_entries_of_a_batch_in_conflict_are_tied_to_the_anchor_of_the_next_one(archive: Archive) -> None:
     await _restored(archive)
+    await audit.sign_sealed(archive.sealer, SignerInMemory(), ORIGIN)
     with pytest.raises(audit.AnchorConflict):
         await audit.anchor_sealed(archive.sealer, archive.anchors, archive.world.clock.now)
     async with archive.world.database.transaction(HERE) as tx:
         trail = await audit.entries_of(tx, PLATFORM, resources=[SUBJECT])
-        proof = await audit.proof_of(tx, PLATFORM, entry_id=trail[1].id, hashes=archive.sealer)
-    assert proof.batch_id == 3
-    assert await audit.proof_holds(proof, archive.anchors)
+        bundle = await audit.proof_of(
+            tx, PLATFORM, entry_id=trail[1].id, hashes=archive.sealer, log=SignerInMemory().log
+        )
+    assert [batch.id for batch in bundle.checkpoints] == [2, 3], "its own, and the one that leads to an anchor"
+    assert [anchor.batch_id for anchor in bundle.anchors] == [3]
+    assert [(step.old_size, step.new_size) for step in bundle.consistency] == [(2, 3)]
+    assert await audit.proof_holds(bundle, archive.anchors)
 
 
 class StrictAnchors(AnchorsInMemory):
@@ -342,7 +353,7 @@ async def test_a_conflict_shows_as_a_failed_job(archive: Archive) -> None:
     worker = Worker(
         claims=claims,
         database=world.database,
-        handlers=AuditJobs(archive.sealer, archive.anchors, world.clock).handlers(),
+        handlers=AuditJobs(archive.sealer, archive.anchors, world.clock, SignerInMemory(), ORIGIN).handlers(),
         periodic=(),
         clock=world.clock,
         ids=world.ids,

@@ -3,21 +3,32 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import asyncpg
+import httpx
 import pytest
 
 from fintokenx import audit
-from fintokenx.app import inspect
+from fintokenx.app import inspect, wiring
+from fintokenx.app.checkpoint_signer import VaultSigner
 from fintokenx.app.demo import FUNDED_WITH, LENDER, TENANT, Paper, default_invoice
+from fintokenx.app.local import LocalSystem, project_root
 from fintokenx.app.provision import TENANTS
 from fintokenx.audit import store
+from fintokenx.audit.store.batches import sealed
+from fintokenx.audit.store.tiles import size
 from fintokenx.audit.types import GENESIS_HASH
 from fintokenx.kernel.merkle import Frontier
+from fintokenx.kernel.notes import Checkpoint, VerifierKey, signed_checkpoint, signed_note
+from fintokenx.kernel.tiles import Growth, edge_of, hash_of, width_at
 from tests.story.house import Told, balance_pence, cli, count_of, mints_and_burns, payments, superuser, told
 
 pytestmark = pytest.mark.anyio
@@ -27,7 +38,12 @@ NET_ADVANCE_PENCE = 12_292_80
 """£12,480.00 less 150 basis points, £187.20."""
 
 ROOTS = {"merkle_batches": "id", "chain_anchors": "batch_id"}
-TRIGGERS = ("a_append_only_rows", "a_append_only_table")
+TRIGGERS = (
+    ("app.audit_entries", "a_append_only_rows"),
+    ("app.audit_entries", "a_append_only_table"),
+    ("app.merkle_batches", "a_checkpoint_once"),
+    ("ops.log_tiles", "a_only_grows"),
+)
 
 
 @pytest.fixture(scope="module")
@@ -101,6 +117,45 @@ async def test_a_proof_is_checked_against_the_chain(trail: list[dict[str, Any]])
     proof = cli("audit", "proof", trail[0]["id"])
     assert proof.returncode == 0
     assert "the proof holds against the chain" in proof.stdout
+
+
+async def test_a_bundle_of_the_whole_invoice_is_one_file_that_an_outsider_checks_alone(
+    tale: Told, tmp_path: Path
+) -> None:
+    file = tmp_path / "evidence.json"
+    made = cli("audit", "bundle", tale.story.reference, "--out", str(file))
+    assert made.returncode == 0, made.stderr
+    bundle = json.loads(file.read_text())
+    assert len(bundle["entries"]) == tale.story.outcome.entries
+    assert bundle["anchors"]
+    assert all(anchor["header"] and anchor["receipt_proof"] for anchor in bundle["anchors"])
+    key = cli("audit", "key").stdout.strip()
+    assert bundle["log"]["key"] == key
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    shutil.copy(project_root() / "verifier" / "fxverify.py", alone)
+    command = [sys.executable, "-I", "fxverify.py", str(file), "--key", key]
+    verified = subprocess.run(command, cwd=alone, capture_output=True, text=True, timeout=60, check=False)
+    assert verified.returncode == 0, verified.stdout + verified.stderr
+    newest = cli("audit", "checkpoint").stdout
+    said = signed_checkpoint(newest, VerifierKey.parse(key))
+    assert said.size >= max(entry["tree_size"] for entry in bundle["entries"])
+
+
+async def test_the_running_system_serves_the_open_log_to_anybody(tale: Told) -> None:
+    """A stranger with an HTTP client rebuilds the newest root from the tiles."""
+    settings = tale.system.settings()
+    async with httpx.AsyncClient(base_url=f"{settings.public_url}/v1/log", trust_env=False) as stranger:
+        key = VerifierKey.parse((await stranger.get("/key")).text)
+        said = signed_checkpoint((await stranger.get("/checkpoint")).text, key)
+        tiles = {}
+        for tile in edge_of(said.size):
+            width = width_at(tile, said.size)
+            answer = await stranger.get(f"/tile/{tile.level}/{tile.index:03}.p/{width}")
+            tiles[tile] = answer.content
+        assert hash_of((0, said.size), tiles) == said.root
+        anchors = (await stranger.get("/anchors")).json()["items"]
+        assert (said.size, said.root.hex()) in [(anchor["tree_size"], anchor["root"]) for anchor in anchors]
 
 
 async def test_there_is_no_proof_of_an_entry_that_does_not_exist(tale: Told) -> None:
@@ -188,12 +243,13 @@ async def test_a_removed_entry_is_found(tale: Told) -> None:
 
 
 async def test_a_rewrite_that_is_consistent_in_itself_differs_from_the_chain(tale: Told) -> None:
-    """Every hash, link, root and anchor row in the database is made to fit the lie; the chain's anchors are not."""
+    """Every hash, link, tile, root, checkpoint and anchor row is made to fit the lie, with the vault's own key; the
+    chain's anchors are not."""
     _entry_id, seq = await _confirmation(tale)
 
     async def everything_after(connection: asyncpg.Connection) -> None:
         await connection.execute("update app.audit_entries set actor = 'somebody else' where seq = $1", seq)
-        await _make_consistent(connection)
+        await _make_consistent(connection, tale.system)
         without_the_chain = await audit.verify(connection, None)
         assert without_the_chain.sound, without_the_chain.faults
 
@@ -220,6 +276,7 @@ async def _rewritten(tale: Told, lie: Callable[[asyncpg.Connection], Awaitable[N
     async with superuser(tale.system) as connection:
         for name in ("audit_entries", *ROOTS):
             await connection.execute(f"create temporary table {name}_as_told as table app.{name}")
+        await connection.execute("create temporary table log_tiles_as_told as table ops.log_tiles")
         try:
             async with _undefended(connection):
                 await lie(connection)
@@ -228,6 +285,12 @@ async def _rewritten(tale: Told, lie: Callable[[asyncpg.Connection], Awaitable[N
             async with _undefended(connection):
                 await connection.execute("delete from app.audit_entries")
                 await connection.execute("insert into app.audit_entries select * from audit_entries_as_told")
+                await connection.execute("delete from ops.log_tiles")
+                await connection.execute("insert into ops.log_tiles select * from log_tiles_as_told")
+                await connection.execute(
+                    "update app.merkle_batches now set checkpoint = told.checkpoint from merkle_batches_as_told told"
+                    " where told.id = now.id"
+                )
             for name, key in ROOTS.items():
                 await connection.execute(
                     f"update app.{name} now set root = told.root from {name}_as_told told where told.{key} = now.{key}"
@@ -237,19 +300,22 @@ async def _rewritten(tale: Told, lie: Callable[[asyncpg.Connection], Awaitable[N
 @asynccontextmanager
 async def _undefended(connection: asyncpg.Connection) -> AsyncIterator[None]:
     """What only a superuser can do: put the record's triggers to sleep."""
-    for name in TRIGGERS:
-        await connection.execute(f"alter table app.audit_entries disable trigger {name}")
+    for table, name in TRIGGERS:
+        await connection.execute(f"alter table {table} disable trigger {name}")
     try:
         yield
     finally:
-        for name in TRIGGERS:
-            await connection.execute(f"alter table app.audit_entries enable always trigger {name}")
+        for table, name in TRIGGERS:
+            await connection.execute(f"alter table {table} enable always trigger {name}")
 
 
-async def _make_consistent(connection: asyncpg.Connection) -> None:
-    """Hash, link and root everything anew, as the format says."""
-    batches = {batch.tree_size: batch for batch in await store.sealed_batches(connection)}
-    frontier, previous = Frontier(), GENESIS_HASH
+async def _make_consistent(connection: asyncpg.Connection, system: LocalSystem) -> None:
+    """Hash, link, tile, root and sign everything anew, as the format says."""
+    log = await wiring.log_identity(system.settings(), system.vault())
+    signer = VaultSigner(system.vault())
+    batches = {batch.tree_size: batch for batch in await sealed(connection)}
+    frontier, growth, previous = Frontier(), Growth(), GENESIS_HASH
+    held = await size(connection)
     for entry in [entry async for entry in store.all_entries(connection)]:
         linked = replace(entry, prev_hash=previous)
         await connection.execute(
@@ -258,7 +324,18 @@ async def _make_consistent(connection: asyncpg.Connection) -> None:
         )  # fmt: skip
         previous = linked.recomputed_hash()
         frontier.append(previous)
+        if growth.size < held:
+            growth.extend([previous])
         if batch := batches.get(frontier.size):
             root = frontier.root()
-            await connection.execute("update app.merkle_batches set root = $2 where id = $1", batch.id, root)
+            text = Checkpoint(log.key.name, batch.tree_size, root).text()
+            note = signed_note(text, log.key, await signer.sign(text.encode()))
+            await connection.execute(
+                "update app.merkle_batches set root = $2, checkpoint = $3 where id = $1", batch.id, root, note
+            )
             await connection.execute("update app.chain_anchors set root = $2 where batch_id = $1", batch.id, root)
+    for tile, content in growth.added.items():
+        await connection.execute(
+            "update ops.log_tiles set hashes = $3 where level = $1 and index = $2",
+            tile.level, tile.index, bytes(content),
+        )  # fmt: skip

@@ -25,6 +25,7 @@ from fintokenx.kernel.clock import Instant
 from fintokenx.kernel.errors import Refused
 from fintokenx.kernel.merkle import leaf_hash, verify_inclusion
 from fintokenx.kernel.money import ZERO, Pence
+from fintokenx.kernel.notes import VerifierKey, signed_checkpoint
 from fintokenx.lifecycle.invoice.ports import InvoiceOnPaper
 
 TENANT: Final = "tnt_fintokenx"
@@ -431,13 +432,16 @@ class Story:
             page = await self.partner.get("/v1/audit/entries", resource=self.reference, after=page["next"], limit=100)
             entries += page["items"]
         table = Table("#", "action", "by", "time", "proof", title=self.reference, title_justify="left")
+        log = await wiring.log_identity(self.settings, self.system.vault())
         async with wiring.network(self.settings, self.system.vault()) as to:
             for entry in entries:
-                proof = await eventually(f"the anchor of {entry['id']}", partial(self._proof, entry["id"]))
-                anchor = await to.anchors.read(proof["batch_id"])
-                holds = anchor is not None and _holds(entry, proof, anchor.tree_size, anchor.root)
+                bundle = await eventually(f"the anchor of {entry['id']}", partial(self._proof, entry["id"]))
+                [said] = bundle["anchors"]
+                anchor = await to.anchors.read(said["batch_id"])
+                holds = anchor is not None and _holds(entry, bundle, log.key, anchor.tree_size, anchor.root)
                 self.outcome.entries_proved += holds
-                mark = f"[green]✓[/] batch {proof['batch_id']}, block {proof['block_number']}" if holds else "[red]✗[/]"
+                where = f"batch {said['batch_id']}, block {said['block_number']}"
+                mark = f"[green]✓[/] {where}" if holds else "[red]✗[/]"
                 table.add_row(
                     str(entry["seq"]), entry["action"], entry["actor_role"],
                     entry["timestamp"][:19].replace("T", " "), mark,
@@ -446,8 +450,10 @@ class Story:
         self.console.print(table)
 
     async def _proof(self, entry_id: str) -> Any:
+        """The bundle of an entry, once it is anchored."""
         try:
-            return await self.partner.get(f"/v1/audit/entries/{entry_id}/proof")
+            bundle = await self.partner.get(f"/v1/audit/entries/{entry_id}/proof")
+            return bundle if bundle["anchors"] else None
         except ApiRefused as refused:
             if refused.code == "PROOF_PENDING":
                 return None
@@ -512,14 +518,18 @@ def _pence(value: int) -> str:
     return str(Pence(int(value)))
 
 
-def _holds(entry: dict[str, Any], proof: dict[str, Any], tree_size: int, root: bytes) -> bool:
+def _holds(entry: dict[str, Any], bundle: dict[str, Any], key: VerifierKey, tree_size: int, root: bytes) -> bool:
     """As an outsider would check it: the canonical bytes say what the entry says, hash to the leaf, lead to the root
-    that the chain holds."""
+    that the checkpoint signs and the chain holds."""
+    [proof] = bundle["entries"]
+    [checkpoint] = bundle["checkpoints"]
+    signed = signed_checkpoint(checkpoint["note"], key)
     said = json.loads(proof["canonical"])
     same = all(said[name] == entry[name] for name in ("id", "seq", "action", "actor", "resource", "diff", "prev_hash"))
     leaf = leaf_hash(proof["canonical"].encode())
     path = [bytes.fromhex(sibling) for sibling in proof["path"]]
-    return same and verify_inclusion(leaf, proof["leaf_index"], tree_size, path, root)
+    anchored = (signed.size, signed.root) == (tree_size, root)
+    return same and anchored and verify_inclusion(leaf, proof["leaf_index"], tree_size, path, root)
 
 
 async def play(invoice: Path, console: Console, *, name: str = "demo") -> Outcome:

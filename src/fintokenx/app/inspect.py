@@ -11,8 +11,9 @@ import asyncpg
 
 from fintokenx import audit
 from fintokenx.app import catalogue, provision, wiring
+from fintokenx.app.checkpoint_signer import VaultSigner
 from fintokenx.app.local import LocalSystem
-from fintokenx.audit.http import EntryView, ProofView
+from fintokenx.audit.http.views import EntryView
 from fintokenx.kernel.caller import Role, system
 from fintokenx.kernel.db import RawConnection
 from fintokenx.kernel.sealing import Sealer
@@ -38,8 +39,8 @@ async def trail(of: LocalSystem, resource: str) -> list[audit.Entry]:
         return await audit.entries_everywhere(connection, resource=resource)
 
 
-async def proof(of: LocalSystem, entry_id: str) -> tuple[audit.Proof, bool]:
-    """The proof of an entry, and whether it holds against the chain."""
+async def proof(of: LocalSystem, entry_id: str) -> tuple[audit.Bundle, bool]:
+    """The proof of an entry, and whether it holds against the checkpoint and the chain."""
     settings = of.settings()
     async with wiring.base(settings, pool_size=2) as on, wiring.network(settings, on.vault) as to:
         async with auditor(of) as connection:
@@ -47,31 +48,64 @@ async def proof(of: LocalSystem, entry_id: str) -> tuple[audit.Proof, bool]:
         hashes = await wiring.pool_of(settings, on.vault, "fx_sealer", size_max=1)
         try:
             async with on.database.transaction(tenant_id, request_id="cli") as tx:
-                found = await audit.proof_of(tx, system(tenant_id, "cli"), entry_id=entry_id, hashes=hashes)
+                covered = await audit.provable(tx, system(tenant_id, "cli"), entry_id=entry_id)
+            log = await wiring.log_identity(settings, on.vault)
+            found = await audit.prove(covered, hashes=hashes, log=log)
         finally:
             await hashes.close()
         return found, await audit.proof_holds(found, to.anchors)
 
 
+async def bundle(
+    of: LocalSystem, resource: str, fields: list[str], progress: Callable[[int, int], None]
+) -> audit.Bundle:
+    """Evidence of all that is recorded about a resource, in whatever tenant, with some fields in the clear: that they
+    were told is on record before they are. Fields of the erased are left out."""
+    log = await wiring.log_identity(of.settings(), of.vault())
+    async with auditor(of) as connection:
+        found = await audit.provable_everywhere(connection, resource=resource, at=of.clock().now())
+        told = await disclose(of, [entry.id for entry in found.entries], fields) if fields else []
+        shown: dict[str, list[audit.Disclosed]] = {}
+        for one in told:
+            if one.value is not None and one.salt is not None:
+                field = audit.Disclosed(one.pointer, one.field, one.salt, one.value)
+                shown.setdefault(one.entry_id, []).append(field)
+        return await audit.prove(found, hashes=connection, log=log, disclosures=shown, progress=progress)
+
+
+async def log_key(of: LocalSystem) -> str:
+    """The verifier key of the open log."""
+    return str((await wiring.log_identity(of.settings(), of.vault())).key)
+
+
+async def checkpoint(of: LocalSystem) -> str:
+    """The newest signed checkpoint."""
+    async with auditor(of) as connection:
+        return (await audit.newest_checkpoint(connection)).checkpoint or ""
+
+
 async def verify(of: LocalSystem, progress: Callable[[int, int], None]) -> audit.Verdict:
-    """Check the whole record against itself and the chain."""
+    """Check the whole record against itself, the log's key and the chain."""
+    log = await wiring.log_identity(of.settings(), of.vault())
     async with auditor(of) as connection, wiring.network(of.settings(), of.vault()) as to:
         total = await audit.entry_count(connection)
-        return await audit.verify(connection, to.anchors, progress=lambda seq: progress(seq, total))
+        return await audit.verify(connection, to.anchors, key=log.key, progress=lambda seq: progress(seq, total))
 
 
 async def anchor_now(of: LocalSystem) -> str:
-    """Seal and anchor on demand; says what happened."""
+    """Seal, sign and anchor on demand; says what happened."""
     settings = of.settings()
     vault, clock = of.vault(), of.clock()
     pool = await wiring.pool_of(settings, vault, "fx_sealer", size_max=2)
     try:
         async with wiring.network(settings, vault) as to:
             sealed = await audit.seal(pool, clock.now())
+            await audit.sign_sealed(pool, VaultSigner(vault), settings.log_origin)
             try:
                 anchored = await audit.anchor_sealed(pool, to.anchors, clock.now)
             except audit.AnchorConflict as conflict:
                 return f"{conflict}: run `fintokenx audit verify`"
+            await audit.keep_receipts(pool, to.anchors)
     finally:
         await pool.close()
     what = f"sealed batch {sealed.id} at {sealed.tree_size} entries" if sealed else "nothing new to seal"
@@ -124,8 +158,3 @@ async def disclose(of: LocalSystem, entry_ids: list[str], fields: list[str]) -> 
 def entry_json(entry: audit.Entry) -> dict[str, Any]:
     """An entry as the API spells it."""
     return EntryView.of(entry).model_dump(mode="json")
-
-
-def proof_json(found: audit.Proof) -> dict[str, Any]:
-    """A proof as the API spells it."""
-    return ProofView.of(found).model_dump(mode="json")

@@ -231,6 +231,7 @@ class LocalSystem:
             open_banking_url=at("bank"),
             smtp_host="127.0.0.1",
             smtp_port=ports["smtp"],
+            log_origin=f"log.fintokenx.example/{self.name}",
             sandbox_clock=str(self.folder / "clock.json"),
             sandbox_control_urls={name: at(name) for name in ("sumsub", "complyadvantage", "bank", "mailbox")},
         )

@@ -28,6 +28,7 @@ import fintokenx.parties.compliance.http as compliance_http
 import fintokenx.parties.kyc.http as kyc_http
 import fintokenx.parties.partner.http as partner_http
 import fintokenx.sandbox.http as sandbox_http
+from fintokenx import audit
 from fintokenx.adapters.ais import OpenBankingClient
 from fintokenx.adapters.blobs import DataKeys, EncryptedBlobs
 from fintokenx.adapters.chain import MINTING_WALLET, AnchorClient, ChainClient, Deployment, Rpc
@@ -38,6 +39,7 @@ from fintokenx.adapters.mail import SmtpMailer
 from fintokenx.adapters.sumsub import SumsubClient
 from fintokenx.app import catalogue, health, lookups, vaults, watch
 from fintokenx.app import http as app_http
+from fintokenx.app.checkpoint_signer import VaultSigner
 from fintokenx.app.provision import CLEARBANK_SIGNING_KEY, FINGERPRINT_KEY, REFERENCE_KEY, password_of, pin_signer
 from fintokenx.audit.jobs import AuditJobs
 from fintokenx.kernel import jobs
@@ -47,6 +49,7 @@ from fintokenx.kernel.clock import Clock, SystemClock
 from fintokenx.kernel.db import Database, PinSigner, Pool, open_pool
 from fintokenx.kernel.edge import Edge
 from fintokenx.kernel.ids import Ids
+from fintokenx.kernel.notes import VerifierKey
 from fintokenx.kernel.sealing import Sealer
 from fintokenx.kernel.settings import Environment, Settings
 from fintokenx.kernel.vault import Vault
@@ -158,6 +161,13 @@ async def pool_of(settings: Settings, vault: Vault, role: str, *, size_max: int)
     return await open_pool(dsn(settings, role), await vault.secret(password_of(role)), size_max=size_max)
 
 
+async def log_identity(settings: Settings, vault: Vault) -> audit.LogIdentity:
+    """Whose log it is and where it is anchored, as evidence says it."""
+    deployment = Deployment.load(Path(settings.chain_deployment))
+    key = VerifierKey(settings.log_origin, await VaultSigner(vault).public_key())
+    return audit.LogIdentity(key, deployment.chain_id, deployment.audit_anchor)
+
+
 @dataclass(frozen=True, slots=True)
 class Network:
     """The chain, twice: as tokenisation sees it and as audit does."""
@@ -263,7 +273,7 @@ def handlers(
         MARKETPLACE_HANDLERS,
         SettlementJobs(to.payments, to.accounts, to.network.chain).handlers(),
         NotificationJobs(to.mailer, sealer, on.settings.public_url).handlers(),
-        AuditJobs(sealer_pool, to.network.anchors, on.clock).handlers(),
+        AuditJobs(sealer_pool, to.network.anchors, on.clock, VaultSigner(on.vault), on.settings.log_origin).handlers(),
         watch.Watch(watch.CHECKS).handlers(),
         {"chain.refresh_sanctions": refresh_sanctions},
     ]
@@ -289,7 +299,7 @@ def periodic(tenants: tuple[str, ...]) -> tuple[jobs.Periodic, ...]:
         )
     ]
     return (
-        jobs.Periodic("audit.anchor", timedelta(minutes=10), HOME_TENANT),
+        jobs.Periodic("audit.anchor", audit.SEAL_EVERY, HOME_TENANT),
         jobs.Periodic("chain.refresh_sanctions", timedelta(hours=12), HOME_TENANT),
         jobs.Periodic(watch.JOB, watch.EVERY, HOME_TENANT),
         *per_tenant,
@@ -343,6 +353,7 @@ def create_app(settings: Settings, *, tenants: tuple[str, ...]) -> FastAPI:
             fingerprint_key = bytes.fromhex(await on.vault.secret(FINGERPRINT_KEY))
             _fill(app, on, to, sealer, sealer_pool, reference_key, fingerprint_key)
             app.state.bypass = Bypass(platform, pins=on.pins, clock=on.clock, ids=on.ids)
+            app.state.log = await log_identity(settings, on.vault)
             worker = jobs.Worker(
                 claims=claims,
                 database=on.database,

@@ -1,12 +1,21 @@
 """The record, its chain, its anchors, and the only way to change a row.
 
 A command calls :func:`change` with its row operations: the entry is recorded first, the rows are applied from it,
-the entry is linked into one hash chain inside COMMIT. Every ten minutes a batch is sealed and its root anchored on
-chain; :func:`proof_of` shows any entry to an outsider, :func:`verify` checks it all.
+the entry is linked into one hash chain inside COMMIT. Every ten minutes a batch is sealed, its checkpoint signed and
+its root anchored on chain; :func:`prove` shows entries to an outsider, :func:`verify` checks it all.
 """
 
-from fintokenx.audit.service.batches import anchor_sealed, seal
-from fintokenx.audit.service.proving import proof_holds, proof_of, provable, prove
+from fintokenx.audit.service.batches import anchor_sealed, keep_receipts, seal
+from fintokenx.audit.service.checkpoints import sign_sealed
+from fintokenx.audit.service.open_log import newest_checkpoint
+from fintokenx.audit.service.proving import (
+    proof_holds,
+    proof_of,
+    provable,
+    provable_everywhere,
+    provable_of_resource,
+    prove,
+)
 from fintokenx.audit.service.recording import change
 from fintokenx.audit.service.redteam import REDTEAM_EVERY, record_redteam_run, redteam_overdue, redteam_runs
 from fintokenx.audit.service.taxonomy import find_anywhere, taxonomy
@@ -20,13 +29,20 @@ from fintokenx.audit.service.trails import (
 )
 from fintokenx.audit.service.verifying import verify
 from fintokenx.audit.types import (
+    SEAL_EVERY,
     Action,
     AnchorConflict,
     Batch,
+    Bundle,
+    Disclosed,
     Entry,
+    LogIdentity,
+    LogInconsistent,
     Move,
-    NotYetAnchored,
+    NothingRecorded,
+    NotPublished,
     Proof,
+    ProofPending,
     Provable,
     RedteamRun,
     RowChange,
@@ -39,13 +55,20 @@ from fintokenx.audit.types import (
 
 __all__ = [
     "REDTEAM_EVERY",
+    "SEAL_EVERY",
     "Action",
     "AnchorConflict",
     "Batch",
+    "Bundle",
+    "Disclosed",
     "Entry",
+    "LogIdentity",
+    "LogInconsistent",
     "Move",
-    "NotYetAnchored",
+    "NotPublished",
+    "NothingRecorded",
     "Proof",
+    "ProofPending",
     "Provable",
     "RedteamRun",
     "RowChange",
@@ -60,15 +83,20 @@ __all__ = [
     "entry_of",
     "find_anywhere",
     "insert",
+    "keep_receipts",
+    "newest_checkpoint",
     "present_row",
     "proof_holds",
     "proof_of",
     "provable",
+    "provable_everywhere",
+    "provable_of_resource",
     "prove",
     "record_redteam_run",
     "redteam_overdue",
     "redteam_runs",
     "seal",
+    "sign_sealed",
     "taxonomy",
     "tenant_of_entry",
     "update",

@@ -1,11 +1,12 @@
-"""Every ten minutes: seal what was recorded, anchor what is sealed (AD-06)."""
+"""Every ten minutes: seal what was recorded, sign what is sealed, anchor what is signed (AD-06)."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fintokenx.audit.ports import Anchors
-from fintokenx.audit.service.batches import anchor_sealed, seal
+from fintokenx.audit.ports import Anchors, CheckpointSigner
+from fintokenx.audit.service.batches import anchor_sealed, keep_receipts, seal
+from fintokenx.audit.service.checkpoints import sign_sealed
 from fintokenx.kernel.clock import Clock
 from fintokenx.kernel.db import Pool
 from fintokenx.kernel.jobs import Handler, Payload, Work
@@ -13,18 +14,24 @@ from fintokenx.kernel.jobs import Handler, Payload, Work
 
 @dataclass(frozen=True, slots=True)
 class AuditJobs:
-    """The jobs of the record. ``pool`` logs in as fx_sealer."""
+    """The jobs of the record. ``pool`` logs in as fx_sealer; ``origin`` is the name under which the log signs."""
 
     pool: Pool
     anchors: Anchors
     clock: Clock
+    signer: CheckpointSigner
+    origin: str
 
     def handlers(self) -> dict[str, Handler]:
         """By job name."""
         return {"audit.anchor": self.anchor}
 
     async def anchor(self, _work: Work, _payload: Payload) -> None:
-        """Seal and anchor. Batches and anchors are derived from the record and are not recorded themselves, or
-        every batch would need another. Chain down: this fails, the next slot catches up (AD-11)."""
+        """Seal, sign, anchor. Batches and anchors are derived from the record and are not recorded themselves, or
+        every batch would need another. Vault or chain down: this fails, the next slot catches up (AD-11)."""
         await seal(self.pool, self.clock.now())
-        await anchor_sealed(self.pool, self.anchors, self.clock.now)
+        await sign_sealed(self.pool, self.signer, self.origin)
+        try:
+            await anchor_sealed(self.pool, self.anchors, self.clock.now)
+        finally:  # a conflict over one batch, which only people can end, keeps no receipt of the others
+            await keep_receipts(self.pool, self.anchors)

@@ -55,3 +55,15 @@ class Anchors(Protocol):
     async def receipt(self, anchor: AnchorOnChain) -> AnchorReceipt:
         """The proof of an anchor; also Unavailable while the node cannot give one that holds. Asking again is safe."""
         ...
+
+
+class CheckpointSigner(Protocol):
+    """The log's own key, which never leaves the vault. Raises ``kernel.errors.Unavailable`` while the vault is away."""
+
+    async def sign(self, message: bytes) -> bytes:
+        """The 64-byte Ed25519 signature (RFC 8032): for equal messages always the same."""
+        ...
+
+    async def public_key(self) -> bytes:
+        """The raw 32-byte public key."""
+        ...

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
-from typing import Any, Literal
+from datetime import timedelta
+from typing import Any, Final, Literal
 
 from fintokenx.kernel.bus import Fact
 from fintokenx.kernel.caller import Role
-from fintokenx.kernel.canonical import canonical_json, plain
+from fintokenx.kernel.canonical import plain
 from fintokenx.kernel.clock import Instant, to_wire
 from fintokenx.kernel.errors import Refused
 from fintokenx.kernel.merkle import leaf_hash
+from fintokenx.kernel.notes import VerifierKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +84,45 @@ class UnknownEntry(Refused):
     status = 404
 
 
-class NotYetAnchored(Refused):
-    """The entry stands, but its batch is not anchored yet; ask again after the next batch."""
+class ProofPending(Refused):
+    """The entry stands, but no signed checkpoint covers it yet; ask again after ``pending_until``."""
 
     code = "PROOF_PENDING"
+    status = 409
+
+
+class NothingRecorded(Refused):
+    """Nothing is recorded about this resource that you may see."""
+
+    code = "NOT_FOUND"
+    status = 404
+
+
+class BundleTooLarge(Refused):
+    """There are too many entries for one answer; `fintokenx audit bundle` takes any number."""
+
+    code = "BUNDLE_TOO_LARGE"
+    status = 422
+
+
+class NotPublished(Refused):
+    """The open log has not published this, or never will."""
+
+    code = "NOT_FOUND"
+    status = 404
+
+
+class BadTile(Refused):
+    """A tile is named <level>/<index>[.p/<width>] as in C2SP tlog-tiles."""
+
+    code = "BAD_TILE"
+    status = 400
+
+
+class LogInconsistent(Refused):
+    """The tree does not continue the one that was signed last: nothing is signed until people know why."""
+
+    code = "LOG_INCONSISTENT"
     status = 409
 
 
@@ -97,6 +135,27 @@ class AnchorConflict(Refused):
 
 GENESIS_HASH = bytes(32)
 """``prev_hash`` of entry 1."""
+
+SEAL_EVERY: Final = timedelta(minutes=10)
+"""How often the open batch is sealed, signed and anchored (AD-06)."""
+
+
+_text: Final = json.JSONEncoder(ensure_ascii=False).encode
+"""A string as RFC 8785 §3.2.2.2 spells it, at the speed of C; test_bytes compares it with another library."""
+
+
+def canonical_entry(
+    seq: int, id_: str, timestamp: Instant, action: str, actor: str, actor_role: str, on_behalf_of: str | None,
+    tenant_id: str, resource: str, request_id: str, diff: str, prev_hash: bytes, merkle_batch_id: int,
+) -> bytes:  # fmt: skip
+    """The bytes of :meth:`Entry.canonical_bytes` from the columns, without an object: a verification makes millions."""
+    return (
+        f'{{"action":{_text(action)},"actor":{_text(actor)},"actor_role":{_text(actor_role)},"diff":{diff}'
+        f',"id":{_text(id_)},"merkle_batch_id":{merkle_batch_id}'
+        f',"on_behalf_of":{"null" if on_behalf_of is None else _text(on_behalf_of)},"prev_hash":"{prev_hash.hex()}"'
+        f',"request_id":{_text(request_id)},"resource":{_text(resource)},"seq":{seq},"tenant_id":{_text(tenant_id)}'
+        f',"timestamp":"{to_wire(timestamp)}","v":1}}'
+    ).encode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,22 +179,10 @@ class Entry:
 
     def canonical_bytes(self) -> bytes:
         """The RFC 8785 bytes of format version 1 (docs/audit-format.md); SQL's twin is fx.entry_bytes."""
-        head = canonical_json({"action": self.action, "actor": self.actor, "actor_role": self.actor_role})
-        tail = canonical_json(
-            {
-                "id": self.id,
-                "merkle_batch_id": self.merkle_batch_id,
-                "on_behalf_of": self.on_behalf_of,
-                "prev_hash": self.prev_hash.hex(),
-                "request_id": self.request_id,
-                "resource": self.resource,
-                "seq": self.seq,
-                "tenant_id": self.tenant_id,
-                "timestamp": to_wire(self.timestamp),
-                "v": 1,
-            }
-        )
-        return head[:-1] + b',"diff":' + self.diff.encode() + b"," + tail[1:]
+        return canonical_entry(
+            self.seq, self.id, self.timestamp, self.action, self.actor, self.actor_role, self.on_behalf_of,
+            self.tenant_id, self.resource, self.request_id, self.diff, self.prev_hash, self.merkle_batch_id,
+        )  # fmt: skip
 
     def recomputed_hash(self) -> bytes:
         """What ``hash`` must be: the RFC 6962 leaf hash of the canonical bytes."""
@@ -154,29 +201,137 @@ class Batch:
     root: bytes
     tx_hash: str | None
     block_number: int | None
+    checkpoint: str | None = None
+    """The signed note over (tree_size, root); None until it is signed."""
 
 
 @dataclass(frozen=True, slots=True)
-class Proof:
-    """That an entry stands in an anchored tree: its leaf, its place, its path, and where the root is anchored."""
+class LogIdentity:
+    """Whose log it is, and where it is anchored: what stands in evidence beside the proofs."""
 
-    entry: Entry
-    tree_size: int
-    path: tuple[bytes, ...]
-    root: bytes
+    key: VerifierKey
+    chain_id: int
+    contract: str
+
+
+@dataclass(frozen=True, slots=True)
+class Anchor:
+    """An anchor as the database knows it; ``receipt`` once a node has given the proof."""
+
     batch_id: int
+    tree_size: int
+    root: bytes
     tx_hash: str
     block_number: int
+    receipt: dict[str, Any] | None
+
+    def wire(self, log: LogIdentity) -> dict[str, Any]:
+        """As docs/evidence.md spells it: the receipt's members are null when no node could give them."""
+        return {
+            "batch_id": self.batch_id,
+            "tree_size": self.tree_size,
+            "root": self.root.hex(),
+            "chain_id": log.chain_id,
+            "contract": log.contract.lower(),
+            "tx_hash": self.tx_hash or None,
+            "block_number": self.block_number,
+            **dict.fromkeys(RECEIPT_MEMBERS),
+            **(self.receipt or {}),
+        }
+
+
+RECEIPT_MEMBERS: Final = ("block_hash", "header", "receipt_index", "receipt_proof")
 
 
 @dataclass(frozen=True, slots=True)
 class Provable:
-    """An entry and the anchored batch whose tree holds it: what its proof is worked out from."""
+    """Entries that the caller may see and what proves them: the first checkpoint that covers each, and the first
+    anchor from there on, with the checkpoint of its batch. ``checkpoints`` stand in the order of their sizes."""
+
+    resource: str
+    at: Instant
+    entries: tuple[Entry, ...]
+    checkpoints: tuple[Batch, ...]
+    anchors: tuple[Anchor, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Disclosed:
+    """A sealed field in the clear: whoever knows ``salt`` can check ``value`` against the commitment at ``pointer``
+    (RFC 6901, into the canonical entry)."""
+
+    pointer: str
+    field: str
+    salt: str
+    """Lower-case hex."""
+    value: str
+
+    def wire(self) -> dict[str, str]:
+        """As it stands in a bundle."""
+        return {"pointer": self.pointer, "field": self.field, "salt": self.salt, "value": self.value}
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """That an entry stands in the tree of a checkpoint: its leaf's siblings, nearest first."""
 
     entry: Entry
-    batch: Batch
-    tx_hash: str
-    block_number: int
+    tree_size: int
+    path: tuple[bytes, ...]
+    disclosed: tuple[Disclosed, ...] = ()
+
+    @property
+    def leaf_index(self) -> int:
+        """Its 0-based place in the log."""
+        return self.entry.seq - 1
+
+    def wire(self) -> dict[str, Any]:
+        """As it stands in a bundle."""
+        return {
+            "canonical": self.entry.canonical_bytes().decode(),
+            "leaf_index": self.leaf_index,
+            "tree_size": self.tree_size,
+            "path": [node.hex() for node in self.path],
+            "disclosed": [field.wire() for field in self.disclosed],
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Consistency:
+    """That the larger tree only adds to the smaller one (RFC 6962 §2.1.2)."""
+
+    old_size: int
+    new_size: int
+    path: tuple[bytes, ...]
+
+    def wire(self) -> dict[str, Any]:
+        """As it stands in a bundle."""
+        return {"from": self.old_size, "to": self.new_size, "path": [node.hex() for node in self.path]}
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """Evidence that an outsider checks alone (docs/evidence.md). Entries stand in the order of the log."""
+
+    log: LogIdentity
+    resource: str
+    made_at: Instant
+    checkpoints: tuple[Batch, ...]
+    anchors: tuple[Anchor, ...]
+    consistency: tuple[Consistency, ...]
+    entries: tuple[Proof, ...]
+
+    def wire(self) -> dict[str, Any]:
+        """The JSON object."""
+        return {
+            "format": "fintokenx-evidence/1",
+            "log": {"origin": self.log.key.name, "key": str(self.log.key)},
+            "subject_matter": {"resource": self.resource, "made_at": to_wire(self.made_at)},
+            "checkpoints": [{"batch_id": batch.id, "note": batch.checkpoint} for batch in self.checkpoints],
+            "anchors": [anchor.wire(self.log) for anchor in self.anchors],
+            "consistency": [step.wire() for step in self.consistency],
+            "entries": [proof.wire() for proof in self.entries],
+        }
 
 
 @dataclass(frozen=True, slots=True)

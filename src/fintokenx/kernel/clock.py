@@ -40,7 +40,8 @@ class FixedClock:
 
 def to_wire(at: Instant) -> str:
     """RFC 3339 in UTC with microseconds and ``Z``: the one spelling in records, hashes and answers."""
-    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    utc = at if at.tzinfo is UTC else at.astimezone(UTC)
+    return utc.isoformat(timespec="microseconds")[:-6] + "Z"  # "+00:00"; three times as fast as strftime
 
 
 def from_wire(text: str) -> Instant:

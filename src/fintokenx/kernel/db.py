@@ -8,7 +8,7 @@ import hmac
 import json
 import re
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
@@ -260,6 +260,19 @@ def _translated(fault: BaseException) -> BaseException:
         case asyncpg.PostgresConnectionError() | asyncpg.InterfaceError() | ConnectionError() | TimeoutError():
             named = DatabaseUnavailable(type(fault).__name__)
     return named
+
+
+@contextlib.contextmanager
+def database_answers() -> Iterator[None]:
+    """Around reads outside of a transaction: the driver's faults get their names. :raises DatabaseUnavailable: it
+    does not answer"""
+    try:
+        yield
+    except Exception as fault:
+        named = _translated(fault)
+        if named is fault:
+            raise
+        raise named from fault
 
 
 async def _leave_clean(connection: RawConnection) -> None:

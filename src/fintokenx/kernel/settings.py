@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from fintokenx.kernel.notes import is_key_name
+
 
 class Environment(StrEnum):
     """The five environments (EN-01 … EN-06)."""
@@ -55,6 +57,8 @@ class Settings:
     open_banking_url: str
     smtp_host: str
     smtp_port: int
+    log_origin: str = "log.fintokenx.example/local"
+    """The name under which the open log signs its checkpoints: for ever the same, and nobody else's."""
     sandbox_clock: str = ""
     """Path of the shared sandbox clock; empty = the machine's clock."""
     sandbox_control_urls: dict[str, str] = field(default_factory=dict)
@@ -67,6 +71,8 @@ class Settings:
             raise BadSettings(f"sandbox controls are set in {self.environment}")
         if self.vault.startswith("file:") and self.environment is not Environment.LOCAL:
             raise BadSettings("the file vault is for local only")
+        if not is_key_name(self.log_origin):
+            raise BadSettings("log_origin must be a name without white space and plus signs")
         address = urlsplit(self.database_url)
         if "@" in address.netloc or "password" in address.query or "user" in address.query:
             raise BadSettings("database_url must not carry credentials: they come from the vault")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -43,21 +45,75 @@ def audit_show(
 def audit_proof(
     entry: Annotated[str, typer.Argument(help="An entry id (aud_…).")], system: System = "", as_json: AsJson = False
 ) -> None:
-    """The inclusion proof of an entry, checked against the anchor on chain. Exit code 1 when it does not hold."""
+    """The proof of an entry, checked against its signed checkpoint and the anchor on chain. Exit code 1 when it does
+    not hold, or not yet."""
     from fintokenx.app import inspect
 
-    proof, holds = run(inspect.proof(ready(system), entry))
+    bundle, holds = run(inspect.proof(ready(system), entry))
     if as_json:
-        out.print_json(json.dumps({**inspect.proof_json(proof), "holds": holds}))
+        out.print_json(json.dumps({**bundle.wire(), "holds": holds}))
     else:
+        [proof] = bundle.entries
         out.print(f"entry      {proof.entry.id}  (number {proof.entry.seq})", highlight=False)
         out.print(f"leaf       {proof.entry.hash.hex()}", highlight=False)
         for sibling in proof.path:
             out.print(f"  sibling  {sibling.hex()}", highlight=False)
-        out.print(f"root       {proof.root.hex()}  of {proof.tree_size} entries", highlight=False)
-        out.print(f"anchor     batch {proof.batch_id}, block {proof.block_number}, {proof.tx_hash}", highlight=False)
-        out.print("[green]the proof holds against the chain[/]" if holds else "[bold red]the proof does not hold[/]")
+        for batch in bundle.checkpoints:
+            out.print(f"root       {batch.root.hex()}  of {batch.tree_size} entries, signed", highlight=False)
+        for anchor in bundle.anchors:
+            where = f"batch {anchor.batch_id}, block {anchor.block_number}, {anchor.tx_hash}"
+            out.print(f"anchor     {where}", highlight=False)
+        if holds:
+            out.print("[green]the proof holds against the chain[/]")
+        elif not bundle.anchors:
+            out.print("[yellow]signed, but not anchored on chain yet[/]")
+        else:
+            out.print("[bold red]the proof does not hold[/]")
     raise typer.Exit(0 if holds else 1)
+
+
+@app.command("bundle")
+def audit_bundle(
+    resource: Annotated[str, typer.Argument(help="An invoice reference, a subject id, a case id …")],
+    to: Annotated[str, typer.Option("--out", help="The file. Default: <resource>.evidence.json")] = "",
+    field: Annotated[list[str] | None, typer.Option("--field", help="Tell this sealed field too: email …")] = None,
+    system: System = "",
+) -> None:
+    """Evidence of all that is recorded about a resource: one file that anybody checks with verifier/fxverify.py."""
+    from fintokenx.app import inspect
+
+    chosen = ready(system)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, console=err, transient=True) as bar:
+        task = bar.add_task("proofs", total=None)
+
+        def progress(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total)
+
+        found = run(inspect.bundle(chosen, resource, field or [], progress))
+    path = Path(to or f"{re.sub(r'[^A-Za-z0-9._-]', '_', resource)}.evidence.json")
+    try:
+        path.write_text(json.dumps(found.wire(), ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    except OSError as fault:
+        fail(f"{path} cannot be written: {fault.strerror}")
+    sizes = f"{len(found.checkpoints)} checkpoint(s), {len(found.anchors)} anchor(s)"
+    out.print(f"{path}: {len(found.entries)} entries, {sizes}", highlight=False)
+
+
+@app.command("key")
+def audit_key(system: System = "") -> None:
+    """The verifier key of the open log, for `fxverify.py --key` and for every C2SP tool."""
+    from fintokenx.app import inspect
+
+    out.print(run(inspect.log_key(ready(system))), soft_wrap=True, highlight=False, markup=False)
+
+
+@app.command("checkpoint")
+def audit_checkpoint(system: System = "") -> None:
+    """The newest signed checkpoint."""
+    from fintokenx.app import inspect
+
+    out.print(run(inspect.checkpoint(ready(system))), end="", soft_wrap=True, highlight=False, markup=False)
 
 
 @app.command("disclose")
@@ -75,7 +131,7 @@ def audit_disclose(
 
 @app.command("anchor")
 def audit_anchor(system: System = "") -> None:
-    """Seal and anchor now what was recorded since the last batch."""
+    """Seal, sign and anchor now what was recorded since the last batch."""
     from fintokenx.app import inspect
 
     out.print(run(inspect.anchor_now(ready(system))))
@@ -83,7 +139,9 @@ def audit_anchor(system: System = "") -> None:
 
 @app.command("verify")
 def audit_verify(system: System = "", as_json: AsJson = False) -> None:
-    """Check every hash, every link, every batch root, and every anchor on chain. Exit code 1 when anything is off."""
+    """Check every hash, every link, every batch root, the open log, every anchor on chain.
+
+    Exit code 1 when anything is off."""
     from fintokenx.app import inspect
 
     chosen = ready(system)

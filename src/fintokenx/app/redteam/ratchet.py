@@ -221,9 +221,18 @@ RULES: Final[tuple[Rule, ...]] = (
     ),
     Rule(
         "guards",
-        "the entries that wait for their link are linked by a deferred trigger",
+        "what entries name does not disappear: actions and batches keep their names, always",
+        """select k.relation || ' ' || w
+        from (values ('audit_actions'), ('merkle_batches')) as k (relation),
+        unnest(array['a_entries_name_it', 'a_entries_name_them', 'a_entries_know_its_name']) w
+        where not exists (select from pg_trigger t where t.tgname = w and t.tgenabled = 'A'
+        and t.tgrelid = ('app.' || k.relation)::regclass)""",
+    ),
+    Rule(
+        "guards",
+        "the entries that wait for their link are linked by a deferred trigger, in every replication role",
         """select 'zz_link_at_commit' where not exists (select from pg_trigger t where t.tgname = 'zz_link_at_commit'
-        and t.tgdeferrable and t.tginitdeferred and t.tgenabled in ('O', 'A'))""",
+        and t.tgdeferrable and t.tginitdeferred and t.tgenabled = 'A')""",
     ),
     Rule(
         "tables",

@@ -48,6 +48,7 @@ POLICIES: Final = {
     ("app.subjects", "fingerprint_judges", "fx_fingerprint", "(role = 'platform_admin'::text)"): "in definers only",
     ("ops.bypass_grants", "fingerprint_keeps", "fx_fingerprint", "true"): "in definers only",
     ("ops.jobs", "worker_claims", "fx_worker", "true"): "claims jobs of all tenants",
+    ("ops.log_tiles", "sealer_grows", "fx_sealer", "true"): "hashes of all tenants, which disclose nothing",
 }
 """Policies beside the tenants' own and the readers' (``READERS``): table, policy, role, condition."""
 
@@ -64,7 +65,6 @@ MACHINERY: Final = {
 """Tables outside app that carry a tenant: not domain state."""
 
 INDEXES_ACROSS_TENANTS: Final = {
-    "app.audit_entries_of_batch": "for the sealer",
     "ops.jobs_due": "for the worker",
 }
 """Indexes of tenant tables that do not begin with the tenant."""
@@ -74,6 +74,7 @@ WRITES_OF_MACHINERY: Final = {
     ("fx_app", "ops", "jobs"), ("fx_app", "ops", "login_codes"), ("fx_app", "ops", "login_throttles"),
     ("fx_app", "ops", "mfa_tries"), ("fx_app", "ops", "subject_keys"), ("fx_app", "ops", "tenant_keys"),
     ("fx_worker", "ops", "jobs"), ("fx_sealer", "app", "merkle_batches"), ("fx_sealer", "app", "chain_anchors"),
+    ("fx_sealer", "ops", "log_tiles"),
 }  # fmt: skip
 """Which login writes which table at all; domain rows are written by fx.change alone."""
 

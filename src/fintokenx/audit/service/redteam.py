@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Final
 
-from fintokenx.audit import store
 from fintokenx.audit.service.recording import change
+from fintokenx.audit.store import redteam as store
 from fintokenx.audit.types import Move, RedteamRun, insert
 from fintokenx.kernel.caller import Caller, Role
 from fintokenx.kernel.db import Tx

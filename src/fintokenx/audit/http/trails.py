@@ -1,0 +1,52 @@
+"""Routes of the record for those who may see it: trails, proofs, bundles."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Request
+
+from fintokenx.audit.http.views import BundleView, EntryPage, EntryView
+from fintokenx.audit.service.proving import provable, provable_of_resource, prove
+from fintokenx.audit.service.trails import entries_of
+from fintokenx.audit.types import BundleTooLarge, NothingRecorded, ProofPending, Provable, UnknownEntry
+from fintokenx.kernel.caller import WrongRole
+from fintokenx.kernel.db import database_answers
+from fintokenx.kernel.edge import Query, problems, query
+
+router = APIRouter(tags=["audit"])
+
+
+@router.get("/v1/audit/entries", responses=problems(WrongRole))
+async def trail(read: Annotated[Query, Depends(query)], resource: str, after: int = 0, limit: int = 100) -> EntryPage:
+    """The trail of one resource (an invoice reference, a subject id …), oldest first.
+
+    For staff, and for a partner without what concerns cases, alerts, gates and freezes. Customers get none for now."""
+    limit = max(1, min(limit, 200))
+    found = await read.run(
+        lambda tx: entries_of(tx, read.caller, resources=[resource], after_seq=after, limit=limit + 1)
+    )
+    more = found[limit - 1].seq if len(found) > limit else None
+    return EntryPage(items=[EntryView.of(entry) for entry in found[:limit]], next=more)
+
+
+@router.get("/v1/audit/entries/{entry_id}/proof", responses=problems(UnknownEntry, ProofPending, WrongRole))
+async def proof(entry_id: str, request: Request, read: Annotated[Query, Depends(query)]) -> BundleView:
+    """A bundle of one entry: that it stands in the first signed checkpoint that covers it, and where that is anchored
+    (AD-09). Discloses nothing of other tenants but hashes (AD-13)."""
+    found = await read.run(lambda tx: provable(tx, read.caller, entry_id=entry_id))
+    return await _proved(request, found)
+
+
+@router.get("/v1/audit/bundle", responses=problems(NothingRecorded, ProofPending, BundleTooLarge, WrongRole))
+async def bundle(resource: str, request: Request, read: Annotated[Query, Depends(query)]) -> BundleView:
+    """A bundle of all entries of a resource that the caller may see: those of its trail."""
+    found = await read.run(lambda tx: provable_of_resource(tx, read.caller, resource=resource))
+    return await _proved(request, found)
+
+
+async def _proved(request: Request, found: Provable) -> BundleView:
+    """With no transaction of the tenant open."""
+    state = request.app.state
+    with database_answers():
+        return BundleView.of(await prove(found, hashes=state.sealer_pool, log=state.log))
