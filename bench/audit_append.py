@@ -104,7 +104,8 @@ def unchained_twins() -> str:
         own=(" and p.xid = pg_current_xact_id_if_assigned()", ""),
     )
     signature = "fx.bench_change(text, timestamptz, text, text, text, text, text, text, json)"
-    return f"{change} {guard} alter function {signature} owner to fx_writer; grant execute on function {signature} to fx_app;"
+    handed = f"alter function {signature} owner to fx_writer; grant execute on function {signature} to fx_app;"
+    return f"{change} {guard} {handed}"
 
 
 @dataclass
