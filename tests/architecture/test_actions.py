@@ -10,9 +10,15 @@ import pytest
 from fintokenx.app.catalogue import ACTIONS, MACHINES
 from fintokenx.app.docs import Table, tables
 from fintokenx.audit import Action
-from fintokenx.kernel.caller import Role
+from fintokenx.audit.transitions import RESERVED
+from fintokenx.kernel.caller import Caller, Role
+from fintokenx.kernel.errors import Refused
 from fintokenx.kernel.machine import Machine, transitions
+from fintokenx.lifecycle import invoice, marketplace, settlement
+from fintokenx.parties import auth
+from fintokenx.parties.kyc.service import onboarding
 from tests.architecture.house import PACKAGE, ROOT, sources, strings
+from tests.architecture.test_guards import Door, knock
 
 YES, NO = True, False
 SPECIFIED = {
@@ -87,8 +93,40 @@ def test_every_recorded_action_is_declared_once() -> None:
     assert undeclared(MACHINES, ACTIONS) == []
 
 
-def test_every_declared_action_is_recorded_somewhere() -> None:
-    assert never_recorded(MACHINES, ACTIONS, spoken_of()) == []
+def test_every_declared_action_is_recorded_somewhere_or_reserved() -> None:
+    in_sql = "".join(path.read_text() for path in (ROOT / "migrations").rglob("*.sql"))
+    written = {action.name for action in ACTIONS if f"'{action.name}'" in in_sql}
+    assert never_recorded(MACHINES, ACTIONS, spoken_of() | written | {action.name for action in RESERVED}) == []
+
+
+def test_a_reserved_action_is_recorded_nowhere_yet() -> None:
+    assert {action.name for action in RESERVED} & spoken_of() == set()
+
+
+def test_the_specifications_fifteen_rows_are_all_declared() -> None:
+    assert SPECIFIED.keys() - {action.name for action in ACTIONS} == set()
+
+
+def test_what_a_customer_does_an_administrator_does_on_its_behalf_only() -> None:
+    """AD-16, for the spec's six and for every customer action of ours."""
+    from_admin = [action.name for action in ACTIONS if action.on_behalf_of == "required_from_admin"]
+    assert from_admin == [action.name for action in ACTIONS if action.customer_facing]
+    assert [a.name for a in ACTIONS if a.customer_facing and Role.PLATFORM_ADMIN not in a.roles] == []
+
+
+CUSTOMERS_DOORS: tuple[Door, ...] = (
+    auth.create_subject, invoice.submit, invoice.withdraw, invoice.confirm, invoice.decline, marketplace.set_filter,
+    settlement.commit, onboarding.submit,
+)  # fmt: skip
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("door", CUSTOMERS_DOORS, ids=lambda door: f"{door.__module__}.{door.__name__}")
+async def test_no_customers_door_opens_to_an_administrator_in_its_own_name(door: Door) -> None:
+    """The service says what the table says, before the database is asked."""
+    said = await knock(door, Caller("tnt_here", Role.PLATFORM_ADMIN, "sub_admin", subject_id="sub_admin", aal=2))
+    assert isinstance(said, Refused)
+    assert 400 <= said.status < 500
 
 
 def test_flags_are_those_of_the_specification() -> None:

@@ -595,7 +595,7 @@ async def test_an_administrator_funds_for_a_lender_in_an_admin_session_only(plac
     await admin_session(place.world, People(ann, bob, {TENANT: lender}), tenant_id=TENANT, purpose="ACT")
     made = await commit(replace(for_lender, acts_as=Role.LENDER))
     assert made.lender_subject_id == lender
-    [entry] = [entry for entry in await place.entries(made.id) if entry.action == "FUND_COMMIT"]
+    [entry] = [entry for entry in await place.entries(reference) if entry.action == "FUND_COMMIT"]
     assert (entry.actor, entry.actor_role, entry.on_behalf_of) == (ann, "platform_admin", lender)
 
 

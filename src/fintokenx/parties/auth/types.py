@@ -328,6 +328,12 @@ class FourEyes(Forbidden):
     code = "FOUR_EYES"
 
 
+class NotACustomer(Invalid):
+    """An administrator acts for a customer or a tenant's partner, never for staff."""
+
+    code = "NOT_A_CUSTOMER"
+
+
 class UnknownAdminSession(NotFound):
     """There is no such admin session that you may see."""
 

@@ -20,6 +20,7 @@ from fintokenx.parties.auth.types import (
     AdminSessionOver,
     FourEyes,
     MfaRequired,
+    NotACustomer,
     Purpose,
     UnknownAdminSession,
     UnknownSubject,
@@ -98,7 +99,7 @@ class AdminSessionPage(BaseModel):
     "/v1/admin/sessions",
     status_code=201,
     response_model=AdminSessionView,
-    responses=problems(UnknownSubject, MfaRequired, WrongRole),
+    responses=problems(UnknownSubject, NotACustomer, MfaRequired, WrongRole),
 )
 async def request_session(body: AdminSessionRequest, command: Command) -> Response:
     """Ask to act for a customer, or to read across tenants. Needs a second factor."""

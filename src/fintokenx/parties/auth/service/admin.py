@@ -13,8 +13,15 @@ from fintokenx.kernel.machine import NOTHING
 from fintokenx.parties.auth import store
 from fintokenx.parties.auth.service.mfa import must_have_mfa
 from fintokenx.parties.auth.service.subjects import subject
-from fintokenx.parties.auth.transitions import ADMIN_SESSION, HOME_TENANT
-from fintokenx.parties.auth.types import AdminSession, AdminSessionOver, FourEyes, Purpose, UnknownAdminSession
+from fintokenx.parties.auth.transitions import ADMIN_SESSION, CUSTOMERS, HOME_TENANT
+from fintokenx.parties.auth.types import (
+    AdminSession,
+    AdminSessionOver,
+    FourEyes,
+    NotACustomer,
+    Purpose,
+    UnknownAdminSession,
+)
 
 OPEN_LIFE: Final = timedelta(minutes=15)
 REQUEST_LIFE: Final = timedelta(hours=1)
@@ -38,9 +45,12 @@ async def request_admin_session(
     """Ask to come in. Recorded in the tenant acted upon, as ADMIN_SESSION_REQUEST; lapses after an hour.
 
     :raises UnknownSubject: none in that tenant
+    :raises NotACustomer: staff act for themselves
     """
     _must_be_administrator(tx, caller)
-    await subject(tx, on_behalf_of)
+    party = await subject(tx, on_behalf_of)
+    if party.role not in (*CUSTOMERS, Role.PARTNER_ADMIN):
+        raise NotACustomer
     asking = ADMIN_SESSION.next(NOTHING, "request")
     new = AdminSession(
         tenant_id=tx.tenant_id,
