@@ -77,6 +77,7 @@ begin
                           'lo_create', 'lo_creat', 'lo_from_bytea', 'lo_put', 'lo_open', 'lowrite')
             or (p.proname ~ '^pg_(try_)?advisory_(xact_)?lock'
                 and p.oid not in ('pg_advisory_xact_lock(bigint)'::regprocedure,
+                                  'pg_advisory_xact_lock_shared(bigint)'::regprocedure,
                                   'pg_try_advisory_xact_lock(bigint)'::regprocedure)))
   loop
     execute format('revoke execute on function %s from public', door);
