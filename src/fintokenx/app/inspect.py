@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import asdict
 from typing import Any
 
 import asyncpg
@@ -58,6 +59,14 @@ async def verify(of: LocalSystem, progress: Callable[[int, int], None]) -> audit
     async with auditor(of) as connection, wiring.network(of.settings(), of.vault()) as to:
         total = await audit.entry_count(connection)
         return await audit.verify(connection, to.anchors, progress=lambda seq: progress(seq, total))
+
+
+async def replay(
+    of: LocalSystem, progress: Callable[[str, int, int], None], *, tenant_id: str | None, table: str | None
+) -> audit.Replay:
+    """Rebuild every domain table from the entries and compare it with the live one."""
+    async with auditor(of) as connection:
+        return await audit.replay(connection, tenant_id=tenant_id, table=table, progress=progress)
 
 
 async def anchor_now(of: LocalSystem) -> str:
@@ -117,3 +126,8 @@ def entry_json(entry: audit.Entry) -> dict[str, Any]:
 def proof_json(found: audit.Proof) -> dict[str, Any]:
     """A proof as the API spells it."""
     return ProofView.of(found).model_dump(mode="json")
+
+
+def replay_json(found: audit.Replay) -> dict[str, Any]:
+    """A replay for machines."""
+    return {"equal": found.equal, "differing": found.differing, **asdict(found)}
