@@ -9,7 +9,7 @@ from typing import Any, Final, Literal
 
 from fintokenx.kernel.bus import Fact
 from fintokenx.kernel.caller import Role
-from fintokenx.kernel.canonical import canonical_json, plain
+from fintokenx.kernel.canonical import plain
 from fintokenx.kernel.clock import Instant, to_wire
 from fintokenx.kernel.errors import Refused
 from fintokenx.kernel.merkle import leaf_hash

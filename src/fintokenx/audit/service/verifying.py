@@ -96,6 +96,17 @@ class _Walk:
         )
 
 
+def _faults_of(entry: Entry, expected_seq: int, previous: bytes) -> list[str]:
+    faults = []
+    if entry.seq != expected_seq:
+        faults.append(f"entry {expected_seq}: missing; the next one is {entry.seq} ({entry.id})")
+    if entry.prev_hash != previous:
+        faults.append(f"entry {entry.seq} ({entry.id}): does not link to the entry before it")
+    if entry.recomputed_hash() != entry.hash:
+        faults.append(f"entry {entry.seq} ({entry.id}): its content is not what was hashed")
+    return faults
+
+
 def _batch_faults(sealed: Sequence[Batch]) -> list[str]:
     """Batches cover the log from its first entry on, each beginning where the one before it ended."""
     faults = []
