@@ -119,9 +119,7 @@ async def test_a_proof_is_checked_against_the_chain(trail: list[dict[str, Any]])
     assert "the proof holds against the chain" in proof.stdout
 
 
-async def test_a_bundle_of_the_whole_invoice_is_one_file_that_an_outsider_checks_alone(
-    tale: Told, tmp_path: Path
-) -> None:
+async def test_an_outsider_checks_a_bundle_of_the_whole_invoice_alone(tale: Told, tmp_path: Path) -> None:
     file = tmp_path / "evidence.json"
     made = cli("audit", "bundle", tale.story.reference, "--out", str(file))
     assert made.returncode == 0, made.stderr
