@@ -33,8 +33,9 @@ grant fx_bypass to fx_platform with inherit false, set true; -- SET ROLE alone s
 
 do $$
 begin
-  execute format('grant create on database %I to fx_owner', current_database());
   execute format('revoke all on database %I from public', current_database());
+  -- Temporary tables only by the owner's own function (fx.shadow_open): nobody who logs in may put things into pg_temp.
+  execute format('grant create, temporary on database %I to fx_owner', current_database());
   execute format('grant connect on database %I to fx_migrator, fx_app, fx_worker, fx_sealer, fx_auditor, fx_platform',
                  current_database());
   execute format('alter database %I set search_path = app, fx', current_database());

@@ -88,7 +88,7 @@ async def world_from(
     await admin.execute(f"create database {name} template {template}")
     # CREATE DATABASE copies neither grants on the database nor its settings (bootstrap.sql makes them).
     await admin.execute(
-        f"revoke all on database {name} from public; grant create on database {name} to fx_owner;"
+        f"revoke all on database {name} from public; grant create, temporary on database {name} to fx_owner;"
         f"grant connect on database {name} to {', '.join(ROLES)};"
         f"alter database {name} set search_path = app, fx; alter database {name} set timezone = 'UTC'"
     )

@@ -85,18 +85,21 @@ begin
       execute format('insert into %s (%s) select %s from jsonb_populate_record(null::%s, $1) as n',
                      relation, columns, assignments, relation) using change -> 'row';
     else
-      -- Keys are never NULL, and only "=" can use the primary key's index.
-      select string_agg(format(case when (change -> 'key') ? k then 't.%1$I = o.%1$I'
-                                    else 't.%1$I is not distinct from o.%1$I' end, k), ' and ')
+      -- Keys are never NULL, and only "=" can use the primary key's index. The values are taken in place and not from
+      -- a joined row: every statement is planned anew, and a plan of one table takes half the time.
+      select string_agg(format(case when (change -> 'key') ? k
+                                    then 't.%1$I = (jsonb_populate_record(null::%2$s, $1)).%1$I'
+                                    else 't.%1$I is not distinct from (jsonb_populate_record(null::%2$s, $1)).%1$I' end,
+                               k, relation), ' and ')
         into conditions from jsonb_object_keys((change -> 'key') || (change -> 'before')) as k;
       if change ->> 'op' = 'update' then
-        select string_agg(format('%1$I = n.%1$I', k), ', ') into assignments from jsonb_object_keys(change -> 'after') as k;
-        execute format('update %1$s as t set %2$s from jsonb_populate_record(null::%1$s, $1) as n, '
-                       'jsonb_populate_record(null::%1$s, $2) as o where %3$s', relation, assignments, conditions)
-          using change -> 'after', (change -> 'key') || (change -> 'before');
+        select string_agg(format('%1$I = (jsonb_populate_record(null::%2$s, $2)).%1$I', k, relation), ', ')
+          into assignments from jsonb_object_keys(change -> 'after') as k;
+        execute format('update %s as t set %s where %s', relation, assignments, conditions)
+          using (change -> 'key') || (change -> 'before'), change -> 'after';
       elsif change ->> 'op' = 'delete' then
-        execute format('delete from %1$s as t using jsonb_populate_record(null::%1$s, $1) as o where %2$s',
-                       relation, conditions) using (change -> 'key') || (change -> 'before');
+        execute format('delete from %s as t where %s', relation, conditions)
+          using (change -> 'key') || (change -> 'before');
       else
         raise exception 'unknown row operation %', change ->> 'op' using errcode = 'FX004';
       end if;

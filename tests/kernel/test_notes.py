@@ -83,6 +83,15 @@ def test_a_checkpoint_of_another_log_is_not_this_ones_though_its_key_signed_it()
         signed_checkpoint(mine(Checkpoint("log.example/other", 12, b"r" * 32).text()), MINE)
 
 
+def test_there_is_one_spelling_of_a_signature() -> None:
+    """The last digit of base64 before "=" has two bits to spare: another spelling of equal bytes is another note."""
+    note = mine(Checkpoint(MINE.name, 12, b"r" * 32).text())
+    digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+    last = digits.index(note[-3])
+    with pytest.raises(BadNote, match="base64"):
+        opened_note(f"{note[:-3]}{digits[last + 1]}=\n", MINE)
+
+
 def test_signatures_of_others_beside_the_logs_are_ignored() -> None:
     text = Checkpoint(MINE.name, 12, b"r" * 32).text()
     note = mine(text)
@@ -92,10 +101,16 @@ def test_signatures_of_others_beside_the_logs_are_ignored() -> None:
         opened_note(note + stranger * 16, MINE)
 
 
+ROOT = "A" * 43 + "="
+
+
 @pytest.mark.parametrize(
     "text",
-    ["", "a\n", "a\n1\n", "a\n01\nAAAA\n", "a\n1\nAAAA\n", "a\n-1\n" + "A" * 43 + "=\n", "\n1\n" + "A" * 43 + "=\n"],
-)
+    [
+        "", "a\n", "a\n1\n", f"a\n01\n{ROOT}\n", "a\n1\nAAAA\n", f"a\n-1\n{ROOT}\n", f"\n1\n{ROOT}\n",
+        f"a\n1\n{ROOT[:-2]}B=\n",
+    ],
+)  # fmt: skip
 def test_what_is_no_checkpoint_is_none(text: str) -> None:
     with pytest.raises(BadNote):
         checkpoint_of(f"{text}\n— x AAAA\n")

@@ -119,9 +119,7 @@ async def test_a_proof_is_checked_against_the_chain(trail: list[dict[str, Any]])
     assert "the proof holds against the chain" in proof.stdout
 
 
-async def test_a_bundle_of_the_whole_invoice_is_one_file_that_an_outsider_checks_alone(
-    tale: Told, tmp_path: Path
-) -> None:
+async def test_an_outsider_checks_a_bundle_of_the_whole_invoice_alone(tale: Told, tmp_path: Path) -> None:
     file = tmp_path / "evidence.json"
     made = cli("audit", "bundle", tale.story.reference, "--out", str(file))
     assert made.returncode == 0, made.stderr
@@ -207,6 +205,30 @@ async def test_the_record_is_sound(tale: Told) -> None:
     verified = cli("audit", "verify")
     assert verified.returncode == 0
     assert "the record is sound" in verified.stdout
+
+
+async def test_the_tables_are_what_the_record_says(tale: Told) -> None:
+    """Issue 3, must-show 2, on the running system; a lie in one cell is named by table, key and column."""
+    replayed = cli("audit", "replay")
+    assert replayed.returncode == 0
+    assert " 0 differing rows" in replayed.stdout
+    async with superuser(tale.system) as connection:
+        await connection.execute("alter table app.invoices disable trigger a_guard_change")
+        await connection.execute("set session_replication_role = replica")
+        await connection.execute(
+            "update app.invoices set tenor_days = tenor_days + 1, maturity_date = maturity_date + 1"
+        )
+        lied = cli("audit", "replay", "--table", "invoices", "--json")
+        await connection.execute(
+            "update app.invoices set tenor_days = tenor_days - 1, maturity_date = maturity_date - 1"
+        )
+        await connection.execute("alter table app.invoices enable always trigger a_guard_change")
+    assert lied.returncode == 1
+    [table] = json.loads(lied.stdout)["tables"]
+    [drift] = table["drifts"]
+    assert tale.story.reference in drift["key"]
+    assert {cell["column"] for cell in drift["cells"]} == {"tenor_days", "maturity_date"}
+    assert cli("audit", "replay", "--table", "jobs").returncode == 1
 
 
 async def test_one_changed_byte_is_found_and_its_entry_named(tale: Told) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import asdict
 from typing import Any
 
 import asyncpg
@@ -92,6 +93,16 @@ async def verify(of: LocalSystem, progress: Callable[[int, int], None]) -> audit
         return await audit.verify(connection, to.anchors, key=log.key, progress=lambda seq: progress(seq, total))
 
 
+async def replay(
+    of: LocalSystem, progress: Callable[[str, int, int], None], *, tenant_id: str | None, table: str | None
+) -> audit.Replay:
+    """Rebuild every domain table from the entries and compare it with the live one."""
+    async with auditor(of) as connection:
+        return await audit.replay(
+            connection, tenant_id=tenant_id, table=table, sealed=catalogue.SEALED, progress=progress
+        )
+
+
 async def anchor_now(of: LocalSystem) -> str:
     """Seal, sign and anchor on demand; says what happened."""
     settings = of.settings()
@@ -158,3 +169,8 @@ async def disclose(of: LocalSystem, entry_ids: list[str], fields: list[str]) -> 
 def entry_json(entry: audit.Entry) -> dict[str, Any]:
     """An entry as the API spells it."""
     return EntryView.of(entry).model_dump(mode="json")
+
+
+def replay_json(found: audit.Replay) -> dict[str, Any]:
+    """A replay for machines."""
+    return {"equal": found.equal, "differing": found.differing, **asdict(found)}

@@ -2,7 +2,8 @@
 
 A command calls :func:`change` with its row operations: the entry is recorded first, the rows are applied from it,
 the entry is linked into one hash chain inside COMMIT. Every ten minutes a batch is sealed, its checkpoint signed and
-its root anchored on chain; :func:`prove` shows entries to an outsider, :func:`verify` checks it all.
+its root anchored on chain; :func:`prove` shows entries to an outsider, :func:`verify` checks it all,
+and :func:`replay` shows that the tables are what the entries say.
 """
 
 from fintokenx.audit.service.batches import anchor_sealed, keep_receipts, seal
@@ -18,6 +19,7 @@ from fintokenx.audit.service.proving import (
 )
 from fintokenx.audit.service.recording import change
 from fintokenx.audit.service.redteam import REDTEAM_EVERY, record_redteam_run, redteam_overdue, redteam_runs
+from fintokenx.audit.service.replaying import NoSuchTable, replay
 from fintokenx.audit.service.taxonomy import find_anywhere, taxonomy
 from fintokenx.audit.service.trails import (
     entries_everywhere,
@@ -34,7 +36,10 @@ from fintokenx.audit.types import (
     AnchorConflict,
     Batch,
     Bundle,
+    Cell,
+    Comparison,
     Disclosed,
+    Drift,
     Entry,
     LogIdentity,
     LogInconsistent,
@@ -45,6 +50,7 @@ from fintokenx.audit.types import (
     ProofPending,
     Provable,
     RedteamRun,
+    Replay,
     RowChange,
     UnknownEntry,
     Verdict,
@@ -60,17 +66,22 @@ __all__ = [
     "AnchorConflict",
     "Batch",
     "Bundle",
+    "Cell",
+    "Comparison",
     "Disclosed",
+    "Drift",
     "Entry",
     "LogIdentity",
     "LogInconsistent",
     "Move",
+    "NoSuchTable",
     "NotPublished",
     "NothingRecorded",
     "Proof",
     "ProofPending",
     "Provable",
     "RedteamRun",
+    "Replay",
     "RowChange",
     "UnknownEntry",
     "Verdict",
@@ -95,6 +106,7 @@ __all__ = [
     "record_redteam_run",
     "redteam_overdue",
     "redteam_runs",
+    "replay",
     "seal",
     "sign_sealed",
     "taxonomy",

@@ -1,4 +1,4 @@
-"""The record shown, proved, anchored, verified: `fintokenx audit`."""
+"""The record shown, proved, anchored, verified, replayed: `fintokenx audit`."""
 
 from __future__ import annotations
 
@@ -6,15 +6,19 @@ import json
 import re
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
-from fintokenx.app.cli.common import AsJson, System, err, fail, out, ready, run
+from fintokenx.app.cli.common import AsJson, System, err, fail, must_be_tenant, out, ready, run
 
-app = typer.Typer(no_args_is_help=True, help="The record: show, prove, verify.")
+if TYPE_CHECKING:
+    from fintokenx.audit import Replay
+
+app = typer.Typer(no_args_is_help=True, help="The record: show, prove, verify, replay.")
 
 
 @app.command("show")
@@ -168,3 +172,61 @@ def audit_verify(system: System = "", as_json: AsJson = False) -> None:
             out.print(f"[bold red]✗[/] {fault}", highlight=False)
         out.print("[green]the record is sound[/]" if verdict.sound else "[bold red]the record is NOT sound[/]")
     raise typer.Exit(0 if verdict.sound else 1)
+
+
+@app.command("replay")
+def audit_replay(
+    system: System = "",
+    tenant: Annotated[str, typer.Option(help="Compare the rows of this tenant only.")] = "",
+    table: Annotated[str, typer.Option(help="Compare this table only.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Rebuild every domain table from the entries alone and compare each cell. Exit code 1 when anything differs."""
+    from fintokenx.app import inspect
+
+    chosen = ready(system)
+    if tenant:
+        must_be_tenant(tenant)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, console=err, transient=True) as bar:
+        task = bar.add_task("entries", total=None)
+
+        def progress(what: str, done: int, total: int) -> None:
+            bar.update(task, description=what, completed=done, total=total)
+
+        found = run(inspect.replay(chosen, progress, tenant_id=tenant or None, table=table or None))
+    if as_json:
+        out.print_json(json.dumps(inspect.replay_json(found)))
+    else:
+        _print_replay(found)
+    raise typer.Exit(0 if found.equal else 1)
+
+
+def _print_replay(found: Replay) -> None:
+    for fault in found.faults:
+        out.print(f"[bold red]✗[/] {escape(fault)}", highlight=False)
+    for table in found.tables:
+        for drift in table.drifts:
+            out.print(f"[bold red]✗[/] {escape(drift.told())}", highlight=False)
+        if table.differing > len(table.drifts):
+            out.print(f"  … {table.table}: {table.differing - len(table.drifts)} more", highlight=False)
+        if table.sealed_under_dead_keys:
+            out.print(
+                f"  {table.table}: {table.sealed_under_dead_keys} sealed fields whose key is destroyed", highlight=False
+            )
+    live = sum(table.live_rows for table in found.tables)
+    dead = sum(table.sealed_under_dead_keys for table in found.tables)
+    rate = found.operations / found.apply_seconds if found.apply_seconds else 0.0
+    out.print(
+        f"{found.entries} entries, {found.operations} row operations carried out in {found.apply_seconds:.1f} s "
+        f"({rate:,.0f}/s); {found.seconds:.1f} s in all",
+        highlight=False,
+    )
+    out.print(
+        f"{len(found.tables)} tables, {live} rows compared, {found.differing} differing rows, "
+        f"{dead} fields whose key is destroyed",
+        highlight=False,
+    )
+    out.print(
+        "[green]state is what the record says[/]" if found.equal else "[bold red]state is NOT what the record says[/]"
+    )

@@ -84,7 +84,7 @@ def _some(wanted: Any) -> Any:
     return next(iter(wanted)) if isinstance(wanted, type) and issubclass(wanted, Enum) else None
 
 
-async def _knock(door: Door, caller: Caller) -> BaseException | None:
+async def knock(door: Door, caller: Caller) -> BaseException | None:
     """What the door says to this caller."""
     wanted = typing.get_type_hints(door)
     positional: list[Any] = []
@@ -110,11 +110,11 @@ async def _knock(door: Door, caller: Caller) -> BaseException | None:
 async def unguarded(door: Door) -> list[str]:
     """How a door fails to refuse: in words, nothing when it is guarded."""
     faults = []
-    said = await _knock(door, Caller("tnt_here", Role.AGENT, "agent:stranger"))
+    said = await knock(door, Caller("tnt_here", Role.AGENT, "agent:stranger"))
     if not isinstance(said, WrongRole):
         faults.append(f"an agent hears {said!r}")
     for role in Role:
-        said = await _knock(door, Caller("tnt_elsewhere", role, f"{role}:stranger", subject_id="sub_stranger"))
+        said = await knock(door, Caller("tnt_elsewhere", role, f"{role}:stranger", subject_id="sub_stranger"))
         if not isinstance(said, WrongTenant):
             faults.append(f"a {role} of another tenant hears {said!r}")
     return faults

@@ -12,6 +12,15 @@ CALLS: Final = {
     ("fx_platform", "close_bypass"): "ends grants of its own process",
     ("fx_sealer", "take_chain_lock"): "seals without a commit in between",
     ("fx_auditor", "entry_bytes"): "spells an entry's bytes",
+    ("fx_auditor", "apply"): "carries entries out on its own twins; runs as its caller, who may write nothing else",
+    ("fx_auditor", "replay"): "the same for many entries",
+    ("fx_auditor", "shadow_open"): "makes the twins",
+    ("fx_auditor", "shadow_columns"): "compares the twins",
+    ("fx_auditor", "shadow_join"): "compares the twins",
+    ("fx_auditor", "shadow_differs"): "compares the twins",
+    ("fx_auditor", "shadow_count"): "compares the twins",
+    ("fx_auditor", "shadow_differences"): "compares the twins",
+    ("fx_auditor", "sealed_under_dead_keys"): "counts what nobody can open any more",
 }
 """Which login calls which function of fx (beside fx.tenant, which everybody may)."""
 
@@ -35,6 +44,7 @@ DEFINERS: Final = {
     "next_nonce": "fx_owner",
     "open_bypass": "fx_fingerprint",
     "refuse_unfit_administrator": "fx_fingerprint",
+    "shadow_open": "fx_owner",
     "tenant": "fx_owner",
 }
 """Functions that run with their owner's power, and whose that is."""
@@ -48,6 +58,7 @@ POLICIES: Final = {
     ("app.subjects", "fingerprint_judges", "fx_fingerprint", "(role = 'platform_admin'::text)"): "in definers only",
     ("ops.bypass_grants", "fingerprint_keeps", "fx_fingerprint", "true"): "in definers only",
     ("ops.jobs", "worker_claims", "fx_worker", "true"): "claims jobs of all tenants",
+    ("ops.subject_keys", "auditor_counts", "fx_auditor", "true"): "which keys are destroyed; no key",
     ("ops.log_tiles", "sealer_grows", "fx_sealer", "true"): "hashes of all tenants, which disclose nothing",
 }
 """Policies beside the tenants' own and the readers' (``READERS``): table, policy, role, condition."""
@@ -78,5 +89,5 @@ WRITES_OF_MACHINERY: Final = {
 }  # fmt: skip
 """Which login writes which table at all; domain rows are written by fx.change alone."""
 
-CROSS_TENANT: Final = {"fx_worker": {"ops.jobs"}, "fx_auditor": {"app"}}
+CROSS_TENANT: Final = {"fx_worker": {"ops.jobs"}, "fx_auditor": {"app", "ops.subject_keys"}}
 """What a login reads of all tenants by design: a table, or a whole schema. Nothing else, and nobody else."""
