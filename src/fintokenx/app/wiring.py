@@ -36,7 +36,7 @@ from fintokenx.adapters.documents import IsolatedReader
 from fintokenx.adapters.fps import ClearBankClient
 from fintokenx.adapters.mail import SmtpMailer
 from fintokenx.adapters.sumsub import SumsubClient
-from fintokenx.app import health, vaults
+from fintokenx.app import health, vaults, watch
 from fintokenx.app import http as app_http
 from fintokenx.app.provision import CLEARBANK_SIGNING_KEY, FINGERPRINT_KEY, REFERENCE_KEY, password_of, pin_signer
 from fintokenx.audit.jobs import AuditJobs
@@ -266,6 +266,7 @@ def handlers(
         NotificationJobs(to.mailer, sealer, on.settings.public_url).handlers(),
         AuditJobs(sealer_pool, to.network.anchors, on.clock).handlers(),
         {"chain.refresh_sanctions": refresh_sanctions},
+        {watch.JOB: watch.handler([watch.credentials_are_young(on.database, on.vault, on.clock)])},
     ]
     found: dict[str, jobs.Handler] = {}
     for module in owned:
@@ -291,6 +292,7 @@ def periodic(tenants: tuple[str, ...]) -> tuple[jobs.Periodic, ...]:
     return (
         jobs.Periodic("audit.anchor", timedelta(minutes=10), HOME_TENANT),
         jobs.Periodic("chain.refresh_sanctions", timedelta(hours=12), HOME_TENANT),
+        jobs.Periodic(watch.JOB, watch.EVERY, HOME_TENANT),
         *per_tenant,
     )
 

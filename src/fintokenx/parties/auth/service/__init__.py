@@ -1,6 +1,7 @@
 """Commands and guarded queries of auth, by what they are about."""
 
 from fintokenx.parties.auth.service.authenticator import Authenticator, AuthServices, require_both
+from fintokenx.parties.auth.service.credentials import administrators, credential_version, rotate_credential
 from fintokenx.parties.auth.service.magic_links import (
     EXPIRE_JOB,
     consume_magic_link,
@@ -43,11 +44,13 @@ __all__ = [
     "Tokens",
     "action_of",
     "active_holders",
+    "administrators",
     "advance",
     "consume_magic_link",
     "count_attempt",
     "create_staff",
     "create_subject",
+    "credential_version",
     "email_index_of",
     "end_session",
     "expire_magic_link",
@@ -59,6 +62,7 @@ __all__ = [
     "open_magic_link",
     "request_login_code",
     "require_both",
+    "rotate_credential",
     "sign_in",
     "subject",
     "subject_of_company",
