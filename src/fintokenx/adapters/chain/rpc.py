@@ -24,8 +24,8 @@ class RpcError(Exception):
 
 _BETWEEN_BLOCKS_TRIES: Final = 5
 _BETWEEN_BLOCKS_SECONDS: Final = 0.05
-"""A node that is taking in a block may know its number before its state: asked for the latest it says that there is none
-such. That is no refusal."""
+"""A node that is taking in a block may know its number before its state: asked for the latest it says that there is
+none such. That is no refusal."""
 
 
 class Rpc:
