@@ -97,8 +97,8 @@ docs: setup-dev ## Print the generated documents
 
 bench: bench-audit ## All benchmarks
 
-bench-audit: setup-dev ## Audit append: chained against unchained, side by side
-	@$(BIN)/python bench/audit_append.py
+bench-audit: setup-dev ## The record: append ratios, proofs, seals, verification, replay, isolation at a million entries
+	@$(BIN)/python -m bench.audit $(ARGS)
 
 lock: setup-dev ## Pin and hash the packages again (requirements/*.in → *.lock, naming no index)
 	@for set in runtime dev; do $(BIN)/uv pip compile --quiet --upgrade --generate-hashes --no-emit-index-url \

@@ -37,13 +37,13 @@ from fintokenx.kernel.bus import Reactions
 from fintokenx.kernel.caller import Role, system
 from fintokenx.kernel.canonical import canonical_json
 from fintokenx.kernel.clock import SystemClock
-from fintokenx.kernel.db import Database, PinSigner, Pool, Tx, open_pool
+from fintokenx.kernel.db import _BEGIN, Database, PinSigner, Pool, Tx, open_pool
 from fintokenx.kernel.ids import Ids
 from fintokenx.sandbox.postgres import EmbeddedPostgres
 
 WRITERS = (1, 8, 32)
 ROWS_PER_WRITER = 200
-BAR_AT_32_WRITERS = 0.70
+BARS = {"ratio_1_writer": 0.9, "ratio_32_writers": 0.75}
 TENANT = "tnt_bench"
 PASSWORD = "bench-only"
 MIGRATIONS = Path(__file__).parent.parent / "migrations"
@@ -123,7 +123,8 @@ class Unchained:
         pin = self.pins.pin(tenant_id)
         connection = await self.pool.acquire(timeout=10)
         try:
-            await connection.execute("BEGIN; SET LOCAL synchronous_commit = off" if early else "BEGIN")
+            # The product's own beginning, which also wipes the pooled connection: not what is measured here.
+            await connection.execute(_BEGIN if early else _BEGIN.removesuffix("; SET LOCAL synchronous_commit = off"))
             await connection.fetchval("select set_config('fx.pin', $1, true)", pin)
             tx = Tx(connection, tenant_id, self.clock.now(), self.ids, Reactions(), "")
             yield tx
@@ -287,8 +288,8 @@ def report(found: dict[tuple[int, str], Measured], entries: int) -> dict[str, ob
             result[f"{name}_tx_per_second_{writers}"] = round(rate)
         result[f"ratio_{writers}_writer{'s' if writers > 1 else ''}"] = round(ratio, 3)
         result[f"ratios_{writers}"] = [round(r, 3) for r in ratios]
-    print(f"bar: ≥ {BAR_AT_32_WRITERS:.2f} at 32 writers; the chain of {entries:,} entries verifies without a fault")
-    return {**result, "bar_32_writers": BAR_AT_32_WRITERS, "entries_verified": entries, "cpus": os.cpu_count()}
+    print(f"the chain of {entries:,} entries verifies without a fault")
+    return {**result, "entries_verified": entries, "cpus": os.cpu_count()}
 
 
 def main() -> int:
@@ -305,8 +306,7 @@ def main() -> int:
         finally:
             postgres.destroy()
     print(f"RESULT {json.dumps(result)}")
-    ratio = result["ratio_32_writers"]
-    return 0 if isinstance(ratio, float) and ratio >= BAR_AT_32_WRITERS else 1
+    return 0 if all(float(str(result[name])) >= bar for name, bar in BARS.items()) else 1
 
 
 if __name__ == "__main__":
