@@ -14,18 +14,23 @@ help: ## List what there is
 
 setup: $(VENV)/.runtime node_modules/.anvil ## Install what the product needs (virtual environment, packages, chain)
 
-setup-dev: $(VENV)/.dev node_modules/.forge ## Install what its developers need, too
+setup-dev: $(VENV)/.dev node_modules/.forge softhsm ## Install what its developers need, too
 
-SOFTHSM_FOUND = { command -v softhsm2-util && ls /usr/lib/softhsm/libsofthsm2.so /usr/lib64/*/libsofthsm2.so \
-  /usr/local/lib/softhsm/libsofthsm2.so /opt/homebrew/lib/softhsm/libsofthsm2.so; } 2>/dev/null | grep -q 'libsofthsm2'
+SOFTHSM_FOUND = ls .softhsm/usr/lib/softhsm/libsofthsm2.so /usr/lib/softhsm/libsofthsm2.so \
+  /usr/lib64/*/libsofthsm2.so /usr/local/lib/softhsm/libsofthsm2.so /opt/homebrew/lib/softhsm/libsofthsm2.so \
+  2>/dev/null | grep -q 'libsofthsm2'
 
-softhsm: ## Install SoftHSM2, which FX_VAULT=pkcs11 and the tests of the vault use (Debian)
+softhsm: ## Install SoftHSM2, which FX_VAULT=pkcs11 and the tests of the vault use (Debian; not root: into .softhsm)
 	@if $(SOFTHSM_FOUND); then exit 0; fi; \
-	if [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then \
-	  echo "SoftHSM2 is not installed; Debian: sudo apt-get install softhsm2"; exit 1; fi; \
+	if ! command -v apt-get >/dev/null; then echo "SoftHSM2 is not installed; install softhsm2"; exit 1; fi; \
 	echo "Installing SoftHSM2 …"; \
-	apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq --yes --no-install-recommends softhsm2 \
-	  >/dev/null && $(SOFTHSM_FOUND)
+	if [ "$$(id -u)" = 0 ]; then \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq --yes --no-install-recommends softhsm2 >/dev/null; \
+	else \
+	  mkdir -p .softhsm && (cd .softhsm && apt-get download -qq softhsm2 libsofthsm2 \
+	    && for package in *.deb; do dpkg -x "$$package" .; done); \
+	fi; \
+	$(SOFTHSM_FOUND) || { echo "SoftHSM2 could not be installed; Debian: sudo apt-get install softhsm2"; exit 1; }
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "FinToken X needs Python 3.11 or newer")'

@@ -24,6 +24,7 @@ from fintokenx.kernel.clock import FixedClock
 from fintokenx.kernel.money import Pence
 from fintokenx.lifecycle.settlement.ports import BankAccount, PaymentInstruction
 from fintokenx.sandbox.providers.bank import create_app
+from tests.fakes.credentials import FixedCredential
 
 NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 OUR_KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
@@ -72,14 +73,18 @@ class House:
     clients: list[ClearBankClient | OpenBankingClient] = field(default_factory=list)
 
     def payments(self, **changes: Any) -> ClearBankClient:
-        wanted: dict[str, Any] = {"base_url": self.url, "token": PAYMENTS_TOKEN, "sign": sign}
+        wanted: dict[str, Any] = {"base_url": self.url, "token": FixedCredential(PAYMENTS_TOKEN), "sign": sign}
         wanted |= {"debtor_address": "GB, London, EC1A 1AA, 1 High St", "timeout_seconds": 5.0, "tls": TRUST}
         client = ClearBankClient(**(wanted | changes))
         self.clients.append(client)
         return client
 
     def information(self, **changes: Any) -> OpenBankingClient:
-        wanted: dict[str, Any] = {"base_url": self.url, "token": INFORMATION_TOKEN, "clock": self.clock}
+        wanted: dict[str, Any] = {
+            "base_url": self.url,
+            "token": FixedCredential(INFORMATION_TOKEN),
+            "clock": self.clock,
+        }
         client = OpenBankingClient(**(wanted | {"timeout_seconds": 5.0, "tls": TRUST} | changes))
         self.clients.append(client)
         return client
@@ -121,9 +126,9 @@ async def bank_house(state_path: Path, *, page_size: int = 50) -> AsyncIterator[
     app = create_app(
         state_path=state_path,
         clock=clock,
-        clearbank_token=PAYMENTS_TOKEN,
+        clearbank_token=FixedCredential(PAYMENTS_TOKEN),
         clearbank_public_key_pem=OUR_KEY.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo),
-        open_banking_token=INFORMATION_TOKEN,
+        open_banking_token=FixedCredential(INFORMATION_TOKEN),
         wall=wall,
         page_size=page_size,
     )

@@ -18,6 +18,7 @@ from fintokenx.kernel.money import Pence
 from fintokenx.lifecycle.settlement.ports import BankAccount
 from fintokenx.sandbox.providers.bank_book import account_id
 from tests.adapters.bank_house import INFORMATION_TOKEN, LENDER, NOON, SELLER, House, bank_house, instruction
+from tests.fakes.credentials import FixedCredential
 
 pytestmark = pytest.mark.anyio
 
@@ -223,7 +224,7 @@ async def test_an_account_outside_the_consent_is_not_an_account_without_credits(
 
 async def test_a_wrong_token_is_refused(house: House) -> None:
     with pytest.raises(Unavailable, match="401"):
-        await house.information(token="stale").credits(SELLER, EPOCH)
+        await house.information(token=FixedCredential("stale")).credits(SELLER, EPOCH)
 
 
 async def test_the_interaction_id_is_echoed(house: House) -> None:

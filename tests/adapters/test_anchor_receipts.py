@@ -131,13 +131,19 @@ def test_headers_of_every_fork_are_found_by_their_hash(forks: int, reported: int
         assert header_bytes(block) == rlp.encode(fields)
 
 
+@pytest.mark.parametrize("round_number", [0, 3])
 @pytest.mark.parametrize("hashed", ["qbft", "ibft2"])
-def test_a_bft_header_is_given_as_it_was_hashed_without_its_seals(hashed: str) -> None:
-    """Besu: QBFT leaves an empty list where the commit seals stand, IBFT 2.0 no list at all."""
+def test_a_bft_header_is_given_as_it_was_hashed_without_seals_and_round(hashed: str, round_number: int) -> None:
+    """Besu, BftBlockHashing.calculateHashOfBftBlockOnchain: QBFT keeps both places empty, IBFT 2.0 leaves both out."""
     block, _ = block_with(ANCHOR)
-    parts = [bytes(32), [b"v" * 20], [], b"", [b"s" * 65, b"t" * 65]]
+    seals = [b"s" * 65, b"t" * 65]
     fields = copy.copy(rlp.decode(header_bytes(block)))
-    fields[12] = rlp.encode([*parts[:-1], []] if hashed == "qbft" else parts[:-1])
-    block["extraData"] = "0x" + rlp.encode(parts).hex()
+    if hashed == "qbft":
+        whole = [bytes(32), [b"v" * 20], [], round_number, seals]
+        fields[12] = rlp.encode([*whole[:3], 0, []])
+    else:
+        whole = [bytes(32), [b"v" * 20], b"", round_number.to_bytes(4, "big"), seals]
+        fields[12] = rlp.encode(whole[:3])
+    block["extraData"] = "0x" + rlp.encode(whole).hex()
     block["hash"] = "0x" + keccak(rlp.encode(fields)).hex()
     assert header_bytes(block) == rlp.encode(fields)

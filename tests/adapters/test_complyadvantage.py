@@ -26,6 +26,7 @@ from fintokenx.parties.kyc.ports import NameScreening, ScreeningName, Verdict
 from fintokenx.sandbox.providers import complyadvantage
 from fintokenx.sandbox.providers.modes import Modes
 from tests.adapters.test_provider_modes import served
+from tests.fakes.credentials import FixedCredential
 
 pytestmark = pytest.mark.anyio
 NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
@@ -35,7 +36,9 @@ IMPATIENT = httpx.Timeout(0.15, connect=1.0)
 
 
 def client_for(url: str, http: httpx.AsyncClient, *, api_key: str = API_KEY) -> ComplyAdvantageClient:
-    return ComplyAdvantageClient(url, api_key, clock=FixedClock(NOON), http=http, timeouts=IMPATIENT, pace=QUICK)
+    return ComplyAdvantageClient(
+        url, FixedCredential(api_key), clock=FixedClock(NOON), http=http, timeouts=IMPATIENT, pace=QUICK
+    )
 
 
 class Sandbox:
@@ -57,7 +60,7 @@ class Sandbox:
 
 @asynccontextmanager
 async def running_sandbox() -> AsyncIterator[Sandbox]:
-    app = complyadvantage.create_app(FixedClock(NOON), api_key=API_KEY)
+    app = complyadvantage.create_app(FixedClock(NOON), api_key=FixedCredential(API_KEY))
     async with served(app) as url, httpx.AsyncClient() as http:
         yield Sandbox(url, app.state.modes, http)
 
@@ -169,10 +172,12 @@ async def test_yesterdays_search_never_stands_in_for_todays() -> None:
     """The name was listed overnight and today's first request fails unprocessed: the look-up must not find
     yesterday's clear search."""
     clock = FixedClock(NOON)
-    app = complyadvantage.create_app(clock, api_key=API_KEY)
+    app = complyadvantage.create_app(clock, api_key=FixedCredential(API_KEY))
     modes: Modes = app.state.modes
     async with served(app) as url, httpx.AsyncClient() as http:
-        client = ComplyAdvantageClient(url, API_KEY, clock=clock, http=http, timeouts=IMPATIENT, pace=QUICK)
+        client = ComplyAdvantageClient(
+            url, FixedCredential(API_KEY), clock=clock, http=http, timeouts=IMPATIENT, pace=QUICK
+        )
         assert (await client.screen(person("daily"))).verdict is Verdict.CLEAR
         clock.set(NOON.replace(day=3))
         modes.set("5xx", times=1)
@@ -196,7 +201,9 @@ async def test_a_retry_after_beyond_our_patience_is_not_waited_for(sandbox: Sand
 async def test_the_wait_that_the_vendor_asks_for_is_kept(sandbox: Sandbox) -> None:
     sandbox.modes.set("rate_limited", times=1, seconds=1)
     patient = Pace(first_pause_seconds=0.01, longest_pause_seconds=1.0)
-    client = ComplyAdvantageClient(sandbox.url, API_KEY, clock=FixedClock(NOON), http=sandbox.http, pace=patient)
+    client = ComplyAdvantageClient(
+        sandbox.url, FixedCredential(API_KEY), clock=FixedClock(NOON), http=sandbox.http, pace=patient
+    )
     began = time.monotonic()
     assert (await client.screen(person("patient"))).verdict is Verdict.CLEAR
     assert time.monotonic() - began >= 1.0

@@ -22,7 +22,7 @@ from starlette.routing import Route
 
 from fintokenx.adapters.sumsub import SumsubClient
 from fintokenx.adapters.sumsub.exchange import Patience, signature
-from fintokenx.adapters.sumsub.webhook import payload_digest
+from fintokenx.adapters.sumsub.webhook import payload_digest, read_webhook
 from fintokenx.kernel.clock import FixedClock
 from fintokenx.kernel.errors import Unavailable
 from fintokenx.parties.kyc.ports import (
@@ -36,10 +36,12 @@ from fintokenx.parties.kyc.ports import (
 from fintokenx.sandbox.providers import sumsub
 from fintokenx.sandbox.providers.modes import Modes
 from tests.adapters.test_provider_modes import eventually, served
+from tests.fakes.credentials import FixedCredential
 
 pytestmark = pytest.mark.anyio
 NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 APP_SECRET, WEBHOOK_SECRET = "app-secret-for-tests", "webhook-secret-for-tests"
+CREDENTIALS = tuple(FixedCredential(text) for text in ("sbx:token", APP_SECRET, WEBHOOK_SECRET))
 QUICK = Patience(first_pause_seconds=0.01, longest_pause_seconds=0.5, attempt_limit_seconds=0.5, jitter=lambda: 0.0)
 IMPATIENT = httpx.Timeout(0.15, connect=1.0)
 
@@ -72,9 +74,9 @@ class Sandbox:
         chosen = {"app_token": "sbx:token", "app_secret": APP_SECRET, "base_url": self.url} | changed
         return SumsubClient(
             chosen["base_url"],
-            chosen["app_token"],
-            chosen["app_secret"],
-            WEBHOOK_SECRET,
+            FixedCredential(chosen["app_token"]),
+            FixedCredential(chosen["app_secret"]),
+            FixedCredential(WEBHOOK_SECRET),
             clock=clock or FixedClock(NOON),
             http=self.http,
             timeouts=IMPATIENT,
@@ -95,7 +97,7 @@ class Sandbox:
 
     def events(self, external_id: str) -> list[VerificationEvent]:
         """What arrived for this applicant, verified by the client, in order of arrival."""
-        events = [self.port.read_webhook(headers, body) for headers, body in self.inbox.received]
+        events = [read_webhook((WEBHOOK_SECRET,), headers, body) for headers, body in self.inbox.received]
         return [event for event in events if event.external_id == external_id]
 
     async def reviewed(self, applicant: Applicant, until: str) -> ProviderVerdict:
@@ -118,9 +120,9 @@ async def running_sandbox(state_path: Path | None = None) -> AsyncIterator[Sandb
     async with served(inbox.app) as inbox_url, httpx.AsyncClient() as http:
         app = sumsub.create_app(
             FixedClock(NOON),
-            app_token="sbx:token",
-            app_secret=APP_SECRET,
-            webhook_secret=WEBHOOK_SECRET,
+            app_token=FixedCredential("sbx:token"),
+            app_secret=FixedCredential(APP_SECRET),
+            webhook_secret=FixedCredential(WEBHOOK_SECRET),
             webhook_url=f"{inbox_url}/hook",
             decide_after_seconds=0.01,
             state_path=state_path,
@@ -313,9 +315,7 @@ async def test_an_answer_that_trickles_is_cut_off(sandbox: Sandbox) -> None:
         port = server.sockets[0].getsockname()[1]
         client = SumsubClient(
             f"http://127.0.0.1:{port}",
-            "sbx:token",
-            APP_SECRET,
-            WEBHOOK_SECRET,
+            *CREDENTIALS,
             clock=FixedClock(NOON),
             http=sandbox.http,
             timeouts=IMPATIENT,
@@ -373,7 +373,7 @@ async def test_a_redirect_is_not_followed_with_our_signature(sandbox: Sandbox) -
 
     app = Starlette(routes=[Route("/{path:path}", elsewhere)])
     async with served(app) as url, httpx.AsyncClient(follow_redirects=True) as http:
-        client = SumsubClient(url, "sbx:token", APP_SECRET, WEBHOOK_SECRET, clock=FixedClock(NOON), http=http)
+        client = SumsubClient(url, *CREDENTIALS, clock=FixedClock(NOON), http=http)
         with pytest.raises(Unavailable, match="307"):
             await client.verdict("any")
     assert len(reached) == 1
@@ -467,7 +467,7 @@ async def recorded() -> AsyncIterator[SumsubClient]:
     app = Starlette(routes=[Route("/resources/applicants/{case}/status", status)])
     async with (
         served(app) as url,
-        SumsubClient(url, "sbx:token", APP_SECRET, WEBHOOK_SECRET, clock=FixedClock(NOON)) as client,
+        SumsubClient(url, *CREDENTIALS, clock=FixedClock(NOON)) as client,
     ):
         yield client
 
@@ -507,9 +507,9 @@ def signed(body: bytes, algorithm: str = "sha256", secret: str = WEBHOOK_SECRET)
 
 
 @pytest.mark.parametrize("algorithm", ["sha256", "sha512"])
-def test_a_signed_webhook_is_read(algorithm: str, sandbox: Sandbox) -> None:
+async def test_a_signed_webhook_is_read(algorithm: str, sandbox: Sandbox) -> None:
     body = json.dumps(EVENT).encode()
-    event = sandbox.port.read_webhook(signed(body, algorithm), body)
+    event = await sandbox.port.read_webhook(signed(body, algorithm), body)
     assert event == VerificationEvent(
         event_id="5cb56e8e0a975a35f333cb83:applicantReviewed:2026-02-21 13:23:19.321",
         event_type="applicantReviewed",
@@ -535,17 +535,17 @@ FORGERIES: dict[str, tuple[dict[str, str], bytes]] = {
 
 
 @pytest.mark.parametrize("forgery", sorted(FORGERIES))
-def test_anything_but_a_signed_event_is_refused(forgery: str, sandbox: Sandbox) -> None:
+async def test_anything_but_a_signed_event_is_refused(forgery: str, sandbox: Sandbox) -> None:
     with pytest.raises(WebhookRefused):
-        sandbox.port.read_webhook(*FORGERIES[forgery])
+        await sandbox.port.read_webhook(*FORGERIES[forgery])
 
 
 @pytest.mark.parametrize("field", ["applicantId", "type", "externalUserId", "createdAtMs"])
 @pytest.mark.parametrize("value", [None, 7, ""])
-def test_a_signed_event_with_a_hole_is_refused(field: str, value: object, sandbox: Sandbox) -> None:
+async def test_a_signed_event_with_a_hole_is_refused(field: str, value: object, sandbox: Sandbox) -> None:
     body = json.dumps({**EVENT, field: value}).encode()
     with pytest.raises(WebhookRefused, match=field):
-        sandbox.port.read_webhook(signed(body), body)
+        await sandbox.port.read_webhook(signed(body), body)
 
 
 async def test_webhooks_tell_of_every_step(sandbox: Sandbox) -> None:
@@ -587,7 +587,7 @@ async def test_a_forged_webhook_is_refused(sandbox: Sandbox) -> None:
     await sandbox.port.open_applicant(person("forged"))
     await eventually(lambda: len(sandbox.inbox.received) == 1)
     with pytest.raises(WebhookRefused, match="digest"):
-        sandbox.port.read_webhook(*sandbox.inbox.received[0])
+        await sandbox.port.read_webhook(*sandbox.inbox.received[0])
 
 
 async def test_a_lost_webhook_leaves_the_verdict_to_be_read(sandbox: Sandbox) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import stat
 import sys
 from collections.abc import Awaitable
 from pathlib import Path
@@ -21,7 +22,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fintokenx.kernel.vault import Vault, VaultUnavailable
-from tests.adapters.vaults import ENSURES, KINDS, House, flipped, house_of
+from tests.adapters.vaults import CANARY, ENSURES, KINDS, House, flipped, house_of
+from tests.key_files import files_of, key_files
 
 pytestmark = pytest.mark.anyio
 HALF_ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141 // 2
@@ -256,6 +258,19 @@ async def test_a_vault_that_is_down_from_the_start_makes_nothing(house: House) -
     (house.folder / "down").unlink()
     with pytest.raises(KeyError):
         await house.open().sign_ed25519("k", b"")
+
+
+async def test_no_file_shows_a_secret_and_only_the_owner_may_read(vault: Vault, house: House) -> None:
+    for ensure in ENSURES:
+        await ensure(vault)
+    await vault.put_secret("sumsub/token", CANARY)
+    kept = [path for path in files_of(house.folder) if path.name != "softhsm2.conf"]
+    assert kept
+    for path in kept:
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
+        assert CANARY.encode() not in path.read_bytes()
+        assert b"sumsub" not in path.read_bytes()
+    assert key_files(house.folder) == []
 
 
 def _digest_of(message: SignableMessage) -> bytes:

@@ -78,7 +78,7 @@ async def test_a_reader_never_meets_a_half_written_file(folder: Path) -> None:
         await writer.communicate()
 
 
-async def test_no_file_shows_a_secret_and_only_the_owner_may_read(vault: LocalVault, folder: Path) -> None:
+async def test_there_are_three_files_in_a_closed_folder(vault: LocalVault, folder: Path) -> None:
     await vault.put_secret("sumsub/token", CANARY)
     files = [path for path in folder.rglob("*") if path.is_file()]
     assert {path.name for path in files} == {"lock", "master.key", "vault.sealed"}

@@ -24,6 +24,7 @@ from fintokenx.kernel.settings import BadSettings
 from fintokenx.kernel.vault import Vault, VaultUnavailable
 from fintokenx.sandbox import softhsm
 from tests.adapters.vaults import CANARY, ENSURES, House, house_of, location_in
+from tests.key_files import files_of, key_files
 
 pytestmark = pytest.mark.anyio
 HALF_ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141 // 2
@@ -333,30 +334,6 @@ async def test_a_uri_that_cannot_be_used_is_refused_and_no_pin_is_repeated(uri: 
     with pytest.raises(BadSettings, match=why) as refused:
         TokenLocation.parse(uri)
     assert "4711" not in str(refused.value)
-
-
-_PEM = re.compile(rb"-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----")
-_DER = (
-    bytes.fromhex("020100300506032b6570"),  # PKCS#8, Ed25519
-    bytes.fromhex("020100300d06092a864886f70d0101010500"),  # PKCS#8, RSA
-    bytes.fromhex("020100301006072a8648ce3d0201"),  # PKCS#8, EC
-    bytes.fromhex("a00706052b8104000a"),  # SEC 1, secp256k1
-)
-
-
-def key_files(folder: Path) -> list[Path]:
-    """Files that hold a private key in PEM, PKCS#8 or SEC 1, raw or in base64."""
-    return [path for path in files_of(folder) if _holds_a_key(path.read_bytes())]
-
-
-def files_of(folder: Path) -> list[Path]:
-    """All of them, however deep."""
-    return sorted(path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
-
-
-def _holds_a_key(content: bytes) -> bool:
-    decoded = [base64.b64decode(word + b"=" * (-len(word) % 4)) for word in re.findall(rb"[A-Za-z0-9+/]{40,}", content)]
-    return bool(_PEM.search(content)) or any(mark in each for mark in _DER for each in (content, *decoded))
 
 
 async def forgotten(house: House) -> None:

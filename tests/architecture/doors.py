@@ -12,7 +12,7 @@ MODULE_DOORS = {"", "events", "ports"}
 ADAPTER_DOORS = {"ports"}
 APP_DOORS = MODULE_DOORS | {"http", "jobs", "reactions", "transitions"}  # the wiring page hands these to each other
 MOCK_SERVERS = "fintokenx.sandbox.providers"
-MOCK_SERVER_DOORS = {"fintokenx.kernel.clock"}
+MOCK_SERVER_DOORS = {"fintokenx.kernel.clock", "fintokenx.kernel.credentials"}  # what the platform rotates, they take
 
 
 def split(name: str) -> tuple[str, str] | None:

@@ -49,11 +49,13 @@ from fintokenx.parties.kyc.types import (
 from fintokenx.sandbox.providers import complyadvantage, sumsub
 from fintokenx.sandbox.providers.modes import Modes
 from tests.adapters.test_provider_modes import eventually, served
+from tests.fakes.credentials import FixedCredential
 from tests.modules.test_compliance import MLRO, SYSTEM, A, B, decide, new_subject, open_tenant
 from tests.support import World, names, world_from
 
 pytestmark = pytest.mark.anyio
 WEBHOOK_SECRET = "webhook-secret-for-tests"
+TOKEN, SECRET, HOOK = (FixedCredential(text) for text in ("t", "s", WEBHOOK_SECRET))
 PATIENCE = Patience(first_pause_seconds=0.01, longest_pause_seconds=0.1, attempt_limit_seconds=0.5, jitter=lambda: 0.0)
 PACE = Pace(first_pause_seconds=0.01, longest_pause_seconds=0.1, attempt_limit_seconds=0.5, jitter=lambda: 0.0)
 IMPATIENT = httpx.Timeout(0.2, connect=1.0)
@@ -178,20 +180,20 @@ class Desk:
 async def open_desk(world: World, folder: Path) -> AsyncIterator[Desk]:
     async with AsyncExitStack() as stack:
         first = sumsub.create_app(
-            world.clock, app_token="t", app_secret="s", webhook_secret=WEBHOOK_SECRET, decide_after_seconds=0.0
+            world.clock, app_token=TOKEN, app_secret=SECRET, webhook_secret=HOOK, decide_after_seconds=0.0
         )
-        second = complyadvantage.create_app(world.clock, api_key="k")
+        second = complyadvantage.create_app(world.clock, api_key=TOKEN)
         first_url = await stack.enter_async_context(served(first))
         second_url = await stack.enter_async_context(served(second))
         client = await stack.enter_async_context(httpx.AsyncClient())
         vault = LocalVault(folder / "vault", os.urandom)
         services = kyc.KycServices(
             identity=SumsubClient(
-                first_url, "t", "s", WEBHOOK_SECRET,
+                first_url, TOKEN, SECRET, HOOK,
                 clock=world.clock, http=client, timeouts=IMPATIENT, patience=PATIENCE,
             ),
             screening=ComplyAdvantageClient(
-                second_url, "k", clock=world.clock, http=client, timeouts=IMPATIENT, pace=PACE
+                second_url, TOKEN, clock=world.clock, http=client, timeouts=IMPATIENT, pace=PACE
             ),
             sealer=Sealer(world.database, vault, os.urandom),
             blobs=EncryptedBlobs(

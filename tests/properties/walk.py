@@ -54,6 +54,8 @@ class Walk:
     world: World
     tenant_id: str
     chance: random.Random
+    administrator: str
+    """A subject id: the database knows who is one."""
     rows: dict[str, list[Made]] = field(default_factory=dict)
     taken: Counter[tuple[str, Transition]] = field(default_factory=Counter)
     numbers: int = 0
@@ -167,7 +169,8 @@ class Walk:
         named = action.on_behalf_of == "required" or (
             action.on_behalf_of == "required_from_admin" and role is Role.PLATFORM_ADMIN
         )
-        caller = Caller(self.tenant_id, role, f"{role}:walk", on_behalf_of="sub_walk" if named else None)
+        actor = self.administrator if role is Role.PLATFORM_ADMIN else f"{role}:walk"
+        caller = Caller(self.tenant_id, role, actor, on_behalf_of="sub_walk" if named else None)
         await audit.change(tx, caller, action=line.action, resource=resource, move=audit.Move((row,)))
 
     def _took(self, machine: Machine, line: Transition, made: Made | None) -> None:

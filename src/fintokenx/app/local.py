@@ -21,6 +21,7 @@ from fintokenx.adapters.chain import Rpc, deploy
 from fintokenx.app import provision, vaults, wiring
 from fintokenx.app.failed import LocalSystemFailed
 from fintokenx.kernel.clock import Instant
+from fintokenx.kernel.credentials import date_first_versions
 from fintokenx.kernel.settings import Environment, Settings
 from fintokenx.kernel.vault import Vault
 from fintokenx.sandbox.anvil import CHAIN_ID, Anvil
@@ -144,6 +145,7 @@ class LocalSystem:
         clock = self.clock()
         if not (self.folder / "clock.json").exists():
             clock.start_at(start_at or datetime.now(UTC))  # noqa: TID251 — a new sandbox clock starts from real time
+        await date_first_versions(vault, provision.PROVIDER_SECRETS, clock.now())
         await self._start_chain(progress, clock)
         settings = self._write_settings(postgres.port, ports)
         async with wiring.base(settings, pool_size=2) as on:

@@ -12,6 +12,7 @@ import asyncpg
 from fintokenx.app import catalogue
 from fintokenx.app.migrate import Plan, bootstrap, migrate
 from fintokenx.kernel.caller import system
+from fintokenx.kernel.credentials import fetch
 from fintokenx.kernel.db import Database, PinSigner
 from fintokenx.kernel.vault import Vault
 from fintokenx.parties import partner
@@ -79,7 +80,7 @@ def password_of(role: str) -> str:
 
 async def pin_signer(vault: Vault) -> PinSigner:
     """The signer of tenant pins."""
-    return PinSigner(bytes.fromhex(await vault.secret(PIN_KEY)))
+    return PinSigner(bytes.fromhex(await fetch(vault, PIN_KEY)))
 
 
 async def database(superuser_dsn: str, name: str, vault: Vault, migrations: Path) -> list[str]:

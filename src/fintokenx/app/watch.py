@@ -1,4 +1,7 @@
-"""What is looked at once a day, whether anybody asks or not: the job `platform.watch` and its checks."""
+"""What is looked at once a day, and the alerts that come of it. A check finds; :class:`Watch` raises, once each.
+
+Another check is another function in the wiring's list: it returns what it found and knows nothing of alerts.
+"""
 
 from __future__ import annotations
 
@@ -8,19 +11,38 @@ from datetime import timedelta
 from typing import Final
 
 from fintokenx import audit
+from fintokenx.app import rotation
+from fintokenx.app.provision import PROVIDER_SECRETS
+from fintokenx.kernel.clock import Clock
+from fintokenx.kernel.credentials import in_force
+from fintokenx.kernel.db import Database
+from fintokenx.kernel.errors import Unavailable
 from fintokenx.kernel.jobs import Handler, Payload, Work
+from fintokenx.kernel.vault import Vault
 from fintokenx.parties import compliance
 
 JOB: Final = "platform.watch"
 EVERY: Final = timedelta(days=1)
+CREDENTIAL_LIFE: Final = timedelta(days=92)
+"""Quarterly (P-21): the longest quarter has so many days."""
 
-Check = Callable[[Work], Awaitable[None]]
-"""Looks at one thing, in transactions of its own, and raises an alert when it is not as it should be."""
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Something that people must see. ``cause`` and ``resource`` together are one alert while it is open."""
+
+    cause: str
+    resource: str
+    severity: compliance.Severity
+
+
+Check = Callable[[Work], Awaitable[list[Found]]]
+"""Looks at one thing, in transactions of its own, and returns what is not as it should be."""
 
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """The checks, in their order. One that fails does not keep the others from looking; the job is then retried."""
+    """The checks, in their order. One that fails does not keep the others' findings back; the job is then retried."""
 
     checks: Sequence[Check]
 
@@ -29,26 +51,55 @@ class Watch:
         return {JOB: self.look}
 
     async def look(self, work: Work, _payload: Payload) -> None:
-        """Run them all. :raises ExceptionGroup: some failed"""
-        faults = []
+        """Run them all.
+
+        :raises Unavailable: one could not look now
+        :raises ExceptionGroup: some failed otherwise
+        """
+        faults: list[Exception] = []
         for check in self.checks:
             try:
-                await check(work)
+                for found in await check(work):
+                    await _tell(work, found)
             except Exception as fault:  # told when all have looked
                 faults.append(fault)
+        if faults and all(isinstance(fault, Unavailable) for fault in faults):
+            raise faults[0]
         if faults:
             raise ExceptionGroup("checks of the daily watch failed", faults)
 
 
-async def redteam_overdue(work: Work) -> None:
-    """Raise REDTEAM_OVERDUE when no run of a quarter turned every attack away (TI-09); counts up while that lasts."""
+async def _tell(work: Work, found: Found) -> None:
     async with work.transaction() as tx:
-        if not await audit.redteam_overdue(tx, work.caller):
-            return
         move = await compliance.raise_alert(
-            tx, work.caller, cause="REDTEAM_OVERDUE", resource="redteam", severity=compliance.Severity.WARNING
+            tx, work.caller, cause=found.cause, resource=found.resource, severity=found.severity
         )
-        await audit.change(tx, work.caller, action="ALERT_RAISE", resource="redteam", move=move)
+        if move.facts:  # it is new; one that is open already needs no entry every day
+            await audit.change(tx, work.caller, action="ALERT_RAISE", resource=found.resource, move=move)
 
 
-CHECKS: Final[tuple[Check, ...]] = (redteam_overdue,)
+async def redteam_overdue(work: Work) -> list[Found]:
+    """No run of the red team in a quarter turned every attack away (TI-09)."""
+    async with work.transaction() as tx:
+        overdue = await audit.redteam_overdue(tx, work.caller)
+    return [Found("REDTEAM_OVERDUE", "redteam", compliance.Severity.WARNING)] if overdue else []
+
+
+def credentials_are_young(database: Database, vault: Vault, clock: Clock) -> Check:
+    """Each provider credential is younger than 92 days; a rotation that was interrupted is finished on the way."""
+
+    async def check(work: Work) -> list[Found]:
+        found = []
+        for name in PROVIDER_SECRETS:
+            resource = f"credential/{name}"
+            try:
+                await rotation.finish(database, vault, work.caller, name=name)
+            except rotation.CredentialLost:
+                found.append(Found("CREDENTIAL_LOST", resource, compliance.Severity.CRITICAL))
+            since = (await in_force(vault, name)).since
+            # Without a date nobody can say that it is young.
+            if since is None or clock.now() - since > CREDENTIAL_LIFE:
+                found.append(Found("CREDENTIAL_OLD", resource, compliance.Severity.WARNING))
+        return found
+
+    return check

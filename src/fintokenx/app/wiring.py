@@ -46,6 +46,7 @@ from fintokenx.kernel import jobs
 from fintokenx.kernel.bus import Reactions
 from fintokenx.kernel.bypass import Bypass
 from fintokenx.kernel.clock import Clock, SystemClock
+from fintokenx.kernel.credentials import VaultCredential, fetch
 from fintokenx.kernel.db import Database, PinSigner, Pool, open_pool
 from fintokenx.kernel.edge import Edge
 from fintokenx.kernel.ids import Ids
@@ -158,7 +159,7 @@ async def base(settings: Settings, *, pool_size: int = 16) -> AsyncIterator[Base
 
 async def pool_of(settings: Settings, vault: Vault, role: str, *, size_max: int) -> Pool:
     """A pool that logs in as ``role``."""
-    return await open_pool(dsn(settings, role), await vault.secret(password_of(role)), size_max=size_max)
+    return await open_pool(dsn(settings, role), await fetch(vault, password_of(role)), size_max=size_max)
 
 
 async def log_identity(settings: Settings, vault: Vault) -> audit.LogIdentity:
@@ -209,26 +210,31 @@ async def outside(on: Base) -> AsyncIterator[Outside]:
     async def sign(message: bytes) -> bytes:
         return await vault.sign_rsa_sha256(CLEARBANK_SIGNING_KEY, message)
 
+    async def credential(name: str) -> VaultCredential:
+        found = VaultCredential(vault, name, clock)
+        await found.value()
+        return found
+
     async with AsyncExitStack() as stack:
         chain = await stack.enter_async_context(network(settings, vault))
         identity = SumsubClient(
             settings.sumsub_url,
-            await vault.secret("sumsub/app-token"),
-            await vault.secret("sumsub/app-secret"),
-            await vault.secret("sumsub/webhook-secret"),
+            await credential("sumsub/app-token"),
+            await credential("sumsub/app-secret"),
+            await credential("sumsub/webhook-secret"),
             clock=clock,
         )
         screening = ComplyAdvantageClient(
-            settings.complyadvantage_url, await vault.secret("complyadvantage/api-key"), clock=clock
+            settings.complyadvantage_url, await credential("complyadvantage/api-key"), clock=clock
         )
         payments = ClearBankClient(
             base_url=settings.bank_url,
-            token=await vault.secret("bank/clearbank-token"),
+            token=await credential("bank/clearbank-token"),
             sign=sign,
             debtor_address=DEBTOR_ADDRESS,
         )
         accounts = OpenBankingClient(
-            base_url=settings.open_banking_url, token=await vault.secret("bank/open-banking-token"), clock=clock
+            base_url=settings.open_banking_url, token=await credential("bank/open-banking-token"), clock=clock
         )
         for client in (identity, screening, payments, accounts):
             stack.push_async_callback(client.aclose)
@@ -274,7 +280,7 @@ def handlers(
         SettlementJobs(to.payments, to.accounts, to.network.chain).handlers(),
         NotificationJobs(to.mailer, sealer, on.settings.public_url).handlers(),
         AuditJobs(sealer_pool, to.network.anchors, on.clock, VaultSigner(on.vault), on.settings.log_origin).handlers(),
-        watch.Watch(watch.CHECKS).handlers(),
+        watch.Watch((watch.redteam_overdue, watch.credentials_are_young(on.database, on.vault, on.clock))).handlers(),
         {"chain.refresh_sanctions": refresh_sanctions},
     ]
     found: dict[str, jobs.Handler] = {}
@@ -349,8 +355,8 @@ def create_app(settings: Settings, *, tenants: tuple[str, ...]) -> FastAPI:
             sealer_pool = await pool_of(settings, on.vault, "fx_sealer", size_max=4)
             claims = await pool_of(settings, on.vault, "fx_worker", size_max=4)
             platform = await pool_of(settings, on.vault, "fx_platform", size_max=2)
-            reference_key = bytes.fromhex(await on.vault.secret(REFERENCE_KEY))
-            fingerprint_key = bytes.fromhex(await on.vault.secret(FINGERPRINT_KEY))
+            reference_key = bytes.fromhex(await fetch(on.vault, REFERENCE_KEY))
+            fingerprint_key = bytes.fromhex(await fetch(on.vault, FINGERPRINT_KEY))
             _fill(app, on, to, sealer, sealer_pool, reference_key, fingerprint_key)
             app.state.bypass = Bypass(platform, pins=on.pins, clock=on.clock, ids=on.ids)
             app.state.log = await log_identity(settings, on.vault)

@@ -17,7 +17,10 @@ from typing import Final
 
 TOKEN: Final = "fintokenx"
 INSTALL: Final = "SoftHSM2 is not installed; Debian: apt-get install softhsm2 (or: make softhsm)"
+_IN_CHECKOUT: Final = Path(__file__).resolve().parents[3] / ".softhsm" / "usr"
+"""Where `make softhsm` unpacks Debian's package for those who are not root."""
 _MODULES: Final = (
+    str(_IN_CHECKOUT / "lib/softhsm/libsofthsm2.so"),
     "/usr/lib/softhsm/libsofthsm2.so",
     "/usr/lib64/pkcs11/libsofthsm2.so",
     "/usr/lib64/softhsm/libsofthsm2.so",
@@ -47,7 +50,7 @@ def module_path() -> Path:
 def create(folder: Path) -> None:
     """Make the token, in place of a half-made one. :raises SoftHsmMissing:"""
     module = module_path()
-    utility = shutil.which("softhsm2-util")
+    utility = shutil.which("softhsm2-util", path=f"{_IN_CHECKOUT / 'bin'}:{os.environ.get('PATH', os.defpath)}")
     if utility is None:
         raise SoftHsmMissing(INSTALL)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)

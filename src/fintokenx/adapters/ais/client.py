@@ -15,6 +15,7 @@ from typing import Any, Final
 import httpx
 
 from fintokenx.kernel.clock import Clock, Instant, from_wire, to_wire
+from fintokenx.kernel.credentials import Credential
 from fintokenx.kernel.errors import Unavailable
 from fintokenx.kernel.money import PENCE_MAX, Pence
 from fintokenx.lifecycle.settlement.ports import BankAccount, BankCredit
@@ -40,7 +41,7 @@ class OpenBankingClient:
         self,
         *,
         base_url: str,
-        token: str,
+        token: Credential,
         clock: Clock,
         timeout_seconds: float = 10.0,
         pages_max: int = 200,
@@ -143,7 +144,7 @@ class OpenBankingClient:
         self._requests += 1
         interaction = f"{url}|{to_wire(self._clock.now())}|{self._requests}"
         headers = {
-            "Authorization": f"Bearer {self._token}",
+            "Authorization": f"Bearer {await self._token.value()}",
             "Accept": "application/json",
             "x-fapi-interaction-id": str(uuid.uuid5(_INTERACTIONS, interaction)),
         }

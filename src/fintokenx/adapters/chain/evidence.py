@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import contextlib
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
 import rlp
@@ -10,6 +11,7 @@ from eth_utils.conversions import to_bytes
 from eth_utils.crypto import keccak
 from trie.hexary import HexaryTrie
 
+from fintokenx.adapters.chain import bft
 from fintokenx.adapters.chain.rpc import Rpc, RpcError
 from fintokenx.audit.ports import AnchorOnChain, AnchorReceipt
 from fintokenx.lifecycle.tokenisation.ports import ChainUnavailable
@@ -21,6 +23,7 @@ _HEADER: Final = (
     "baseFeePerGas", "withdrawalsRoot", "blobGasUsed", "excessBlobGas", "parentBeaconBlockRoot", "requestsHash",
 )  # fmt: skip
 """A header's fields in the order of their RLP; the last line came one fork at a time (London to Prague)."""
+EXTRA_DATA: Final = _HEADER.index("extraData")
 _OLDEST_FIELDS: Final = 15
 _QUANTITIES: Final = {
     "difficulty", "number", "gasLimit", "gasUsed", "timestamp", "baseFeePerGas", "blobGasUsed", "excessBlobGas"
@@ -81,31 +84,41 @@ def prove(
     return AnchorReceipt(chain_id, contract.lower(), block["hash"].lower(), header_bytes(block), index, nodes)
 
 
+class AnotherHash(ValueError):
+    """Raised where the fields of a header do not hash to what the block says."""
+
+
 def header_bytes(block: dict[str, Any]) -> bytes:
-    """The RLP whose keccak-256 is the block's hash. :raises ValueError: no known form of the header has that hash"""
+    """The RLP whose keccak-256 is the block's hash. :raises AnotherHash: no known form of the header has it"""
+    return bytes(rlp.encode(header_fields(block, _extra_data(to_bytes(hexstr=block["extraData"])))))
+
+
+def header_fields(block: dict[str, Any], extra_data: Iterable[bytes]) -> list[Any]:
+    """The fields under the block's hash, with the one of the forms of ``extra_data`` that has it.
+
+    :raises AnotherHash: none has
+    :raises KeyError: a field that all forks have is missing
+    """
     wanted = to_bytes(hexstr=block["hash"])
-    values: list[Any] = [_value(name, block[name]) for name in _HEADER if block.get(name) is not None]
-    extra = _HEADER.index("extraData")
-    # Nodes report fields of forks that are not in force, and BFT networks leave the seals out of what they hash: the
-    # hash alone decides which form it was.
+    oldest, later = _HEADER[:_OLDEST_FIELDS], _HEADER[_OLDEST_FIELDS:]
+    names = [*oldest, *(name for name in later if block.get(name) is not None)]
+    values: list[Any] = [_value(name, block[name]) for name in names]
+    forms = list(extra_data)
+    # Nodes report fields of forks that are not in force: the hash alone decides which belong to the header.
     for width in range(len(values), _OLDEST_FIELDS - 1, -1):
-        for extra_data in _extra_data(values[extra]):
-            header: bytes = rlp.encode([*values[:extra], extra_data, *values[extra + 1 : width]])
-            if keccak(header) == wanted:
-                return header
-    raise ValueError("the header does not have the block's hash")
+        for form in forms:
+            fields = [*values[:EXTRA_DATA], form, *values[EXTRA_DATA + 1 : width]]
+            if keccak(rlp.encode(fields)) == wanted:
+                return fields
+    raise AnotherHash("the header does not have the block's hash")
 
 
 def _extra_data(content: bytes) -> Iterator[bytes]:
-    """As it stands; then as Besu hashes it: QBFT with an empty list of seals, IBFT 2.0 without the list."""
+    """As it stands; then as a BFT network hashes it, which leaves out the seals and the round."""
     yield content
-    try:
-        parts = rlp.decode(content)
-    except rlp.DecodingError:
-        return
-    if isinstance(parts, list) and parts:
-        yield rlp.encode([*parts[:-1], []])
-        yield rlp.encode(parts[:-1])
+    for consensus in bft.Consensus:
+        with contextlib.suppress(bft.MalformedExtraData):
+            yield bft.encode(consensus, bft.decode(consensus, content), bft.Form.HASHED)
 
 
 def receipt_bytes(receipt: dict[str, Any]) -> bytes:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import httpx
 
@@ -21,6 +22,12 @@ class RpcError(Exception):
         super().__init__(f"{code}: {message}")
 
 
+_BETWEEN_BLOCKS_TRIES: Final = 5
+_BETWEEN_BLOCKS_SECONDS: Final = 0.05
+"""A node that is taking in a block may know its number before its state: asked for the latest it says that there is
+none such. That is no refusal."""
+
+
 class Rpc:
     """Calls the first endpoint that answers, staying with it until it fails. Numbers travel as hex (Besu insists)."""
 
@@ -35,13 +42,18 @@ class Rpc:
         :raises RpcError: the node refused
         :raises ChainUnavailable: no endpoint gave a useful answer
         """
-        body = {"jsonrpc": "2.0", "id": next(self._request_ids), "method": method, "params": list(parameters)}
-        answer = await self._post(body)
-        if not isinstance(answer, dict) or not {"result", "error"} & answer.keys():
-            raise ChainUnavailable("an answer that is not JSON-RPC")
-        if (error := answer.get("error")) is not None:
-            raise _error(error)
-        return answer["result"]
+        for _ in range(_BETWEEN_BLOCKS_TRIES):
+            body = {"jsonrpc": "2.0", "id": next(self._request_ids), "method": method, "params": list(parameters)}
+            answer = await self._post(body)
+            if not isinstance(answer, dict) or not {"result", "error"} & answer.keys():
+                raise ChainUnavailable("an answer that is not JSON-RPC")
+            if (error := answer.get("error")) is None:
+                return answer["result"]
+            refusal = _error(error)
+            if "BlockOutOfRange" not in refusal.message:
+                raise refusal
+            await asyncio.sleep(_BETWEEN_BLOCKS_SECONDS)
+        raise ChainUnavailable("the node does not find its own latest block", outcome_unknown=False)
 
     async def _post(self, body: Any) -> Any:
         fault: Exception | None = None

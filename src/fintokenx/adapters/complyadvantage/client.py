@@ -11,6 +11,7 @@ import httpx
 
 from fintokenx.adapters.complyadvantage.exchange import SYSTEM, Content, Exchange, Pace
 from fintokenx.kernel.clock import Clock, to_wire
+from fintokenx.kernel.credentials import Credential
 from fintokenx.kernel.errors import Unavailable
 from fintokenx.parties.kyc.ports import ScreeningAnswer, ScreeningHit, ScreeningName, Verdict
 
@@ -35,7 +36,7 @@ class ComplyAdvantageClient:
     def __init__(
         self,
         base_url: str,
-        api_key: str,
+        api_key: Credential,
         *,
         clock: Clock,
         search_profile: str | None = None,

@@ -13,6 +13,7 @@ from typing import Any
 
 import httpx
 
+from fintokenx.kernel.credentials import Credential
 from fintokenx.kernel.errors import Unavailable
 
 SYSTEM = "complyadvantage"
@@ -54,10 +55,10 @@ class Exchange:
     """Sends authenticated requests and opens the envelope."""
 
     def __init__(
-        self, base_url: str, *, api_key: str, http: httpx.AsyncClient, timeouts: httpx.Timeout, pace: Pace
+        self, base_url: str, *, api_key: Credential, http: httpx.AsyncClient, timeouts: httpx.Timeout, pace: Pace
     ) -> None:
         self._base_url = base_url.rstrip("/")
-        self._headers = {"Authorization": f"Token {api_key}"}
+        self._api_key = api_key
         self._http = http
         self._timeouts = timeouts
         self._pace = pace
@@ -97,8 +98,9 @@ class Exchange:
         ]
 
     async def _attempt(self, method: str, path: str, parts: Mapping[str, Any]) -> Content:
+        headers = {"Authorization": f"Token {await self._api_key.value()}"}
         request = self._http.build_request(
-            method, self._base_url + path, headers=self._headers, timeout=self._timeouts, **parts
+            method, self._base_url + path, headers=headers, timeout=self._timeouts, **parts
         )
         try:
             async with asyncio.timeout(self._pace.attempt_limit_seconds):

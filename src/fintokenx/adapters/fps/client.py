@@ -20,6 +20,7 @@ from typing import Any, Final
 import httpx
 
 from fintokenx.adapters.fps.wire import in_scheme_charset, number_from_pence, pence_from_number, read_json, write_json
+from fintokenx.kernel.credentials import Credential
 from fintokenx.kernel.errors import Unavailable
 from fintokenx.kernel.money import ZERO, Pence
 from fintokenx.lifecycle.settlement.ports import BankAccount, PaymentInstruction, PaymentOutcome, PaymentState
@@ -86,19 +87,20 @@ class ClearBankClient:
         self,
         *,
         base_url: str,
-        token: str,
+        token: Credential,
         sign: Callable[[bytes], Awaitable[bytes]],
         debtor_address: str,
         timeout_seconds: float = 10.0,
         tls: ssl.SSLContext | None = None,
     ) -> None:
         self._sign = sign
+        self._token = token
         self._debtor_address = re.sub(r"[^a-zA-Z0-9/\-?:().,'+ ]", " ", debtor_address)[:140]
         self._timeout_seconds = timeout_seconds
         self._account_ids: dict[str, str] = {}
         self._http = httpx.AsyncClient(
             base_url=base_url,
-            headers={"Authorization": f"Bearer {token}", "Accept": "application/json"},
+            headers={"Accept": "application/json"},
             verify=tls or True,
             timeout=timeout_seconds,
             follow_redirects=False,
@@ -219,11 +221,14 @@ class ClearBankClient:
         except ValueError as error:
             raise Unavailable(SYSTEM, "the answer is not JSON") from error
 
-    async def _send(self, method: str, path: str, **request: Any) -> httpx.Response:
+    async def _send(
+        self, method: str, path: str, *, headers: dict[str, str] | None = None, **request: Any
+    ) -> httpx.Response:
         """One request. What never left us is known to have had no effect, if it was a payment."""
+        headers = {**(headers or {}), "Authorization": f"Bearer {await self._token.value()}"}
         try:
             async with asyncio.timeout(self._timeout_seconds):
-                return await self._http.request(method, path, **request)
+                return await self._http.request(method, path, headers=headers, **request)
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
             raise Unavailable(SYSTEM, "cannot connect", outcome_unknown=method != "POST") from error
         except (httpx.HTTPError, TimeoutError) as error:

@@ -14,6 +14,7 @@ import httpx
 from fintokenx.adapters.sumsub import webhook
 from fintokenx.adapters.sumsub.exchange import SYSTEM, Answer, Exchange, Patience
 from fintokenx.kernel.clock import Clock
+from fintokenx.kernel.credentials import Credential
 from fintokenx.kernel.errors import Unavailable
 from fintokenx.parties.kyc.ports import Applicant, ProviderVerdict, Verdict, VerificationEvent
 
@@ -32,9 +33,9 @@ class SumsubClient:
     def __init__(
         self,
         base_url: str,
-        app_token: str,
-        app_secret: str,
-        webhook_secret: str,
+        app_token: Credential,
+        app_secret: Credential,
+        webhook_secret: Credential,
         *,
         clock: Clock,
         http: httpx.AsyncClient | None = None,
@@ -108,9 +109,9 @@ class SumsubClient:
         verdict, detail = self._judge(answer.fields)
         return ProviderVerdict(verdict, applicant_ref, detail, answer.raw)
 
-    def read_webhook(self, headers: Mapping[str, str], body: bytes) -> VerificationEvent:
-        """See :func:`fintokenx.adapters.sumsub.webhook.read_webhook`."""
-        return webhook.read_webhook(self._webhook_secret, headers, body)
+    async def read_webhook(self, headers: Mapping[str, str], body: bytes) -> VerificationEvent:
+        """See :func:`fintokenx.adapters.sumsub.webhook.read_webhook`. Just rotated, both secrets are good."""
+        return webhook.read_webhook(await self._webhook_secret.accepted(), headers, body)
 
     async def _status(self, applicant_ref: str) -> Answer:
         answer = await self._exchange.send("GET", f"{_path(applicant_ref)}/status", repeatable=True)

@@ -17,6 +17,7 @@ from typing import Any
 import httpx
 
 from fintokenx.kernel.clock import Clock
+from fintokenx.kernel.credentials import Credential
 from fintokenx.kernel.errors import Unavailable
 
 SYSTEM = "sumsub"
@@ -78,8 +79,8 @@ class Exchange:
         self,
         base_url: str,
         *,
-        app_token: str,
-        app_secret: str,
+        app_token: Credential,
+        app_secret: Credential,
         clock: Clock,
         http: httpx.AsyncClient,
         timeouts: httpx.Timeout,
@@ -112,25 +113,27 @@ class Exchange:
             attempt += 1
 
     async def _attempt(self, method: str, target: str, body: bytes) -> Answer | _Failure:
+        request = await self._signed(method, target, body)
         try:
             async with asyncio.timeout(self._patience.attempt_limit_seconds):
-                response = await self._http.send(self._signed(method, target, body), follow_redirects=False)
+                response = await self._http.send(request, follow_redirects=False)
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
             return _Failure(type(error).__name__, not_processed=True)
         except (httpx.HTTPError, TimeoutError) as error:
             return _Failure(type(error).__name__)
         return _understood(response)
 
-    def _signed(self, method: str, target: str, body: bytes) -> httpx.Request:
+    async def _signed(self, method: str, target: str, body: bytes) -> httpx.Request:
         request = self._http.build_request(
             method, self._base_url + target, content=body or None, timeout=self._timeouts
         )
         timestamp = str(int(self._clock.now().timestamp()))
-        request.headers["X-App-Token"] = self._app_token
+        request.headers["X-App-Token"] = await self._app_token.value()
         request.headers["X-App-Access-Ts"] = timestamp
         # Signed as httpx will send it, not as we wrote it: the vendor compares the encoded form.
         sent_target = request.url.raw_path
-        request.headers["X-App-Access-Sig"] = signature(self._app_secret, timestamp, method, sent_target, body)
+        app_secret = await self._app_secret.value()
+        request.headers["X-App-Access-Sig"] = signature(app_secret, timestamp, method, sent_target, body)
         if body:
             request.headers["Content-Type"] = "application/json"
         return request

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -22,21 +22,22 @@ def payload_digest(webhook_secret: str, body: bytes, algorithm: str) -> str:
     return hmac.new(webhook_secret.encode(), body, getattr(hashlib, algorithm)).hexdigest()
 
 
-def read_webhook(webhook_secret: str, headers: Mapping[str, str], body: bytes) -> VerificationEvent:
+def read_webhook(webhook_secrets: Iterable[str], headers: Mapping[str, str], body: bytes) -> VerificationEvent:
     """Verify, then read.
 
     ``event_id`` is applicant, type and millisecond. Not ``correlationId``: that names the request which caused
     the event, and one cause may have several events; the three fields are what the vendor offers for telling
     deliveries of one event from two events.
 
-    :raises WebhookRefused: not signed with our secret, or not an event as documented
+    :raises WebhookRefused: signed with none of our secrets, or not an event as documented
     """
     lower_case = {name.lower(): value for name, value in headers.items()}
     algorithm = DIGESTS.get(lower_case.get("x-payload-digest-alg", ""))
     if algorithm is None:
         raise WebhookRefused("digest algorithm missing or not accepted")
     given = lower_case.get("x-payload-digest", "").encode()
-    if not hmac.compare_digest(given, payload_digest(webhook_secret, body, algorithm).encode()):
+    good = [hmac.compare_digest(given, payload_digest(secret, body, algorithm).encode()) for secret in webhook_secrets]
+    if not any(good):
         raise WebhookRefused("digest does not match")
     try:
         event = json.loads(body)

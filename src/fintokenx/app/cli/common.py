@@ -30,9 +30,11 @@ def fail(message: str, code: int = 1) -> NoReturn:
 
 def run(work: Coroutine[Any, Any, Result]) -> Result:
     """Run asynchronous work; anticipated faults become one clear line."""
+    from fintokenx.kernel import logs
     from fintokenx.kernel.errors import Refused, Unavailable
     from fintokenx.kernel.settings import BadSettings
 
+    logs.configure("WARNING")  # a command's output is for people and scripts
     try:
         return asyncio.run(work)
     except Refused as refusal:

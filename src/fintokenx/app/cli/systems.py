@@ -130,7 +130,9 @@ def serve(system: System = "") -> None:
 def mocks(system: System = "") -> None:
     """Run the mock servers in the foreground."""
     from fintokenx.app import mock_servers
+    from fintokenx.kernel import logs
 
+    logs.configure("WARNING")
     asyncio.run(mock_servers.serve(ready(system)))
 
 

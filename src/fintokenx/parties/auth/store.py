@@ -8,7 +8,17 @@ from typing import Any, Final
 from fintokenx import audit
 from fintokenx.kernel.caller import Role
 from fintokenx.kernel.db import Connection, Row, Tx
-from fintokenx.parties.auth.types import AdminSession, Erasure, Factor, LoginCode, MagicLink, Purpose, Session, Subject
+from fintokenx.parties.auth.types import (
+    AdminSession,
+    CredentialVersion,
+    Erasure,
+    Factor,
+    LoginCode,
+    MagicLink,
+    Purpose,
+    Session,
+    Subject,
+)
 
 _SUBJECT: Final = (
     "tenant_id, id, role, legal_name, company_number, representative_name_sealed, email_sealed, email_index, state,"
@@ -159,6 +169,39 @@ def session_revoked(tx: Tx, session: Session, *, state: str) -> audit.RowChange:
         before={"state": session.state, "revoked_at": None},
         after={"state": state, "revoked_at": tx.at},
     )
+
+
+async def newest_credential_version(tx: Tx, name: str) -> CredentialVersion | None:
+    """The last recorded version of a credential."""
+    row = await tx.row(
+        "select name, version, stored_as, rotated_at, rotated_by from app.credential_versions where name = $1"
+        " order by version desc limit 1",
+        name,
+    )
+    return CredentialVersion(**dict(row)) if row else None
+
+
+def credential_version_made(tx: Tx, new: CredentialVersion) -> audit.RowChange:
+    """The row of a new version."""
+    return audit.insert(
+        "credential_versions",
+        {
+            "tenant_id": tx.tenant_id,
+            "name": new.name,
+            "version": new.version,
+            "stored_as": new.stored_as,
+            "rotated_at": new.rotated_at,
+            "rotated_by": new.rotated_by,
+        },
+    )
+
+
+async def active_administrators(tx: Tx) -> list[str]:
+    """Subject ids of the tenant's active platform administrators."""
+    rows = await tx.rows(
+        "select id from app.subjects where role = 'platform_admin' and state = 'ACTIVE' order by created_at, id"
+    )
+    return [row["id"] for row in rows]
 
 
 async def count_sign_in(tx: Tx, email_index: str, *, attempts: int, codes: int, window_seconds: int) -> tuple[int, int]:

@@ -137,6 +137,7 @@ ACTIONS = (
     Action("MAGIC_LINK_ISSUE", (Role.SYSTEM,)),
     Action("MAGIC_LINK_EXPIRE", (Role.SYSTEM,)),
     Action("MAGIC_LINK_OPEN", (Role.BUYER,)),
+    Action("PROVIDER_CRED_ROTATE", (Role.PLATFORM_ADMIN,), staff_only=True),
 )
 
 ROLES_OF: Final = {

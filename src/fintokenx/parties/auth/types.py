@@ -217,6 +217,29 @@ class ErasureBlocked(Refused):
         super().__init__(why, why=why)
 
 
+@dataclass(frozen=True, slots=True)
+class CredentialVersion:
+    """That a provider's credential was replaced. ``stored_as`` names the value in the vault; it is not the value."""
+
+    name: str
+    version: int
+    stored_as: str
+    rotated_at: Instant
+    rotated_by: str
+
+
+class NotAnAdministrator(Forbidden):
+    """Only an active platform administrator may do this, in person."""
+
+    code = "NOT_AN_ADMINISTRATOR"
+
+
+class RotatedMeanwhile(Refused):
+    """Somebody else has just rotated this credential; nothing was done."""
+
+    code = "CREDENTIAL_ROTATED_MEANWHILE"
+
+
 class UnknownSubject(NotFound):
     """There is no such subject that you may see."""
 

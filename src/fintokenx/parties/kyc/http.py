@@ -203,7 +203,7 @@ async def take_sumsub_webhook(
     request: Request,
 ) -> Response:
     """Sumsub tells us that something happened. Signed; the verdict itself is read from Sumsub by a job."""
-    event = _services(request).identity.read_webhook(request.headers, await request.body())
+    event = await _services(request).identity.read_webhook(request.headers, await request.body())
     edge: Edge = request.app.state.edge
     caller = system(tenant_id, "webhook.sumsub")
     async with edge.database.transaction(tenant_id, request_id=request.state.request_id) as tx:

@@ -79,8 +79,10 @@ class IdentityVerification(Protocol):
         """The review's state now; PENDING for everything but an explicit success or failure."""
         ...
 
-    def read_webhook(self, headers: Mapping[str, str], body: bytes) -> VerificationEvent:
-        """Check the signature over the raw bytes, then read. :raises WebhookRefused: anything else"""
+    async def read_webhook(self, headers: Mapping[str, str], body: bytes) -> VerificationEvent:
+        """Check the signature over the raw bytes, then read. Without the secret, ``Unavailable``.
+
+        :raises WebhookRefused: anything else"""
         ...
 
 

@@ -51,6 +51,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
 
 from fintokenx.kernel.clock import Clock, SystemClock, from_wire
+from fintokenx.kernel.credentials import Credential
 from fintokenx.sandbox.providers.bank_book import HOLD, RETURN, SETTLE, Account, Book, Payment, account_id, instant
 from fintokenx.sandbox.providers.modes import Modes
 
@@ -89,9 +90,9 @@ def create_app(
     *,
     state_path: Path,
     clock: Clock,
-    clearbank_token: str,
+    clearbank_token: Credential,
     clearbank_public_key_pem: bytes,
-    open_banking_token: str,
+    open_banking_token: Credential,
     wall: Clock | None = None,
     settle_after_seconds: float = 0.3,
     page_size: int = 50,
@@ -128,7 +129,7 @@ async def _refuse(_: Request, error: Exception) -> Response:
 
 
 class _ClearBank:
-    def __init__(self, book: Book, modes: Modes, token: str, key: RSAPublicKey, fates: deque[str]) -> None:
+    def __init__(self, book: Book, modes: Modes, token: Credential, key: RSAPublicKey, fates: deque[str]) -> None:
         self._book = book
         self._modes = modes
         self._token = token
@@ -144,7 +145,7 @@ class _ClearBank:
 
     async def pay(self, request: Request) -> Response:
         body = await request.body()
-        self._admit(request, 403)
+        await self._admit(request, 403)
         request_id = request.headers.get("X-Request-Id", "")
         if not request_id or len(request_id) > 83:
             raise _Refusal(400, "Missing X-Request-Id Header")
@@ -196,7 +197,7 @@ class _ClearBank:
         return "Accepted"
 
     async def accounts(self, request: Request) -> Response:
-        self._admit(request, 403)
+        await self._admit(request, 403)
         rows = [
             {
                 "id": account_id("clearbank", account.key),
@@ -212,7 +213,7 @@ class _ClearBank:
         return JSONResponse({"accounts": _page(request, rows), "halLinks": []})
 
     async def transactions(self, request: Request) -> Response:
-        self._admit(request, 403)
+        await self._admit(request, 403)
         wanted = request.path_params["account_id"]
         account = next((a for a in self._book.accounts.values() if account_id("clearbank", a.key) == wanted), None)
         if account is None:
@@ -260,8 +261,8 @@ class _ClearBank:
         }
         return f'{{"amount":{amount},{json.dumps(members)[1:]}'
 
-    def _admit(self, request: Request, status: int) -> None:
-        _admit(request, self._token, status)
+    async def _admit(self, request: Request, status: int) -> None:
+        await _admit(request, self._token, status)
 
     def _verify(self, signature: str, body: bytes) -> None:
         try:
@@ -271,7 +272,7 @@ class _ClearBank:
 
 
 class _OpenBanking:
-    def __init__(self, book: Book, modes: Modes, token: str, page_size: int) -> None:
+    def __init__(self, book: Book, modes: Modes, token: Credential, page_size: int) -> None:
         self._book = book
         self._modes = modes
         self._token = token
@@ -284,7 +285,7 @@ class _OpenBanking:
         ]
 
     async def accounts(self, request: Request) -> Response:
-        _admit(request, self._token, 401)
+        await _admit(request, self._token, 401)
         rows = [
             {
                 "AccountId": account_id("open-banking", account.key),
@@ -304,7 +305,7 @@ class _OpenBanking:
         return self._answer(request, "Account", rows)
 
     async def transactions(self, request: Request) -> Response:
-        _admit(request, self._token, 401)
+        await _admit(request, self._token, 401)
         wanted = request.path_params["account_id"]
         account = next((a for a in self._book.accounts.values() if account_id("open-banking", a.key) == wanted), None)
         if account is None:
@@ -537,8 +538,9 @@ def _account_key(wanted: Mapping[str, Any]) -> str:
     return key
 
 
-def _admit(request: Request, token: str, status: int) -> None:
-    if not hmac.compare_digest(request.headers.get("Authorization", "").encode(), f"Bearer {token}".encode()):
+async def _admit(request: Request, token: Credential, status: int) -> None:
+    given = request.headers.get("Authorization", "").encode()
+    if not any(hmac.compare_digest(given, f"Bearer {good}".encode()) for good in await token.accepted()):
         raise _Refusal(status)
 
 

@@ -31,6 +31,7 @@ from fastapi import Depends, FastAPI, Request
 from fastapi.responses import JSONResponse
 
 from fintokenx.kernel.clock import Clock
+from fintokenx.kernel.credentials import Credential
 from fintokenx.sandbox.providers.modes import Modes
 
 OWN_MODES: Mapping[str, str] = {
@@ -196,7 +197,7 @@ def _client_reference(_method: str, _path: str, _headers: Mapping[str, str], bod
     return reference if isinstance(reference, str) else None
 
 
-def create_app(clock: Clock, *, api_key: str) -> FastAPI:
+def create_app(clock: Clock, *, api_key: Credential) -> FastAPI:
     """The mock as an ASGI application; its switchboard is ``app.state.modes``."""
     vendor = _Vendor(clock)
     modes = vendor.modes = Modes(
@@ -205,7 +206,8 @@ def create_app(clock: Clock, *, api_key: str) -> FastAPI:
 
     async def authenticated(request: Request) -> None:
         given = request.headers.get("Authorization", "").encode()
-        if not hmac.compare_digest(given, f"Token {api_key}".encode()):
+        good = await api_key.accepted()
+        if not any(hmac.compare_digest(given, f"Token {key}".encode()) for key in good):
             raise _Refusal(401, "Authentication failed")
 
     app = FastAPI(dependencies=[Depends(authenticated)], docs_url=None, redoc_url=None, openapi_url=None)

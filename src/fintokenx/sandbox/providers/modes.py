@@ -462,7 +462,7 @@ class Courier:
     def __init__(
         self,
         modes: Modes,
-        sign: Callable[[bytes], Mapping[str, str]],
+        sign: Callable[[bytes], Awaitable[Mapping[str, str]]],
         *,
         retry_after_seconds: tuple[float, ...] = (0.2, 0.5, 1.0),
         timeout_seconds: float = 5.0,
@@ -531,7 +531,7 @@ class Courier:
         if url is None or self._http is None:
             self._note(event, None, "nobody subscribed")
             return True
-        headers = {"content-type": "application/json", **self._sign(body + b" " if forged else body)}
+        headers = {"content-type": "application/json", **await self._sign(body + b" " if forged else body)}
         try:
             response = await self._http.post(url, content=body, headers=headers)
         except httpx.HTTPError as error:

@@ -25,7 +25,7 @@ import hashlib
 import hmac
 import json
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
@@ -37,6 +37,7 @@ from fastapi import Depends, FastAPI, Request
 from fastapi.responses import JSONResponse
 
 from fintokenx.kernel.clock import Clock
+from fintokenx.kernel.credentials import Credential
 from fintokenx.sandbox.providers.modes import VERDICT_MODES, WEBHOOK_MODES, Courier, Modes
 
 OWN_MODES: Mapping[str, str] = {
@@ -299,9 +300,9 @@ async def _json_object(request: Request) -> dict[str, Any]:
 def create_app(
     clock: Clock,
     *,
-    app_token: str,
-    app_secret: str,
-    webhook_secret: str,
+    app_token: Credential,
+    app_secret: Credential,
+    webhook_secret: Credential,
     webhook_url: str | None = None,
     webhook_algorithm: str = "HMAC_SHA256_HEX",
     decide_after_seconds: float = 0.3,
@@ -318,8 +319,8 @@ def create_app(
         description = {401: "Invalid signature", 429: "Too many requests"}.get(status, "Internal error")
         return {"description": description, "code": status, "correlationId": vendor.correlation_id()}
 
-    def sign(body: bytes) -> dict[str, str]:
-        digest = hmac.new(webhook_secret.encode(), body, DIGESTS[webhook_algorithm]).hexdigest()
+    async def sign(body: bytes) -> dict[str, str]:
+        digest = hmac.new((await webhook_secret.value()).encode(), body, DIGESTS[webhook_algorithm]).hexdigest()
         return {"X-Payload-Digest": digest, "X-Payload-Digest-Alg": webhook_algorithm}
 
     modes = vendor.modes = Modes(
@@ -333,7 +334,8 @@ def create_app(
     vendor.courier = Courier(modes, sign)
 
     async def signed(request: Request) -> None:
-        _check_signature(request, await request.body(), clock, app_token=app_token, app_secret=app_secret)
+        tokens, secrets = await app_token.accepted(), await app_secret.accepted()
+        _check_signature(request, await request.body(), clock, app_tokens=tokens, app_secrets=secrets)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -361,7 +363,9 @@ def _refusal_answer(vendor: _Vendor) -> Any:
     return answer
 
 
-def _check_signature(request: Request, body: bytes, clock: Clock, *, app_token: str, app_secret: str) -> None:
+def _check_signature(
+    request: Request, body: bytes, clock: Clock, *, app_tokens: Iterable[str], app_secrets: Iterable[str]
+) -> None:
     token = request.headers.get("X-App-Token", "")
     timestamp = request.headers.get("X-App-Access-Ts", "")
     signature = request.headers.get("X-App-Access-Sig", "")
@@ -369,10 +373,10 @@ def _check_signature(request: Request, body: bytes, clock: Clock, *, app_token: 
     if request.scope["query_string"]:
         target += b"?" + request.scope["query_string"]
     signed = timestamp.encode() + request.method.encode() + target + body
-    expected = hmac.new(app_secret.encode(), signed, hashlib.sha256).hexdigest()
-    if not hmac.compare_digest(token.encode(), app_token.encode()):
+    expected = [hmac.new(secret.encode(), signed, hashlib.sha256).hexdigest() for secret in app_secrets]
+    if not any(hmac.compare_digest(token.encode(), good.encode()) for good in app_tokens):
         raise _Refusal(401, "Invalid app token")
-    if not hmac.compare_digest(signature.encode(), expected.encode()):
+    if not any(hmac.compare_digest(signature.encode(), good.encode()) for good in expected):
         raise _Refusal(401, "Invalid signature")
     if not timestamp.isdigit() or abs(clock.now().timestamp() - int(timestamp)) > CLOCK_TOLERANCE_SECONDS:
         raise _Refusal(401, "Request timestamp is out of the allowed window")

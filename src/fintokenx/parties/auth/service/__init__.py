@@ -13,6 +13,7 @@ from fintokenx.parties.auth.service.admin import (
     request_admin_session,
 )
 from fintokenx.parties.auth.service.authenticator import LOOKUPS_PATH, Authenticator, AuthServices, require_both
+from fintokenx.parties.auth.service.credentials import administrators, credential_version, rotate_credential
 from fintokenx.parties.auth.service.erasure import erase, seal_reason
 from fintokenx.parties.auth.service.magic_links import (
     EXPIRE_JOB,
@@ -72,6 +73,7 @@ __all__ = [
     "active_holders",
     "add_factor",
     "admin_sessions",
+    "administrators",
     "advance",
     "approve_admin_session",
     "close_admin_session",
@@ -81,6 +83,7 @@ __all__ = [
     "count_factor_try",
     "create_staff",
     "create_subject",
+    "credential_version",
     "email_index_of",
     "end_session",
     "erase",
@@ -102,6 +105,7 @@ __all__ = [
     "request_admin_session",
     "request_login_code",
     "require_both",
+    "rotate_credential",
     "seal_reason",
     "sign_in",
     "step_of",
