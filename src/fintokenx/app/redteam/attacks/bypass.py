@@ -12,7 +12,7 @@ from fintokenx.app.redteam.desk import OPEN, Desk, foreign, look, pin
 from fintokenx.app.redteam.scene import SERVING, Scene
 from fintokenx.app.redteam.sql import CHANGE, entry, must_refuse, must_refuse_all
 from fintokenx.app.redteam.types import Attack, Broken, Finding, attack, fingerprinted
-from fintokenx.kernel.db import RawConnection
+from fintokenx.kernel.db import AdministratorRefused, RawConnection
 
 _NONE: Final = "Not one foreign row shows, and no entry is missing."
 
