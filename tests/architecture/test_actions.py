@@ -21,7 +21,6 @@ from fintokenx.parties.kyc.service import onboarding
 from tests.architecture.house import PACKAGE, ROOT, sources, strings
 
 YES, NO = True, False
-COMING = {"PROVIDER_CRED_ROTATE"}  # with the rotation of credentials, which declares it itself
 SPECIFIED = {
     # spec/system.md, "Action taxonomy": customer-facing, who records it, on behalf of whom
     **dict.fromkeys(
@@ -105,7 +104,7 @@ def test_a_reserved_action_is_recorded_nowhere_yet() -> None:
 
 
 def test_the_specifications_fifteen_rows_are_all_declared() -> None:
-    assert SPECIFIED.keys() - {action.name for action in ACTIONS} <= COMING
+    assert SPECIFIED.keys() - {action.name for action in ACTIONS} == set()
 
 
 def test_what_a_customer_does_an_administrator_does_on_its_behalf_only() -> None:

@@ -12,7 +12,7 @@ from fintokenx.app.redteam.desk import OPEN, Desk, foreign, look, pin
 from fintokenx.app.redteam.scene import SERVING, Scene
 from fintokenx.app.redteam.sql import CHANGE, entry, must_refuse, must_refuse_all
 from fintokenx.app.redteam.types import Attack, Broken, Finding, attack, fingerprinted
-from fintokenx.kernel.db import RawConnection
+from fintokenx.kernel.db import AdministratorRefused, RawConnection
 
 _NONE: Final = "Not one foreign row shows, and no entry is missing."
 
@@ -206,8 +206,10 @@ async def four_eyes(scene: Scene) -> str:
     for who in (desk.asking, scene.here.canary_id, scene.ids.new("sub"), scene.there.canary_id):
         try:
             await desk.approve(session_id, by=who)
+        except AdministratorRefused:
+            continue
         except asyncpg.PostgresError as fault:
-            if fault.sqlstate not in ("23514", "FX030", "FX031"):
+            if fault.sqlstate != "23514":
                 raise Broken(f"refused for another reason: {fault.sqlstate}") from fault
         else:
             name = "its own requester" if who == desk.asking else "somebody who is no administrator"
