@@ -12,7 +12,7 @@ import json
 import os
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -397,6 +397,10 @@ class House:
     def platform_pid(self) -> int:
         """The platform's process."""
         return _pid(self.folder / "run" / "platform.pid")
+
+    def at_home(self) -> AbstractContextManager[None]:
+        """While it lasts, commands of the product mean the systems of this house."""
+        return _at_home(self.home)
 
     async def record_verifies(self) -> list[str]:
         """What is wrong with the record when all its hashes, links and anchors are checked; nothing, that is."""

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 from functools import partial
 
 import pytest
 
+from fintokenx.app import inspect, provision
 from fintokenx.app.api_client import eventually
-from tests.failures.house import House, Paper
+from fintokenx.kernel.errors import Unavailable
+from fintokenx.sandbox.processes import ChildFailed
+from tests.failures.house import TENANT, House, Paper
 from tests.failures.matrix import CHAIN, OURS, Row
 
 pytestmark = pytest.mark.anyio
@@ -92,11 +96,17 @@ async def test_without_the_vault_nothing_is_signed_and_reads_are_served(house: H
         await house.sees("its token", partial(house.token_state, asked), "PENDING_MINT")
         assert "TOKEN_SUBMIT" not in await house.trail(asked.reference)
         assert await new_subject(house) == (503, "VAULT_UNAVAILABLE")
+        await house.sees("webhooks", partial(webhook, house), "503 VAULT_UNAVAILABLE", seconds=60)
+        assert await anchoring(house) == "vault"
+        assert (await house.http.get(f"{house.url}/healthz")).status_code == 200
+        assert (await house.trail(listed.reference)).count("TOKEN_MINT") == 1
         deliveries = list((await house.log("bank"))["deliveries"])[before:]
         assert [one for one in deliveries if one["method"] == "POST"] == []
     finally:
         down.unlink()
     await house.sees("readiness", lambda: readiness(house), "200")
+    assert await webhook(house) == "401 WEBHOOK_SIGNATURE_INVALID"
+    assert await anchoring(house) == ""
     await house.payment_is(payment, "CLOSED")
     await house.invoice_is(asked, "LISTED")
     assert await mints(house, asked) == 1
@@ -118,6 +128,49 @@ async def new_subject(house: House) -> tuple[int, str]:
     headers = {"FX-Api-Key": house.api_key, "FX-Idempotency-Key": "late-arrival"}
     answer = await house.http.post(f"{house.url}/v1/subjects", json=body, headers=headers)
     return answer.status_code, str(answer.json().get("code", ""))
+
+
+async def webhook(house: House) -> str:
+    """What a webhook that nobody signed is answered: who cannot fetch the secret believes nothing and refuses nothing.
+
+    For some seconds after the vault has gone the secret is still known."""
+    headers = {"X-Payload-Digest-Alg": "HMAC_SHA256_HEX", "X-Payload-Digest": "00" * 32}
+    answer = await house.http.post(f"{house.url}/v1/webhooks/sumsub/{TENANT}", content=b"{}", headers=headers)
+    return f"{answer.status_code} {answer.json().get('code', '')}"
+
+
+async def anchoring(house: House) -> str:
+    """Try to seal and anchor now; which system was away, if any."""
+    try:
+        with house.at_home():
+            await inspect.anchor_now(house.system)
+    except Unavailable as fault:
+        return fault.system
+    return ""
+
+
+async def test_a_platform_whose_vault_is_down_does_not_start(house: House) -> None:
+    """P-20, on the real process: it ends by itself, has served nothing, and starts when the vault is back."""
+    down = house.folder / "vault" / "down"
+    with house.at_home():
+        platform = house.system.platform
+        await asyncio.to_thread(platform.stop)
+        already = platform.log.stat().st_size
+        down.touch()
+        try:
+            with pytest.raises(ChildFailed):
+                await asyncio.to_thread(house.system.restart_platform)
+            assert not platform.alive
+            ended = platform.log.read_bytes()[already:]
+        finally:
+            down.unlink()
+            await asyncio.to_thread(house.system.restart_platform)
+    await house.sees("readiness", lambda: readiness(house), "200")
+    assert b"VaultUnavailable" in ended
+    assert b'"started"' not in ended
+    lines = [json.loads(line) for line in platform.log.read_bytes()[already:].splitlines() if line.startswith(b'{"')]
+    fetched = {line["resource"] for line in lines if line.get("event") == "vault_fetched"}
+    assert fetched >= {*provision.PROVIDER_SECRETS, provision.PIN_KEY, provision.password_of("fx_app")}
 
 
 async def readiness(house: House) -> str:

@@ -45,7 +45,7 @@ async def test_no_private_key_and_no_credential_is_in_any_file(tale: Told) -> No
 
 async def database_of(tale: Told) -> Path:
     """Where the database really is: root's server user may have it elsewhere."""
-    return (await tale.system.postgres()).data_folder
+    return (await tale.system.postgres()).log.parent
 
 
 async def test_a_system_keeps_the_vault_that_it_was_made_with(tale: Told) -> None:
