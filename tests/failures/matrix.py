@@ -167,8 +167,8 @@ CHAIN: Final = tuple(
 OURS: Final = (
     Row(
         "vault", "down", "payment and confirmation", ("FIAT_SENT",),
-        "nothing is signed or fetched: payments are not sent, mints and anchors wait, webhooks and new subjects get 503"
-        "; a platform that starts now ends; reads are served, /readyz says so",
+        "nothing is signed or fetched: payments are not sent, mints and anchors wait, webhooks and new subjects get "
+        "503; a platform that starts now ends; reads are served, /readyz says so",
         "everything goes on, each payment and mint once",
     ),
     Row(

@@ -152,22 +152,23 @@ async def anchoring(house: House) -> str:
 async def test_a_platform_whose_vault_is_down_does_not_start(house: House) -> None:
     """P-20, on the real process: it ends by itself, has served nothing, and starts when the vault is back."""
     down = house.folder / "vault" / "down"
-    house.system.platform.stop()
-    down.touch()
-    log = house.system.platform.log
-    already = log.stat().st_size
-    try:
-        with house.at_home(), pytest.raises(ChildFailed):
-            await asyncio.to_thread(house.system.restart_platform)
-        assert not house.system.platform.alive
-        assert b"VaultUnavailable" in log.read_bytes()[already:]
-        assert b'"event": "started"' not in log.read_bytes()[already:]
-    finally:
-        down.unlink()
-        with house.at_home():
+    with house.at_home():
+        platform = house.system.platform
+        await asyncio.to_thread(platform.stop)
+        already = platform.log.stat().st_size
+        down.touch()
+        try:
+            with pytest.raises(ChildFailed):
+                await asyncio.to_thread(house.system.restart_platform)
+            assert not platform.alive
+            ended = platform.log.read_bytes()[already:]
+        finally:
+            down.unlink()
             await asyncio.to_thread(house.system.restart_platform)
     await house.sees("readiness", lambda: readiness(house), "200")
-    lines = [json.loads(line) for line in log.read_bytes()[already:].splitlines() if line.startswith(b'{"')]
+    assert b"VaultUnavailable" in ended
+    assert b'"started"' not in ended
+    lines = [json.loads(line) for line in platform.log.read_bytes()[already:].splitlines() if line.startswith(b'{"')]
     fetched = {line["resource"] for line in lines if line.get("event") == "vault_fetched"}
     assert fetched >= {*provision.PROVIDER_SECRETS, provision.PIN_KEY, provision.password_of("fx_app")}
 

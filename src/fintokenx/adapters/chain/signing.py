@@ -56,7 +56,8 @@ class Unsigned:
 
 
 async def sign(vault: Vault, key_name: str, unsigned: Unsigned) -> SignedTransaction:
-    """Signed by the named key; deterministic, so the same call and nonce give the same bytes."""
+    """Signed by the named key. A vault in a file gives the same bytes again for the same call and nonce; a token draws
+    another nonce for the signature, so what was sent is known by its kept bytes only."""
     sender = address_of(await vault.ensure_secp256k1(key_name))
     r, s, y_parity = await vault.sign_secp256k1(key_name, unsigned.digest())
     raw = unsigned.with_signature(r, s, y_parity)

@@ -133,7 +133,8 @@ class Chain(Protocol):
         ...
 
     async def sign(self, call: Call, nonce: int) -> SignedTransaction:
-        """Encode and sign; touches the vault, not the network. Deterministic for one call and nonce."""
+        """Encode and sign; touches the vault, not the network. Whether the same call and nonce give the same bytes
+        again depends on the vault."""
         ...
 
     async def broadcast(self, raw: bytes) -> None:

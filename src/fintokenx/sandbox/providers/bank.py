@@ -51,8 +51,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
 
 from fintokenx.kernel.clock import Clock, SystemClock, from_wire
-from fintokenx.kernel.credentials import Credential
 from fintokenx.sandbox.providers.bank_book import HOLD, RETURN, SETTLE, Account, Book, Payment, account_id, instant
+from fintokenx.sandbox.providers.credentials import Credential
 from fintokenx.sandbox.providers.modes import Modes
 
 FATE_OF_ACCOUNT_NUMBER: Final = {"00000007": "AC07", "00000003": "MS03", "00000009": HOLD, "00000005": RETURN}

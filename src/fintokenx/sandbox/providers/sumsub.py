@@ -37,7 +37,7 @@ from fastapi import Depends, FastAPI, Request
 from fastapi.responses import JSONResponse
 
 from fintokenx.kernel.clock import Clock
-from fintokenx.kernel.credentials import Credential
+from fintokenx.sandbox.providers.credentials import Credential
 from fintokenx.sandbox.providers.modes import VERDICT_MODES, WEBHOOK_MODES, Courier, Modes
 
 OWN_MODES: Mapping[str, str] = {
