@@ -12,7 +12,7 @@ import pytest
 
 from tests.story.house import running, superuser
 
-pytestmark = [pytest.mark.anyio, pytest.mark.slow]
+pytestmark = [pytest.mark.anyio, pytest.mark.soak]
 
 
 def redteam(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -169,6 +169,7 @@ async def test_a_planted_hole_is_named(place: House, hole: Hole) -> None:
     assert not any("unforeseen" in results[name].detail for name in broken)
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("name", ["a second permissive policy", "a bypass policy that asks for no grant"])
 async def test_a_hole_fails_the_whole_run_and_its_report(place: House, name: str) -> None:
     hole = HOLES[name]
