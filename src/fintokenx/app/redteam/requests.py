@@ -19,6 +19,10 @@ _METHODS: Final = ("get", "post", "put", "patch", "delete")
 _LEFT_ALONE: Final = ("/v1/sandbox/",)
 """Controls of the local playground: they stop providers and move clocks, and have no tenant."""
 
+_FOR_EVER: Final = ("/v1/subjects/{subject_id}/erasure",)
+"""What cannot be undone is asked of somebody who does not exist: the canary is needed until the end."""
+_NOBODY: Final = "sub_" + "0" * 26
+
 Place = tuple[str, tuple[str | int, ...]]
 """Where a text stands: ("path" | "query" | "body" | "form", and the way to it)."""
 
@@ -89,7 +93,7 @@ def _request(scene: Scene, method: str, path: str, operation: dict[str, Any]) ->
     for parameter in operation.get("parameters", []):
         schema, name = parameter.get("schema", {}), parameter["name"]
         if parameter["in"] == "path":
-            made.values[name] = str(_example(scene, schema, name))
+            made.values[name] = _NOBODY if path in _FOR_EVER else str(_example(scene, schema, name))
             made.texts.append(("path", (name,)))
         elif parameter["in"] == "query" and (parameter.get("required") or _is_text(scene, schema)):
             made.query[name] = _example(scene, schema, name)

@@ -81,8 +81,6 @@ class Scene:
     run: str
     """The mark of this run: it begins the request ids and stands in the canaries' names."""
     requests: int = 0
-    made_keys: list[str] = field(default_factory=list)
-    """API keys that an attack was given legitimately; revoked afterwards."""
 
     async def connect(self, role: str) -> RawConnection:
         """A session of the database with a role's real password."""
@@ -249,9 +247,23 @@ async def _leave(found: Scene) -> None:
                 "/v1/sessions/current",
                 headers={"Authorization": f"Bearer {token}", "FX-Api-Key": side.api_key},
             )
-        for key_id in (side.key_id, *(found.made_keys if side is found.here else ())):
-            async with found.database.transaction(side.tenant_id, request_id=found.run) as tx:
-                await partner.revoke_api_key(tx, system(side.tenant_id, "redteam"), key_id=key_id)
+        await _revoke_keys(found, side)
+
+
+async def _revoke_keys(found: Scene, side: Side) -> None:
+    """The run's own keys, and those that its people and keys were given legitimately while they attacked."""
+    ours = {"system:redteam", side.key_id, *side.subjects.values()}
+    caller = system(side.tenant_id, "redteam")
+    after = ""
+    while True:
+        async with found.database.transaction(side.tenant_id, request_id=found.run) as tx:
+            page = await partner.api_keys(tx, caller, after=after)
+            for key in page:
+                if key.state == "ACTIVE" and key.created_by in ours:
+                    await partner.revoke_api_key(tx, caller, key_id=key.id)
+        if not page:
+            return
+        after = page[-1].id
 
 
 async def _suspend(found: Scene, side: Side, subject_id: str) -> None:

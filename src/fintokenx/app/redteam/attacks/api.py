@@ -96,8 +96,6 @@ async def _sound(scene: Scene, where: str, answer: httpx.Response, place: Any, p
     if place[0] != "body" or "json" not in answer.headers.get("content-type", ""):
         return False
     said = answer.json()
-    if where.startswith("POST /v1/api-keys") and isinstance(said, dict) and said.get("id"):
-        scene.made_keys.append(str(said["id"]))
     echoed = said.get(place[1][-1]) if isinstance(said, dict) else None
     if isinstance(echoed, str) and echoed.strip() != payload.strip():
         raise Broken(f"{where}: stored something else than the text")
@@ -474,8 +472,12 @@ async def nobody(scene: Scene) -> str:
     return f"{tried} requests"
 
 
-OPEN: Final = frozenset({"/healthz", "/readyz", "/.well-known/jwks.json"})
-"""Routes that answer everybody: health, public keys. Reviewed; a new one is broken until it stands here."""
+OPEN: Final = frozenset({
+    "/healthz", "/readyz", "/.well-known/jwks.json", "/v1/log/key", "/v1/log/checkpoint", "/v1/log/checkpoints/{batch}",
+    "/v1/log/tile/{level}/{place}", "/v1/log/anchors", "/v1/log/anchors/{batch}",
+})  # fmt: skip
+"""Routes that answer everybody: health, public keys, the open log of hashes. Reviewed; a new one is broken until it
+stands here."""
 
 
 @attack(
