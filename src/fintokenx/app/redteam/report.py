@@ -24,6 +24,8 @@ SIGNING_KEY: Final = "redteam/report/1"
 BLOB_KIND: Final = "redteam_report"
 HOME: Final = "tnt_fintokenx"
 _BYTES_MAX: Final = 4_000_000
+_BRACKETS_MAX: Final = 5_000
+"""Far more than a report has: what nests deeper than the C stack must not reach the parser."""
 
 
 class ReportRefused(Exception):
@@ -107,6 +109,8 @@ def opened(content: bytes, *, trusted: bytes) -> Report:
     try:
         if len(content) > _BYTES_MAX:
             raise ReportRefused("this is too long to be a report")
+        if content.count(b"[") + content.count(b"{") > _BRACKETS_MAX:
+            raise ReportRefused("this is nested too deep to be a report")
         said = json.loads(content)
         report = Report(said["report"], said["sha256"], said["signature"], said["public_key"])
         body = canonical_json(report.body)
