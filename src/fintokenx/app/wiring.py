@@ -41,7 +41,7 @@ from fintokenx.app import catalogue, health, lookups, vaults, watch
 from fintokenx.app import http as app_http
 from fintokenx.app.checkpoint_signer import VaultSigner
 from fintokenx.app.provision import CLEARBANK_SIGNING_KEY, FINGERPRINT_KEY, REFERENCE_KEY, password_of, pin_signer
-from fintokenx.audit.jobs import AuditJobs
+from fintokenx.audit.jobs import AuditJobs, SampleJob
 from fintokenx.kernel import jobs
 from fintokenx.kernel.bus import Reactions
 from fintokenx.kernel.bypass import Bypass
@@ -249,7 +249,7 @@ async def outside(on: Base) -> AsyncIterator[Outside]:
 
 
 def handlers(
-    on: Base, to: Outside, sealer: Sealer, sealer_pool: Pool, reference_key: bytes
+    on: Base, to: Outside, sealer: Sealer, sealer_pool: Pool, auditor_pool: Pool, reference_key: bytes
 ) -> Mapping[str, jobs.Handler]:
     """Every job of the platform by name. :raises ValueError: two modules own one name"""
 
@@ -280,6 +280,7 @@ def handlers(
         SettlementJobs(to.payments, to.accounts, to.network.chain).handlers(),
         NotificationJobs(to.mailer, sealer, on.settings.public_url).handlers(),
         AuditJobs(sealer_pool, to.network.anchors, on.clock, VaultSigner(on.vault), on.settings.log_origin).handlers(),
+        SampleJob(auditor_pool, on.database).handlers(),
         watch.Watch((watch.redteam_overdue, watch.credentials_are_young(on.database, on.vault, on.clock))).handlers(),
         {"chain.refresh_sanctions": refresh_sanctions},
     ]
@@ -306,6 +307,7 @@ def periodic(tenants: tuple[str, ...]) -> tuple[jobs.Periodic, ...]:
     ]
     return (
         jobs.Periodic("audit.anchor", audit.SEAL_EVERY, HOME_TENANT),
+        jobs.Periodic("audit.replay_sample", timedelta(hours=1), HOME_TENANT),
         jobs.Periodic("chain.refresh_sanctions", timedelta(hours=12), HOME_TENANT),
         jobs.Periodic(watch.JOB, watch.EVERY, HOME_TENANT),
         *per_tenant,
@@ -353,6 +355,7 @@ def create_app(settings: Settings, *, tenants: tuple[str, ...]) -> FastAPI:
         async with base(settings) as on, outside(on) as to:
             sealer = Sealer(on.database, on.vault, os.urandom)
             sealer_pool = await pool_of(settings, on.vault, "fx_sealer", size_max=4)
+            auditor_pool = await pool_of(settings, on.vault, "fx_auditor", size_max=1)
             claims = await pool_of(settings, on.vault, "fx_worker", size_max=4)
             platform = await pool_of(settings, on.vault, "fx_platform", size_max=2)
             reference_key = bytes.fromhex(await fetch(on.vault, REFERENCE_KEY))
@@ -363,7 +366,7 @@ def create_app(settings: Settings, *, tenants: tuple[str, ...]) -> FastAPI:
             worker = jobs.Worker(
                 claims=claims,
                 database=on.database,
-                handlers=handlers(on, to, sealer, sealer_pool, reference_key),
+                handlers=handlers(on, to, sealer, sealer_pool, auditor_pool, reference_key),
                 periodic=periodic(tenants),
                 clock=on.clock,
                 ids=on.ids,
@@ -379,6 +382,7 @@ def create_app(settings: Settings, *, tenants: tuple[str, ...]) -> FastAPI:
                 await claims.close()
                 await platform.close()
                 await sealer_pool.close()
+                await auditor_pool.close()
 
     app.router.lifespan_context = lifespan
     return app

@@ -1,4 +1,5 @@
-"""Every ten minutes: seal what was recorded, sign what is sealed, anchor what is signed (AD-06)."""
+"""Every ten minutes: seal what was recorded, sign what is sealed, anchor what is signed (AD-06). Every hour: compare a
+sample of the tables with the record (P-06)."""
 
 from __future__ import annotations
 
@@ -7,8 +8,10 @@ from dataclasses import dataclass
 from fintokenx.audit.ports import Anchors, CheckpointSigner
 from fintokenx.audit.service.batches import anchor_sealed, keep_receipts, seal
 from fintokenx.audit.service.checkpoints import sign_sealed
+from fintokenx.audit.service.sampling import record_drift, sample
+from fintokenx.kernel.caller import system
 from fintokenx.kernel.clock import Clock
-from fintokenx.kernel.db import Pool
+from fintokenx.kernel.db import Database, Pool
 from fintokenx.kernel.jobs import Handler, Payload, Work
 
 
@@ -35,3 +38,21 @@ class AuditJobs:
             await anchor_sealed(self.pool, self.anchors, self.clock.now)
         finally:  # a conflict over one batch, which only people can end, keeps no receipt of the others
             await keep_receipts(self.pool, self.anchors)
+
+
+@dataclass(frozen=True, slots=True)
+class SampleJob:
+    """The sample of the replay. ``pool`` logs in as fx_auditor."""
+
+    pool: Pool
+    database: Database
+
+    def handlers(self) -> dict[str, Handler]:
+        """By job name."""
+        return {"audit.replay_sample": self.look}
+
+    async def look(self, work: Work, _payload: Payload) -> None:
+        """Each row that drifted is recorded in its own tenant; compliance raises the alert, one per row while open."""
+        for drift in await sample(self.pool):
+            async with self.database.transaction(drift.tenant_id, request_id=work.id) as tx:
+                await record_drift(tx, system(drift.tenant_id, work.name), drift=drift)

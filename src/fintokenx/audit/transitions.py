@@ -32,5 +32,6 @@ its own ``transitions``."""
 
 ACTIONS: Final[tuple[Action, ...]] = (
     Action("REDTEAM_RUN", roles=(Role.SYSTEM, Role.PLATFORM_ADMIN), staff_only=True),
+    Action("STATE_DRIFT", roles=(Role.SYSTEM,), staff_only=True),
     *RESERVED,
 )
