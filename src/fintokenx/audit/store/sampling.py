@@ -20,11 +20,12 @@ async def newest(connection: Any, *, limit: int) -> list[tuple[int, str]]:
 async def keys_of(connection: Any) -> dict[str, list[str]]:
     """The primary key's columns of every domain table, from the catalogue."""
     rows = await connection.fetch(
-        """select f.table_name, array_agg(a.attname::text order by a.attnum) as columns
-             from fx.tables f
-             join pg_index i on i.indrelid = ('app.' || quote_ident(f.table_name))::regclass and i.indisprimary
-             join pg_attribute a on a.attrelid = i.indrelid and a.attnum = any (i.indkey)
-            where f.kind = 'tenant' and f.table_name <> 'audit_entries' group by f.table_name"""
+        """select c.relname as table_name, array_agg(a.attname::text order by a.attnum) as columns
+             from pg_class c join pg_index i on i.indrelid = c.oid and i.indisprimary
+             join pg_attribute a on a.attrelid = c.oid and a.attnum = any (i.indkey)
+            where c.relnamespace = 'app'::regnamespace
+              and exists (select from pg_trigger t where t.tgrelid = c.oid and t.tgname = 'a_guard_change')
+            group by c.relname"""
     )
     return {row["table_name"]: row["columns"] for row in rows}
 
