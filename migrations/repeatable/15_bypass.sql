@@ -19,6 +19,15 @@ begin
 end $$;
 alter function fx.is_administrator(text) owner to fx_fingerprint;
 
+create or replace function fx.admin_door_is_open(of_tenant text, session_id text) returns boolean
+language plpgsql stable security definer set search_path = '' as $$
+-- Fifteen minutes by the database's own clock, whatever times an entry names.
+begin
+  return exists (select from ops.admin_doors d where d.tenant_id = of_tenant and d.admin_session = session_id
+                    and d.opened_clock > clock_timestamp() - interval '15 minutes');
+end $$;
+alter function fx.admin_door_is_open(text, text) owner to fx_fingerprint;
+
 create or replace function fx.refuse_unfit_administrator(
   entry_action text, customer_facing boolean, entry_actor text, entry_on_behalf_of text, entry_at timestamptz)
   returns void
@@ -36,7 +45,8 @@ begin
   if not exists (select from app.admin_sessions s
                   where s.tenant_id = (select fx.tenant()) and s.requested_by = entry_actor
                     and s.on_behalf_of = entry_on_behalf_of and s.purpose = wanted and s.state = 'OPEN'
-                    and s.approved_by is distinct from entry_actor and s.expires_at > entry_at) then
+                    and s.approved_by is distinct from entry_actor and s.expires_at > entry_at
+                    and s.opened_at <= entry_at and fx.admin_door_is_open(s.tenant_id, s.id)) then
     raise exception 'no open admin session covers %', entry_action using errcode = 'FX031';
   end if;
   if wanted = 'BYPASS' and session_user <> 'fx_platform' then
@@ -65,7 +75,7 @@ begin
   end if;
   select a.requested_by, a.approved_by, a.on_behalf_of, a.reason into s from app.admin_sessions a
    where a.tenant_id = (select fx.tenant()) and a.id = admin_session and a.purpose = 'BYPASS' and a.state = 'OPEN'
-     and a.expires_at > entry_at;
+     and a.expires_at > entry_at and a.opened_at <= entry_at and fx.admin_door_is_open(a.tenant_id, a.id);
   if not found or s.approved_by = s.requested_by or not fx.is_administrator(s.approved_by) then
     raise exception 'no open admin session allows this' using errcode = 'FX031';
   end if;
@@ -97,6 +107,7 @@ begin
     select from ops.bypass_grants g
       join pg_catalog.pg_stat_get_activity(pg_backend_pid()) a on a.backend_start = g.backend_start
       join app.admin_sessions s on s.tenant_id = g.tenant_id and s.id = g.admin_session and s.state = 'OPEN'
+       and fx.admin_door_is_open(s.tenant_id, s.id)
       join app.audit_entries e on e.id = g.entry_id and e.action = 'RBAC_BYPASS'
      where g.backend_pid = pg_backend_pid() and g.closed_at is null and g.expires_at > clock_timestamp()
        and g.xid is distinct from pg_current_xact_id_if_assigned()) then

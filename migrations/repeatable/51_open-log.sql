@@ -25,12 +25,18 @@ create policy auditor_reads on ops.log_tiles for select to fx_auditor using (tru
 
 create or replace function fx.checkpoint_is_set_once() returns trigger language plpgsql set search_path = '' as $$
 begin
-  raise exception 'the checkpoint of batch % is signed and stays as it is', old.id using errcode = '42501';
+  raise exception 'batch % is signed or anchored and stays as it is', old.id using errcode = '42501';
 end $$;
 
 drop trigger if exists a_checkpoint_once on app.merkle_batches;
 create trigger a_checkpoint_once before update on app.merkle_batches
-  for each row when (old.checkpoint is not null and new.checkpoint is distinct from old.checkpoint)
+  for each row when (
+    (old.checkpoint is not null
+     and (new.checkpoint, new.root, new.tree_size, new.first_seq, new.last_seq)
+         is distinct from (old.checkpoint, old.root, old.tree_size, old.first_seq, old.last_seq))
+    or (old.state = 'ANCHORED'
+        and (new.state, new.tx_hash, new.block_number, new.root) is distinct from
+            (old.state, old.tx_hash, old.block_number, old.root)))
   execute function fx.checkpoint_is_set_once();
 alter table app.merkle_batches enable always trigger a_checkpoint_once;
 

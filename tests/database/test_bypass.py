@@ -376,7 +376,7 @@ async def test_the_entry_cannot_be_made_by_hand(place: Place, on_behalf_of: str 
     "wrong",
     [
         {"reason": "too short"}, {"reason": " " * 30}, {"purpose": "LOOK"}, {"on_behalf_of": None},
-        {"on_behalf_of": "sub_00000000000000000000000000"}, {"requested_by": "somebody"},
+        {"on_behalf_of": "sub_00000000000000000000000000"},
     ],
 )  # fmt: skip
 async def test_an_admin_session_says_for_whom_and_why(place: Place, wrong: dict[str, str | None]) -> None:
@@ -395,6 +395,49 @@ async def test_four_eyes_and_fifteen_minutes_are_the_databases_own_rule(place: P
         late = now + timedelta(minutes=15, seconds=1)
         row = moved(A, approved, "APPROVED", "OPEN", opened_at=now, expires_at=late)
         await record(place.world, ann, "ADMIN_SESSION_OPEN", row)
+
+
+async def test_nobody_is_named_in_an_admin_session_but_who_records_it(place: Place) -> None:
+    """One administrator alone with the other's name is one pair of eyes."""
+    ann, bob, now = place.people.ann, place.people.bob, place.world.clock.now()
+    asked = await admin_session(place.world, place.people, until="REQUESTED")
+    approved = await admin_session(place.world, place.people, until="APPROVED")
+    in_the_others_name = (
+        (ann, "ADMIN_SESSION_APPROVE", moved(A, asked, "REQUESTED", "APPROVED", approved_by=bob, approved_at=now)),
+        (bob, "ADMIN_SESSION_OPEN",
+         moved(A, approved, "APPROVED", "OPEN", opened_at=now, expires_at=now + timedelta(minutes=15))),
+    )  # fmt: skip
+    for actor, action, row in in_the_others_name:
+        with pytest.raises(asyncpg.PostgresError) as refused:
+            await record(place.world, administrator(A, actor), action, row)
+        assert refused.value.sqlstate == "FX033"
+    with pytest.raises(asyncpg.PostgresError) as refused:
+        await admin_session(place.world, place.people, until="REQUESTED", requested_by=bob)
+    assert refused.value.sqlstate == "FX033"
+
+
+@pytest.mark.parametrize("years", [-11, 11])
+async def test_an_entry_that_lies_about_its_time_opens_nothing(place: Place, years: int) -> None:
+    """Neither an older hour in an expired session, nor a session that is opened in the far future."""
+    now = place.world.clock.now()
+    if years > 0:
+        later = now + timedelta(days=365 * years)
+        session = await admin_session(place.world, place.people, until="APPROVED")
+        row = moved(A, session, "APPROVED", "OPEN", opened_at=later, expires_at=later + timedelta(minutes=15))
+        await record(place.world, administrator(A, place.people.ann), "ADMIN_SESSION_OPEN", row)
+        at = now
+    else:
+        session = place.session
+        superuser = await place.world.connect("postgres")
+        await superuser.execute("update ops.admin_doors set opened_clock = opened_clock - interval '16 minutes'")
+        await superuser.close()
+        at = now
+    with pytest.raises(asyncpg.PostgresError) as refused:
+        async with place.platform.transaction():
+            await place.platform.execute("select set_config('fx.pin', $1, true)", place.world.pins.pin(A))
+            await place.platform.execute("select fx.open_bypass('aud_x', $1, $2, 'thing', 'x', 'req')", at, session)
+    assert refused.value.sqlstate == "FX031"
+    assert await place.fingerprints() == []
 
 
 async def test_what_was_approved_cannot_become_something_else(place: Place) -> None:

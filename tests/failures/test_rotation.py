@@ -22,6 +22,7 @@ def cli(house: House, *arguments: str, text: str = "") -> subprocess.CompletedPr
         return subprocess.run(command, capture_output=True, text=True, input=text, timeout=60, check=False)
 
 
+@pytest.mark.soak
 async def test_two_rotations_of_everything_need_no_restart(house: House) -> None:
     """Two, because the mock servers take the version before the present one, and none before that."""
     listed = await house.take_listed()

@@ -10,8 +10,7 @@ import pytest
 
 from fintokenx import audit
 from fintokenx.app import catalogue
-from fintokenx.kernel.caller import Role, system
-from tests.database.administrators import HOME, record, subject_row, tenant_row
+from tests.database.administrators import administrators
 from tests.properties.walk import KINDS, Walk
 from tests.support import World
 
@@ -35,9 +34,9 @@ async def test_after_thousands_of_transitions_over_all_machines_nothing_differs_
     world: World, seed: int
 ) -> None:
     """Issue 3, must-show 2."""
-    administrator = await _an_administrator(world)
+    people = await administrators(world)
     walks = [
-        Walk(world, tenant_id, random.Random(seed + n), administrator, numbers=n * 1_000_000)
+        Walk(world, tenant_id, random.Random(seed + n), people, numbers=n * 1_000_000)
         for n, tenant_id in enumerate(TENANTS)
     ]
     steps = 0
@@ -53,15 +52,6 @@ async def test_after_thousands_of_transitions_over_all_machines_nothing_differs_
     assert found.entries >= TRANSITIONS_MIN
     await _each_lie_is_named(world)
     assert (await replayed(world)).equal
-
-
-async def _an_administrator(world: World) -> str:
-    """Whom the database lets ask for admin sessions: staff of the platform's own tenant."""
-    staff = subject_row(world, HOME, Role.PLATFORM_ADMIN, "ACTIVE")
-    provision = system(HOME, "provision")
-    await record(world, provision, "TENANT_OPEN", tenant_row(world, HOME))
-    await record(world, provision, "STAFF_CREATE", staff)
-    return str(staff.values["row"]["id"])
 
 
 def _untaken(walks: list[Walk]) -> list[str]:

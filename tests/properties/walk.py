@@ -54,8 +54,8 @@ class Walk:
     world: World
     tenant_id: str
     chance: random.Random
-    administrator: str
-    """A subject id: the database knows who is one."""
+    administrators: tuple[str, str]
+    """Who asks and who approves; subject ids: the database knows who is one."""
     rows: dict[str, list[Made]] = field(default_factory=dict)
     taken: Counter[tuple[str, Transition]] = field(default_factory=Counter)
     numbers: int = 0
@@ -169,7 +169,9 @@ class Walk:
         named = action.on_behalf_of == "required" or (
             action.on_behalf_of == "required_from_admin" and role is Role.PLATFORM_ADMIN
         )
-        actor = self.administrator if role is Role.PLATFORM_ADMIN else f"{role}:walk"
+        asks, approves = self.administrators
+        administrator = approves if line.action == "ADMIN_SESSION_APPROVE" else asks
+        actor = administrator if role is Role.PLATFORM_ADMIN else f"{role}:walk"
         caller = Caller(self.tenant_id, role, actor, on_behalf_of="sub_walk" if named else None)
         await audit.change(tx, caller, action=line.action, resource=resource, move=audit.Move((row,)))
 
@@ -652,16 +654,16 @@ async def _admin_session(walk: Walk, tx: Tx, _line: Transition) -> Values:
         "purpose": walk.chance.choice(("ACT", "BYPASS")),
         "on_behalf_of": (await walk.some(tx, "subject"))["id"],
         "reason": walk.words() + " and more than twenty characters",
-        "requested_by": tx.ids.new("sub"),
+        "requested_by": walk.administrators[0],
         "requested_at": tx.at,
         **dict.fromkeys(nothing),
     }
 
 
-def _admin_session_in(_walk: Walk, tx: Tx, state: str, _row: Values) -> Values:
+def _admin_session_in(walk: Walk, tx: Tx, state: str, _row: Values) -> Values:
     match state:
         case "APPROVED":
-            return {"approved_by": tx.ids.new("sub"), "approved_at": tx.at}
+            return {"approved_by": walk.administrators[1], "approved_at": tx.at}
         case "OPEN":
             return {"opened_at": tx.at, "expires_at": tx.at + timedelta(minutes=15)}
         case "CLOSED":

@@ -160,7 +160,17 @@ def test_enough_holes_are_planted() -> None:
     assert len(HOLES) >= 14
 
 
-@pytest.mark.parametrize("hole", HOLES.values(), ids=HOLES.keys())
+AT_ONCE = 14
+"""So many are played in `make test`, the others in `make test-all`."""
+
+
+@pytest.mark.parametrize(
+    "hole",
+    [
+        pytest.param(hole, id=name, marks=[pytest.mark.soak] if number >= AT_ONCE else [])
+        for number, (name, hole) in enumerate(HOLES.items())
+    ],
+)
 async def test_a_planted_hole_is_named(place: House, hole: Hole) -> None:
     async with planted(place, hole):
         results = await place.play(*hole.named, *hole.played)
@@ -220,6 +230,7 @@ def open_to_all() -> APIRouter:
     return router
 
 
+@pytest.mark.soak
 async def test_a_route_with_string_built_sql_is_named(cluster: str, template: str, tmp_path: Path) -> None:
     async with house(cluster, template, tmp_path, routers=[built_from_strings()]) as place:
         results = await place.play("RT-53", "RT-55", "RT-57")
@@ -228,6 +239,7 @@ async def test_a_route_with_string_built_sql_is_named(cluster: str, template: st
     assert "GET /v1/planted query name" in results["RT-53"].detail
 
 
+@pytest.mark.soak
 async def test_a_route_that_tells_foreign_ids_is_named(cluster: str, template: str, tmp_path: Path) -> None:
     async with house(cluster, template, tmp_path, routers=[telling()]) as place:
         superuser = await place.superuser()
@@ -238,6 +250,7 @@ async def test_a_route_that_tells_foreign_ids_is_named(cluster: str, template: s
     assert "GET /v1/planted/{subject_id}" in results["RT-57"].detail
 
 
+@pytest.mark.soak
 async def test_a_route_that_is_open_to_all_is_named(cluster: str, template: str, tmp_path: Path) -> None:
     async with house(cluster, template, tmp_path, routers=[open_to_all()]) as place:
         results = await place.play("RT-64")

@@ -35,6 +35,7 @@ MEMBERS: Final = {
 """Who is a member of what."""
 
 DEFINERS: Final = {
+    "admin_door_is_open": "fx_fingerprint",
     "bypass_active": "fx_fingerprint",
     "change": "fx_writer",
     "close_bypass": "fx_fingerprint",
@@ -42,6 +43,7 @@ DEFINERS: Final = {
     "is_administrator": "fx_fingerprint",
     "link": "fx_linker",
     "next_nonce": "fx_owner",
+    "open_admin_door": "fx_fingerprint",
     "open_bypass": "fx_fingerprint",
     "refuse_unfit_administrator": "fx_fingerprint",
     "shadow_open": "fx_owner",
@@ -56,6 +58,7 @@ POLICIES: Final = {
     ("app.audit_entries", "fingerprint_judges", "fx_fingerprint", "(action = 'RBAC_BYPASS'::text)"): "in definers only",
     ("app.admin_sessions", "fingerprint_judges", "fx_fingerprint", "true"): "in definers only",
     ("app.subjects", "fingerprint_judges", "fx_fingerprint", "(role = 'platform_admin'::text)"): "in definers only",
+    ("ops.admin_doors", "fingerprint_keeps", "fx_fingerprint", "true"): "in definers only",
     ("ops.bypass_grants", "fingerprint_keeps", "fx_fingerprint", "true"): "in definers only",
     ("ops.jobs", "worker_claims", "fx_worker", "true"): "claims jobs of all tenants",
     ("ops.subject_keys", "auditor_counts", "fx_auditor", "true"): "which keys are destroyed; no key",
@@ -70,8 +73,8 @@ READERS: Final = {
 """Policies for reading that every domain table has: policy, role, condition."""
 
 MACHINERY: Final = {
-    "api_key_use", "audit_pending", "bypass_grants", "client_balances", "idempotency_keys", "inbox", "jobs",
-    "login_codes", "login_throttles", "mfa_tries", "subject_keys", "tenant_keys",
+    "admin_doors", "api_key_use", "audit_pending", "bypass_grants", "client_balances", "idempotency_keys", "inbox",
+    "jobs", "login_codes", "login_throttles", "mfa_tries", "subject_keys", "tenant_keys",
 }  # fmt: skip
 """Tables outside app that carry a tenant: not domain state."""
 

@@ -1,7 +1,7 @@
 """Each hour a sample: every row that the newest entries touched is what the last of them made it (P-06).
 
-Between two full replays this finds, in bounded time and memory, what is changed beside the record soon after it was
-written; a later change beside it is found by the replay, or by the row's next command, whose ``before`` does not hold.
+Between two full replays this finds, in bounded time and memory, what is changed beside the record in rows and columns
+that were written lately. What is older, what no entry named and what was put in beside the record is for the replay.
 """
 
 from __future__ import annotations
@@ -11,12 +11,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+import structlog
+
 from fintokenx.audit.events import StateDrifted
 from fintokenx.audit.service.recording import change
 from fintokenx.audit.store import sampling as store
 from fintokenx.audit.types import Move
 from fintokenx.kernel.caller import Caller, Role
 from fintokenx.kernel.db import Pool, Tx
+
+log = structlog.get_logger("fintokenx.audit")
 
 ENTRIES_MAX: Final = 5_000
 DRIFTS_MAX: Final = 100
@@ -53,6 +57,8 @@ async def sample(pool: Pool, *, entries_max: int = ENTRIES_MAX) -> list[RowDrift
             found += [_drift(table, *there[place], columns) for place, columns in wrong.items()]
             left = await store.present(connection, table, keys[table], [values for _, values in gone])
             found += [_drift(table, *gone[place], []) for place in left]
+    if len(found) > DRIFTS_MAX:
+        log.error("state_drift_cut_off", found=len(found), recorded=DRIFTS_MAX)
     return found[:DRIFTS_MAX]
 
 

@@ -8,13 +8,14 @@ from typing import Any
 
 
 async def newest(connection: Any, *, limit: int) -> list[tuple[int, str]]:
-    """The newest entries, oldest of them first: (seq, diff)."""
+    """The newest entries, oldest of them first: (seq, diff). Without those that tell of drift: they would push the rows
+    that they tell of out of the sample."""
     rows = await connection.fetch(
         "select seq, diff::text as diff from app.audit_entries"
-        " where seq > (select coalesce(max(seq), 0) from app.audit_entries) - $1 order by seq",
+        " where action not in ('STATE_DRIFT', 'ALERT_RAISE') order by seq desc limit $1",
         limit,
     )
-    return [(row["seq"], row["diff"]) for row in rows]
+    return [(row["seq"], row["diff"]) for row in reversed(rows)]
 
 
 async def keys_of(connection: Any) -> dict[str, list[str]]:

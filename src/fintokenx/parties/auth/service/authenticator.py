@@ -70,10 +70,10 @@ class Authenticator:
         ``Authorization: Bearer`` gives a signed-in subject, ``FX-Api-Key`` a tenant's system, both together the
         subject with ``has_api_key``. A magic link is no credential here: it opens its own page and no route (AU-06).
 
-        :raises Unauthenticated: none, or none that holds (TokenRefused, SessionEnded, ApiKeyRefused)
         The token of an admin session gives the administrator in that session's tenant, for the subject it names, with
         that subject's guards (AD-16).
 
+        :raises Unauthenticated: none, or none that holds (TokenRefused, SessionEnded, ApiKeyRefused)
         :raises TenantsDiffer, ScopeMissing, AdminTokenRefused: known, but not like this
         """
         given = {name.lower(): value for name, value in headers.items()}
@@ -101,6 +101,9 @@ class Authenticator:
         """Alive while three things are: the administrator's own sign-in, the administrator, and the admin session."""
         async with self._database.transaction(HOME_TENANT) as tx:
             own = await store.live_session(tx, claims.session_id)
+            who = await store.subject(tx, own.subject_id) if own else None
+        if who is None or who.state != "ACTIVE":
+            raise SessionEnded
         if own is None or own.aal < AAL_OF_ADMINISTRATORS or own.subject_id != claims.subject_id:
             raise SessionEnded
         if own.role is not Role.PLATFORM_ADMIN:
@@ -112,7 +115,7 @@ class Authenticator:
             if (admin.requested_by, admin.on_behalf_of) != (own.subject_id, claims.on_behalf_of):
                 raise SessionEnded
             party = await store.subject(tx, admin.on_behalf_of)
-        if party is None or party.state == "FROZEN":
+        if party is None or party.is_barred:
             raise SessionEnded
         if (admin.purpose is Purpose.BYPASS) != (path == LOOKUPS_PATH):
             raise AdminTokenRefused
