@@ -836,6 +836,8 @@ class Bundle:
     def check_entry(self, part: dict, what: str) -> None:
         value, members = read_entry(part["canonical"], what)
         what = f"Entry seq {members['seq']}"
+        if members["resource"] != self.parts["subject_matter"]["resource"]:
+            raise Untrue(f"{what} is about {shown(members['resource'])}, which is not what the bundle is about.")
         if members["seq"] != part["leaf_index"] + 1:
             raise Untrue(f"{what} is said to stand at index {part['leaf_index']}, which is the place of another.")
         size = part["tree_size"]
@@ -904,12 +906,16 @@ def verify_bundle(options: argparse.Namespace) -> tuple:
     bundle = Bundle(content, keys, block_hashes, contract)
     bundle.check()
     report, notes = bundle.report(), []
-    if not keys:
-        notes.append("No key was given, so the bundle's own was used: it is only proved to agree with itself.")
     if not block_hashes and bundle.anchored:
         notes.append("That these blocks are the network's was not checked: ask any node for their hashes.")
     report["notes"] = notes
     count = len(bundle.entries)
+    if not keys:
+        sentence = (
+            "All that is there holds, but no key was given: the bundle is only proved to agree with itself. Get the "
+            "record's key from elsewhere and give it with --key."
+        )
+        return INCOMPLETE, sentence, report
     if open_ones := bundle.unanchored():
         sentence = (
             f"All that is there holds, but no anchor's receipt covers entry seq {open_ones[0]}"
@@ -918,6 +924,9 @@ def verify_bundle(options: argparse.Namespace) -> tuple:
         )
         return INCOMPLETE, sentence, report
     entries = "1 entry is" if count == 1 else f"{count} entries are"
+    if not block_hashes:
+        where = f"the signed record of {bundle.keys[0].name}, anchored if the blocks named here are the network's"
+        return PROVED, f"{entries} in {where}.", report
     return PROVED, f"{entries} in the signed and anchored record of {bundle.keys[0].name}.", report
 
 
@@ -969,7 +978,8 @@ WHAT IS CHECKED
   2. Each entry stands in the record that the key's owner signed, at the place that it says.
   3. All signed states of the record in the bundle are one record that only ever grew.
   4. A contract on the network took the record's fingerprint, in the block whose number and hash are printed.
-  5. Every field that was disclosed (a name, an address) is the one that was sealed into the entry.
+  5. Every entry is about what the bundle says that it is about. Whether all such entries are there is not proved.
+  6. Every field that was disclosed (a name, an address) is the one that was sealed into the entry.
 
 WHAT IS NOT CHECKED
   That the printed block is the network's: ask any node or block explorer for the hash of that block, then give it
@@ -977,10 +987,10 @@ WHAT IS NOT CHECKED
 
 ENDING = """\
 exit codes:
-  0  Proved:      every entry is proved to a signed checkpoint and to an anchor
+  0  Proved:      every entry is proved to a checkpoint signed by your key, and to an anchor in a block
   1  False:       something is not true; one sentence says what
   2  Unreadable:  the input or the command line cannot be understood
-  3  Incomplete:  all that is there holds, but an anchor or its receipt is still missing
+  3  Incomplete:  all that is there holds, but no key was given, or an anchor or its receipt is still missing
 
 examples:
   python3 fxverify.py invoice.json --key 'example.com/log+1a2b3c4d+AbCd...'

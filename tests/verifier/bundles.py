@@ -140,7 +140,7 @@ class Record:
             },
             "id": f"aud_{seq:026d}", "merkle_batch_id": batch, "on_behalf_of": None,
             "prev_hash": (self.leaves[-1] if self.leaves else bytes(32)).hex(), "request_id": "",
-            "resource": f"FXI-{seq}", "seq": seq, "tenant_id": "tnt_a",
+            "resource": "FXI-1", "seq": seq, "tenant_id": "tnt_a",
             "timestamp": f"2026-06-02T09:00:00.{seq:06d}Z", "v": 1,
         }  # fmt: skip
         self.add_bytes(rfc8785.dumps({**entry, **changed}).decode())

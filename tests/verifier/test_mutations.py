@@ -22,6 +22,7 @@ RECORD = Record(3, 9, 2)
 SIGNER = Signer()
 HONEST = RECORD.bundle(2, 5, 6, 13)
 CONTRACT = HONEST["anchors"][0]["contract"]
+BLOCKS = [part for anchor in HONEST["anchors"] for part in ("--block-hash", anchor["block_hash"])]
 L = 2**252 + 27742317777372353535851937790883648493
 
 
@@ -301,6 +302,8 @@ MUTATIONS: dict[str, tuple[Callable[[Json], None], int, str]] = {
     "entries that are no list": (put("entries", {}), UNREADABLE, '"entries" of the bundle is not a list'),
     "a subject matter without an instant": (
         put("subject_matter", "made_at", "2026-06-31T00:00:00.000000Z"), UNREADABLE, "not an instant"),
+    "another resource than that of its entries": (
+        put("subject_matter", "resource", "FXI-2"), FALSE, "is not what the bundle is about"),
     "a hash in upper case": (
         put("entries", 1, "path", 0, HONEST["entries"][1]["path"][0].upper()), UNREADABLE, "lower case"),
     "a hash that is too short": (put("entries", 1, "path", 0, "ab" * 31), UNREADABLE, "64 hex digits"),
@@ -480,9 +483,14 @@ MUTATIONS: dict[str, tuple[Callable[[Json], None], int, str]] = {
 
 
 def test_the_honest_bundle_is_proved(verify: Verify) -> None:
-    answer = verify(HONEST, "--key", SIGNER.vkey, "--contract", CONTRACT)
+    answer = verify(HONEST, "--key", SIGNER.vkey, "--contract", CONTRACT, *BLOCKS)
     assert (answer.code, answer.errors) == (0, "")
     assert answer.sentence == "Proved: 4 entries are in the signed and anchored record of fintokenx.test/log."
+
+
+def test_where_no_block_is_named_the_sentence_leaves_it_open_whether_they_are_the_networks(verify: Verify) -> None:
+    answer = verify(HONEST, "--key", SIGNER.vkey)
+    assert (answer.code, "anchored if the blocks named here are the network's" in answer.sentence) == (0, True)
 
 
 @pytest.mark.parametrize("name", MUTATIONS)
@@ -568,10 +576,10 @@ def test_the_wrong_key_is_refused_even_where_the_bundle_brings_its_own(verify: V
     assert (answer.code, "which you gave" in answer.sentence) == (1, True)
 
 
-def test_a_bundle_under_its_own_key_says_that_this_proves_little(verify: Verify) -> None:
-    answer = verify(HONEST)
-    assert answer.code == 0
-    assert "only proved to agree with itself" in answer.output
+def test_a_bundle_under_its_own_key_is_not_proved(verify: Verify) -> None:
+    """Whoever forges a record signs it: exit 0 here would be a verdict that the forger gives."""
+    answer = verify(HONEST, *BLOCKS)
+    assert (answer.code, "only proved to agree with itself" in answer.sentence) == (3, True)
 
 
 def test_a_rotated_key_is_one_of_several(verify: Verify) -> None:
@@ -593,11 +601,9 @@ def test_a_cosigned_checkpoint_is_accepted_under_the_key_that_is_known(verify: V
 
 
 def test_named_blocks_must_be_those_of_the_anchors(verify: Verify) -> None:
-    hashes = [anchor["block_hash"] for anchor in HONEST["anchors"]]
-    named = [part for value in hashes for part in ("--block-hash", value)]
-    answer = verify(HONEST, "--key", SIGNER.vkey, *named)
+    answer = verify(HONEST, "--key", SIGNER.vkey, *BLOCKS)
     assert (answer.code, "ask any node" in answer.output) == (0, False)
-    answer = verify(HONEST, "--key", SIGNER.vkey, *named[:4])
+    answer = verify(HONEST, "--key", SIGNER.vkey, *BLOCKS[:4])
     assert (answer.code, "not one that you named" in answer.sentence) == (1, True)
 
 
@@ -636,7 +642,9 @@ def test_a_hostile_bundle_does_not_steer_the_terminal(verify: Verify) -> None:
     record = Record()
     record.append(1, actor="\x1b[2J\u009b31m", resource="FXI-\u202e1")
     record.sizes = [1]
-    answer = verify({**record.bundle(1), "format": "fintokenx-evidence/1"}, "--key", SIGNER.vkey)
+    bundle = record.bundle(1)
+    bundle["subject_matter"]["resource"] = "FXI-\u202e1"
+    answer = verify(bundle, "--key", SIGNER.vkey)
     assert answer.code == 0
     assert answer.output.isascii()
     assert "\x1b" not in answer.output

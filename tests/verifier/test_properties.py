@@ -20,7 +20,7 @@ from tests.verifier.bundles import Json, Record, Signer, consistency, mth, path,
 LEAVES = [sha256(b"\x00", str(at).encode()) for at in range(700)]
 SIGNER = Signer()
 HONEST = Record(3, 9, 2).bundle(2, 5, 13)
-UNPROVED = {"tx_hash", "chain_id", "subject_matter"}
+UNPROVED = {"tx_hash", "chain_id", "made_at"}
 """What a bundle says and does not prove (docs/evidence.md)."""
 
 root_of = functools.cache(lambda size: mth(LEAVES[:size]))
