@@ -159,7 +159,7 @@ async def test_every_entry_is_provable_and_no_proof_fits_another(
         await make(world, A, f"a{batch}", f"c{batch}")
         await make(world, B, f"b{batch}")
         await audit.seal(sealer, world.clock.now())
-        await audit.sign_sealed(sealer, SignerInMemory(), ORIGIN)
+        await audit.sign_sealed(sealer, SignerInMemory(), ORIGIN, AnchorsInMemory())
         await audit.anchor_sealed(sealer, anchors, world.clock.now)
     bundles = await proofs_of(world, sealer, A)
     assert [[batch.id for batch in bundle.checkpoints] for bundle in bundles] == [[1], [1], [2], [2], [3], [3]]
@@ -195,7 +195,7 @@ async def test_a_proof_is_not_given_before_the_checkpoint_nor_to_another_tenant(
     with pytest.raises(audit.ProofPending) as pending:
         await proofs_of(world, sealer, A)
     assert pending.value.members == {"pending_until": "2026-06-02T09:10:00.000000Z"}
-    await audit.sign_sealed(sealer, SignerInMemory(), ORIGIN)
+    await audit.sign_sealed(sealer, SignerInMemory(), ORIGIN, AnchorsInMemory())
     [unanchored] = await proofs_of(world, sealer, A)
     assert unanchored.anchors == ()
     await audit.anchor_sealed(sealer, anchors, world.clock.now)

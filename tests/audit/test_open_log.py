@@ -120,12 +120,12 @@ async def test_a_database_from_before_tiles_gets_them_at_its_first_seal_and_a_cr
     )
     await superuser.execute("insert into app.merkle_batches (id, opened_at, state) values (2, now(), 'COLLECTING')")
     with pytest.raises(audit.LogInconsistent, match="tile"):
-        await audit.sign_sealed(sealer, signer, ORIGIN)
+        await audit.sign_sealed(sealer, signer, ORIGIN, AnchorsInMemory())
     assert await tiles.grow(sealer) == (tiles.LEAVES_PER_STEP, True)
     assert await tiles.size(superuser) == tiles.LEAVES_PER_STEP, "and then the power went"
     assert await audit.seal(sealer, world.clock.now()) is None, "nothing new to seal"
     assert hash_of((0, len(hashes)), await stored(superuser)) == root_of(hashes)
-    assert await audit.sign_sealed(sealer, signer, ORIGIN) == 1
+    assert await audit.sign_sealed(sealer, signer, ORIGIN, AnchorsInMemory()) == 1
 
 
 async def test_a_seal_that_fails_leaves_no_tile_of_its_own_and_no_batch(
@@ -183,7 +183,7 @@ async def test_with_its_guards_asleep_a_tile_can_be_rewritten_and_verification_f
     """The planted twin: it is the triggers that stop the statements above."""
     await make(world, A, "t1", "t2")
     await audit.seal(sealer, world.clock.now())
-    await audit.sign_sealed(sealer, SignerInMemory(), ORIGIN)
+    await audit.sign_sealed(sealer, SignerInMemory(), ORIGIN, AnchorsInMemory())
     await superuser.execute("alter table ops.log_tiles disable trigger all")
     await superuser.execute(statement)
     assert not (await verify(world)).sound
@@ -240,26 +240,45 @@ async def test_while_the_vault_is_down_batches_queue_and_then_catch_up(
     assert (await verify(world, anchors)).sound
 
 
-async def test_while_the_chain_is_down_checkpoints_are_signed_all_the_same(
+async def test_while_the_chain_is_down_nothing_is_signed_and_then_all_of_it(
     world: World, jobs: AuditJobs, signer: SignerInMemory, anchors: AnchorsInMemory, sealer: Pool
 ) -> None:
-    """An hour: entries are provable to a checkpoint at once, and to the chain when it is back (AD-11)."""
+    """An hour (AD-11): only the chain knows whether this database is the newest life of the record."""
     anchors.away = True
     for batch in range(6):
         await make(world, A, f"t{batch}")
         with pytest.raises(Unavailable):
             await slot(jobs)
         world.clock.set(world.clock.now() + timedelta(minutes=10))
-    assert len(signer.signed) == 6
+    assert not signer.signed
     [first, *_] = await all_entries(world)
+    with pytest.raises(audit.ProofPending):
+        await proof(world, sealer, signer, first["id"])
+    anchors.away = False
+    assert await audit.sign_sealed(sealer, signer, ORIGIN, anchors) == 6
     bundle = await proof(world, sealer, signer, first["id"])
     assert (len(bundle.checkpoints), bundle.anchors) == (1, ())
-    anchors.away = False
     await slot(jobs)
     later = await proof(world, sealer, signer, first["id"])
     assert [anchor.batch_id for anchor in later.anchors] == [1]
     assert later.entries == bundle.entries, "an old proof never goes stale"
     assert await audit.proof_holds(later, anchors)
+
+
+@pytest.mark.parametrize("forgotten", [0, 1])
+async def test_a_backup_that_was_put_back_signs_no_second_history(
+    world: World, jobs: AuditJobs, signer: SignerInMemory, anchors: AnchorsInMemory, sealer: Pool, forgotten: int
+) -> None:
+    """By itself it looks perfect, and it has forgotten what it signed after the backup; the chain has not."""
+    await make(world, A, "t1")
+    await slot(jobs)
+    await anchors.publish(2 + forgotten, 7, b"\7" * 32)  # the life after the backup
+    await make(world, A, "t2")
+    for _ in range(2):
+        with pytest.raises(audit.AnchorConflict):
+            await slot(jobs)
+    assert len(signer.signed) == 1
+    assert sorted(anchors.standing) == [1, 2 + forgotten], "and anchors none"
 
 
 async def proof(world: World, sealer: Pool, signer: SignerInMemory, entry_id: str) -> audit.Bundle:
@@ -274,7 +293,7 @@ async def test_a_checkpoint_is_signed_once_and_never_changed(
     await slot(jobs)
     before = await sealer.fetchval("select checkpoint from app.merkle_batches where id = 1")
     other = SignerInMemory(b"another key of thirty-two bytes.")
-    assert await audit.sign_sealed(sealer, other, ORIGIN) == 0
+    assert await audit.sign_sealed(sealer, other, ORIGIN, AnchorsInMemory()) == 0
     for value in ("'other bytes'", "null"):
         for connection in (sealer, superuser):
             with pytest.raises(asyncpg.InsufficientPrivilegeError, match="stays as it is"):
@@ -288,7 +307,7 @@ async def test_two_signers_at_once_make_one_checkpoint(world: World, sealer: Poo
     for batch in range(3):
         await make(world, A, f"t{batch}")
         await audit.seal(sealer, world.clock.now())
-    done = await asyncio.gather(*(audit.sign_sealed(sealer, signer, ORIGIN) for _ in range(3)))
+    done = await asyncio.gather(*(audit.sign_sealed(sealer, signer, ORIGIN, AnchorsInMemory()) for _ in range(3)))
     assert sum(done) == 3
     assert (await verify(world)).sound
 
@@ -311,7 +330,7 @@ async def test_a_tree_that_does_not_continue_the_signed_one_is_not_signed(
     await superuser.execute("alter table ops.log_tiles disable trigger all")
     await superuser.execute(statement)
     with pytest.raises(audit.LogInconsistent, match="batch 2"):
-        await audit.sign_sealed(sealer, signer, ORIGIN)
+        await audit.sign_sealed(sealer, signer, ORIGIN, AnchorsInMemory())
     assert len(signer.signed) == 1
 
 
@@ -323,7 +342,7 @@ async def test_an_anchors_receipt_is_kept_once_and_asked_for_again_until_a_node_
 ) -> None:
     await make(world, A, "t1")
     await audit.seal(sealer, world.clock.now())
-    await audit.sign_sealed(sealer, signer, ORIGIN)
+    await audit.sign_sealed(sealer, signer, ORIGIN, AnchorsInMemory())
     await audit.anchor_sealed(sealer, anchors, world.clock.now)
     [entry] = await all_entries(world)
     [without] = (await proof(world, sealer, signer, entry["id"])).wire()["anchors"]

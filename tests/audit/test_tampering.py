@@ -28,7 +28,7 @@ ENTRIES, VICTIM = 12, 5
 async def seal_and_anchor(world: World, anchors: AnchorsInMemory) -> None:
     pool = await world.pool("fx_sealer", 1)
     await audit.seal(pool, world.clock.now())
-    await audit.sign_sealed(pool, SignerInMemory(), ORIGIN)
+    await audit.sign_sealed(pool, SignerInMemory(), ORIGIN, AnchorsInMemory())
     await audit.anchor_sealed(pool, anchors, world.clock.now)
     await pool.close()
 

@@ -93,7 +93,7 @@ class Archive:
     async def anchored(self) -> None:
         """Seal, sign and anchor."""
         await audit.seal(self.sealer, self.world.clock.now())
-        await audit.sign_sealed(self.sealer, SignerInMemory(), ORIGIN)
+        await audit.sign_sealed(self.sealer, SignerInMemory(), ORIGIN, AnchorsInMemory())
         await audit.anchor_sealed(self.sealer, self.anchors, self.world.clock.now)
 
     async def get(self, path: str, role: Role, tenant_id: str = HERE, **query: Any) -> httpx.Response:
@@ -307,7 +307,7 @@ async def test_a_conflict_over_one_batch_does_not_keep_later_ones_from_being_anc
 
 async def test_entries_of_a_batch_in_conflict_are_tied_to_the_anchor_of_the_next_one(archive: Archive) -> None:
     await _restored(archive)
-    await audit.sign_sealed(archive.sealer, SignerInMemory(), ORIGIN)
+    await audit.sign_sealed(archive.sealer, SignerInMemory(), ORIGIN, AnchorsInMemory())
     with pytest.raises(audit.AnchorConflict):
         await audit.anchor_sealed(archive.sealer, archive.anchors, archive.world.clock.now)
     async with archive.world.database.transaction(HERE) as tx:

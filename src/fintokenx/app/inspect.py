@@ -111,8 +111,8 @@ async def anchor_now(of: LocalSystem) -> str:
     try:
         async with wiring.network(settings, vault) as to:
             sealed = await audit.seal(pool, clock.now())
-            await audit.sign_sealed(pool, VaultSigner(vault), settings.log_origin)
             try:
+                await audit.sign_sealed(pool, VaultSigner(vault), settings.log_origin, to.anchors)
                 anchored = await audit.anchor_sealed(pool, to.anchors, clock.now)
             except audit.AnchorConflict as conflict:
                 return f"{conflict}: run `fintokenx audit verify`"

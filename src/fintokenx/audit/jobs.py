@@ -33,7 +33,7 @@ class AuditJobs:
         """Seal, sign, anchor. Batches and anchors are derived from the record and are not recorded themselves, or
         every batch would need another. Vault or chain down: this fails, the next slot catches up (AD-11)."""
         await seal(self.pool, self.clock.now())
-        await sign_sealed(self.pool, self.signer, self.origin)
+        await sign_sealed(self.pool, self.signer, self.origin, self.anchors)
         try:
             await anchor_sealed(self.pool, self.anchors, self.clock.now)
         finally:  # a conflict over one batch, which only people can end, keeps no receipt of the others

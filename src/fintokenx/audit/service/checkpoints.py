@@ -6,9 +6,9 @@ from typing import Final
 
 import structlog
 
-from fintokenx.audit.ports import CheckpointSigner
+from fintokenx.audit.ports import Anchors, CheckpointSigner
 from fintokenx.audit.store import batches, tiles
-from fintokenx.audit.types import Batch, LogInconsistent
+from fintokenx.audit.types import AnchorConflict, Batch, LogInconsistent
 from fintokenx.kernel.db import Pool
 from fintokenx.kernel.merkle import verify_consistency
 from fintokenx.kernel.notes import Checkpoint, VerifierKey, signed_note
@@ -19,17 +19,21 @@ log = structlog.get_logger("fintokenx.audit")
 _AT_ONCE: Final = 200
 
 
-async def sign_sealed(pool: Pool, signer: CheckpointSigner, origin: str) -> int:
+async def sign_sealed(pool: Pool, signer: CheckpointSigner, origin: str, anchors: Anchors) -> int:
     """Sign every sealed batch that has no checkpoint yet, oldest first; returns how many.
 
-    Vault down: raises, nothing is lost, the next run catches up. A checkpoint is signed only when its tree continues
-    the one that was signed before it (tlog-checkpoint: a log must not sign two that are inconsistent).
+    A log must not sign two trees that are inconsistent (C2SP tlog-checkpoint). Therefore a checkpoint is signed only
+    when its tree continues the one that was signed before it, and when the newest anchor on chain is one of this
+    database: a backup that was put back looks perfect by itself and has forgotten what it signed. Vault or chain down:
+    raises, nothing is lost, the next run catches up.
 
-    :raises LogInconsistent: it does not; nothing is signed from there on
+    :raises LogInconsistent: its tree does not continue the last one; nothing is signed from there on
+    :raises AnchorConflict: the chain has a newer or another life of this record; nothing is signed
     """
     previous = await batches.newest_signed(pool)
     done = 0
     while waiting := await batches.unsigned(pool, limit=_AT_ONCE):
+        await _must_be_the_chains(pool, anchors)
         key = VerifierKey(origin, await signer.public_key())
         for batch in waiting:
             await _must_continue(pool, previous, batch)
@@ -40,6 +44,16 @@ async def sign_sealed(pool: Pool, signer: CheckpointSigner, origin: str) -> int:
                 done += 1
             previous = batch
     return done
+
+
+async def _must_be_the_chains(pool: Pool, anchors: Anchors) -> None:
+    latest = await anchors.latest()
+    if latest is None:
+        return
+    ours = await batches.sealed_as(pool, latest.batch_id)
+    if ours is None or (ours.tree_size, ours.root) != (latest.tree_size, latest.root):
+        log.error("log_forked", batch_id=latest.batch_id, tree_size=latest.tree_size)
+        raise AnchorConflict(f"batch {latest.batch_id}")
 
 
 async def _must_continue(pool: Pool, previous: Batch | None, batch: Batch) -> None:

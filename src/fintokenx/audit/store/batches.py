@@ -79,6 +79,14 @@ async def sealed(connection: Any, *, not_anchored: bool = False) -> list[Batch]:
     )
 
 
+async def sealed_as(connection: Any, batch_id: int) -> Batch | None:
+    """A sealed batch by its number."""
+    row = await connection.fetchrow(
+        f"select {_BATCH} from app.merkle_batches where id = $1 and state <> 'COLLECTING'", batch_id
+    )
+    return Batch(**dict(row)) if row else None
+
+
 # ── Checkpoints
 
 
