@@ -38,9 +38,9 @@ import fintokenx.lifecycle.invoice.http as invoice_http
 from bench.audit_append import MIGRATIONS, PASSWORD
 from fintokenx import audit
 from fintokenx.app import catalogue
-from fintokenx.audit.ports import AnchorOnChain, AnchorReceipt
 from fintokenx.app import http as application
 from fintokenx.app.migrate import Plan, bootstrap, migrate
+from fintokenx.audit.ports import AnchorOnChain, AnchorReceipt
 from fintokenx.audit.types import GENESIS_HASH, canonical_entry
 from fintokenx.kernel.bus import Reactions
 from fintokenx.kernel.caller import Caller, Role, system
