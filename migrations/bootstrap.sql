@@ -32,6 +32,8 @@ grant fx_writer, fx_linker, fx_fingerprint to fx_owner with inherit true, set tr
 grant fx_bypass to fx_platform with inherit false, set true; -- SET ROLE alone shows no row: see 15_bypass.sql
 
 do $$
+declare
+  serving text;
 begin
   execute format('revoke all on database %I from public', current_database());
   -- Temporary tables only by the owner's own function (fx.shadow_open): nobody who logs in may put things into pg_temp.
@@ -40,6 +42,10 @@ begin
                  current_database());
   execute format('alter database %I set search_path = app, fx', current_database());
   execute format('alter database %I set timezone = %L', current_database(), 'UTC');
+  -- Whoever stops inside a transaction may hold the chain's lock (a deferred trigger takes it), and nobody else commits.
+  for serving in select unnest(array['fx_app', 'fx_worker', 'fx_platform']) loop
+    execute format('alter role %I set idle_in_transaction_session_timeout = %L', serving, '60s');
+  end loop;
 end $$;
 revoke all on schema public from public;
 -- All serving sessions share one role, so each could read the text of what the others run.
@@ -65,8 +71,9 @@ create event trigger fx_guard_ddl on ddl_command_start
   execute function public.fx_only_the_migrator_changes_the_schema();
 
 -- What no session of ours needs and SQL that is injected into one could use against the others: end or cancel their
--- sessions (they share one role), hold the chain's lock, leave bytes behind for another tenant, watch who locks what.
--- The locks of commands (one bigint, until the transaction ends) stay open to all.
+-- sessions (they share one role), ask for the chain's lock, leave bytes behind for another tenant, watch who locks what.
+-- That lock is still held from the moment an entry is linked until the commit, and SET CONSTRAINTS links it at once: SQL
+-- that may record may make the others wait, for as long as its statement runs and for a minute after. The locks of commands (one bigint, until the transaction ends) stay open to all.
 do $$
 declare
   door regprocedure;

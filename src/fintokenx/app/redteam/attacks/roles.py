@@ -196,9 +196,10 @@ async def outside(scene: Scene) -> str:
 
 
 @attack(
-    20, "roles", "One session cannot end, cancel or block the others.",
+    20, "roles", "One session cannot end or cancel the others, or take the chain's lock for itself.",
     tries="pg_terminate_backend and pg_cancel_backend on sessions of the same login; the chain's advisory lock.",
-    holds="Each is refused: sessions share their login, so the database itself would allow it.",
+    holds="Each is refused: sessions share their login, so the database itself would allow it. Who stops in a "
+    "transaction that has linked its entry is cut off after a minute; until then the others wait.",
 )  # fmt: skip
 async def denial(scene: Scene) -> str:
     victim = await scene.connect("fx_app")
@@ -219,6 +220,8 @@ async def denial(scene: Scene) -> str:
                     *chain,
                 ),
             )
+            if role in ("fx_app", "fx_worker", "fx_platform") and await idle_limit(scene, role) not in ("1min", "60s"):
+                raise Broken(f"{role} may stop in a transaction for ever")
         if await victim.fetchval("select 1") != 1:
             raise Broken("the other session is gone")
     except (asyncpg.InterfaceError, asyncpg.PostgresConnectionError, asyncpg.QueryCanceledError) as fault:
@@ -226,6 +229,14 @@ async def denial(scene: Scene) -> str:
     finally:
         await victim.close()
     return "the other session lives, the chain's lock is free"
+
+
+async def idle_limit(scene: Scene, role: str) -> str:
+    connection = await scene.connect(role)
+    try:
+        return str(await connection.fetchval("show idle_in_transaction_session_timeout"))
+    finally:
+        await connection.close()
 
 
 ATTACKS: Final[tuple[Attack, ...]] = (
