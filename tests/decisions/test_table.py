@@ -85,6 +85,7 @@ async def test_another_evm_gives_the_same_answers_and_reasons(on_anvil: Answered
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(1800)
 async def test_all_three_agree_on_all_combinations(tmp_path: Path) -> None:
     """Must-show 3: every claims bitmap, three implementations, no difference."""
     with tempfile.TemporaryDirectory(prefix="fxd-") as folder:
