@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 FORGE := node_modules/.bin/forge
 WORKERS ?= 2
 
-.PHONY: help setup setup-dev softhsm demo up down status test test-all test-contracts check format docs bench bench-audit lock clean
+.PHONY: help setup setup-dev softhsm demo up down status test test-all test-contracts check format docs bench bench-audit bench-gas lock clean
 
 help: ## List what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -95,10 +95,13 @@ format: setup-dev ## Format the code
 docs: setup-dev ## Print the generated documents
 	@$(BIN)/fintokenx docs
 
-bench: bench-audit ## All benchmarks
+bench: bench-audit bench-gas ## All benchmarks
 
 bench-audit: setup-dev ## The record: append ratios, proofs, seals, verification, replay, isolation at a million entries
 	@$(BIN)/python -m bench.audit $(ARGS)
+
+bench-gas: setup-dev ## Gas of our contracts, with T-REX 4.1.6 measured beside them
+	@$(BIN)/python bench/gas.py
 
 lock: setup-dev ## Pin and hash the packages again (requirements/*.in → *.lock, naming no index)
 	@for set in runtime dev; do $(BIN)/uv pip compile --quiet --upgrade --generate-hashes --no-emit-index-url \

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from fintokenx.adapters.chain import AnchorClient, ChainClient, Deployment, Rpc, deploy
+from fintokenx.adapters.chain.rpc import BATCH_SIZE_MAX, RpcError
 from fintokenx.adapters.vault import LocalVault
 from fintokenx.kernel.money import Pence
 from fintokenx.lifecycle.tokenisation.ports import (
@@ -186,3 +187,12 @@ async def test_no_endpoint_means_unavailable(network: Network) -> None:
         await client.head()
     assert not await client.healthy()
     await rpc.aclose()
+
+
+async def test_many_calls_are_answered_in_order_in_batches_that_besu_takes(network: Network) -> None:
+    minting = await network.chain.minting_wallet()
+    blocks = ["latest" if at % 2 else "0x0" for at in range(BATCH_SIZE_MAX + 1)]
+    answers = await network.rpc.call_many("eth_getBlockByNumber", [(block, False) for block in blocks])
+    assert [answer["number"] == "0x0" for answer in answers] == [block == "0x0" for block in blocks]
+    with pytest.raises(RpcError):
+        await network.rpc.call_many("eth_getBalance", [(minting, "latest"), ("no address", "latest")])

@@ -313,10 +313,11 @@ async def _rewritten(tale: Told, lie: Callable[[asyncpg.Connection], Awaitable[N
                     "update app.merkle_batches now set checkpoint = told.checkpoint from merkle_batches_as_told told"
                     " where told.id = now.id"
                 )
-            for name, key in ROOTS.items():
-                await connection.execute(
-                    f"update app.{name} now set root = told.root from {name}_as_told told where told.{key} = now.{key}"
-                )
+                for name, key in ROOTS.items():
+                    await connection.execute(
+                        f"update app.{name} now set root = told.root from {name}_as_told told"
+                        f" where told.{key} = now.{key}"
+                    )
 
 
 @asynccontextmanager

@@ -85,7 +85,7 @@ async def rotate(
     :raises UnknownCredential, BadCredential, WrongRole, NotAnAdministrator, RotatedMeanwhile: nothing is changed
     :raises VaultUnavailable: nothing is in force that is not recorded; run it again
     """
-    _must_be_rotatable(name)
+    must_be_rotatable(name)
     if not value.isprintable() or not 8 <= len(value.strip()) == len(value) <= VALUE_LENGTH_MAX:
         raise BadCredential(f"8 to {VALUE_LENGTH_MAX} characters, no space around them")
     caller.must_be(Role.PLATFORM_ADMIN, tenant_id=caller.tenant_id)
@@ -135,6 +135,7 @@ async def held(database: Database, vault: Vault, tenant_id: str) -> list[Held]:
     return found
 
 
-def _must_be_rotatable(name: str) -> None:
+def must_be_rotatable(name: str) -> None:
+    """:raises UnknownCredential: it names what can be rotated"""
     if name not in PROVIDER_SECRETS:
         raise UnknownCredential(f"there are: {', '.join(PROVIDER_SECRETS)}")

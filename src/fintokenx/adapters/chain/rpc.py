@@ -11,6 +11,9 @@ import httpx
 
 from fintokenx.lifecycle.tokenisation.ports import ChainUnavailable
 
+BATCH_SIZE_MAX: Final = 1024
+"""What Besu takes at once (--rpc-http-max-batch-size)."""
+
 
 class RpcError(Exception):
     """The node understood and refused. ``data`` holds the revert bytes of an ``eth_call``."""
@@ -54,6 +57,32 @@ class Rpc:
                 raise refusal
             await asyncio.sleep(_BETWEEN_BLOCKS_SECONDS)
         raise ChainUnavailable("the node does not find its own latest block", outcome_unknown=False)
+
+    async def call_many(self, method: str, parameters: Sequence[Sequence[Any]]) -> list[Any]:
+        """The results of many calls of one method, in order, sent in batches that Besu takes.
+
+        :raises RpcError: the node refused one of them
+        :raises ChainUnavailable: no endpoint gave a useful answer
+        """
+        results: list[Any] = []
+        for start in range(0, len(parameters), BATCH_SIZE_MAX):
+            results += await self._batch(method, parameters[start : start + BATCH_SIZE_MAX])
+        return results
+
+    async def _batch(self, method: str, parameters: Sequence[Sequence[Any]]) -> list[Any]:
+        bodies = [
+            {"jsonrpc": "2.0", "id": next(self._request_ids), "method": method, "params": list(each)}
+            for each in parameters
+        ]
+        answers = await self._post(bodies)
+        if not isinstance(answers, list) or not all(isinstance(answer, dict) for answer in answers):
+            raise ChainUnavailable("an answer that is not a JSON-RPC batch")
+        by_id = {answer.get("id"): answer for answer in answers}  # JSON-RPC 2.0 §6: they come in any order
+        if refused := next((answer["error"] for answer in answers if answer.get("error") is not None), None):
+            raise _error(refused)
+        if any("result" not in by_id.get(body["id"], {}) for body in bodies):
+            raise ChainUnavailable("a JSON-RPC batch with answers missing")
+        return [by_id[body["id"]]["result"] for body in bodies]
 
     async def _post(self, body: Any) -> Any:
         fault: Exception | None = None

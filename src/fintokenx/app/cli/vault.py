@@ -83,6 +83,7 @@ async def _rotate(system: Any, name: str, value: str | None, by: str) -> int:
     from fintokenx.parties import auth
 
     home = wiring.HOME_TENANT
+    rotation.must_be_rotatable(name)
     async with wiring.base(system.settings(), pool_size=2) as on:
         if value is None and on.settings.environment is not Environment.LOCAL and name not in rotation.OURS:
             fail(f"{name} is the provider's to choose; give the new value with --from-file")

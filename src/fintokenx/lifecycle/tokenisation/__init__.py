@@ -3,10 +3,21 @@
 Whatever is wanted of the chain is a promise with a business key. A job gives it a nonce, signs it, keeps the bytes,
 sends them and waits: each step is kept before the next, so that a crash or a lost answer anywhere leads to one
 transaction on chain. The doors below move no token by themselves: they contribute a Move to the entry of the module
-above, and the chain's answer comes back as a Fact.
+above, and the chain's answer comes back as a Fact. ``predict`` foretells, from a snapshot of what stands on chain, what
+the contracts will say to a transfer and why; it decides nothing.
 """
 
 from fintokenx.lifecycle.tokenisation.service.moving import burn, held, transfer
+from fintokenx.lifecycle.tokenisation.service.prediction import (
+    RULES,
+    HoldingSnapshot,
+    NetworkSnapshot,
+    ReceivableSnapshot,
+    Rule,
+    TransferSnapshot,
+    WalletSnapshot,
+    predict,
+)
 from fintokenx.lifecycle.tokenisation.service.reads import (
     chain_transaction,
     exposure,
@@ -32,23 +43,31 @@ from fintokenx.lifecycle.tokenisation.types import (
 )
 
 __all__ = [
+    "RULES",
     "BusinessKeyReused",
     "ChainTransaction",
+    "HoldingSnapshot",
     "InvoiceNotConfirmed",
     "Kind",
+    "NetworkSnapshot",
+    "ReceivableSnapshot",
+    "Rule",
     "Token",
     "TokenIsMoving",
     "TransferNotConfirmed",
+    "TransferSnapshot",
     "UnknownChainTransaction",
     "UnknownToken",
     "UnknownWallet",
     "Wallet",
     "WalletNotRegistered",
+    "WalletSnapshot",
     "burn",
     "chain_transaction",
     "exposure",
     "find_anywhere",
     "held",
+    "predict",
     "token",
     "token_of",
     "transactions",

@@ -1,0 +1,1 @@
+"""The decision table of canTransfer, and three that must answer it alike."""
