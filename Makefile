@@ -71,10 +71,10 @@ status: setup ## What runs, where
 	@$(BIN)/fintokenx status
 
 test: setup-dev ## The tests (embedded Postgres, anvil, mock servers); under 15 minutes on 2 cores
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "not soak" $(ARGS)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not soak" $(ARGS)
 
 test-all: setup-dev test-contracts ## All tests, the slow ones too
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-contracts: setup-dev ## Solidity: forge tests, format, byte-for-byte artifacts
 	@cd contracts && ../$(FORGE) test && ../$(FORGE) fmt --check

@@ -9,9 +9,16 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import asyncpg
+import psutil
 import pytest
 
 from tests.support import World, drop_database, make_template, world_from
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Slow files go first: one that is started last keeps a single worker busy while the others are done."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: (item.path not in slow, item.path.parent.name not in ("story", "failures")))
 
 
 @pytest.fixture(scope="session")
@@ -28,7 +35,8 @@ def cluster() -> Iterator[str]:
         return
     from fintokenx.sandbox.postgres import EmbeddedPostgres
 
-    with tempfile.TemporaryDirectory(prefix="fxpg-") as folder:
+    with tempfile.TemporaryDirectory(prefix="fxpg-", dir=_memory()) as folder:
+        Path(folder).chmod(0o711)  # Postgres runs as another user when we are root
         postgres = EmbeddedPostgres(Path(folder) / "pg", superuser_password="test-only")
         postgres.start()
         dsn = postgres.dsn("postgres", "test-only", "postgres")
@@ -39,10 +47,26 @@ def cluster() -> Iterator[str]:
             postgres.destroy()
 
 
+def _memory() -> str | None:
+    """A file system in memory with room to spare, or None for the usual place.
+
+    A database for each test makes and deletes hundreds of files, and ext4 will not give out a lately deleted inode: it
+    walks past all of them at each new file. On disk that was 60 % of the suite's whole CPU time.
+    """
+    memory = "/dev/shm"
+    try:
+        found = os.statvfs(memory)
+    except OSError:
+        return None
+    free = min(found.f_bavail * found.f_frsize, psutil.virtual_memory().available)
+    fits = free >= 6 << 30 and not found.f_flag & os.ST_NOEXEC and os.access(memory, os.W_OK | os.X_OK)
+    return memory if fits else None
+
+
 async def _hurry(dsn: str) -> None:
     """This cluster dies with the session: it need not survive a power cut. Durability is tested on others."""
     admin = await asyncpg.connect(dsn)
-    for setting in ("fsync = off", "full_page_writes = off", "max_wal_size = '2GB'"):
+    for setting in ("fsync = off", "full_page_writes = off", "max_wal_size = '1GB'"):
         await admin.execute(f"alter system set {setting}")
     await admin.execute("select pg_reload_conf()")
     await admin.close()

@@ -242,6 +242,32 @@ async def test_old_evidence_still_proves_every_disclosed_field(after: After, tmp
     assert (code, said.split(":")[0]) == (1, "False")
 
 
+async def test_the_command_line_tells_an_officer_and_says_so_on_record(after: After) -> None:
+    async with superuser(after.story.system) as connection:
+        row = await connection.fetchrow(
+            "select e.id, s.id as mlro from app.audit_entries e join app.subjects s on s.id = e.resource"
+            " where s.role = 'mlro' and e.action = 'SUBJECT_CREATE'"
+        )
+        assert row is not None
+    for by in ("sub_nobody", after.story.subjects["seller"]):
+        refused = cli("audit", "disclose", row["id"], "--field", "email", "--by", by)
+        assert (refused.returncode, refused.stdout) == (1, "")
+        assert "NOT_AN_OFFICER" in refused.stderr
+    unnamed = cli("audit", "bundle", row["mlro"], "--field", "email")
+    assert unnamed.returncode == 1
+    assert "NOT_AN_OFFICER" in unnamed.stderr
+    told = cli("audit", "disclose", row["id"], "--field", "email", "--by", row["mlro"])
+    assert told.returncode == 0, told.stderr
+    assert {one["value"] for one in json.loads(told.stdout)} == {address_of("mlro")}
+    async with superuser(after.story.system) as connection:
+        last = await connection.fetchrow(
+            "select actor, actor_role, resource from app.audit_entries where action = 'PERSONAL_DATA_DISCLOSE'"
+            " order by seq desc limit 1"
+        )
+    assert last is not None
+    assert tuple(last) == (row["mlro"], "mlro", row["mlro"])
+
+
 def verified(folder: Path, bundle: Any) -> tuple[int, str]:
     """What the outsider's verifier says."""
     file = folder / "evidence.json"

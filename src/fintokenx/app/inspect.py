@@ -15,8 +15,8 @@ from fintokenx.app import catalogue, provision, wiring
 from fintokenx.app.checkpoint_signer import VaultSigner
 from fintokenx.app.local import LocalSystem
 from fintokenx.audit.http.views import EntryView
-from fintokenx.kernel.caller import Role, system
-from fintokenx.kernel.db import RawConnection
+from fintokenx.kernel.caller import Caller, Role, WrongRole, system
+from fintokenx.kernel.db import RawConnection, Tx
 from fintokenx.kernel.sealing import Sealer
 from fintokenx.parties import auth, compliance, partner
 
@@ -57,15 +57,24 @@ async def proof(of: LocalSystem, entry_id: str) -> tuple[audit.Bundle, bool]:
         return found, await audit.proof_holds(found, to.anchors)
 
 
+class NotAnOfficer(WrongRole):
+    """Sealed data is told to an active MLRO or compliance officer of the tenant whose entry it is."""
+
+    code = "NOT_AN_OFFICER"
+
+
 async def bundle(
-    of: LocalSystem, resource: str, fields: list[str], progress: Callable[[int, int], None]
+    of: LocalSystem, resource: str, fields: list[str], by: str, progress: Callable[[int, int], None]
 ) -> audit.Bundle:
     """Evidence of all that is recorded about a resource, in whatever tenant, with some fields in the clear: that they
-    were told is on record before they are. Fields of the erased are left out."""
+    were told, and to whom, is on record before they are. Fields of the erased are left out.
+
+    :raises NotAnOfficer: there are fields, and ``by`` may not see them in the tenant of one of the entries
+    """
     log = await wiring.log_identity(of.settings(), of.vault())
     async with auditor(of) as connection:
         found = await audit.provable_everywhere(connection, resource=resource, at=of.clock().now())
-        told = await disclose(of, [entry.id for entry in found.entries], fields) if fields else []
+        told = await disclose(of, [entry.id for entry in found.entries], fields, by) if fields else []
         shown: dict[str, list[audit.Disclosed]] = {}
         for one in told:
             if one.value is not None and one.salt is not None:
@@ -154,16 +163,32 @@ async def create_staff(of: LocalSystem, tenant_id: str, role: str, name: str, em
         return subject_id
 
 
-async def disclose(of: LocalSystem, entry_ids: list[str], fields: list[str]) -> list[compliance.DisclosedValue]:
-    """Sealed fields of entries with what proves them, on record under each person's id. All of one tenant."""
+async def disclose(
+    of: LocalSystem, entry_ids: list[str], fields: list[str], by: str
+) -> list[compliance.DisclosedValue]:
+    """Sealed fields of entries with what proves them, on record under each person's id as told to ``by``.
+
+    :raises NotAnOfficer: ``by`` is none in the tenant of one of the entries; nothing was told
+    """
     async with wiring.base(of.settings(), pool_size=2) as on:
         async with auditor(of) as connection:
-            tenant_id = await audit.tenant_of_entry(connection, entry_id=entry_ids[0])
+            tenants = {await audit.tenant_of_entry(connection, entry_id=entry_id) for entry_id in entry_ids}
+        if len(tenants) != 1:
+            raise NotAnOfficer("the entries are of several tenants; an officer is of one")
+        [tenant_id] = tenants
         async with on.database.transaction(tenant_id, request_id="cli") as tx:
+            officer = await _officer(tx, by)
             found = await compliance.record_disclosure(
-                tx, system(tenant_id, "cli"), entry_ids=entry_ids, fields=fields, sealed=catalogue.SEALED
+                tx, officer, entry_ids=entry_ids, fields=fields, sealed=catalogue.SEALED
             )
         return await compliance.disclose(Sealer(on.database, on.vault, os.urandom), tenant_id, found)
+
+
+async def _officer(tx: Tx, subject_id: str) -> Caller:
+    found = await auth.find_subject(tx, subject_id)
+    if found is None or found.state != "ACTIVE" or found.role not in (Role.MLRO, Role.COMPLIANCE):
+        raise NotAnOfficer(f"{subject_id or 'nobody'} is none of {tx.tenant_id}")
+    return Caller(found.tenant_id, found.role, found.id, subject_id=found.id)
 
 
 def entry_json(entry: audit.Entry) -> dict[str, Any]:

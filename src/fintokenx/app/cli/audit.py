@@ -81,6 +81,7 @@ def audit_bundle(
     resource: Annotated[str, typer.Argument(help="An invoice reference, a subject id, a case id …")],
     to: Annotated[str, typer.Option("--out", help="The file. Default: <resource>.evidence.json")] = "",
     field: Annotated[list[str] | None, typer.Option("--field", help="Tell this sealed field too: email …")] = None,
+    by: Annotated[str, typer.Option("--by", help="With --field: the officer who is told, a subject id.")] = "",
     system: System = "",
 ) -> None:
     """Evidence of all that is recorded about a resource: one file that anybody checks with verifier/fxverify.py."""
@@ -94,7 +95,7 @@ def audit_bundle(
         def progress(done: int, total: int) -> None:
             bar.update(task, completed=done, total=total)
 
-        found = run(inspect.bundle(chosen, resource, field or [], progress))
+        found = run(inspect.bundle(chosen, resource, field or [], by, progress))
     path = Path(to or f"{re.sub(r'[^A-Za-z0-9._-]', '_', resource)}.evidence.json")
     try:
         path.write_text(json.dumps(found.wire(), ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
@@ -124,12 +125,13 @@ def audit_checkpoint(system: System = "") -> None:
 def audit_disclose(
     entries: Annotated[list[str], typer.Argument(help="Entry ids (aud_…), all of one tenant.")],
     field: Annotated[list[str], typer.Option("--field", help="email, representative_name, name, born_on, ip …")],
+    by: Annotated[str, typer.Option("--by", help="The MLRO or compliance officer who is told, a subject id.")],
     system: System = "",
 ) -> None:
-    """Tell sealed personal data with what proves it, as JSON. That it was told is on record before it is."""
+    """Tell sealed personal data with what proves it, as JSON. That it was told, and to whom, is on record before."""
     from fintokenx.app import inspect
 
-    told = run(inspect.disclose(ready(system), entries, field))
+    told = run(inspect.disclose(ready(system), entries, field, by))
     out.print_json(json.dumps([{**asdict(one), "shredded": one.value is None} for one in told]))
 
 
