@@ -5,7 +5,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 FORGE := node_modules/.bin/forge
-WORKERS ?= 2
+# More than there are cores: much of a slow test is waiting.
+WORKERS ?= 4
 
 .PHONY: help setup setup-dev softhsm demo up down status test test-all test-contracts check format docs bench bench-audit bench-gas lock clean
 

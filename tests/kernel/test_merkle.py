@@ -71,6 +71,18 @@ def test_a_frontier_that_is_put_down_and_taken_up_again_gives_the_naive_root(fir
     assert len(frontier.hashes) == len(leaves).bit_count()
 
 
+@given(st.lists(st.integers(0, 300), max_size=6))
+def test_a_frontier_that_takes_many_at_once_is_the_one_that_took_them_one_by_one(parts: list[int]) -> None:
+    leaves = leaves_of(sum(parts))
+    at_once, one_by_one, at = Frontier(), Frontier(), 0
+    for part in parts:
+        at_once.extend(leaves[at : at + part])
+        at += part
+    for leaf in leaves:
+        one_by_one.append(leaf)
+    assert (at_once.size, at_once.hashes) == (one_by_one.size, one_by_one.hashes)
+
+
 def test_a_frontier_of_the_wrong_shape_is_refused() -> None:
     with pytest.raises(ValueError, match="one hash per set bit"):
         Frontier(3, [bytes(32)])

@@ -246,13 +246,14 @@ async def test_the_command_line_tells_an_officer_and_says_so_on_record(after: Af
     async with superuser(after.story.system) as connection:
         row = await connection.fetchrow(
             "select e.id, s.id as mlro from app.audit_entries e join app.subjects s on s.id = e.resource"
-            " where s.role = 'mlro' and e.action = 'SUBJECT_CREATE'"
+            " where s.role = 'mlro' and e.action = 'STAFF_CREATE'"
         )
         assert row is not None
     for by in ("sub_nobody", after.story.subjects["seller"]):
         refused = cli("audit", "disclose", row["id"], "--field", "email", "--by", by)
         assert (refused.returncode, refused.stdout) == (1, "")
         assert "NOT_AN_OFFICER" in refused.stderr
+    await inspect.anchor_now(after.story.system)
     unnamed = cli("audit", "bundle", row["mlro"], "--field", "email")
     assert unnamed.returncode == 1
     assert "NOT_AN_OFFICER" in unnamed.stderr

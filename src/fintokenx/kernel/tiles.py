@@ -10,11 +10,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from fintokenx.kernel.merkle import node_hash
+from fintokenx.kernel.merkle import HASH_BYTES, node_hash, perfect_root
 
 HEIGHT: Final = 8
 WIDTH: Final = 1 << HEIGHT
-HASH_BYTES: Final = 32
 TILE_BYTES: Final = WIDTH * HASH_BYTES
 LEVELS: Final = 8
 """8 levels of height 8 hold 2^64 leaves, more than a bigint numbers."""
@@ -130,15 +129,7 @@ def _node(height: int, index: int, tiles: Mapping[Tile, bytes]) -> bytes:
     content = tiles.get(tile, b"")[first * HASH_BYTES : (first + count) * HASH_BYTES]
     if len(content) != count * HASH_BYTES:
         raise MissingTile(f"{tile.level}/{tile.index}")
-    return _fold(content)
-
-
-def _fold(content: bytes) -> bytes:
-    """The root of a perfect subtree whose leaves stand side by side."""
-    nodes = [content[at : at + HASH_BYTES] for at in range(0, len(content), HASH_BYTES)]
-    while len(nodes) > 1:
-        nodes = [node_hash(nodes[at], nodes[at + 1]) for at in range(0, len(nodes), 2)]
-    return nodes[0]
+    return perfect_root(content)
 
 
 # ── How they grow
@@ -170,18 +161,20 @@ class Growth:
 
     def extend(self, leaves: Sequence[bytes]) -> None:
         """Add leaf hashes on the right."""
-        for leaf in leaves:
-            self._append(leaf)
+        self._extend(0, b"".join(leaves))
         self.size += len(leaves)
 
-    def _append(self, node: bytes) -> None:
-        for level, (index, content) in enumerate(self._open):
-            content.extend(node)
-            self.added.setdefault(Tile(level, index), bytearray()).extend(node)
-            if len(content) < TILE_BYTES:
-                return
-            node = _fold(bytes(content))
-            self._open[level] = (index + 1, bytearray())
+    def _extend(self, level: int, hashes: bytes) -> None:
+        at = 0
+        while at < len(hashes):
+            index, content = self._open[level]
+            part = hashes[at : at + TILE_BYTES - len(content)]
+            at += len(part)
+            content.extend(part)
+            self.added.setdefault(Tile(level, index), bytearray()).extend(part)
+            if len(content) == TILE_BYTES:
+                self._open[level] = (index + 1, bytearray())
+                self._extend(level + 1, perfect_root(bytes(content)))
 
     def root(self) -> bytes:
         """The tree hash. :raises IndexError: of nothing"""

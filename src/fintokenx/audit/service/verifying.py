@@ -69,8 +69,10 @@ class _Walk:
 
     def over(self, rows: Sequence[Row]) -> bool:
         """Check some more; False when there are faults enough."""
-        frontier, by_size, sha256 = self.frontier, self._by_size, hashlib.sha256
+        sha256, ends = hashlib.sha256, self._by_size
         previous, expected_seq = self._previous, self._expected_seq
+        leaves: list[bytes] = []
+        size = self.frontier.size
         for row in rows:
             seq, id_, at, action, actor, role, behalf, tenant, resource, request, diff, prev_hash, leaf, batch_id = row
             content = canonical_entry(
@@ -78,12 +80,17 @@ class _Walk:
             )
             if seq != expected_seq or prev_hash != previous or sha256(b"\x00" + content).digest() != leaf:
                 self._faults.extend(_faults_of(Entry(*row), expected_seq, previous))
-            frontier.append(leaf)
+            leaves.append(leaf)
             previous, expected_seq = leaf, seq + 1
-            if frontier.size in by_size:
-                self._compare_roots(by_size[frontier.size])
+            size += 1
+            if size in ends:
+                self.frontier.extend(leaves)
+                leaves.clear()
+                self._compare_roots(ends[size])
             if self._faults and len(self._faults) >= FAULTS_MAX:
+                self.frontier.extend(leaves)
                 return False
+        self.frontier.extend(leaves)
         self._previous, self._expected_seq = previous, expected_seq
         return True
 

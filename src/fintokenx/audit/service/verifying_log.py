@@ -7,8 +7,9 @@ from typing import Any, Final
 
 from fintokenx.audit.store import hashes_after, tiles
 from fintokenx.audit.types import Batch
+from fintokenx.kernel.merkle import HASH_BYTES
 from fintokenx.kernel.notes import BadNote, VerifierKey, checkpoint_of, signed_checkpoint
-from fintokenx.kernel.tiles import HASH_BYTES, WIDTH, Growth, Tile, width_at
+from fintokenx.kernel.tiles import WIDTH, Growth, Tile, width_at
 
 _LEAVES_AT_ONCE: Final = 32 * WIDTH
 TILE_FAULTS_MAX: Final = 10

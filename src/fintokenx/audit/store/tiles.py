@@ -6,7 +6,8 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from fintokenx.kernel.db import Connection, Pool
-from fintokenx.kernel.tiles import HASH_BYTES, WIDTH, Growth, Tile, edge_of
+from fintokenx.kernel.merkle import HASH_BYTES
+from fintokenx.kernel.tiles import WIDTH, Growth, Tile, edge_of
 
 LEAVES_PER_STEP = 32 * WIDTH
 """How many leaves one transaction of growing takes: what is repeated after a crash, and what is held in memory."""
