@@ -202,10 +202,10 @@ async def test_with_three_of_seven_down_blocks_stop_and_with_five_up_they_go_on(
     sent = [await rpc.send((await net.signed(nonce)).raw) for nonce in range(3)]
     assert await net.count() == 0
     await net.front.switch_on(names[6])
+    await net.next_block()
+    assert await net.count() == 3
     blocks = [await net.mined(tx_hash) for tx_hash in sent]
     assert blocks == sorted(blocks)
-    assert await net.count() == 3
-    await net.next_block()
     assert await net.count() == 3
 
 
