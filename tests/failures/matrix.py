@@ -155,12 +155,12 @@ MAIL: Final = tuple(
 CHAIN: Final = tuple(
     Row(
         "chain", mode, "mint", ("PENDING_MINT",), f"{said}; confirmed invoices wait as PENDING_MINT",
-        "all minted, one mint each",
+        "all minted, one mint each", alert,
     )
-    for mode, said in (
-        ("paused", "no blocks for ten seconds"),
-        ("stopped", "nobody listens"),
-        ("frozen", "the node does not answer"),
+    for mode, said, alert in (
+        ("paused", "no blocks for ten seconds: no purchase begins", "CHAIN_HALTED"),
+        ("stopped", "nobody listens", ""),
+        ("frozen", "the node does not answer", ""),
     )
 )  # fmt: skip
 

@@ -10,7 +10,7 @@ from functools import partial
 
 import pytest
 
-from fintokenx.app import inspect, provision
+from fintokenx.app import halt, inspect, provision
 from fintokenx.app.api_client import eventually
 from fintokenx.kernel.errors import Unavailable
 from fintokenx.sandbox.processes import ChildFailed
@@ -59,6 +59,12 @@ async def test_confirmed_invoices_wait_for_the_chain_and_are_minted_once(house: 
         if row.mode != "paused":
             status, parts = await house.ready()
             assert (status, parts["chain"], parts["database"]) == (200, "down", "up")
+        if row.alert:
+
+            async def told() -> bool:
+                return row.alert in await house.alerts(halt.RESOURCE)
+
+            await eventually("the alert", told, seconds=60)
     finally:
         await mend_chain(house, row.mode)
     for paper in papers:

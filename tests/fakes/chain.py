@@ -131,6 +131,11 @@ class LedgerChain:
         """Take transactions, but make no more blocks."""
         self._stalled = True
 
+    @property
+    def is_stalled(self) -> bool:
+        """Whether :meth:`stall` holds."""
+        return self._stalled
+
     def resume(self) -> None:
         """Make blocks again, at once if any transaction waits and ``automine``."""
         self._stalled = False

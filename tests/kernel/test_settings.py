@@ -75,6 +75,14 @@ def test_a_database_address_with_credentials_is_refused(url: str) -> None:
         Settings(**{**GOOD, "database_url": url})
 
 
+@pytest.mark.parametrize("name", ["chain_authorities", "chain_client_certificate"])
+def test_certificates_for_nodes_that_are_called_in_the_clear_are_refused(name: str) -> None:
+    """CH-03: they would not be shown, and nobody would notice."""
+    with pytest.raises(BadSettings, match="must all be https"):
+        Settings(**{**GOOD, name: "chain.crt", "chain_rpc_urls": ("https://a.example", "http://b.example")})
+    Settings(**{**GOOD, name: "chain.crt", "chain_rpc_urls": ("https://a.example", "https://b.example")})
+
+
 def test_no_setting_has_a_place_for_a_secret() -> None:
     """P-19."""
     words = ("password", "secret", "token", "key", "credential")

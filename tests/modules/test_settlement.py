@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import itertools
 import json
 import random
 from collections import Counter
@@ -15,6 +16,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import asyncpg
@@ -23,6 +25,7 @@ import pytest
 from fastapi import FastAPI, Request, Response
 
 from fintokenx import audit
+from fintokenx.app.halt import OnlyWhileBlocksCome
 from fintokenx.kernel.bus import Reactions
 from fintokenx.kernel.caller import Caller, Role, WrongRole, system
 from fintokenx.kernel.clock import to_wire
@@ -39,7 +42,13 @@ from fintokenx.lifecycle.marketplace import jobs as marketplace_jobs
 from fintokenx.lifecycle.marketplace import reactions as marketplace_reactions
 from fintokenx.lifecycle.settlement import http as settlement_http
 from fintokenx.lifecycle.settlement import reactions as settlement_reactions
-from fintokenx.lifecycle.settlement.ports import BankAccount, BankCredit, PaymentOutcome, PaymentState
+from fintokenx.lifecycle.settlement.ports import (
+    BankAccount,
+    BankCredit,
+    PaymentOutcome,
+    PaymentState,
+    TokenTransfers,
+)
 from fintokenx.lifecycle.settlement.service import (
     funding,
     instructing,
@@ -54,7 +63,8 @@ from fintokenx.lifecycle.settlement.transitions import MACHINES
 from fintokenx.lifecycle.settlement.types import Price, portions
 from fintokenx.lifecycle.tokenisation import reactions as tokenisation_reactions
 from fintokenx.lifecycle.tokenisation.jobs import TokenisationJobs
-from fintokenx.lifecycle.tokenisation.ports import BurnReceivable, ChainUnavailable
+from fintokenx.lifecycle.tokenisation.jobs.blocks import BlockWatch
+from fintokenx.lifecycle.tokenisation.ports import BurnReceivable, ChainHead, ChainUnavailable
 from fintokenx.parties import auth, compliance
 from fintokenx.sandbox.providers.bank_book import account_id
 from tests.adapters.bank_house import House as BankHouse
@@ -97,6 +107,8 @@ class Place:
     parties: dict[str, str] = field(default_factory=dict)
     numbers: int = 0
     tick_seconds: float = 5.0
+    tokens: TokenTransfers | None = None
+    """What settlement asks before money moves; the chain itself where it is None."""
 
     @asynccontextmanager
     async def tx(self) -> AsyncIterator[Tx]:
@@ -108,7 +120,7 @@ class Place:
             chain=self.chain, hashes=Hashes(), reference_key=KEY, minting_wallet_key=MINTER_KEY, stall_seconds=60.0,
             machine_seconds=lambda: 0.0,
         )  # fmt: skip
-        jobs = settlement.SettlementJobs(self.payments, self.bank.information(), self.chain)
+        jobs = settlement.SettlementJobs(self.payments, self.bank.information(), self.tokens or self.chain)
         return {**tokens.handlers(), **marketplace_jobs.HANDLERS, **jobs.handlers()}
 
     async def seed(self, *rows: audit.RowChange) -> None:
@@ -618,6 +630,28 @@ async def test_a_network_that_does_not_answer_is_waited_for(place: Place) -> Non
     place.chain.fail_before("can_transfer", ChainUnavailable("away"))
     await place.until(made.id, "CLOSED")
     assert "FUND_CANCEL" not in await place.trail(reference)
+
+
+async def test_no_purchase_begins_while_the_network_makes_no_blocks(place: Place) -> None:
+    """CH-01: it answers and says yes, but the token could not move. Once blocks come the purchase goes on by itself."""
+    seconds, heads = itertools.count(), itertools.count(1)
+    halted = ChainHead(0, 0)
+
+    async def head() -> ChainHead:
+        return halted if place.chain.is_stalled else ChainHead(next(heads), 0)
+
+    asked: Any = SimpleNamespace(head=head)
+    blocks = BlockWatch(asked, stall_seconds=5, machine_seconds=lambda: float(next(seconds)))
+    place.tokens = OnlyWhileBlocksCome(place.chain, blocks)
+    reference = await place.listed()
+    place.chain.stall()
+    made = await place.lend(reference)
+    await place.until_hours(0.25)
+    assert (await place.disbursement(made.id)).state == "COMMITTED"
+    assert await place.effects() == {}
+    place.chain.resume()
+    await place.until(made.id, "CLOSED")
+    assert await place.effects() == {made.id: 1, f"{made.id}-P": 1}
 
 
 async def test_money_is_refunded_when_the_network_refuses_after_all(place: Place) -> None:

@@ -25,6 +25,8 @@ PROVIDER_SECRETS: Final = (
     "bank/clearbank-token", "bank/open-banking-token",
 )  # fmt: skip
 CLEARBANK_SIGNING_KEY: Final = "bank/clearbank-signing"
+CHAIN_CLIENT_KEY: Final = "chain/client-key"
+"""Of the certificate that the nodes know us by (PEM); only where the settings name one."""
 PIN_KEY: Final = "db/pin-key"
 REFERENCE_KEY: Final = "references/key"
 FINGERPRINT_KEY: Final = "idempotency/key"

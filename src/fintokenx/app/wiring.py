@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import ssl
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -31,16 +32,23 @@ import fintokenx.sandbox.http as sandbox_http
 from fintokenx import audit
 from fintokenx.adapters.ais import OpenBankingClient
 from fintokenx.adapters.blobs import DataKeys, EncryptedBlobs
-from fintokenx.adapters.chain import MINTING_WALLET, AnchorClient, ChainClient, Deployment, Rpc
+from fintokenx.adapters.chain import MINTING_WALLET, AnchorClient, ChainClient, Deployment, Rpc, client_context
 from fintokenx.adapters.complyadvantage import ComplyAdvantageClient
 from fintokenx.adapters.documents import IsolatedReader
 from fintokenx.adapters.fps import ClearBankClient
 from fintokenx.adapters.mail import SmtpMailer
 from fintokenx.adapters.sumsub import SumsubClient
-from fintokenx.app import catalogue, health, lookups, vaults, watch
+from fintokenx.app import catalogue, halt, health, lookups, vaults, watch
 from fintokenx.app import http as app_http
 from fintokenx.app.checkpoint_signer import VaultSigner
-from fintokenx.app.provision import CLEARBANK_SIGNING_KEY, FINGERPRINT_KEY, REFERENCE_KEY, password_of, pin_signer
+from fintokenx.app.provision import (
+    CHAIN_CLIENT_KEY,
+    CLEARBANK_SIGNING_KEY,
+    FINGERPRINT_KEY,
+    REFERENCE_KEY,
+    password_of,
+    pin_signer,
+)
 from fintokenx.audit.jobs import AuditJobs, SampleJob
 from fintokenx.kernel import jobs
 from fintokenx.kernel.bus import Reactions
@@ -62,6 +70,7 @@ from fintokenx.lifecycle.settlement import reactions as settlement_reactions
 from fintokenx.lifecycle.settlement.jobs import SettlementJobs
 from fintokenx.lifecycle.tokenisation import reactions as tokenisation_reactions
 from fintokenx.lifecycle.tokenisation.jobs import TokenisationJobs
+from fintokenx.lifecycle.tokenisation.jobs.blocks import BlockWatch
 from fintokenx.observers.notification import reactions as notification_reactions
 from fintokenx.observers.notification.jobs import NotificationJobs
 from fintokenx.parties import auth, compliance, kyc, partner
@@ -169,6 +178,16 @@ async def log_identity(settings: Settings, vault: Vault) -> audit.LogIdentity:
     return audit.LogIdentity(key, deployment.chain_id, deployment.audit_anchor)
 
 
+async def chain_tls(settings: Settings, vault: Vault) -> ssl.SSLContext | None:
+    """How to meet the nodes; None where the settings name no certificates, as on a local chain."""
+    if not (settings.chain_authorities or settings.chain_client_certificate):
+        return None
+    key = await fetch(vault, CHAIN_CLIENT_KEY) if settings.chain_client_certificate else ""
+    return client_context(
+        authorities=settings.chain_authorities, certificate=settings.chain_client_certificate, key_pem=key
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Network:
     """The chain, twice: as tokenisation sees it and as audit does."""
@@ -179,8 +198,8 @@ class Network:
 
 @asynccontextmanager
 async def network(settings: Settings, vault: Vault) -> AsyncIterator[Network]:
-    """Connect to the deployed contracts."""
-    rpc = Rpc(settings.chain_rpc_urls)
+    """Connect to the deployed contracts. :raises BadSettings: the certificates for it are no good"""
+    rpc = Rpc(settings.chain_rpc_urls, tls=await chain_tls(settings, vault))
     deployment = Deployment.load(Path(settings.chain_deployment))
     try:
         yield Network(ChainClient(rpc, vault, deployment), AnchorClient(rpc, vault, deployment))
@@ -263,6 +282,8 @@ def handlers(
         await to.network.chain.refresh_sanctions()
 
     kyc_services = kyc.KycServices(to.identity, to.screening, sealer, to.blobs)
+    blocks = BlockWatch(to.network.chain, stall_seconds=STALL_SECONDS, machine_seconds=time.monotonic)
+    tokens = halt.OnlyWhileBlocksCome(to.network.chain, blocks)
     owned: list[Mapping[str, jobs.Handler]] = [
         AUTH_HANDLERS,
         kyc.handlers(kyc_services),
@@ -277,12 +298,13 @@ def handlers(
             active_holders=auth.active_holders,
         ).handlers(),
         MARKETPLACE_HANDLERS,
-        SettlementJobs(to.payments, to.accounts, to.network.chain).handlers(),
+        SettlementJobs(to.payments, to.accounts, tokens).handlers(),
         NotificationJobs(to.mailer, sealer, on.settings.public_url).handlers(),
         AuditJobs(sealer_pool, to.network.anchors, on.clock, VaultSigner(on.vault), on.settings.log_origin).handlers(),
         SampleJob(auditor_pool, on.database).handlers(),
         watch.Watch((watch.redteam_overdue, watch.credentials_are_young(on.database, on.vault, on.clock))).handlers(),
         {"chain.refresh_sanctions": refresh_sanctions},
+        halt.HaltWatch(blocks).handlers(),
     ]
     found: dict[str, jobs.Handler] = {}
     for module in owned:
@@ -310,6 +332,7 @@ def periodic(tenants: tuple[str, ...]) -> tuple[jobs.Periodic, ...]:
         jobs.Periodic("audit.replay_sample", timedelta(hours=1), HOME_TENANT),
         jobs.Periodic("chain.refresh_sanctions", timedelta(hours=12), HOME_TENANT),
         jobs.Periodic(watch.JOB, watch.EVERY, HOME_TENANT),
+        jobs.Periodic(halt.JOB, halt.EVERY, HOME_TENANT),
         *per_tenant,
     )
 

@@ -48,6 +48,7 @@ class Settings:
     blobs_url: str
     """``file:///folder`` or ``s3://bucket/prefix``."""
     chain_rpc_urls: tuple[str, ...]
+    """Nodes of the network, in the order in which they are asked: the next one where one fails."""
     chain_id: int
     chain_deployment: str
     """Path of the JSON that names the deployed contracts."""
@@ -57,6 +58,10 @@ class Settings:
     open_banking_url: str
     smtp_host: str
     smtp_port: int
+    chain_authorities: str = ""
+    """Path of the certificates (PEM) by which the nodes are known; empty = those that this machine trusts."""
+    chain_client_certificate: str = ""
+    """Path of the certificate (PEM) by which the nodes know us; empty = none is shown. Its key is in the vault."""
     log_origin: str = "log.fintokenx.example/local"
     """The name under which the open log signs its checkpoints: for ever the same, and nobody else's."""
     sandbox_clock: str = ""
@@ -73,6 +78,9 @@ class Settings:
             raise BadSettings("the file vault is for local only")
         if not is_key_name(self.log_origin):
             raise BadSettings("log_origin must be a name without white space and plus signs")
+        in_the_clear = [url for url in self.chain_rpc_urls if urlsplit(url).scheme != "https"]
+        if in_the_clear and (self.chain_authorities or self.chain_client_certificate):
+            raise BadSettings("chain_rpc_urls must all be https where certificates for them are set")
         address = urlsplit(self.database_url)
         if "@" in address.netloc or "password" in address.query or "user" in address.query:
             raise BadSettings("database_url must not carry credentials: they come from the vault")

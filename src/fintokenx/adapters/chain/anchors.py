@@ -43,7 +43,7 @@ class AnchorClient:
         unsigned = Unsigned(self._to.chain_id, nonce, _GAS, self._to.audit_anchor, data)
         signed = await sign(self._vault, ANCHORER, unsigned)
         try:
-            await self._rpc.call("eth_sendRawTransaction", "0x" + signed.raw.hex())
+            await self._rpc.send(signed.raw)
         except RpcError as refusal:
             # A token signs the repeat with other bytes, which the node refuses in favour of those that wait.
             if not any(words in refusal.message.lower() for words in _SENT_BEFORE):

@@ -26,7 +26,6 @@ from fintokenx.lifecycle.tokenisation.ports import (
 _GAS_ONE: Final = 400_000
 _GAS_PER_HOLDER: Final = 60_000
 _REFUSED: Final = selector("TransferRefused(bytes32)")
-_SENT_BEFORE: Final = ("already known", "already imported", "known transaction", "nonce too low")
 
 
 class ChainClient:
@@ -71,10 +70,9 @@ class ChainClient:
     async def broadcast(self, raw: bytes) -> None:
         """Send; a twin that the node has or has mined counts as sent."""
         try:
-            await self._rpc.call("eth_sendRawTransaction", "0x" + raw.hex())
+            await self._rpc.send(raw)
         except RpcError as refusal:
-            if not any(words in refusal.message.lower() for words in _SENT_BEFORE):
-                raise ChainUnavailable(f"the node refused the transaction ({refusal.code})") from refusal
+            raise ChainUnavailable(f"the node refused the transaction ({refusal.code})") from refusal
 
     async def receipt(self, tx_hash: str) -> Receipt | None:
         """None while it is in no block. One block is final (IBFT)."""

@@ -27,6 +27,9 @@ ANCHORER: Final = "chain/anchorer"
 UPDATER: Final = "chain/sanctions-updater"
 MINTING_WALLET: Final = "chain/minting-wallet"
 
+SENDERS: Final = (OWNER, AGENT, MINTER, ANCHORER, UPDATER, MINTING_WALLET)
+"""Whose transactions a permissioned network must take (deploy/besu: ``accounts``). The issuer signs claims only."""
+
 SANCTIONS_AGE_SECONDS_MAX: Final = 2 * 86_400
 WALLET_LIFE_SECONDS: Final = 5 * 365 * 86_400
 _GAS_DEPLOY: Final = 8_000_000
@@ -87,7 +90,7 @@ class _Deployer:
         nonce = self.nonces[sender]
         gas = _GAS_CALL if to else _GAS_DEPLOY
         signed = await sign(self.vault, key_name, Unsigned(self.chain_id, nonce, gas, to, data))
-        await self.rpc.call("eth_sendRawTransaction", "0x" + signed.raw.hex())
+        await self.rpc.send(signed.raw)
         self.nonces[sender] = nonce + 1
         self.sent[signed.tx_hash] = f"{key_name} → {to or 'a new contract'}"
         return to_checksum_address(keccak(rlp.encode([to_bytes(hexstr=sender), nonce]))[-20:])

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import ssl
 from collections.abc import Sequence
 from typing import Any, Final
 
 import httpx
+import structlog
+from eth_utils.crypto import keccak
 
 from fintokenx.lifecycle.tokenisation.ports import ChainUnavailable
+
+log = structlog.get_logger("fintokenx.chain")
 
 BATCH_SIZE_MAX: Final = 1024
 """What Besu takes at once (--rpc-http-max-batch-size)."""
@@ -31,12 +36,24 @@ _BETWEEN_BLOCKS_SECONDS: Final = 0.05
 none such. That is no refusal."""
 
 
-class Rpc:
-    """Calls the first endpoint that answers, staying with it until it fails. Numbers travel as hex (Besu insists)."""
+_SENT_BEFORE: Final = ("already known", "already imported", "known transaction", "nonce too low")
 
-    def __init__(self, urls: Sequence[str], *, timeout_seconds: float = 10.0) -> None:
-        self._urls = list(urls)
-        self._http = httpx.AsyncClient(timeout=httpx.Timeout(timeout_seconds, connect=3.0), trust_env=False)
+
+class Rpc:
+    """Calls the first endpoint that answers, staying with it until it fails. Numbers travel as hex (Besu insists).
+
+    ``tls`` is for endpoints that ask for our certificate (:func:`adapters.chain.tls.client_context`); without it, the
+    usual trust.
+    """
+
+    def __init__(
+        self, urls: Sequence[str], *, timeout_seconds: float = 10.0, tls: ssl.SSLContext | None = None
+    ) -> None:
+        self._urls = tuple(urls)
+        self._preferred = 0
+        self._http = httpx.AsyncClient(
+            timeout=httpx.Timeout(timeout_seconds, connect=3.0), trust_env=False, verify=tls or True
+        )
         self._request_ids = itertools.count(1)
 
     async def call(self, method: str, *parameters: Any) -> Any:
@@ -57,6 +74,24 @@ class Rpc:
                 raise refusal
             await asyncio.sleep(_BETWEEN_BLOCKS_SECONDS)
         raise ChainUnavailable("the node does not find its own latest block", outcome_unknown=False)
+
+    async def send(self, raw: bytes) -> str:
+        """Broadcast a signed transaction; its hash. The same bytes may reach any number of nodes: they count once.
+
+        A node that has these bytes already, or has the nonce behind it, may only have lost its answer to us. So what it
+        says is not believed either way: the transaction is looked up by its hash.
+
+        :raises RpcError: the node refused, and no such transaction is known
+        :raises ChainUnavailable: no endpoint gave a useful answer; one of them may have taken it
+        """
+        tx_hash = "0x" + keccak(raw).hex()
+        try:
+            await self.call("eth_sendRawTransaction", "0x" + raw.hex())
+        except RpcError as refusal:
+            perhaps = any(words in refusal.message.lower() for words in _SENT_BEFORE)
+            if not perhaps or await self.call("eth_getTransactionByHash", tx_hash) is None:
+                raise
+        return tx_hash
 
     async def call_many(self, method: str, parameters: Sequence[Sequence[Any]]) -> list[Any]:
         """The results of many calls of one method, in order, sent in batches that Besu takes.
@@ -85,16 +120,27 @@ class Rpc:
         return [by_id[body["id"]]["result"] for body in bodies]
 
     async def _post(self, body: Any) -> Any:
-        fault: Exception | None = None
-        for _ in range(len(self._urls)):
+        """The answer of the first endpoint that gives a useful one, each asked once.
+
+        Asking another after an unknown outcome is safe for all that is sent here: reads, and raw transactions.
+        """
+        faults: list[Exception] = []
+        begin = self._preferred
+        for at in (*range(begin, len(self._urls)), *range(begin)):
             try:
-                response = await self._http.post(self._urls[0], json=body)
+                response = await self._http.post(self._urls[at], json=body)
                 response.raise_for_status()
                 return response.json()
-            except (httpx.HTTPError, ValueError) as failed:
-                fault = failed
-                self._urls.append(self._urls.pop(0))
-        raise ChainUnavailable(type(fault).__name__) from fault
+            except (httpx.HTTPError, ValueError) as fault:
+                log.warning("chain_endpoint_failed", endpoint=at + 1, of=len(self._urls), fault=_said(fault))
+                faults.append(fault)
+                if self._preferred == at:  # or another call has moved on already
+                    self._preferred = (at + 1) % len(self._urls)
+        said = ", ".join(dict.fromkeys(map(_said, faults)))
+        raise ChainUnavailable(
+            f"none of {len(self._urls)} endpoints gives a useful answer ({said})",
+            outcome_unknown=not all(isinstance(fault, httpx.ConnectError | httpx.ConnectTimeout) for fault in faults),
+        ) from (faults[-1] if faults else None)
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -111,3 +157,15 @@ def _error(error: Any) -> RpcError:
     except ValueError:
         raw = b""
     return RpcError(int(error.get("code", 0)), str(error.get("message", "")), raw)
+
+
+def _said(fault: Exception) -> str:
+    """What is wrong with an endpoint in a word or two; a certificate that is refused hides deep in its causes."""
+    if isinstance(fault, httpx.HTTPStatusError):
+        return f"HTTP {fault.response.status_code}"
+    cause: BaseException | None = fault
+    while cause is not None:
+        if isinstance(cause, ssl.SSLError):
+            return f"TLS {cause.reason or type(cause).__name__}"
+        cause = cause.__cause__ or cause.__context__
+    return type(fault).__name__

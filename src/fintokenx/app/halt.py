@@ -1,0 +1,86 @@
+"""A network that answers and makes no blocks: people are told, no purchase begins, and it ends by itself.
+
+What a halt stops: a lender's payment is not asked for, because its token could not move (SE-05); mints, moves and
+burns wait, are sent again and go into the first blocks, once each; payouts and refunds wait for the token. What it does
+not: a payment that its bank has been asked for is not called back, and a buyer's payment is passed on, which needs no
+chain.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Final
+
+import structlog
+
+from fintokenx import audit
+from fintokenx.kernel.jobs import Handler, Payload, Work
+from fintokenx.kernel.money import Pence
+from fintokenx.lifecycle.settlement.ports import TokenTransfers
+from fintokenx.lifecycle.tokenisation.jobs.blocks import BlockWatch
+from fintokenx.parties import compliance
+
+log = structlog.get_logger("fintokenx.chain")
+
+JOB: Final = "chain.watch_blocks"
+EVERY: Final = timedelta(seconds=5)
+CAUSE: Final = "CHAIN_HALTED"
+RESOURCE: Final = "chain"
+
+
+class HaltWatch:
+    """Looks whether blocks come, and tells of each halt once.
+
+    That a halt is over is seen at the next look and needs nobody; the alert stays until a person closes it. An alert
+    that is open when another halt begins counts it.
+    """
+
+    def __init__(self, blocks: BlockWatch) -> None:
+        self._blocks = blocks
+        self._halted = False
+
+    def handlers(self) -> Mapping[str, Handler]:
+        """By job name; periodic."""
+        return {JOB: self.look}
+
+    async def look(self, work: Work, _payload: Payload) -> None:
+        """Look once. :raises ChainUnavailable: nobody answers, which is another matter: /readyz says it"""
+        halted = await self._blocks.stalled()
+        if halted == self._halted:
+            return
+        if halted:
+            log.error("chain_halted")
+            await _tell(work)
+        else:
+            log.info("chain_goes_on")
+        self._halted = halted
+
+
+async def _tell(work: Work) -> None:
+    async with work.transaction() as tx:
+        move = await compliance.raise_alert(
+            tx, work.caller, cause=CAUSE, resource=RESOURCE, severity=compliance.Severity.CRITICAL
+        )
+        await audit.change(tx, work.caller, action="ALERT_RAISE", resource=RESOURCE, move=move)
+
+
+class OnlyWhileBlocksCome:
+    """Settlement's look at the chain before money moves: a halted one is as good as none."""
+
+    def __init__(self, tokens: TokenTransfers, blocks: BlockWatch) -> None:
+        self._tokens = tokens
+        self._blocks = blocks
+
+    async def minting_wallet(self) -> str:
+        """The wallet that holds every token until it is funded."""
+        return await self._tokens.minting_wallet()
+
+    async def can_transfer(self, from_wallet: str, to_wallet: str, token_id: int, amount: Pence) -> tuple[bool, str]:
+        """What the network says to this transfer.
+
+        :raises ChainHalted: it makes no blocks
+        :raises Unavailable: it does not answer
+        """
+        await self._blocks.must_go_on()
+        return await self._tokens.can_transfer(from_wallet, to_wallet, token_id, amount)

@@ -1,0 +1,95 @@
+"""What a node answers: Besu's part here, everything else from anvil."""
+
+from __future__ import annotations
+
+import ssl
+from typing import Any, Final
+
+import httpx
+
+from fintokenx.kernel.errors import Unavailable
+from fintokenx.sandbox.chain_front import besu
+from fintokenx.sandbox.chain_front.consortium import Consortium
+from fintokenx.sandbox.chain_front.ibft import Ibft, Turns
+from fintokenx.sandbox.chain_front.senders import sender_of
+
+SENDS: Final = "eth_sendRawTransaction"
+_PLAIN: Final = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # anvil speaks plain HTTP on loopback; loading roots is slow
+
+
+class Relay:
+    """Between the nodes and anvil. One for all nodes: they show the same chain."""
+
+    def __init__(self, anvil_url: str, consortium: Consortium, turns: Turns) -> None:
+        self._anvil_url = anvil_url
+        self._senders = consortium.senders
+        self._ibft = Ibft(consortium, turns, self._ask)
+        self._http = httpx.AsyncClient(timeout=10.0, trust_env=False, verify=_PLAIN)
+
+    async def aclose(self) -> None:
+        """Close the connections to anvil."""
+        await self._http.aclose()
+
+    async def answer(self, body: Any, *, peers: int) -> Any:
+        """The answer to a request or a batch; ``peers`` is what ``net_peerCount`` says.
+
+        :raises Unavailable: anvil gives no useful answer
+        """
+        if not isinstance(body, list):
+            return (await self._answers([body], peers))[0]
+        if len(body) > besu.BATCH_SIZE_MAX:
+            return besu.refused(None, besu.BATCH_TOO_LARGE)
+        return await self._answers(body, peers)
+
+    async def _answers(self, requests: list[Any], peers: int) -> list[Any]:
+        own = [await self._own(request, peers) for request in requests]
+        passed = [request for request, answer in zip(requests, own, strict=True) if answer is None]
+        others = iter(await self._forwarded(passed) if passed else [])
+        return [besu.in_besus_words(next(others)) if answer is None else answer for answer in own]
+
+    async def _own(self, request: Any, peers: int) -> dict[str, Any] | None:
+        """What a node says by itself; None where anvil is asked."""
+        if not isinstance(request, dict) or not isinstance(request.get("method"), str):
+            return besu.refused(None, besu.INVALID_REQUEST)
+        given = request.get("params")
+        parameters = given if isinstance(given, list) else []
+        try:
+            return await self._of_besu(request.get("id"), request["method"], parameters, peers)
+        except besu.Refusal as refusal:
+            return besu.refused(request.get("id"), refusal.error)
+
+    async def _of_besu(self, request_id: Any, method: str, parameters: list[Any], peers: int) -> dict[str, Any] | None:
+        if method == "net_peerCount":
+            return besu.given(request_id, hex(peers))
+        if method in self._ibft.methods:
+            return besu.given(request_id, await self._ibft.methods[method](parameters))
+        besu.must_be_offered(method)
+        if method == SENDS:
+            self._must_be_permitted(parameters)
+        return None
+
+    def _must_be_permitted(self, parameters: list[Any]) -> None:
+        try:
+            sender = sender_of(bytes.fromhex(parameters[0].removeprefix("0x")))
+        except (IndexError, AttributeError, ValueError):
+            raise besu.Refusal(besu.INVALID_PARAMS) from None
+        if sender not in self._senders:
+            raise besu.Refusal(besu.SENDER_NOT_PERMITTED)
+
+    async def _forwarded(self, requests: list[Any]) -> list[dict[str, Any]]:
+        answers = await self._post(requests)
+        if not isinstance(answers, list) or len(answers) != len(requests):
+            raise Unavailable("chain", "anvil's answer is no batch")
+        return answers
+
+    async def _ask(self, method: str, parameters: list[Any]) -> Any:
+        answer = await self._post({"jsonrpc": "2.0", "id": 1, "method": method, "params": parameters})
+        if "result" not in answer:
+            raise Unavailable("chain", f"anvil refuses {method}")
+        return answer["result"]
+
+    async def _post(self, body: Any) -> Any:
+        try:
+            return (await self._http.post(self._anvil_url, json=body)).raise_for_status().json()
+        except (httpx.HTTPError, ValueError) as fault:
+            raise Unavailable("chain", "no useful answer from anvil") from fault
