@@ -4,5 +4,6 @@ from fintokenx.adapters.chain.anchors import AnchorClient
 from fintokenx.adapters.chain.client import ChainClient
 from fintokenx.adapters.chain.deployment import MINTING_WALLET, Deployment, deploy
 from fintokenx.adapters.chain.rpc import Rpc
+from fintokenx.adapters.chain.state import StateClient
 
-__all__ = ["MINTING_WALLET", "AnchorClient", "ChainClient", "Deployment", "Rpc", "deploy"]
+__all__ = ["MINTING_WALLET", "AnchorClient", "ChainClient", "Deployment", "Rpc", "StateClient", "deploy"]
