@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from fintokenx.adapters.chain import AnchorClient, ChainClient, Deployment, Rpc, deploy
+from fintokenx.adapters.chain import (
+    MINTING_WALLET,
+    AnchorClient,
+    ChainClient,
+    Deployment,
+    Rpc,
+    StateClient,
+    deploy,
+)
+from fintokenx.adapters.chain.deployment import AGENT
 from fintokenx.adapters.chain.rpc import BATCH_SIZE_MAX, RpcError
+from fintokenx.adapters.chain.signing import Unsigned, address_of, calldata, sign
 from fintokenx.adapters.vault import LocalVault
 from fintokenx.kernel.money import Pence
 from fintokenx.lifecycle.tokenisation.ports import (
@@ -23,6 +36,8 @@ from fintokenx.lifecycle.tokenisation.ports import (
     MintReceivable,
     Receipt,
     RegisterIdentity,
+    Standing,
+    StateNotKept,
     TransferToken,
 )
 from fintokenx.sandbox.anvil import Anvil
@@ -196,3 +211,116 @@ async def test_many_calls_are_answered_in_order_in_batches_that_besu_takes(netwo
     assert [answer["number"] == "0x0" for answer in answers] == [block == "0x0" for block in blocks]
     with pytest.raises(RpcError):
         await network.rpc.call_many("eth_getBalance", [(minting, "latest"), ("no address", "latest")])
+
+
+# ── What stands at one block
+
+
+async def _sent(network: Network, key_name: str, signature: str, *arguments: object) -> None:
+    """A call of the token contract, in a block."""
+    sender = address_of(await network.vault.ensure_secp256k1(key_name))
+    nonce = await network.chain.transaction_count(sender)
+    unsigned = Unsigned(1981, nonce, 400_000, network.deployment.token, calldata(signature, *arguments))
+    signed = await sign(network.vault, key_name, unsigned)
+    await network.chain.broadcast(signed.raw)
+    assert (await eventually(lambda: network.chain.receipt(signed.tx_hash))).succeeded
+
+
+def _quiet(_what: str, _done: int, _total: int) -> None:
+    """Nobody wants to know."""
+
+
+async def _newest(state: StateClient, **asked: Any) -> Standing:
+    """At the newest block; anvil keeps the state of no other, and the next one may come in between."""
+    while True:
+        with suppress(StateNotKept):
+            return await state.standing((await state.head()).number, **asked)
+
+
+async def test_what_stands_of_tokens_holdings_and_wallets_is_read_in_one_go(network: Network) -> None:
+    state = StateClient(network.rpc, network.deployment)
+    minting, stranger = await state.minting_wallet(), await network.chain.create_wallet("wallet/test/stranger")
+    lender = await network.lender(REQUIRED)
+    await network.minted()
+    asked = {"token_ids": [TOKEN, 7], "holdings": [(TOKEN, minting), (7, lender)], "wallets": [lender, stranger]}
+    found = await _newest(state, **asked)
+    assert found.balances == {(TOKEN, minting): 5000, (7, lender): 0}
+    ours = found.receivables[TOKEN]
+    assert (ours.exists, ours.burned, ours.face_pence, ours.supply_pence) == (True, False, 5000, 5000)
+    assert (ours.due_at_unix, ours.document_sha256) == (NOW + 10**6, (b"d" * 32).hex())
+    assert (found.receivables[7].exists, found.receivables[7].face_pence) == (False, 0)
+    known, unknown = found.identities[lender], found.identities[stranger]
+    assert (known.registered, known.verified, known.claims, known.country) == (True, True, int(REQUIRED), 826)
+    assert (known.is_investor, known.expires_at_unix) == (False, NOW + 10**7)
+    assert (unknown.registered, unknown.verified, unknown.claims, unknown.expires_at_unix) == (False, False, 0, 0)
+
+
+async def test_a_block_whose_state_is_gone_is_named_as_such_and_no_other_is_read_instead(network: Network) -> None:
+    state = StateClient(network.rpc, network.deployment)
+    with pytest.raises(StateNotKept):
+        await state.standing(1, token_ids=[TOKEN], holdings=[], wallets=[])
+
+
+class NarrowRpc(Rpc):
+    """A node that looks for logs through three blocks at most."""
+
+    async def call(self, method: str, *parameters: Any) -> Any:
+        if method == "eth_getLogs" and int(parameters[0]["toBlock"], 16) - int(parameters[0]["fromBlock"], 16) >= 3:
+            raise RpcError(-32005, "too many blocks", b"")
+        return await super().call(method, *parameters)
+
+
+async def test_the_logs_add_up_to_what_everybody_holds(network: Network) -> None:
+    lender = await network.lender(REQUIRED)
+    minting = await network.chain.minting_wallet()
+    for token_id in (TOKEN, TOKEN + 1, TOKEN + 2):
+        await network.minted(token_id)
+    batch = "safeBatchTransferFrom(address,address,uint256[],uint256[],bytes)"
+    await _sent(network, MINTING_WALLET, batch, minting, lender, [TOKEN, TOKEN + 1], [5, 7], b"")
+    forced = "forcedTransfer(address,address,uint256,uint256)"
+    await _sent(network, AGENT, forced, lender, minting, TOKEN, 2)
+    assert (await network.mined(BurnReceivable(TOKEN + 2, (minting,), b"X" * 32))).succeeded
+    head = (await network.chain.head()).number
+    narrow = NarrowRpc([network.anvil.rpc_url])
+    told: list[int] = []
+    clients = [StateClient(rpc, network.deployment) for rpc in (network.rpc, narrow)]
+    logged = [await client.logged(head, lambda _what, done, _total: told.append(done)) for client in clients]
+    assert logged[0] == logged[1]
+    assert len(told) > 2, "the narrow one was asked in parts"
+    assert logged[0].token_ids == {TOKEN, TOKEN + 1, TOKEN + 2}
+    assert logged[0].wallets == {minting, lender}
+    assert {holding: amount for holding, amount in logged[0].balances.items() if amount} == {
+        (TOKEN, minting): 4997, (TOKEN, lender): 3, (TOKEN + 1, minting): 4993, (TOKEN + 1, lender): 7,
+    }  # fmt: skip
+    standing = await _newest(clients[0], token_ids=[], holdings=list(logged[0].balances), wallets=[])
+    assert standing.balances == logged[0].balances
+    await narrow.aclose()
+
+
+async def test_logs_are_read_once_and_an_older_block_is_added_up_anew(network: Network) -> None:
+    counted = StateClient(network.rpc, network.deployment)
+    first = (await network.minted()).block_number
+    second = (await network.minted(TOKEN + 1)).block_number
+    assert (await counted.logged(second, _quiet)).token_ids == {TOKEN, TOKEN + 1}
+    assert await counted.logged(second, _quiet) == await counted.logged(second, _quiet)
+    assert (await counted.logged(first, _quiet)).token_ids == {TOKEN}
+    assert (await counted.logged(second, _quiet)).token_ids == {TOKEN, TOKEN + 1}
+
+
+async def test_a_network_without_the_contracts_is_unavailable(network: Network) -> None:
+    nobody = "0x" + "11" * 20
+    lost = StateClient(network.rpc, replace(network.deployment, token=nobody, identity_registry=nobody))
+    with pytest.raises(ChainUnavailable, match="no such contract"):
+        await _newest(lost, token_ids=[TOKEN], holdings=[], wallets=[])
+
+
+async def test_a_deployment_that_was_saved_before_blocks_were_kept_is_read_from_the_first(
+    network: Network, tmp_path: Path
+) -> None:
+    file = tmp_path / "deployment.json"
+    network.deployment.save(file)
+    assert Deployment.load(file) == network.deployment
+    old = json.loads(file.read_text())
+    del old["from_block"]
+    file.write_text(json.dumps(old))
+    assert Deployment.load(file) == replace(network.deployment, from_block=0)

@@ -300,7 +300,7 @@ def _invoice_row(house: House, reference: str, state: str) -> audit.RowChange:
     )
 
 
-def _subject_row(world: World, subject_id: str, role: str) -> audit.RowChange:
+def subject_row(world: World, subject_id: str, role: str) -> audit.RowChange:
     return audit.insert(
         "subjects",
         {
@@ -314,7 +314,7 @@ def _subject_row(world: World, subject_id: str, role: str) -> audit.RowChange:
     )
 
 
-def _tenant_row(world: World) -> audit.RowChange:
+def tenant_row(world: World) -> audit.RowChange:
     return audit.insert(
         "tenants",
         {
@@ -334,7 +334,7 @@ def _tenant_row(world: World) -> audit.RowChange:
     )
 
 
-async def _let_tests_seed(world: World) -> None:
+async def let_tests_seed(world: World) -> None:
     """An action of the tests' own that puts other modules' rows into any state, and the actions of modules above."""
     admin = await world.connect("postgres")
     states = {"tenant": ["ACTIVE"], "subject": ["ACTIVE", "FROZEN"], "invoice": list(INVOICE.states)}
@@ -353,14 +353,14 @@ async def _let_tests_seed(world: World) -> None:
 
 @pytest.fixture
 async def house(world: World) -> House:
-    await _let_tests_seed(world)
+    await let_tests_seed(world)
     seller, buyer, lender = (world.ids.new("sub") for _ in range(3))
     made = House(world, LedgerChain(), seller, buyer, lender)
     await made.seed(
-        _tenant_row(world),
-        _subject_row(world, made.seller, "seller"),
-        _subject_row(world, made.buyer, "buyer"),
-        _subject_row(world, made.lender, "lender"),
+        tenant_row(world),
+        subject_row(world, made.seller, "seller"),
+        subject_row(world, made.buyer, "buyer"),
+        subject_row(world, made.lender, "lender"),
     )
     return made
 

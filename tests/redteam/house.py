@@ -72,7 +72,7 @@ async def _vault(folder: Path) -> None:
 def _settings(world: World, folder: Path) -> Settings:
     host = world.admin_dsn.rsplit("@", 1)[1].rsplit("/", 1)[0]
     nobody = "0x" + "00" * 20
-    names = Deployment.__dataclass_fields__.keys() - {"chain_id", "rules"}
+    names = Deployment.__dataclass_fields__.keys() - {"chain_id", "rules", "from_block"}
     deployment = Deployment(chain_id=1, rules={}, **dict.fromkeys(names, nobody))
     deployment.save(folder / "deployment.json")
     (folder / "blobs").mkdir()

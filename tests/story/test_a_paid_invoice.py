@@ -29,6 +29,7 @@ from fintokenx.audit.types import GENESIS_HASH
 from fintokenx.kernel.merkle import Frontier
 from fintokenx.kernel.notes import Checkpoint, VerifierKey, signed_checkpoint, signed_note
 from fintokenx.kernel.tiles import Growth, edge_of, hash_of, width_at
+from fintokenx.sandbox.processes import free_port
 from tests.story.house import Told, balance_pence, cli, count_of, mints_and_burns, payments, superuser, told
 
 pytestmark = pytest.mark.anyio
@@ -229,6 +230,48 @@ async def test_the_tables_are_what_the_record_says(tale: Told) -> None:
     assert tale.story.reference in drift["key"]
     assert {cell["column"] for cell in drift["cells"]} == {"tenor_days", "maturity_date"}
     assert cli("audit", "replay", "--table", "jobs").returncode == 1
+
+
+async def test_the_chain_agrees_with_the_tables(tale: Told) -> None:
+    """Issue 4, on the running system."""
+    agreed = cli("chain", "reconcile", "--json")
+    assert agreed.returncode == 0, agreed.stdout + agreed.stderr
+    found = json.loads(agreed.stdout)
+    assert (found["equal"], found["drifts"]) == (True, [])
+    assert found["tokens"] >= 1
+    async with superuser(tale.system) as connection:
+        await connection.execute("alter table app.tokens disable trigger all")
+        due = "update app.tokens set due_date = due_date"
+        await connection.execute(f"{due} + 1")
+        lied = cli("chain", "reconcile")
+        await connection.execute(f"{due} - 1")
+        await connection.execute("alter table app.tokens enable trigger all")
+        await connection.execute("alter table app.tokens enable always trigger a_guard_change")
+        await connection.execute("alter table app.tokens enable always trigger b_identity_is_fixed")
+    assert lied.returncode == 1
+    assert "token due FXR-INV-" in lied.stdout
+    assert "chain and database do NOT agree" in lied.stdout
+    assert cli("chain", "reconcile").returncode == 0
+
+
+@pytest.mark.parametrize("away", ["chain", "database"])
+async def test_without_chain_or_database_nothing_is_said_of_drift(tale: Told, away: str) -> None:
+    """One clear line, on a system that has the other half of this one."""
+    settings = tale.system.settings()
+    nobody = f"127.0.0.1:{free_port()}"
+    half = LocalSystem(f"no-{away}")
+    half.folder.mkdir()
+    (half.folder / "vault").symlink_to(tale.system.folder / "vault")
+    if away == "chain":
+        settings = replace(settings, chain_rpc_urls=(f"http://{nobody}",))
+    else:
+        settings = replace(settings, database_url=f"postgresql://{nobody}/fintokenx")
+    settings.save(half.settings_path)
+    asked = cli("chain", "reconcile", "--system", half.name)
+    shutil.rmtree(half.folder)
+    assert (asked.returncode, asked.stdout) == (1, "")
+    assert f"the {away} does not answer" in asked.stderr
+    assert "Traceback" not in asked.stderr
 
 
 async def test_one_changed_byte_is_found_and_its_entry_named(tale: Told) -> None:

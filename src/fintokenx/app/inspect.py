@@ -18,6 +18,7 @@ from fintokenx.audit.http.views import EntryView
 from fintokenx.kernel.caller import Caller, Role, WrongRole, system
 from fintokenx.kernel.db import RawConnection, Tx
 from fintokenx.kernel.sealing import Sealer
+from fintokenx.lifecycle import tokenisation
 from fintokenx.parties import auth, compliance, partner
 
 
@@ -112,6 +113,17 @@ async def replay(
         )
 
 
+async def reconcile(of: LocalSystem, progress: Callable[[str, int, int], None]) -> tokenisation.Reconciliation:
+    """Compare what the database says of tokens, holdings and claims with what stands on chain at one block."""
+    settings, vault = of.settings(), of.vault()
+    pool = await wiring.pool_of(settings, vault, "fx_auditor", size_max=1)
+    try:
+        async with wiring.network(settings, vault) as to:
+            return await tokenisation.reconcile(pool, to.state, progress=progress)
+    finally:
+        await pool.close()
+
+
 async def anchor_now(of: LocalSystem) -> str:
     """Seal, sign and anchor on demand; says what happened."""
     settings = of.settings()
@@ -199,3 +211,9 @@ def entry_json(entry: audit.Entry) -> dict[str, Any]:
 def replay_json(found: audit.Replay) -> dict[str, Any]:
     """A replay for machines."""
     return {"equal": found.equal, "differing": found.differing, **asdict(found)}
+
+
+def reconciliation_json(found: tokenisation.Reconciliation) -> dict[str, Any]:
+    """A reconciliation for machines."""
+    drifts = [{**asdict(drift), "kind": drift.kind.name, "told": drift.told()} for drift in found.drifts]
+    return {"equal": found.equal, **asdict(found), "drifts": drifts}

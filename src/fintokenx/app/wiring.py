@@ -32,7 +32,15 @@ import fintokenx.sandbox.http as sandbox_http
 from fintokenx import audit
 from fintokenx.adapters.ais import OpenBankingClient
 from fintokenx.adapters.blobs import DataKeys, EncryptedBlobs
-from fintokenx.adapters.chain import MINTING_WALLET, AnchorClient, ChainClient, Deployment, Rpc, client_context
+from fintokenx.adapters.chain import (
+    MINTING_WALLET,
+    AnchorClient,
+    ChainClient,
+    Deployment,
+    Rpc,
+    StateClient,
+    client_context,
+)
 from fintokenx.adapters.complyadvantage import ComplyAdvantageClient
 from fintokenx.adapters.documents import IsolatedReader
 from fintokenx.adapters.fps import ClearBankClient
@@ -71,6 +79,7 @@ from fintokenx.lifecycle.settlement.jobs import SettlementJobs
 from fintokenx.lifecycle.tokenisation import reactions as tokenisation_reactions
 from fintokenx.lifecycle.tokenisation.jobs import TokenisationJobs
 from fintokenx.lifecycle.tokenisation.jobs.blocks import BlockWatch
+from fintokenx.lifecycle.tokenisation.jobs.reconciling import ReconciliationJob
 from fintokenx.observers.notification import reactions as notification_reactions
 from fintokenx.observers.notification.jobs import NotificationJobs
 from fintokenx.parties import auth, compliance, kyc, partner
@@ -190,10 +199,11 @@ async def chain_tls(settings: Settings, vault: Vault) -> ssl.SSLContext | None:
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """The chain, twice: as tokenisation sees it and as audit does."""
+    """The chain: as tokenisation uses it, as audit does, and read at one block."""
 
     chain: ChainClient
     anchors: AnchorClient
+    state: StateClient
 
 
 @asynccontextmanager
@@ -202,7 +212,9 @@ async def network(settings: Settings, vault: Vault) -> AsyncIterator[Network]:
     rpc = Rpc(settings.chain_rpc_urls, tls=await chain_tls(settings, vault))
     deployment = Deployment.load(Path(settings.chain_deployment))
     try:
-        yield Network(ChainClient(rpc, vault, deployment), AnchorClient(rpc, vault, deployment))
+        yield Network(
+            ChainClient(rpc, vault, deployment), AnchorClient(rpc, vault, deployment), StateClient(rpc, deployment)
+        )
     finally:
         await rpc.aclose()
 
@@ -302,6 +314,7 @@ def handlers(
         NotificationJobs(to.mailer, sealer, on.settings.public_url).handlers(),
         AuditJobs(sealer_pool, to.network.anchors, on.clock, VaultSigner(on.vault), on.settings.log_origin).handlers(),
         SampleJob(auditor_pool, on.database).handlers(),
+        ReconciliationJob(auditor_pool, on.database, to.network.state).handlers(),
         watch.Watch((watch.redteam_overdue, watch.credentials_are_young(on.database, on.vault, on.clock))).handlers(),
         {"chain.refresh_sanctions": refresh_sanctions},
         halt.HaltWatch(blocks).handlers(),
@@ -330,6 +343,7 @@ def periodic(tenants: tuple[str, ...]) -> tuple[jobs.Periodic, ...]:
     return (
         jobs.Periodic("audit.anchor", audit.SEAL_EVERY, HOME_TENANT),
         jobs.Periodic("audit.replay_sample", timedelta(hours=1), HOME_TENANT),
+        jobs.Periodic("tokenisation.reconcile", timedelta(hours=1), HOME_TENANT),
         jobs.Periodic("chain.refresh_sanctions", timedelta(hours=12), HOME_TENANT),
         jobs.Periodic(watch.JOB, watch.EVERY, HOME_TENANT),
         jobs.Periodic(halt.JOB, halt.EVERY, HOME_TENANT),

@@ -4,6 +4,16 @@ from fintokenx.adapters.chain.anchors import AnchorClient
 from fintokenx.adapters.chain.client import ChainClient
 from fintokenx.adapters.chain.deployment import MINTING_WALLET, Deployment, deploy
 from fintokenx.adapters.chain.rpc import Rpc
+from fintokenx.adapters.chain.state import StateClient
 from fintokenx.adapters.chain.tls import client_context
 
-__all__ = ["MINTING_WALLET", "AnchorClient", "ChainClient", "Deployment", "Rpc", "client_context", "deploy"]
+__all__ = [
+    "MINTING_WALLET",
+    "AnchorClient",
+    "ChainClient",
+    "Deployment",
+    "Rpc",
+    "StateClient",
+    "client_context",
+    "deploy",
+]

@@ -50,6 +50,8 @@ class Deployment:
     audit_anchor: str
     minting_wallet: str
     rules: dict[str, str]
+    from_block: int = 0
+    """No log of these contracts is older."""
 
     @classmethod
     def load(cls, path: Path) -> Deployment:
@@ -124,6 +126,7 @@ async def deploy(rpc: Rpc, vault: Vault, *, chain_id: int, artifacts: Path, now_
     :raises ChainUnavailable: no node, or no blocks
     """
     make = _Deployer(rpc, vault, chain_id, artifacts)
+    from_block = int(await rpc.call("eth_blockNumber"), 16)
     owner, agent = await make.address(OWNER), await make.address(AGENT)
     topics = await make.create("FXClaimsTopicRegistry", [])
     issuers = await make.create("FXTrustedIssuersRegistry", ["address"], owner)
@@ -159,6 +162,7 @@ async def deploy(rpc: Rpc, vault: Vault, *, chain_id: int, artifacts: Path, now_
         audit_anchor=anchor,
         minting_wallet=await make.address(MINTING_WALLET),
         rules=rules,
+        from_block=from_block,
     )
     await _open_for_business(make, deployment, now_unix)
     return deployment

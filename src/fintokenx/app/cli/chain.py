@@ -1,16 +1,21 @@
-"""The network's files and arithmetic: `fintokenx chain`."""
+"""The network's files and arithmetic, and what stands on it: `fintokenx chain`."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from fintokenx.app.cli.common import AsJson, fail, out, step
+from fintokenx.app.cli.common import AsJson, System, err, fail, out, ready, run, step
 
-app = typer.Typer(no_args_is_help=True, help="The network: its genesis and its quorum.")
+if TYPE_CHECKING:
+    from fintokenx.lifecycle.tokenisation import Reconciliation
+
+app = typer.Typer(no_args_is_help=True, help="The network: its genesis, its quorum, and whether it agrees with us.")
 
 
 @app.command("genesis")
@@ -54,3 +59,36 @@ def chain_quorum(
     out.print(f"validators   {validators}", highlight=False)
     out.print(f"quorum       {needed} of {validators}  (two thirds, rounded up)", highlight=False)
     out.print(f"may be down  {validators - needed}; with {validators - needed + 1} the chain halts", highlight=False)
+
+
+@app.command("reconcile")
+def chain_reconcile(system: System = "", as_json: AsJson = False) -> None:
+    """Compare tokens, holdings and claims in the database with the chain, at one block. Exit code 1 on any drift."""
+    from fintokenx.app import inspect
+
+    chosen = ready(system)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, console=err, transient=True) as bar:
+        task = bar.add_task("blocks", total=None)
+
+        def progress(what: str, done: int, total: int) -> None:
+            bar.update(task, description=what, completed=done, total=total)
+
+        found = run(inspect.reconcile(chosen, progress))
+    if as_json:
+        out.print_json(json.dumps(inspect.reconciliation_json(found)))
+    else:
+        _print_reconciliation(found)
+    raise typer.Exit(0 if found.equal else 1)
+
+
+def _print_reconciliation(found: Reconciliation) -> None:
+    for drift in found.drifts:
+        out.print(f"[bold red]✗[/] {escape(drift.told())}", highlight=False, soft_wrap=True)
+    out.print(
+        f"block {found.block_number}: {found.tokens} tokens, {found.holdings} holdings, {found.wallets} wallets "
+        f"compared, {found.events} logs added up; {found.in_flight} in flight, {len(found.drifts)} drifts",
+        highlight=False,
+    )
+    agree, differ = "[green]chain and database agree[/]", "[bold red]chain and database do NOT agree[/]"
+    out.print(agree if found.equal else differ)

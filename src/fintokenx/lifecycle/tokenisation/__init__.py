@@ -4,7 +4,8 @@ Whatever is wanted of the chain is a promise with a business key. A job gives it
 sends them and waits: each step is kept before the next, so that a crash or a lost answer anywhere leads to one
 transaction on chain. The doors below move no token by themselves: they contribute a Move to the entry of the module
 above, and the chain's answer comes back as a Fact. ``predict`` foretells, from a snapshot of what stands on chain, what
-the contracts will say to a transfer and why; it decides nothing.
+the contracts will say to a transfer and why; it decides nothing. ``reconcile`` holds the whole database against the
+whole chain at one block and names each difference.
 """
 
 from fintokenx.lifecycle.tokenisation.service.moving import burn, held, transfer
@@ -27,11 +28,15 @@ from fintokenx.lifecycle.tokenisation.service.reads import (
     transactions,
     wallet_of,
 )
+from fintokenx.lifecycle.tokenisation.service.reconciliation import reconcile
 from fintokenx.lifecycle.tokenisation.types import (
     BusinessKeyReused,
     ChainTransaction,
+    Drift,
+    DriftKind,
     InvoiceNotConfirmed,
     Kind,
+    Reconciliation,
     Token,
     TokenIsMoving,
     TransferNotConfirmed,
@@ -46,11 +51,14 @@ __all__ = [
     "RULES",
     "BusinessKeyReused",
     "ChainTransaction",
+    "Drift",
+    "DriftKind",
     "HoldingSnapshot",
     "InvoiceNotConfirmed",
     "Kind",
     "NetworkSnapshot",
     "ReceivableSnapshot",
+    "Reconciliation",
     "Rule",
     "Token",
     "TokenIsMoving",
@@ -68,6 +76,7 @@ __all__ = [
     "find_anywhere",
     "held",
     "predict",
+    "reconcile",
     "token",
     "token_of",
     "transactions",

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntFlag
-from typing import Protocol
+from typing import Final, Protocol
 
 from fintokenx.kernel.errors import Unavailable
 from fintokenx.kernel.money import Pence
@@ -15,6 +16,17 @@ class ChainUnavailable(Unavailable):
 
     def __init__(self, detail: str, *, outcome_unknown: bool = True) -> None:
         super().__init__("chain", detail, outcome_unknown=outcome_unknown)
+
+
+class StateNotKept(ChainUnavailable):
+    """The node does not keep the state of this block, or no longer; a newer block can be asked."""
+
+    def __init__(self, block_number: int) -> None:
+        super().__init__(f"the state of block {block_number} is not kept", outcome_unknown=False)
+
+
+UNITED_KINGDOM: Final = 826
+"""ISO 3166-1 numeric."""
 
 
 class Claims(IntFlag):
@@ -37,7 +49,7 @@ class RegisterIdentity:
     claims: Claims
     is_investor: bool
     expires_at_unix: int
-    country: int = 826
+    country: int = UNITED_KINGDOM
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +171,91 @@ class Chain(Protocol):
 
     async def is_verified(self, wallet: str) -> bool:
         """Whether the identity registry knows the wallet and its required claims hold now."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class StandingReceivable:
+    """A receivable as the token contract has it. Plain integers: a stranger's may be larger than our pence can be."""
+
+    exists: bool
+    """Stays true after the burn."""
+    burned: bool
+    face_pence: int
+    supply_pence: int
+    due_at_unix: int
+    document_sha256: str
+    """Hex."""
+
+
+@dataclass(frozen=True, slots=True)
+class StandingIdentity:
+    """A wallet as the identity registry has it."""
+
+    registered: bool
+    verified: bool
+    """Whether its claims hold at that block."""
+    claims: int
+    """Bitmap of :class:`Claims`; bits that it does not know are kept."""
+    is_investor: bool
+    country: int
+    expires_at_unix: int
+    """0 when it has no claims."""
+
+
+Holding = tuple[int, str]
+"""A token id and the wallet that may hold some of it, checksummed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Logged:
+    """What the contracts' logs add up to."""
+
+    events: int
+    token_ids: frozenset[int]
+    """Of every receivable that was ever created."""
+    balances: Mapping[Holding, int]
+    """What came in less what went out, of every holding that was ever touched."""
+    wallets: frozenset[str]
+    """That the registry ever said something about, checksummed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What stands on chain of the things that were asked about, at one block."""
+
+    receivables: Mapping[int, StandingReceivable]
+    balances: Mapping[Holding, int]
+    identities: Mapping[str, StandingIdentity]
+
+
+Progress = Callable[[str, int, int], None]
+"""Called with what is being counted, how many are done and how many there are."""
+
+
+class ChainState(Protocol):
+    """Reads what stands on chain at a block of the caller's choice. Raises :class:`ChainUnavailable`."""
+
+    async def head(self) -> ChainHead:
+        """The newest block."""
+        ...
+
+    async def contract_address(self) -> str:
+        """FXReceivableToken of this environment, checksummed."""
+        ...
+
+    async def minting_wallet(self) -> str:
+        """fx_minting_wallet, checksummed: the platform's own, and no subject's."""
+        ...
+
+    async def logged(self, block_number: int, progress: Progress) -> Logged:
+        """Every log from the deployment up to the block, folded."""
+        ...
+
+    async def standing(
+        self, block_number: int, *, token_ids: Sequence[int], holdings: Sequence[Holding], wallets: Sequence[str]
+    ) -> Standing:
+        """What the contracts answer at the block. :raises StateNotKept: ask at a newer one"""
         ...
 
 

@@ -8,7 +8,7 @@ from fintokenx import audit
 from fintokenx.kernel.clock import Instant
 from fintokenx.kernel.db import Connection, Row, Tx
 from fintokenx.kernel.money import Pence
-from fintokenx.lifecycle.tokenisation.types import ChainTransaction, Kind, Token, Wallet
+from fintokenx.lifecycle.tokenisation.types import Book, ChainTransaction, Kind, Slice, Token, Wallet
 
 _TOKENS: Final = (
     "tenant_id, reference, invoice_reference, obligor_id, token_id_hex, contract_address, face_pence, due_date,"
@@ -21,6 +21,7 @@ _CHAIN_TXS: Final = (
     "tenant_id, id, business_key, kind, token_reference, wallet_id, resource, arguments, state, sender, nonce, tx_hash,"
     " raw, block_number, revert_reason, promised_at, submitted_at, confirmed_at"
 )
+_SLICES: Final = "tenant_id, id, token_reference, index, face_pence, holder_subject_id, holder_wallet"
 _OPEN: Final = ["PROMISED", "RESERVED", "SIGNED"]
 
 
@@ -56,6 +57,35 @@ async def find_anywhere(connection: Connection, reference: str) -> dict[str, Any
         reference,
     )
     return dict(row) if row else None
+
+
+async def book(connection: Connection, *, block_number: int) -> Book:
+    """Everything that the chain must agree with; ``connection`` reads all tenants (fx_auditor), in one snapshot.
+
+    Left out are transactions whose effect is in the other rows: mints and burns confirmed by the block, what was
+    superseded, and refused transfers.
+    """
+    tokens = await connection.fetch(f"select {_TOKENS} from app.tokens order by tenant_id, reference")
+    slices = await connection.fetch(f"select {_SLICES} from app.slices order by tenant_id, token_reference, index")
+    wallets = await connection.fetch(f"select {_WALLETS} from app.wallets order by tenant_id, id")
+    transactions = await connection.fetch(
+        f"""select {_CHAIN_TXS} from app.chain_tx
+             where state <> 'SUPERSEDED' and (kind, state) <> ('transfer', 'REVERTED')
+               and (kind not in ('mint', 'burn') or state <> 'CONFIRMED' or block_number > $1)
+             order by tenant_id, promised_at, id""",
+        block_number,
+    )
+    return Book(
+        tokens=[token for row in tokens if (token := _token(row))],
+        slices=[Slice(face=Pence(face), **rest) for face, rest in map(_face_apart, slices)],
+        wallets=[Wallet(**dict(row)) for row in wallets],
+        transactions=[promise for row in transactions if (promise := _chain_tx(row))],
+    )
+
+
+def _face_apart(row: Row) -> tuple[int, dict[str, Any]]:
+    values = dict(row)
+    return values.pop("face_pence"), values
 
 
 async def token_of_invoice(tx: Tx, invoice_reference: str) -> Token | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from enum import StrEnum
@@ -145,6 +145,93 @@ class ChainTransaction:
     promised_at: Instant
     submitted_at: Instant | None
     confirmed_at: Instant | None
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """A part of a fractionalised token and who holds it."""
+
+    tenant_id: str
+    id: str
+    token_reference: str
+    index: int
+    face: Pence
+    holder_subject_id: str
+    holder_wallet: str
+
+
+@dataclass(frozen=True, slots=True)
+class Book:
+    """What the database says of all tenants' tokens and wallets at one moment."""
+
+    tokens: Sequence[Token]
+    slices: Sequence[Slice]
+    """Of every token; those of a burned one are history."""
+    wallets: Sequence[Wallet]
+    transactions: Sequence[ChainTransaction]
+    """All but those that can no longer matter, oldest first."""
+
+
+class DriftKind(StrEnum):
+    """In what database and chain differ; the value is how a sentence begins."""
+
+    TOKEN_EXISTENCE = "token existence"
+    TOKEN_CONTRACT = "token contract"
+    TOKEN_FACE = "token face"
+    TOKEN_DUE = "token due"
+    TOKEN_DOCUMENT = "token document"
+    TOKEN_SUPPLY = "token supply"
+    TOKEN_BURN = "token burn"
+    HOLDING = "holding"
+    HOLDING_LOG = "holding log"
+    WALLET_REGISTRATION = "wallet registration"
+    WALLET_VERIFIED = "wallet verified"
+    WALLET_CLAIMS = "wallet claims"
+    WALLET_EXPIRY = "wallet expiry"
+    WALLET_ROLE = "wallet role"
+    WALLET_COUNTRY = "wallet country"
+    UNKNOWN_TOKEN = "unknown token"
+    UNKNOWN_WALLET = "unknown wallet"
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """One thing on which database and chain do not agree, and that nothing in flight explains."""
+
+    kind: DriftKind
+    resource: str
+    """A token's reference or number, a subject's id; for a holding and an identity the wallet after it."""
+    database: str
+    """For a log: what it adds up to."""
+    chain: str
+    tenant_id: str | None
+    """None: of something that no tenant knows."""
+
+    def told(self) -> str:
+        """One sentence for people."""
+        first = "the contract's log adds up to" if self.kind is DriftKind.HOLDING_LOG else "the database says"
+        return f"{self.kind} {self.resource}: {first} {self.database}, the chain says {self.chain}"
+
+
+@dataclass(frozen=True, slots=True)
+class Reconciliation:
+    """What a comparison of database and chain found, at one block."""
+
+    block_number: int
+    block_time_unix: int
+    tokens: int
+    holdings: int
+    wallets: int
+    events: int
+    """Logs that were added up."""
+    in_flight: int
+    """Tokens and wallets about which a transaction was under way: each had to stand as before or as after it."""
+    drifts: tuple[Drift, ...]
+
+    @property
+    def equal(self) -> bool:
+        """Whether there is none."""
+        return not self.drifts
 
 
 def token_id_of(tenant_id: str, invoice_reference: str, document_sha256: str) -> str:

@@ -1,0 +1,71 @@
+"""Holdings and claims on chain equal the database's, at one block; a drift is somebody's business (TK-14)."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Final
+
+from fintokenx import audit
+from fintokenx.kernel.caller import Caller, Role
+from fintokenx.kernel.db import Pool, Tx
+from fintokenx.lifecycle.tokenisation import store
+from fintokenx.lifecycle.tokenisation.ports import ChainState, Progress, StateNotKept
+from fintokenx.lifecycle.tokenisation.service.comparison import Answers, compare, questions
+from fintokenx.lifecycle.tokenisation.service.expectations import expected
+from fintokenx.lifecycle.tokenisation.types import Book, Drift, Reconciliation
+from fintokenx.parties import compliance
+
+TRIES_MAX: Final = 5
+"""How many blocks may pass out of a node's memory before it counts as one that cannot be asked."""
+
+CAUSE: Final = "CHAIN_DRIFT"
+
+
+def _silent(_what: str, _done: int, _total: int) -> None:
+    """Tell nobody."""
+
+
+async def reconcile(pool: Pool, chain: ChainState, *, progress: Progress = _silent) -> Reconciliation:
+    """Compare all tenants' tokens, holdings and wallets with the chain; ``pool`` logs in as fx_auditor.
+
+    First the block, then the database in one snapshot, then the chain at that block: whatever the block holds the
+    snapshot knows of. The chain is asked while no transaction is open.
+
+    :raises ChainUnavailable: no node answers, or none keeps a block for as long as its state takes to read
+    """
+    await chain.logged((await chain.head()).number, progress)  # the long part, before a block is chosen
+    for _ in range(TRIES_MAX - 1):
+        with suppress(StateNotKept):
+            return await _at_one_block(pool, chain, progress)
+    return await _at_one_block(pool, chain, progress)
+
+
+async def _at_one_block(pool: Pool, chain: ChainState, progress: Progress) -> Reconciliation:
+    at = await chain.head()
+    book = await _book(pool, at.number)
+    minting_wallet = await chain.minting_wallet()
+    wanted = expected(book, at=at, minting_wallet=minting_wallet)
+    logged = await chain.logged(at.number, progress)
+    asked = questions(wanted, logged)
+    total = len(asked.token_ids) + len(asked.holdings) + len(asked.wallets)
+    progress("things on chain", 0, total)
+    standing = await chain.standing(
+        at.number, token_ids=asked.token_ids, holdings=asked.holdings, wallets=asked.wallets
+    )
+    progress("things on chain", total, total)
+    return compare(wanted, Answers(at, await chain.contract_address(), minting_wallet, logged, standing))
+
+
+async def _book(pool: Pool, block_number: int) -> Book:
+    async with pool.acquire() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
+        return await store.book(connection, block_number=block_number)
+
+
+async def raise_drift(tx: Tx, caller: Caller, *, drift: Drift) -> None:
+    """Tell people that database and chain differ, once per thing while the alert is open."""
+    caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
+    resource = f"{drift.kind.name} {drift.resource}"
+    move = await compliance.raise_alert(
+        tx, caller, cause=CAUSE, resource=resource, severity=compliance.Severity.CRITICAL
+    )
+    await audit.change(tx, caller, action="ALERT_RAISE", resource=resource, move=move)
