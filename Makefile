@@ -102,7 +102,7 @@ bench-audit: setup-dev ## The record: append ratios, proofs, seals, verification
 	@$(BIN)/python -m bench.audit $(ARGS)
 
 bench-gas: setup-dev ## Gas of our contracts, with T-REX 4.1.6 measured beside them
-	@$(BIN)/python bench/gas.py
+	@$(BIN)/python -m bench.gas
 
 lock: setup-dev ## Pin and hash the packages again (requirements/*.in → *.lock, naming no index)
 	@for set in runtime dev; do $(BIN)/uv pip compile --quiet --upgrade --generate-hashes --no-emit-index-url \

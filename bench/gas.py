@@ -16,10 +16,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-import trex
 from eth_utils.crypto import keccak
-from network import GENESIS, ROOT, Hand, fresh_network
 
+from bench import trex
+from bench.network import GENESIS, ROOT, Hand, fresh_network
 from fintokenx.adapters.chain import AnchorClient, Deployment, deploy
 from fintokenx.adapters.chain.deployment import AGENT, MINTER, MINTING_WALLET, registration
 from fintokenx.sandbox.anvil import CHAIN_ID

@@ -64,7 +64,7 @@ class Hand:
         sender = await self.address(key_name)
         nonce = int(await self.rpc.call("eth_getTransactionCount", sender, "latest"), 16)
         signed = await sign(self.vault, key_name, Unsigned(CHAIN_ID, nonce, _GAS, to, data))
-        await self.rpc.call("eth_sendRawTransaction", "0x" + signed.raw.hex())
+        await self.rpc.send(signed.raw)
         receipt = await self.receipt(signed.tx_hash)
         if receipt["status"] != "0x1":
             raise RuntimeError(f"{key_name} → {to or 'a new contract'} reverted")

@@ -15,8 +15,8 @@ from typing import Final
 
 from eth_abi.abi import encode
 from eth_utils.crypto import keccak
-from network import Hand
 
+from bench.network import Hand
 from fintokenx.adapters.chain.signing import calldata
 
 PACKAGES: Final = ("@tokenysolutions/t-rex@4.1.6", "@onchain-id/solidity@2.1.0")

@@ -73,7 +73,8 @@ create event trigger fx_guard_ddl on ddl_command_start
 -- What no session of ours needs and SQL that is injected into one could use against the others: end or cancel their
 -- sessions (they share one role), ask for the chain's lock, leave bytes behind for another tenant, watch who locks what.
 -- That lock is still held from the moment an entry is linked until the commit, and SET CONSTRAINTS links it at once: SQL
--- that may record may make the others wait, for as long as its statement runs and for a minute after. The locks of commands (one bigint, until the transaction ends) stay open to all.
+-- that may record may make the others wait, for as long as its statement runs and for a minute after. The locks of
+-- commands (one bigint, until the transaction ends) stay open to all.
 do $$
 declare
   door regprocedure;

@@ -905,7 +905,8 @@ def verify_bundle(options: argparse.Namespace) -> tuple:
     content = decode(read_file(options.files[0], "The bundle", FILE_BYTES), "The bundle")
     bundle = Bundle(content, keys, block_hashes, contract)
     bundle.check()
-    report, notes = bundle.report(), []
+    report = bundle.report()
+    notes = ["Whether there are more entries about this was not checked: only the record's keeper can say."]
     if not block_hashes and bundle.anchored:
         notes.append("That these blocks are the network's was not checked: ask any node for their hashes.")
     report["notes"] = notes

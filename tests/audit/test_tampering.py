@@ -173,7 +173,7 @@ async def rewrite(superuser: asyncpg.Connection, from_seq: int, signer: SignerIn
                 entry.prev_hash,
                 entry.hash,
             )
-        frontier.append(entry.hash)
+        frontier.extend([entry.hash])
         previous = entry.hash
         roots[frontier.size] = frontier.root()
         leaves += entry.hash

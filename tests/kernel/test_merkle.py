@@ -66,7 +66,7 @@ def test_a_frontier_that_is_put_down_and_taken_up_again_gives_the_naive_root(fir
     put_down = Frontier.of(leaves[:first])
     frontier = Frontier(put_down.size, put_down.hashes)
     for leaf in leaves[first:]:
-        frontier.append(leaf)
+        frontier.extend([leaf])
     assert frontier.root() == naive_root(leaves)
     assert len(frontier.hashes) == len(leaves).bit_count()
 
@@ -79,7 +79,7 @@ def test_a_frontier_that_takes_many_at_once_is_the_one_that_took_them_one_by_one
         at_once.extend(leaves[at : at + part])
         at += part
     for leaf in leaves:
-        one_by_one.append(leaf)
+        one_by_one.extend([leaf])
     assert (at_once.size, at_once.hashes) == (one_by_one.size, one_by_one.hashes)
 
 

@@ -501,6 +501,14 @@ async def test_administrators_of_the_platform_are_staff_of_its_own_tenant(at_hom
         await at_home.subject(Role.PLATFORM_ADMIN, EVE, THERE)
 
 
+async def test_one_address_is_one_person_in_a_role(at_home: House) -> None:
+    """Or one person with two ids would be four eyes."""
+    await at_home.subject(Role.MLRO, EVE)
+    with pytest.raises(auth.StaffExists):
+        await at_home.subject(Role.MLRO, EVE)
+    await at_home.subject(Role.COMPLIANCE, EVE)
+
+
 async def test_no_credentials_and_strange_ones_are_refused(at_home: House) -> None:
     assert (await at_home.client.get("/v1/me")).json()["code"] == "UNAUTHENTICATED"
     basic = await at_home.client.get("/v1/me", headers={"Authorization": "Basic YTpi"})

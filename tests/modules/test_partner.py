@@ -176,6 +176,13 @@ async def test_a_scope_that_means_nothing_is_refused(at_home: House) -> None:
             )
 
 
+@pytest.mark.parametrize("name", ["", "  ", "x" * 81])
+async def test_a_name_that_says_nothing_or_too_much_is_refused(at_home: House, name: str) -> None:
+    async with at_home.world.database.transaction(HERE) as tx:
+        with pytest.raises(partner.BadKeyName):
+            await partner.create_api_key(tx, SEED, key_id=tx.ids.new("key"), raw="x", name=name, scopes=["*"])
+
+
 @pytest.mark.parametrize("machine", MACHINES, ids=lambda machine: machine.name)
 def test_what_no_machine_lists_does_not_happen(machine: Machine) -> None:
     listed = {(t.source, t.event) for t in machine.transitions}

@@ -7,10 +7,13 @@ import json
 
 import pytest
 
-from fintokenx.app import redteam
+from fintokenx.app import provision, redteam
 from fintokenx.app.redteam import session
+from fintokenx.app.redteam.attacks import api
 from fintokenx.app.redteam.report import SIGNING_KEY
+from fintokenx.kernel.caller import Role, system
 from fintokenx.kernel.canonical import canonical_json
+from fintokenx.parties import auth
 from tests.redteam.house import House
 
 pytestmark = pytest.mark.anyio
@@ -29,6 +32,36 @@ def test_an_attack_that_is_not_there_cannot_be_chosen() -> None:
     assert {attack.family for attack in redteam.chosen(["pins"])} == {"pins"}
     with pytest.raises(KeyError):
         redteam.chosen(["RT-99999"])
+
+
+async def _somebody_joins(place: House, tenant_id: str) -> None:
+    """As `fintokenx staff create` does it, while a run is on."""
+    subject_id = place.world.ids.new("sub")
+    person = auth.SealedPerson("sealed:v1:x:y", "sealed:v1:x:y", f"index-{subject_id}")
+    async with place.world.database.transaction(tenant_id, request_id="cli") as tx:
+        await auth.create_staff(
+            tx, system(tenant_id, "cli"), subject_id=subject_id, role=Role.MLRO, employer="Others", person=person
+        )
+
+
+@pytest.mark.parametrize("beside_the_record", [False, True])
+async def test_what_others_do_meanwhile_is_told_from_what_the_attack_did(
+    place: House, monkeypatch: pytest.MonkeyPatch, beside_the_record: bool
+) -> None:
+    async def meanwhile(_work: object) -> None:
+        if beside_the_record:
+            await place.plant(
+                "alter table app.subjects disable trigger user; update app.subjects set legal_name = 'changed';"
+                " alter table app.subjects enable trigger user"
+            )
+        else:
+            for tenant_id in provision.TENANTS:
+                await _somebody_joins(place, tenant_id)
+
+    monkeypatch.setattr(api, "requests", lambda _scene: ())
+    monkeypatch.setattr(api, "_all", meanwhile)
+    [result] = (await place.play("RT-53")).values()
+    assert result.broken is beside_the_record, result.detail
 
 
 @pytest.mark.slow

@@ -111,7 +111,30 @@ async def test_the_trail_of_the_invoice_can_be_shown(tale: Told, trail: list[dic
 async def test_nothing_recorded_is_said_and_fails(tale: Told) -> None:
     shown = cli("audit", "show", "FXI-0000000")
     assert shown.returncode == 1
-    assert "nothing is recorded about FXI-0000000" in shown.stderr
+    assert "nothing is recorded about 'FXI-0000000'" in shown.stderr
+    unprintable = cli("audit", "show", "a\x1b[31mred", "--system", "a\x1b[31mred")
+    assert unprintable.returncode == 1
+    assert "\x1b" not in unprintable.stderr
+
+
+async def test_a_system_that_is_not_there_is_named(tale: Told) -> None:
+    refused = cli("audit", "key", "--system", "nope")
+    assert refused.returncode == 1
+    assert "there is no system nope" in refused.stderr
+
+
+@pytest.mark.parametrize("name", ["", "x" * 3000])
+async def test_a_key_without_a_proper_name_is_refused_in_one_line(tale: Told, name: str) -> None:
+    refused = cli("keys", "create", "--tenant", "tnt_mercia", "--name", name)
+    assert refused.returncode == 1
+    assert "API_KEY_NAME_INVALID" in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
+async def test_nobody_without_a_name_becomes_staff(tale: Told) -> None:
+    refused = cli("staff", "create", "--role", "mlro", "--name", " ", "--email", "a@b.example")
+    assert refused.returncode == 1
+    assert "1 to 200 visible characters" in refused.stderr
 
 
 async def test_a_proof_is_checked_against_the_chain(trail: list[dict[str, Any]]) -> None:
@@ -125,6 +148,8 @@ async def test_an_outsider_checks_a_bundle_of_the_whole_invoice_alone(tale: Told
     made = cli("audit", "bundle", tale.story.reference, "--out", str(file))
     assert made.returncode == 0, made.stderr
     bundle = json.loads(file.read_text())
+    piped = json.loads(cli("audit", "bundle", tale.story.reference, "--out", "-").stdout)
+    assert piped["entries"] == bundle["entries"]
     assert len(bundle["entries"]) == tale.story.outcome.entries
     assert bundle["anchors"]
     assert all(anchor["header"] and anchor["receipt_proof"] for anchor in bundle["anchors"])
@@ -136,6 +161,7 @@ async def test_an_outsider_checks_a_bundle_of_the_whole_invoice_alone(tale: Told
     command = [sys.executable, "-I", "fxverify.py", str(file), "--key", key]
     verified = subprocess.run(command, cwd=alone, capture_output=True, text=True, timeout=60, check=False)
     assert verified.returncode == 0, verified.stdout + verified.stderr
+    assert "Whether there are more entries about this was not checked" in verified.stdout + verified.stderr
     newest = cli("audit", "checkpoint").stdout
     said = signed_checkpoint(newest, VerifierKey.parse(key))
     assert said.size >= max(entry["tree_size"] for entry in bundle["entries"])
@@ -389,7 +415,7 @@ async def _make_consistent(connection: asyncpg.Connection, system: LocalSystem) 
             linked.seq, linked.prev_hash, linked.recomputed_hash(),
         )  # fmt: skip
         previous = linked.recomputed_hash()
-        frontier.append(previous)
+        frontier.extend([previous])
         if growth.size < held:
             growth.extend([previous])
         if batch := batches.get(frontier.size):

@@ -249,14 +249,20 @@ async def test_the_command_line_tells_an_officer_and_says_so_on_record(after: Af
             " where s.role = 'mlro' and e.action = 'STAFF_CREATE'"
         )
         assert row is not None
-    for by in ("sub_nobody", after.story.subjects["seller"]):
+    erased = after.story.subjects["seller"]
+    other = await inspect.create_staff(after.story.system, TENANT, "platform_admin", "Pia", "pia@canary.example")
+    for by, code in (("sub_x", "NOT_AN_OFFICER"), (erased, "NOT_AN_OFFICER"), (other, "ROLE_FORBIDDEN")):
         refused = cli("audit", "disclose", row["id"], "--field", "email", "--by", by)
         assert (refused.returncode, refused.stdout) == (1, "")
-        assert "NOT_AN_OFFICER" in refused.stderr
+        assert code in refused.stderr
     await inspect.anchor_now(after.story.system)
-    unnamed = cli("audit", "bundle", row["mlro"], "--field", "email")
-    assert unnamed.returncode == 1
-    assert "NOT_AN_OFFICER" in unnamed.stderr
+    for half in (("--field", "email"), ("--by", row["mlro"])):
+        unclear = cli("audit", "bundle", row["mlro"], *half)
+        assert unclear.returncode == 2
+        assert "--field and --by go together" in unclear.stderr
+    refused = cli("audit", "bundle", row["mlro"], "--field", "email", "--by", "sub_x")
+    assert refused.returncode == 1
+    assert "NOT_AN_OFFICER" in refused.stderr
     told = cli("audit", "disclose", row["id"], "--field", "email", "--by", row["mlro"])
     assert told.returncode == 0, told.stderr
     assert {one["value"] for one in json.loads(told.stdout)} == {address_of("mlro")}

@@ -53,12 +53,8 @@ class Frontier:
         frontier.extend(leaves)
         return frontier
 
-    def append(self, leaf: bytes) -> None:
-        """Add one leaf hash on the right."""
-        self._append(leaf, 0)
-
     def extend(self, leaves: Sequence[bytes]) -> None:
-        """Add leaf hashes on the right; the same as one by one, and faster for many."""
+        """Add leaf hashes on the right; many at once are faster, because perfect subtrees are hashed whole."""
         at = 0
         while at < len(leaves):
             height = (len(leaves) - at).bit_length() - 1

@@ -21,6 +21,7 @@ from fintokenx.lifecycle.tokenisation.ports import (
     StandingIdentity,
     StandingReceivable,
     StateNotKept,
+    StatusWord,
 )
 
 # What nodes say of a block whose state they dropped: anvil, Besu (Bonsai), geth.
@@ -109,15 +110,15 @@ def _receivable(answer: bytes) -> StandingReceivable:
     )
 
 
-def _identity(word: int, verified: int) -> StandingIdentity:
-    """The status word, bit by bit as contracts/README.md has it."""
+def _identity(number: int, verified: int) -> StandingIdentity:
+    word = StatusWord(number)
     return StandingIdentity(
-        registered=bool(word >> 33 & 1),
+        registered=word.is_registered,
         verified=bool(verified),
-        claims=word & 0xFFFFFFFF,
-        is_investor=bool(word >> 32 & 1),
-        country=word >> 48 & 0xFFFF,
-        expires_at_unix=word >> 64 & 0xFFFFFFFFFFFFFFFF,
+        claims=word.claims,
+        is_investor=word.is_investor,
+        country=word.country,
+        expires_at_unix=word.expires_at_unix,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -32,7 +33,7 @@ def audit_show(
 
     entries = run(inspect.trail(ready(system), resource))
     if not entries:
-        fail(f"nothing is recorded about {resource}")
+        fail(f"nothing is recorded about {resource!r}")
     if as_json:
         out.print_json(json.dumps([inspect.entry_json(entry) for entry in entries]))
         return
@@ -79,7 +80,9 @@ def audit_proof(
 @app.command("bundle")
 def audit_bundle(
     resource: Annotated[str, typer.Argument(help="An invoice reference, a subject id, a case id …")],
-    to: Annotated[str, typer.Option("--out", help="The file. Default: <resource>.evidence.json")] = "",
+    to: Annotated[
+        str, typer.Option("--out", help="The file; - for standard output. Default: <resource>.evidence.json")
+    ] = "",
     field: Annotated[list[str] | None, typer.Option("--field", help="Tell this sealed field too: email …")] = None,
     by: Annotated[str, typer.Option("--by", help="With --field: the officer who is told, a subject id.")] = "",
     system: System = "",
@@ -87,6 +90,8 @@ def audit_bundle(
     """Evidence of all that is recorded about a resource: one file that anybody checks with verifier/fxverify.py."""
     from fintokenx.app import inspect
 
+    if bool(field) != bool(by):
+        fail("--field and --by go together: which fields, and the officer who is told", 2)
     chosen = ready(system)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, console=err, transient=True) as bar:
@@ -96,13 +101,18 @@ def audit_bundle(
             bar.update(task, completed=done, total=total)
 
         found = run(inspect.bundle(chosen, resource, field or [], by, progress))
+    text = json.dumps(found.wire(), ensure_ascii=False, indent=1) + "\n"
+    sizes = f"{len(found.entries)} entries, {len(found.checkpoints)} checkpoint(s), {len(found.anchors)} anchor(s)"
+    if to == "-":
+        sys.stdout.write(text)
+        err.print(sizes, highlight=False)
+        return
     path = Path(to or f"{re.sub(r'[^A-Za-z0-9._-]', '_', resource)}.evidence.json")
     try:
-        path.write_text(json.dumps(found.wire(), ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+        path.write_text(text, encoding="utf-8")
     except OSError as fault:
         fail(f"{path} cannot be written: {fault.strerror}")
-    sizes = f"{len(found.checkpoints)} checkpoint(s), {len(found.anchors)} anchor(s)"
-    out.print(f"{path}: {len(found.entries)} entries, {sizes}", highlight=False)
+    out.print(f"{path}: {sizes}", highlight=False)
 
 
 @app.command("key")

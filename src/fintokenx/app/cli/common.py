@@ -6,12 +6,14 @@ import asyncio
 import re
 import sys
 from collections.abc import Coroutine
-from typing import Annotated, Any, NoReturn, TypeVar
+from typing import Annotated, Any, Final, NoReturn, TypeVar
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 Result = TypeVar("Result")
+MESSAGE_LENGTH_MAX: Final = 2000
 
 out = Console(width=None if sys.stdout.isatty() else 140)  # a pipe has no width of its own
 err = Console(stderr=True)
@@ -23,9 +25,15 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")
 
 
 def fail(message: str, code: int = 1) -> NoReturn:
-    """Say what is wrong in one line and exit."""
-    err.print(f"[bold red]error:[/] {message}", highlight=False)
+    """Say what is wrong in one line and exit. What a user typed may stand in it."""
+    err.print(f"[bold red]error:[/] {escape(_printable(message))}", highlight=False)
     raise typer.Exit(code)
+
+
+def _printable(text: str) -> str:
+    """Without what would command a terminal, and not endless."""
+    shown = "".join(each if each.isprintable() or each == "\n" else ascii(each)[1:-1] for each in text)
+    return shown if len(shown) <= MESSAGE_LENGTH_MAX else f"{shown[:MESSAGE_LENGTH_MAX]} …"
 
 
 def run(work: Coroutine[Any, Any, Result]) -> Result:
@@ -62,6 +70,10 @@ def ready(name: str) -> Any:
     """The local system of that name, which must have been set up."""
     system = system_named(name)
     if not system.exists:
+        if name:
+            fail(
+                f"there is no system {name}; `fintokenx up --system {name}` makes it, without --system you get the last"
+            )
         fail("there is no local system yet; `make up` or `make demo` makes one")
     return system
 

@@ -48,5 +48,7 @@ def staff_create(
         fail("administrators of the platform are staff of tnt_fintokenx")
     if not re.fullmatch(r"[^@\s]{1,64}@[^@\s]{3,190}", email):
         fail("that is not an e-mail address; codes to sign in are sent there")
+    if not 1 <= len(name.strip()) <= 200 or not name.isprintable():
+        fail("a person's name has 1 to 200 visible characters")
 
     print(run(inspect.create_staff(ready(system), tenant, role, name, email)))  # noqa: T201 — bare, for $(…)

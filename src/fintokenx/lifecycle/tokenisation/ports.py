@@ -175,6 +175,46 @@ class Chain(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class StatusWord:
+    """What FXIdentityRegistry says of a wallet in one word; the bits are those of contracts/README.md."""
+
+    word: int
+
+    @property
+    def claims(self) -> int:
+        """Bitmap of :class:`Claims`; bits that it does not know are kept."""
+        return self._bits(0, 32)
+
+    @property
+    def is_investor(self) -> bool:
+        """Whether a MiFID classification is required to receive."""
+        return bool(self._bits(32, 1))
+
+    @property
+    def is_registered(self) -> bool:
+        """Whether the registry knows the wallet."""
+        return bool(self._bits(33, 1))
+
+    @property
+    def country(self) -> int:
+        """ISO 3166-1 numeric."""
+        return self._bits(48, 16)
+
+    @property
+    def expires_at_unix(self) -> int:
+        """Until when the claims hold; 0 without any."""
+        return self._bits(64, 64)
+
+    @property
+    def issuer_generation(self) -> int:
+        """Under which set of issuers the claims were signed."""
+        return self._bits(128, 64)
+
+    def _bits(self, start: int, length: int) -> int:
+        return (self.word >> start) & ((1 << length) - 1)
+
+
+@dataclass(frozen=True, slots=True)
 class StandingReceivable:
     """A receivable as the token contract has it. Plain integers: a stranger's may be larger than our pence can be."""
 

@@ -250,6 +250,12 @@ class SubjectExists(Refused):
     code = "SUBJECT_EXISTS"
 
 
+class StaffExists(Refused):
+    """Somebody signs in with this address in this role already."""
+
+    code = "STAFF_EXISTS"
+
+
 class NotASubjectRole(Invalid):
     """This role cannot be created here."""
 

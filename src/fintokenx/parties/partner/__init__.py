@@ -15,6 +15,7 @@ from fintokenx.parties.partner.service import (
 from fintokenx.parties.partner.types import (
     ApiKey,
     ApiKeyRefused,
+    BadKeyName,
     BadScope,
     CollectionsAccount,
     Feature,
@@ -29,6 +30,7 @@ from fintokenx.parties.partner.types import (
 __all__ = [
     "ApiKey",
     "ApiKeyRefused",
+    "BadKeyName",
     "BadScope",
     "CollectionsAccount",
     "Feature",

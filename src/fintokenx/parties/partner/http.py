@@ -15,7 +15,15 @@ from fintokenx.kernel.edge import Mutation, Query, mutation, problems, query
 from fintokenx.kernel.errors import Unauthenticated
 from fintokenx.kernel.machine import IllegalTransition
 from fintokenx.parties.partner import service
-from fintokenx.parties.partner.types import ApiKey, BadScope, Tenant, UnknownApiKey, UnknownTenant
+from fintokenx.parties.partner.types import (
+    KEY_NAME_LENGTH_MAX,
+    ApiKey,
+    BadKeyName,
+    BadScope,
+    Tenant,
+    UnknownApiKey,
+    UnknownTenant,
+)
 
 router = APIRouter(tags=["partner"])
 
@@ -55,7 +63,9 @@ class CreateApiKey(BaseModel):
     """A new API key."""
 
     model_config = ConfigDict(extra="forbid")
-    name: str = Field(min_length=1, max_length=80, description="What it is for.", examples=["ERP connector"])
+    name: str = Field(
+        min_length=1, max_length=KEY_NAME_LENGTH_MAX, description="What it is for.", examples=["ERP connector"]
+    )
     scopes: list[Annotated[str, Field(max_length=48)]] = Field(
         min_length=1,
         max_length=50,
@@ -122,7 +132,7 @@ async def tenant(read: Read) -> TenantView:
     "/v1/api-keys",
     status_code=201,
     response_model=NewApiKeyView,
-    responses=problems(Unauthenticated, WrongRole, BadScope),
+    responses=problems(Unauthenticated, WrongRole, BadKeyName, BadScope),
 )
 async def create_api_key(body: CreateApiKey, command: Command, services: Services) -> Response:
     """Make an API key. The secret is in this answer and nowhere else."""

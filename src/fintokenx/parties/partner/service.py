@@ -18,8 +18,10 @@ from fintokenx.parties.partner import store
 from fintokenx.parties.partner.events import ApiKeyRevoked, TenantOpened
 from fintokenx.parties.partner.transitions import API_KEY, KEEPERS, TENANT
 from fintokenx.parties.partner.types import (
+    KEY_NAME_LENGTH_MAX,
     ApiKey,
     ApiKeyRefused,
+    BadKeyName,
     BadScope,
     Feature,
     OutOfScope,
@@ -87,9 +89,12 @@ async def create_api_key(tx: Tx, caller: Caller, *, key_id: str, raw: str, name:
     """Let calls in that carry ``raw`` (made by :func:`raw_api_key` for this fresh ``key_id``). Its hash is stored.
 
     :raises WrongRole: a partner admin without a session: a key must not make keys that may do more than itself
+    :raises BadKeyName: it says nothing, or too much
     :raises BadScope: not in the form of a scope
     """
     _must_keep_keys(tx, caller)
+    if not name.strip() or len(name) > KEY_NAME_LENGTH_MAX:
+        raise BadKeyName(f"{len(name)} characters")
     for scope in scopes:
         if not _SCOPE.fullmatch(scope):
             raise BadScope(scope)

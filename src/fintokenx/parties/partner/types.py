@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 from fintokenx.kernel.clock import Instant
 from fintokenx.kernel.errors import Forbidden, Invalid, NotFound, Refused, Unauthenticated
@@ -98,6 +98,15 @@ class ApiKeyRefused(Unauthenticated):
     """The API key is not one of ours, or has been revoked."""
 
     code = "API_KEY_INVALID"
+
+
+KEY_NAME_LENGTH_MAX: Final = 80
+
+
+class BadKeyName(Invalid):
+    """The name of an API key has 1 to 80 characters, and not only white space."""
+
+    code = "API_KEY_NAME_INVALID"
 
 
 class BadScope(Invalid):

@@ -72,8 +72,11 @@ async def _inject(scene: Scene, payloads: Sequence[str]) -> str:
             headers = await fitting(scene, scene.here, request)
             work += [one(request, headers, place, payload) for place in request.texts for payload in payloads]
     await _all(work)
-    if await _state(scene) != before:
-        raise Broken("the other tenant's rows or record changed")
+    after = await _state(scene)
+    if (after["entries"], after["tables"]) != (before["entries"], before["tables"]):
+        raise Broken("the other tenant's record or the tables changed")
+    if touched := await _touched_by_nobody_else(scene, before, after):
+        raise Broken(f"rows of the other tenant changed: {', '.join(touched[:3])}")
     return f"{sent} requests, {stored} stored the text as data, none got through"
 
 
@@ -106,16 +109,30 @@ async def _state(scene: Scene) -> dict[str, Any]:
     """What no request of the attacker's may change: the victim's canary, and what its record holds of this run."""
     async with scene.session("fx_auditor") as connection:
         rows = await connection.fetch(
-            "select to_jsonb(s)::text as row from app.subjects s where tenant_id = $1 order by id",
-            scene.there.tenant_id,
+            "select id, to_jsonb(s)::text as row from app.subjects s where tenant_id = $1", scene.there.tenant_id
         )
+        seq = await connection.fetchval("select coalesce(max(seq), 0) from app.audit_entries")
         entries = await connection.fetchval(
             "select count(*) from app.audit_entries where tenant_id = $1 and request_id like $2",
             scene.there.tenant_id,
             f"{scene.run}%",
         )
         tables = await connection.fetchval("select count(*) from pg_class where relnamespace = 'app'::regnamespace")
-    return {"rows": [row["row"] for row in rows], "entries": entries, "tables": tables}
+    return {"rows": {row["id"]: row["row"] for row in rows}, "seq": seq, "entries": entries, "tables": tables}
+
+
+async def _touched_by_nobody_else(scene: Scene, before: dict[str, Any], after: dict[str, Any]) -> list[str]:
+    """Subjects of the victim that differ without an entry of somebody else's that names them: a running system has
+    other users, and whatever they do is on record."""
+    differ = [each for each in before["rows"] | after["rows"] if before["rows"].get(each) != after["rows"].get(each)]
+    async with scene.session("fx_auditor") as connection:
+        rows = await connection.fetch(
+            "select touched from unnest($1::text[]) touched where not exists (select from app.audit_entries"
+            " where tenant_id = $2 and seq > $3 and request_id not like $4"
+            " and (resource = touched or position(touched in diff::text) > 0))",
+            differ, scene.there.tenant_id, before["seq"], f"{scene.run}%",
+        )  # fmt: skip
+    return [row["touched"] for row in rows]
 
 
 _INJECTED: Final = (

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from fintokenx.lifecycle.tokenisation.ports import Claims
+from fintokenx.lifecycle.tokenisation.ports import Claims, StatusWord
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +18,7 @@ class WalletSnapshot:
     """One wallet as FXIdentityRegistry, the token and SanctionsRule know it."""
 
     status_word: int
-    """``statusWord(wallet)``; its bits: contracts/README.md."""
+    """``statusWord(wallet)``; see :class:`StatusWord`."""
     frozen: bool
     """``isFrozen(wallet)``: frozen, or retired by a recovery."""
     sanctioned: bool
@@ -26,14 +26,14 @@ class WalletSnapshot:
 
     def claims_at(self, now_unix: int, issuer_generation: int) -> Claims:
         """The claims that hold now: none when they have expired, or when the issuer changed since they were signed."""
-        word = self.status_word
-        live = now_unix < _bits(word, 64, 64) and _bits(word, 128, 64) == issuer_generation
-        return Claims(_bits(word, 0, 32)) if live else Claims(0)
+        word = StatusWord(self.status_word)
+        live = now_unix < word.expires_at_unix and word.issuer_generation == issuer_generation
+        return Claims(word.claims) if live else Claims(0)
 
     @property
     def is_investor(self) -> bool:
         """Whether a MiFID classification is required to receive."""
-        return bool(_bits(self.status_word, 32, 1))
+        return StatusWord(self.status_word).is_investor
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +146,3 @@ def predict(transfer: TransferSnapshot, rules: Sequence[Rule] = RULES) -> tuple[
     """
     reason = next((rule.reason for rule in rules if rule.refuses(transfer)), None)
     return (True, "ok") if reason is None else (False, reason)
-
-
-def _bits(word: int, start: int, length: int) -> int:
-    return (word >> start) & ((1 << length) - 1)

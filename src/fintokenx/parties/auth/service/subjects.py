@@ -18,6 +18,7 @@ from fintokenx.parties.auth.types import (
     NotASubjectRole,
     NotOfThePlatform,
     ReasonRequired,
+    StaffExists,
     Subject,
     SubjectEvent,
     SubjectExists,
@@ -71,12 +72,16 @@ async def create_staff(
 
     :raises NotASubjectRole: not a role of staff
     :raises NotOfThePlatform: an administrator of the platform in a partner's tenant
+    :raises StaffExists: the address signs in somebody of that role here: the four eyes of one person would be two
     """
     caller.must_be(*ROLES_OF["STAFF_CREATE"], tenant_id=tx.tenant_id)
     if role not in STAFF:
         raise NotASubjectRole(role)
     if role is Role.PLATFORM_ADMIN and tx.tenant_id != HOME_TENANT:
         raise NotOfThePlatform(f"{role} is created in {HOME_TENANT}")
+    await store.lock(tx, f"subjects:{person.email_index}:{role}")
+    if await store.subjects_of_email(tx, person.email_index, role):
+        raise StaffExists(role)
     return await _create(tx, caller, "create staff", _new(tx, subject_id, role, employer, None, person))
 
 
