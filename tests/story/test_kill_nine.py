@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import pytest
 
 from fintokenx.app import inspect
-from fintokenx.app.demo import Paper, default_invoice
+from fintokenx.app.demo import Paper, StoryFailed, default_invoice
 from fintokenx.app.local import LocalSystem
 from tests.story.house import (
     count_of,
@@ -75,6 +75,9 @@ async def test_a_platform_killed_five_times_tells_the_same_story(system: LocalSy
         outcome = await story.tell()
         await asyncio.wait_for(killing, 60)
         token = await story.partner.get(f"/v1/tokens/{outcome.token_reference}")
+    except StoryFailed:
+        await _print_what_waits(system)
+        raise
     finally:
         killing.cancel()
         await story.aclose()
@@ -92,6 +95,19 @@ async def test_a_platform_killed_five_times_tells_the_same_story(system: LocalSy
         [(1, net), (1, net), (1, paper.total.value)]
     )
     assert (await inspect.verify(system, lambda _seq, _total: None)).faults == ()
+
+
+async def _print_what_waits(system: LocalSystem) -> None:
+    """A story that stands still must be understood afterwards, and its system is gone then."""
+    async with superuser(system) as connection:
+        for row in await connection.fetch(
+            "select name, state, attempts, run_at, leased_until, last_error from ops.jobs"
+            " where state <> 'DONE' order by run_at limit 40"
+        ):
+            print(tuple(row))
+        for row in await connection.fetch("select kind, state, nonce, block_number from app.chain_tx order by id"):
+            print(tuple(row))
+    print("\n".join(system.platform.log.read_text().splitlines()[-80:]))
 
 
 async def _kill_at(system: LocalSystem, moments: list[Moment]) -> None:
