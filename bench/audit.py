@@ -34,8 +34,8 @@ def main() -> int:
     """Run both parts on a Postgres of their own."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--entries", type=int, default=1_000_000)
-    parser.add_argument("--repeats", type=int, default=5, help="of the append")
-    parser.add_argument("--seconds", type=float, default=3.0, help="per variant, number of writers and repeat")
+    parser.add_argument("--repeats", type=int, default=24, help="of the append")
+    parser.add_argument("--seconds", type=float, default=0.75, help="per variant, number of writers and repeat")
     parser.add_argument("--quick", action="store_true", help="small sizes: whether it runs, not how fast")
     chosen = parser.parse_args()
     if chosen.quick:
