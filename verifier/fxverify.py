@@ -757,10 +757,15 @@ class Bundle:
     """A bundle that is being checked. Each step raises Untrue or leaves behind what it has proved."""
 
     def __init__(self, content: str, keys: list, block_hashes: list, contract: bytes | None) -> None:
+        if not content.strip():
+            raise Unreadable("The bundle is empty.")
         value = read_json(content, "The bundle")
-        said = value.get("format") if isinstance(value, dict) else None
+        if not isinstance(value, dict):
+            raise Unreadable("The bundle is not an object.")
+        said = value.get("format")
         if said != "fintokenx-evidence/1":
-            raise Unreadable(f"The bundle has the format {shown(said)}; this program knows fintokenx-evidence/1.")
+            named = "no format" if said is None else f"the format {shown(said)}"
+            raise Unreadable(f"The bundle has {named}; this program knows fintokenx-evidence/1.")
         self.parts = shape(value, "the bundle", BUNDLE)
         if not self.parts["entries"] or not self.parts["checkpoints"]:
             raise Unreadable("The bundle holds no entry or no checkpoint, so there is nothing to prove.")

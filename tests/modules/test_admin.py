@@ -163,6 +163,20 @@ async def test_a_session_is_asked_for_approved_opened_and_closed_and_the_partner
     assert [one["id"] for one in listed.json()["items"]] == [session["id"]]
 
 
+async def test_an_administrator_outside_sees_what_waits_for_an_answer_and_its_own(office: Office) -> None:
+    """Nothing is recorded of this look, so it shows no more than the work needs."""
+    eve = await signed_in(office.house, "eve")
+
+    async def sees(person: Person) -> list[str]:
+        answer = await office.get(person.bearer, f"/v1/admin/sessions?tenant_id={THERE}")
+        return [one["id"] for one in answer.json()["items"]]
+
+    session = (await office.request(await office.invoices.subject(Role.SELLER, tenant_id=THERE))).json()
+    assert await sees(eve) == [session["id"]]
+    assert (await office.step(office.bob, session, "approve")).status_code == 200
+    assert [await sees(person) for person in (office.ann, office.bob, eve)] == [[session["id"]], [session["id"]], []]
+
+
 async def test_whoever_asked_does_not_approve(office: Office) -> None:
     session = (await office.request(await office.invoices.subject(Role.SELLER))).json()
     assert said(await office.step(office.ann, session, "approve")) == (403, "FOUR_EYES")

@@ -143,11 +143,18 @@ async def test_a_proof_is_checked_against_the_chain(trail: list[dict[str, Any]])
     assert "the proof holds against the chain" in proof.stdout
 
 
+async def test_a_proof_is_of_an_entry_and_not_of_an_invoice(tale: Told) -> None:
+    refused = cli("audit", "proof", tale.story.reference)
+    assert (refused.returncode, "begins with aud_" in refused.stderr) == (2, True)
+
+
 async def test_an_outsider_checks_a_bundle_of_the_whole_invoice_alone(tale: Told, tmp_path: Path) -> None:
     file = tmp_path / "evidence.json"
     made = cli("audit", "bundle", tale.story.reference, "--out", str(file))
-    assert made.returncode == 0, made.stderr
+    assert (made.returncode, made.stderr) == (0, ""), "no progress where nobody looks"
     bundle = json.loads(file.read_text())
+    again = cli("audit", "bundle", tale.story.reference, "--out", str(file))
+    assert (again.returncode, "is there already" in again.stderr) == (1, True), "evidence is not overwritten"
     piped = json.loads(cli("audit", "bundle", tale.story.reference, "--out", "-").stdout)
     assert piped["entries"] == bundle["entries"]
     assert len(bundle["entries"]) == tale.story.outcome.entries

@@ -543,6 +543,15 @@ def test_what_is_no_bundle_is_unreadable(verify: Verify, content: bytes) -> None
     assert answer.sentence.startswith("Unreadable: ")
 
 
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [(b"", "is empty"), (b" \n", "is empty"), (b"null", "is not an object"), (b"[]", "is not an object"),
+     (b"{}", "has no format"), (b'{"format":"x/2"}', 'has the format "x/2"')],
+)  # fmt: skip
+def test_the_sentence_says_why_it_is_no_bundle(verify: Verify, content: bytes, said: str) -> None:
+    assert said in verify(content, "--key", SIGNER.vkey).sentence
+
+
 def test_a_file_of_absurd_size_is_refused_unread(verify: Verify) -> None:
     answer = verify(None, "/dev/zero", "--key", SIGNER.vkey)
     assert (answer.code, "longer than" in answer.sentence) == (2, True)

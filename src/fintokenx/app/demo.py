@@ -563,8 +563,10 @@ async def play(invoice: Path, console: Console, *, name: str = "demo") -> Outcom
         raise StoryFailed("this is not how it should end")
     console.print(
         "\nThe system is still running for you to look inside:\n"
-        f"  fintokenx audit show {outcome.invoice_reference}\n"
-        "  fintokenx audit verify\n"
+        f"  .venv/bin/fintokenx audit show {outcome.invoice_reference}\n"
+        "  .venv/bin/fintokenx audit verify\n"
+        f"  .venv/bin/fintokenx audit bundle {outcome.invoice_reference}   (evidence for an outsider)\n"
+        "  .venv/bin/fintokenx keys create --tenant tnt_mercia --name me   (an API key, header FX-Api-Key)\n"
         f"  {system.settings().public_url}/docs\n"
         "Stop it with: make down",
         highlight=False,

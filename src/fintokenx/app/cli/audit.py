@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
-from fintokenx.app.cli.common import AsJson, System, err, fail, must_be_tenant, out, ready, run
+from fintokenx.app.cli.common import AsJson, System, err, fail, must_be_tenant, out, progress_bar, ready, run
 
 if TYPE_CHECKING:
     from fintokenx.audit import Replay
@@ -54,6 +53,8 @@ def audit_proof(
     not hold, or not yet."""
     from fintokenx.app import inspect
 
+    if not entry.startswith("aud_"):
+        fail("an entry's id begins with aud_; `fintokenx audit show FXI-…` lists those of an invoice", 2)
     bundle, holds = run(inspect.proof(ready(system), entry))
     if as_json:
         out.print_json(json.dumps({**bundle.wire(), "holds": holds}))
@@ -85,6 +86,7 @@ def audit_bundle(
     ] = "",
     field: Annotated[list[str] | None, typer.Option("--field", help="Tell this sealed field too: email …")] = None,
     by: Annotated[str, typer.Option("--by", help="With --field: the officer who is told, a subject id.")] = "",
+    force: Annotated[bool, typer.Option("--force", help="Overwrite the file if there is one.")] = False,
     system: System = "",
 ) -> None:
     """Evidence of all that is recorded about a resource: one file that anybody checks with verifier/fxverify.py."""
@@ -93,8 +95,10 @@ def audit_bundle(
     if bool(field) != bool(by):
         fail("--field and --by go together: which fields, and the officer who is told", 2)
     chosen = ready(system)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, console=err, transient=True) as bar:
+    path = Path(to or f"{re.sub(r'[^A-Za-z0-9._-]', '_', resource)}.evidence.json")
+    if to != "-" and path.is_file() and not force:
+        fail(f"{path} is there already; --force overwrites it, --out names another")
+    with progress_bar() as bar:
         task = bar.add_task("proofs", total=None)
 
         def progress(done: int, total: int) -> None:
@@ -107,7 +111,6 @@ def audit_bundle(
         sys.stdout.write(text)
         err.print(sizes, highlight=False)
         return
-    path = Path(to or f"{re.sub(r'[^A-Za-z0-9._-]', '_', resource)}.evidence.json")
     try:
         path.write_text(text, encoding="utf-8")
     except OSError as fault:
@@ -161,8 +164,7 @@ def audit_verify(system: System = "", as_json: AsJson = False) -> None:
     from fintokenx.app import inspect
 
     chosen = ready(system)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, console=err, transient=True) as bar:
+    with progress_bar() as bar:
         task = bar.add_task("entries", total=None)
 
         def progress(seq: int, total: int) -> None:
@@ -199,8 +201,7 @@ def audit_replay(
     chosen = ready(system)
     if tenant:
         must_be_tenant(tenant)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, console=err, transient=True) as bar:
+    with progress_bar() as bar:
         task = bar.add_task("entries", total=None)
 
         def progress(what: str, done: int, total: int) -> None:

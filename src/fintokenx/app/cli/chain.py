@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from fintokenx.app.cli.common import AsJson, System, err, fail, out, ready, run, step
+from fintokenx.app.cli.common import AsJson, System, fail, out, progress_bar, ready, run, step
 
 if TYPE_CHECKING:
     from fintokenx.lifecycle.tokenisation import Reconciliation
@@ -67,8 +66,7 @@ def chain_reconcile(system: System = "", as_json: AsJson = False) -> None:
     from fintokenx.app import inspect
 
     chosen = ready(system)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, console=err, transient=True) as bar:
+    with progress_bar() as bar:
         task = bar.add_task("blocks", total=None)
 
         def progress(what: str, done: int, total: int) -> None:

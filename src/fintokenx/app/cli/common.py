@@ -11,6 +11,7 @@ from typing import Annotated, Any, Final, NoReturn, TypeVar
 import typer
 from rich.console import Console
 from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 Result = TypeVar("Result")
 MESSAGE_LENGTH_MAX: Final = 2000
@@ -81,6 +82,12 @@ def ready(name: str) -> Any:
 def step(what: str) -> None:
     """One line of progress."""
     err.print(f"  [dim]·[/] {what}", highlight=False)
+
+
+def progress_bar() -> Progress:
+    """Progress of long work, on standard error and for people only: nothing where that is no terminal."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    return Progress(*columns, console=err, transient=True, disable=not err.is_terminal)
 
 
 def must_be_tenant(tenant: str) -> None:

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.progress import Progress
 from rich.table import Table
 
-from fintokenx.app.cli.common import AsJson, System, err, fail, out, ready, run
+from fintokenx.app.cli.common import AsJson, System, fail, out, progress_bar, ready, run
 
 if TYPE_CHECKING:
     from fintokenx.app import redteam
@@ -42,8 +42,7 @@ def redteam_bypass(
         attacks = redteam.chosen(only or [])
     except KeyError as unknown:
         fail(f"no such attack or family: {unknown.args[0]}; families: {', '.join(redteam.FAMILIES)}", 2)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, console=err, transient=True) as bar:
+    with progress_bar() as bar:
         try:
             done = run(session.bypass(chosen.settings(), attacks, progress=_progress(bar, len(attacks))))
         except redteam.CouldNotRun as fault:

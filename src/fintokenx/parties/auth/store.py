@@ -381,12 +381,15 @@ async def admin_session(tx: Tx, session_id: str) -> AdminSession | None:
     return _admin_session(await tx.row(f"select {_ADMIN_SESSION} from app.admin_sessions where id = $1", session_id))
 
 
-async def admin_sessions(tx: Tx, *, before: str, limit: int) -> list[AdminSession]:
-    """Admin sessions of the pinned tenant, newest first."""
+async def admin_sessions(tx: Tx, *, before: str, limit: int, concerning: str | None) -> list[AdminSession]:
+    """Admin sessions of the pinned tenant, newest first; all, or those ``concerning`` an administrator: that wait for
+    an answer, or that he or she asked for or approved."""
     rows = await tx.rows(
-        f"select {_ADMIN_SESSION} from app.admin_sessions where ($1 = '' or id < $1) order by id desc limit $2",
+        f"select {_ADMIN_SESSION} from app.admin_sessions where ($1 = '' or id < $1)"
+        " and ($3::text is null or state = 'REQUESTED' or $3 in (requested_by, approved_by)) order by id desc limit $2",
         before,
         limit,
+        concerning,
     )
     return [found for row in rows if (found := _admin_session(row))]
 

@@ -121,9 +121,12 @@ async def expire_admin_session(tx: Tx, caller: Caller, *, admin_session_id: str)
 
 
 async def admin_sessions(tx: Tx, caller: Caller, *, before: str = "", limit: int = 50) -> list[AdminSession]:
-    """Who came in, newest first: for administrators, and for the partner whose tenant it is."""
+    """Who came in, newest first: all of them for the partner whose tenant it is, and for an administrator who has come
+    in; outside, where nothing is recorded of a look, an administrator sees what waits for an answer and its own."""
     caller.must_be(Role.PLATFORM_ADMIN, Role.PARTNER_ADMIN, tenant_id=tx.tenant_id)
-    return await store.admin_sessions(tx, before=before, limit=min(limit, 200))
+    outside = caller.role is Role.PLATFORM_ADMIN and caller.admin_session_id is None
+    concerning = caller.actor if outside else None
+    return await store.admin_sessions(tx, before=before, limit=min(limit, 200), concerning=concerning)
 
 
 async def find_anywhere(connection: Connection, subject_id: str) -> dict[str, Any] | None:
