@@ -336,6 +336,27 @@ async def test_a_periodic_job_falls_due_once_per_slot_however_many_workers_there
     assert len(finished) in (4, 5), "the fifth slot has begun; whether it was served is the closing's luck"
 
 
+async def test_a_slot_that_begins_during_the_last_job_is_served_when_that_ends(shop: Shop) -> None:
+    """Not a whole slot later: entries would wait so long for their seal."""
+    begun, goes_on = asyncio.Event(), asyncio.Event()
+
+    async def tick(_work: Work, _payload: Payload) -> None:
+        begun.set()
+        await goes_on.wait()
+
+    await shop.start(periodic=(Periodic("tick", timedelta(minutes=10), A),), tick=tick)
+    await begun.wait()
+    shop.world.clock.set(shop.world.clock.now() + timedelta(minutes=10))
+    await asyncio.sleep(1)  # several looks at the new slot
+    assert len(await shop.jobs()) == 1
+    goes_on.set()
+
+    async def both_done() -> bool:
+        return [job["state"] for job in await shop.jobs()] == ["DONE", "DONE"]
+
+    await until(both_done)
+
+
 async def test_a_job_without_a_handler_is_kept_for_a_version_that_knows_it(shop: Shop) -> None:
     await shop.promise("unheard_of")
     await shop.start()

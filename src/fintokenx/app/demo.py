@@ -360,7 +360,16 @@ class Story:
             return mine[0] if mine else None
 
         found = await eventually("the listing", listing)
-        payment = await self.lender.post("/v1/payments", {"listing_id": found["id"]}, key="demo-payment")
+
+        async def taken() -> Any:
+            try:
+                return await self.lender.post("/v1/payments", {"listing_id": found["id"]}, key="demo-payment")
+            except ApiRefused as refused:
+                if refused.code != "WALLET_NOT_READY":
+                    raise
+                return None
+
+        payment = await eventually("the lender's wallet", taken)
         self.say(
             f"pays {_pence(payment['net_advance_pence'])} for {self.paper.total} (discount {DISCOUNT_BPS} basis points)"
         )

@@ -226,11 +226,16 @@ class Worker:
             slot = int(now.timestamp() // periodic.every.total_seconds())
             if self._slots.get(periodic) == slot:
                 continue
-            await self._claims.execute(
-                "insert into ops.jobs (id, tenant_id, name, payload, dedupe_key, state, run_at, attempts, created_at)"
+            # A slot that begins while the last job is unfinished is looked at again: its job falls due when that ends,
+            # and not a whole slot later. What happened in between would wait for so long.
+            there = await self._claims.fetchval(
+                "with fresh as ("
+                " insert into ops.jobs (id, tenant_id, name, payload, dedupe_key, state, run_at, attempts, created_at)"
                 " select $1, $2, $3, jsonb_build_object('every_seconds', $6::float8), $4, 'READY', $5, 0, $5"
                 " where not exists (select from ops.jobs where tenant_id = $2 and name = $3 and state = 'READY')"
-                " on conflict (tenant_id, name, dedupe_key) do nothing",
+                " on conflict (tenant_id, name, dedupe_key) do nothing returning 1)"
+                " select exists (select from fresh) or exists"
+                " (select from ops.jobs where tenant_id = $2 and name = $3 and dedupe_key = $4)",
                 self._ids.new("job"),
                 periodic.tenant_id,
                 periodic.name,
@@ -238,7 +243,8 @@ class Worker:
                 now,
                 periodic.every.total_seconds(),
             )
-            self._slots[periodic] = slot
+            if there:
+                self._slots[periodic] = slot
         if now - self._swept_at > SWEEP_EVERY:
             await self._sweep(now)
             self._swept_at = now

@@ -20,6 +20,7 @@ from fintokenx.lifecycle.settlement.types import (
     PriceChanged,
     UnknownCollection,
     UnknownDisbursement,
+    WalletNotReady,
 )
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "SettlementJobs",
     "UnknownCollection",
     "UnknownDisbursement",
+    "WalletNotReady",
     "collection",
     "collections",
     "commit",

@@ -33,6 +33,7 @@ from fintokenx.lifecycle.settlement.types import (
     PriceChanged,
     UnknownCollection,
     UnknownDisbursement,
+    WalletNotReady,
 )
 from fintokenx.parties import auth, kyc, partner
 
@@ -167,6 +168,7 @@ class CollectionPage(BaseModel):
         auth.SessionRequired, partner.OutOfScope, kyc.SubjectNotActive, kyc.NoDesignatedAccount,
         marketplace.UnknownListing, marketplace.ConcentrationCapReached, marketplace.OutsideAppetite,
         marketplace.ListingMatured, IllegalTransition, PriceChanged, AmountOverFpsLimit, NothingToAdvance,
+        WalletNotReady,
     ),
     openapi_extra={"parameters": [{"in": "header", "name": IDEMPOTENCY_HEADER, "required": True,
                                    "schema": {"type": "string", "minLength": 1, "maxLength": 255}}]},

@@ -55,6 +55,13 @@ class NothingToAdvance(Invalid):
     code = "NOTHING_TO_ADVANCE"
 
 
+class WalletNotReady(Refused):
+    """Your wallet is being registered on the network, so no token could reach it yet; try again in a minute."""
+
+    code = "WALLET_NOT_READY"
+    status = 409
+
+
 class PriceChanged(Refused):
     """The net advance is not what you expected; read the listing again."""
 

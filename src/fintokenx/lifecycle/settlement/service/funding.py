@@ -31,6 +31,7 @@ from fintokenx.lifecycle.settlement.types import (
     Price,
     PriceChanged,
     Purpose,
+    WalletNotReady,
 )
 from fintokenx.parties import kyc, partner
 
@@ -53,12 +54,14 @@ async def commit(tx: Tx, caller: Caller, *, listing_id: str, expected_net_advanc
 
     :raises marketplace's refusals, IllegalTransition: the listing is gone, taken, or over the lender's cap
     :raises kyc.SubjectNotActive, kyc.NoDesignatedAccount: lender or seller cannot be paid from or to
+    :raises WalletNotReady: the network does not know the lender's wallet yet
     :raises PriceChanged, AmountOverFpsLimit, NothingToAdvance: the price
     """
     caller.must_be(Role.LENDER, tenant_id=tx.tenant_id)
     lender_id = caller.must_be_subject()
     await partner.require_feature(tx, partner.Feature.FUNDING)
     await kyc.must_be_active(tx, lender_id)
+    await _wallet_must_be_ready(tx, caller, lender_id)
     # As the platform: a listing that a faster lender took is a conflict for the slower ones, not "not found".
     listing = await marketplace.listing(tx, system(tx.tenant_id, "commit"), listing_id=listing_id)
     taken = await marketplace.committed(tx, caller, listing_id=listing_id, lender_subject_id=lender_id)
@@ -91,6 +94,16 @@ async def commit(tx: Tx, caller: Caller, *, listing_id: str, expected_net_advanc
     await audit.change(tx, caller, action="FUND_COMMIT", resource=sold.reference, move=move)
     tx.enqueue("settlement.disburse", {"disbursement_id": disbursement.id}, dedupe_key=disbursement.id)
     return disbursement
+
+
+async def _wallet_must_be_ready(tx: Tx, caller: Caller, lender_id: str) -> None:
+    """Wallets are made and registered after activation. A commitment before would only be cancelled a moment later."""
+    try:
+        wallet = await tokenisation.wallet_of(tx, caller, subject_id=lender_id)
+    except tokenisation.UnknownWallet:
+        raise WalletNotReady from None
+    if wallet.registered_at is None:
+        raise WalletNotReady
 
 
 def _agreed_price(face: Pence, discount_bps: int, expected: Pence | None) -> Price:
