@@ -588,6 +588,21 @@ async def test_only_a_lender_commits_and_only_an_active_one(place: Place) -> Non
     assert refusal.value.code == "SUBJECT_NOT_ACTIVE"
 
 
+async def test_a_lender_whose_wallet_is_not_registered_yet_is_told_so_at_once(place: Place) -> None:
+    """And not a moment later by a commitment that is cancelled: nothing has begun, the listing is still open."""
+    reference = await place.listed()
+    fresh = "set state = 'CREATED', claims = 0, claims_expire_at = null, registered_at = null"
+    lender = place.parties["lender"]
+    await place.admin(
+        "alter table app.wallets disable trigger user", f"update app.wallets {fresh} where subject_id = '{lender}'"
+    )
+    with pytest.raises(settlement.WalletNotReady):
+        await place.lend(reference)
+    assert await place.listing_state(reference) == "OPEN"
+    assert (await place.invoice(reference)).state == "LISTED"
+    assert [entry for entry in await place.entries(reference) if entry.action == "FUND_COMMIT"] == []
+
+
 async def test_an_administrator_funds_for_a_lender_in_an_admin_session_only(place: Place) -> None:
     """AD-16: with the lender's guards, and both names on the entry."""
     reference, lender = await place.listed(), place.parties["lender"]
