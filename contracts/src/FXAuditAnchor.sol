@@ -59,11 +59,7 @@ contract FXAuditAnchor is Owned {
     }
 
     /// @return treeSize zero, as the other two, for a batch that was not anchored.
-    function anchors(uint256 batchId)
-        public
-        view
-        returns (uint256 treeSize, bytes22 rootPrefix, uint256 blockNumber)
-    {
+    function anchors(uint256 batchId) public view returns (uint256 treeSize, bytes22 rootPrefix, uint256 blockNumber) {
         uint256 kept = _anchors[batchId];
         return (uint40(kept), bytes22(bytes32(kept)), uint40(kept >> 40));
     }

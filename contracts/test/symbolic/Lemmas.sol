@@ -12,8 +12,9 @@ interface VmAssume {
     function prank(address sender) external;
 }
 
-/// @notice What the lemmas share. A lemma speaks of any storage that the contract could have, not of a state that a
-/// test has built, so what it shows holds after any history; it is refuted by an assert that can fail.
+/// @notice What the lemmas share. A lemma speaks of any storage that the contract could have, but for what its
+/// constructor wrote, and not of a state that a test has built: what it shows holds after any history. It is refuted by
+/// an assert that can fail. A check_witness_ must be refuted, or a lemma beside it might speak of nothing.
 abstract contract Lemmas {
     VmAssume internal constant vm = VmAssume(address(uint160(uint256(keccak256("hevm cheat code")))));
     Svm internal constant svm = Svm(address(uint160(uint256(keccak256("svm cheat code")))));

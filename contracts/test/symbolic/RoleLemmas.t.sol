@@ -32,9 +32,8 @@ contract RoleLemmas is Lemmas {
         lockup = new LockupRule(address(this), address(0));
         sanctions = new SanctionsRule(1, address(this), address(0));
         log = new FXAuditAnchor(address(this), address(0));
-        address[6] memory all = [
-            address(token), address(registry), address(issuers), address(lockup), address(sanctions), address(log)
-        ];
+        address[6] memory all =
+            [address(token), address(registry), address(issuers), address(lockup), address(sanctions), address(log)];
         for (uint256 i = 0; i < all.length; ++i) {
             svm.enableSymbolicStorage(all[i]);
         }
@@ -141,14 +140,51 @@ contract RoleLemmas is Lemmas {
         vm.assume(caller != log.anchorer());
         assert(!call(caller, address(log), data));
     }
+}
 
-    /// @dev Any function, called by anybody with any arguments: no anchor up to the latest changes.
-    function check_an_anchor_never_changes(address caller, uint256 batchId) external {
-        (uint256 latest,,,) = log.latest();
+/// @notice After any anchor, and whatever stands of those before it.
+contract AnchorLemmas is Lemmas {
+    FXAuditAnchor private log;
+
+    function setUp() public {
+        log = new FXAuditAnchor(address(this), address(this));
+        svm.enableSymbolicStorage(address(log));
+    }
+
+    /// @dev Any function, called by anybody with any arguments.
+    function check_an_anchor_never_changes(address caller, uint256 latest, uint256 size, bytes32 root, uint256 batchId)
+        external
+    {
+        log.anchor(latest, size, root);
         vm.assume(batchId <= latest);
-        (uint256 size, bytes22 root, uint256 number) = log.anchors(batchId);
+        (uint256 sizeBefore, bytes22 rootBefore, uint256 blockBefore) = log.anchors(batchId);
         call(caller, address(log), svm.createCalldata("FXAuditAnchor"));
-        (uint256 sizeAfter, bytes22 rootAfter, uint256 numberAfter) = log.anchors(batchId);
-        assert(size == sizeAfter && root == rootAfter && number == numberAfter);
+        (uint256 sizeAfter, bytes22 rootAfter, uint256 blockAfter) = log.anchors(batchId);
+        assert(sizeBefore == sizeAfter && rootBefore == rootAfter && blockBefore == blockAfter);
+    }
+
+    function check_a_later_anchor_covers_more(
+        address caller,
+        uint256 latest,
+        uint256 size,
+        bytes32 root,
+        uint256 laterId,
+        uint256 laterSize,
+        bytes32 laterRoot
+    ) external {
+        log.anchor(latest, size, root);
+        if (!call(caller, address(log), abi.encodeCall(log.anchor, (laterId, laterSize, laterRoot)))) return;
+        assert(laterId > latest && laterSize > size && caller == log.anchorer());
+        (uint256 keptId, uint256 keptSize, bytes32 keptRoot,) = log.latest();
+        assert(keptId == laterId && keptSize == laterSize && keptRoot == laterRoot);
+        (uint256 listedSize, bytes22 prefix,) = log.anchors(laterId);
+        assert(listedSize == laterSize && prefix == bytes22(laterRoot));
+    }
+
+    function check_witness_a_later_anchor(address caller, uint256 laterId, uint256 laterSize, bytes32 laterRoot)
+        external
+    {
+        log.anchor(5, 50, bytes32(uint256(1)));
+        assert(!call(caller, address(log), abi.encodeCall(log.anchor, (laterId, laterSize, laterRoot))));
     }
 }

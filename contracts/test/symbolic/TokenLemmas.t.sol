@@ -37,36 +37,37 @@ contract AnyCompliance is IFXCompliance {
     }
 }
 
-contract TokenLemmas is Lemmas {
-    FXReceivableToken private token;
-    AnyCompliance private rules;
+/// @dev The storage of the rules must be any before the token's constructor reads it.
+abstract contract AnyToken is Lemmas {
+    FXReceivableToken internal token;
+    AnyCompliance internal rules;
 
     function setUp() public {
         rules = new AnyCompliance();
-        token = new FXReceivableToken("", "", address(rules), address(this), address(0), address(0));
         svm.enableSymbolicStorage(address(rules));
+        token = new FXReceivableToken("", "", address(rules), address(this), address(this), address(0));
         svm.enableSymbolicStorage(address(token));
-        vm.prank(token.owner());
-        token.setCompliance(address(rules));
     }
 
     /// @dev Of contracts that receive, Reentrancy.t.sol tells.
-    function assumeWallet(address account) private view {
+    function assumeWallet(address account) internal view {
         vm.assume(account != address(this) && account != address(token) && account != address(rules));
     }
 
-    function face(uint256 id) private view returns (uint256 value) {
+    function face(uint256 id) internal view returns (uint256 value) {
         (value,,,,,) = token.receivableOf(id);
     }
 
     /// @dev What holds of every id before a lemma, and is shown to hold after it.
-    function assumeSound(uint256 id, address first, address second) private view {
+    function assumeSound(uint256 id, address first, address second) internal view {
         uint256 supply = token.totalSupply(id);
         uint256 held = token.balanceOf(first, id);
         if (first != second) held += token.balanceOf(second, id);
         vm.assume(held <= supply && supply <= face(id));
     }
+}
 
+contract TokenLemmas is AnyToken {
     function check_a_transfer_conserves(
         address caller,
         address from,
@@ -111,16 +112,18 @@ contract TokenLemmas is Lemmas {
         address from,
         address to,
         uint256 id,
-        uint256 amount
+        uint256 amount,
+        bool paused
     ) external {
         assumeWallet(to);
+        if (paused) token.pause();
         bool allowed = token.canTransfer(from, to, id, amount);
         bool mayMove = caller == from || token.isApprovedForAll(from, caller);
         bool moved = call(caller, address(token), abi.encodeCall(token.safeTransferFrom, (from, to, id, amount, "")));
         assert(!moved || (allowed && mayMove));
         (bool rulesAllow,) = rules.canTransfer(from, to, id, amount);
         assert(!moved || rulesAllow);
-        assert(!moved || !token.paused());
+        assert(!moved || !paused);
     }
 
     /// @dev The two receivers may be one.
@@ -145,7 +148,7 @@ contract TokenLemmas is Lemmas {
         (tos[0], tos[1], ids[0], ids[1], amounts[0], amounts[1]) = (first, second, id, id, amount, amount);
         if (!call(caller, address(token), abi.encodeCall(token.batchTransfer, (tos, ids, amounts)))) return;
         assert(rulesAllow || rulesAllowAll);
-        assert(!token.paused() && !token.isFrozen(caller));
+        assert(!token.isFrozen(caller) && !token.isFrozen(first) && !token.isFrozen(second));
         assert(token.balanceOf(other, id) >= bystander);
     }
 
@@ -167,16 +170,19 @@ contract TokenLemmas is Lemmas {
         assert(!token.isFrozen(from) && !token.isFrozen(to));
     }
 
-    function check_minting_never_exceeds_the_face(address caller, address to, uint256 id, uint256 amount) external {
+    function check_minting_never_exceeds_the_face(address caller, address to, uint256 id, uint256 amount, bool paused)
+        external
+    {
         assumeWallet(to);
         assumeSound(id, to, to);
+        if (paused) token.pause();
         uint256 supply = token.totalSupply(id);
         uint256 balance = token.balanceOf(to, id);
         if (!call(caller, address(token), abi.encodeCall(token.mint, (to, id, amount)))) return;
         assert(token.totalSupply(id) <= face(id));
         assert(token.totalSupply(id) == supply + amount);
         assert(token.balanceOf(to, id) == balance + amount);
-        assert(token.canReceive(to));
+        assert(token.canReceive(to) && !paused);
     }
 
     function check_a_burn_takes_all_that_the_supply_counts(address caller, address first, address second, uint256 id)
@@ -203,7 +209,9 @@ contract TokenLemmas is Lemmas {
     ) external {
         (,,,, bool exists,) = token.receivableOf(id);
         vm.assume(exists);
-        assert(!call(caller, address(token), abi.encodeCall(token.createReceivable, (id, newFace, dueAt, documentHash))));
+        assert(
+            !call(caller, address(token), abi.encodeCall(token.createReceivable, (id, newFace, dueAt, documentHash)))
+        );
         assert(
             !call(caller, address(token), abi.encodeCall(token.issueReceivable, (to, id, newFace, dueAt, documentHash)))
         );
@@ -234,5 +242,57 @@ contract TokenLemmas is Lemmas {
         if (!call(caller, address(token), abi.encodeCall(token.forcedTransfer, (from, to, id, amount)))) return;
         assert(mayReceive && isAgent);
         assert(token.balanceOf(from, id) + (from == to ? 0 : token.balanceOf(to, id)) == sum);
+    }
+}
+
+/// @notice Each of these must be refuted: the counterexample shows that what the lemmas speak of can happen at all.
+contract TokenWitnesses is AnyToken {
+    function check_witness_a_transfer(address caller, address from, address to, uint256 id, uint256 amount) external {
+        assumeWallet(to);
+        assumeSound(id, from, to);
+        vm.assume(amount != 0 && caller != from && from != to && token.getFrozenTokens(from, id) != 0);
+        assert(!call(caller, address(token), abi.encodeCall(token.safeTransferFrom, (from, to, id, amount, ""))));
+    }
+
+    function check_witness_a_batch_by_each_way(address caller, address to, uint256 id, uint256 amount) external {
+        assumeWallet(to);
+        vm.assume(amount != 0);
+        (bool allowed,) = rules.canTransfer(caller, to, id, amount);
+        bool atOnce = rules.allowsBatch(caller, new address[](0), new uint256[](0), new uint256[](0));
+        vm.assume(allowed != atOnce);
+        address[] memory tos = new address[](2);
+        uint256[] memory ids = new uint256[](2);
+        uint256[] memory amounts = new uint256[](2);
+        (tos[0], tos[1], ids[0], ids[1], amounts[0], amounts[1]) = (to, to, id, id, amount, amount);
+        assert(!call(caller, address(token), abi.encodeCall(token.batchTransfer, (tos, ids, amounts))));
+    }
+
+    function check_witness_a_mint(address caller, address to, uint256 id, uint256 amount) external {
+        assumeWallet(to);
+        assumeSound(id, to, to);
+        vm.assume(token.totalSupply(id) != 0);
+        assert(!call(caller, address(token), abi.encodeCall(token.mint, (to, id, amount))));
+    }
+
+    function check_witness_a_burn(address caller, address first, address second, uint256 id) external {
+        vm.assume(first != second && token.balanceOf(first, id) != 0 && token.balanceOf(second, id) != 0);
+        address[] memory holders = new address[](2);
+        (holders[0], holders[1]) = (first, second);
+        assert(!call(caller, address(token), abi.encodeCall(token.burnReceivable, (id, holders, ""))));
+    }
+
+    function check_witness_a_forced_transfer(address caller, address from, address to, uint256 id, uint256 amount)
+        external
+    {
+        assumeWallet(to);
+        assumeSound(id, from, to);
+        vm.assume(from != to && amount != 0 && token.getFrozenTokens(from, id) == token.balanceOf(from, id));
+        assert(!call(caller, address(token), abi.encodeCall(token.forcedTransfer, (from, to, id, amount))));
+    }
+
+    function check_witness_a_new_id(address caller, uint256 id, uint256 newFace, uint64 dueAt, bytes32 document)
+        external
+    {
+        assert(!call(caller, address(token), abi.encodeCall(token.createReceivable, (id, newFace, dueAt, document))));
     }
 }
