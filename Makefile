@@ -3,12 +3,13 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 PYTHON ?= python3
 VENV := .venv
+CONTRACTS_VENV := .venv-contracts
 BIN := $(VENV)/bin
 FORGE := node_modules/.bin/forge
 # More than there are cores: much of a slow test is waiting.
 WORKERS ?= 4
 
-.PHONY: help setup setup-dev softhsm demo up down status test test-all test-contracts check format docs bench bench-audit bench-gas lock clean
+.PHONY: help setup setup-dev setup-contracts softhsm demo up down status test test-all test-contracts check format docs bench bench-audit bench-gas lock clean
 
 help: ## List what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -16,6 +17,14 @@ help: ## List what there is
 setup: $(VENV)/.runtime node_modules/.anvil ## Install what the product needs (virtual environment, packages, chain)
 
 setup-dev: $(VENV)/.dev node_modules/.forge softhsm ## Install what its developers need, too
+
+setup-contracts: $(CONTRACTS_VENV)/.installed ## Install halmos and slither, which test-contracts runs
+
+$(CONTRACTS_VENV)/.installed: requirements/contracts.lock
+	@echo "Installing the tools that examine the contracts …"
+	@$(PYTHON) -m venv --clear $(CONTRACTS_VENV)
+	@$(CONTRACTS_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/contracts.lock
+	@touch $@
 
 SOFTHSM_FOUND = ls .softhsm/usr/lib/softhsm/libsofthsm2.so /usr/lib/softhsm/libsofthsm2.so \
   /usr/lib64/*/libsofthsm2.so /usr/local/lib/softhsm/libsofthsm2.so /opt/homebrew/lib/softhsm/libsofthsm2.so \
@@ -77,9 +86,8 @@ test: setup-dev ## The tests (embedded Postgres, anvil, mock servers); under 15 
 test-all: setup-dev test-contracts ## All tests, the slow ones too
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
-test-contracts: setup-dev ## Solidity: forge tests, format, byte-for-byte artifacts
-	@cd contracts && ../$(FORGE) test && ../$(FORGE) fmt --check
-	@$(BIN)/python contracts/build.py --check
+test-contracts: setup-dev setup-contracts ## Solidity: tests, invariants, coverage, lemmas, slither, gas, artifacts; minutes
+	@$(BIN)/python contracts/proof.py
 
 check: setup-dev ## Format, ruff, mypy strict, import contracts, generated docs
 	@$(BIN)/ruff format --check .
@@ -105,8 +113,8 @@ bench-gas: setup-dev ## Gas of our contracts, with T-REX 4.1.6 measured beside t
 	@$(BIN)/python -m bench.gas
 
 lock: setup-dev ## Pin and hash the packages again (requirements/*.in → *.lock, naming no index)
-	@for set in runtime dev; do $(BIN)/uv pip compile --quiet --upgrade --generate-hashes --no-emit-index-url \
+	@for set in runtime dev contracts; do $(BIN)/uv pip compile --quiet --upgrade --generate-hashes --no-emit-index-url \
 	  --no-emit-find-links --no-header --no-annotate --python-version 3.11 requirements/$$set.in -o requirements/$$set.lock; done
 
 clean: down ## Remove local systems and everything installed
-	@rm -rf $(VENV) node_modules .fintokenx contracts/out contracts/cache
+	@rm -rf $(VENV) $(CONTRACTS_VENV) node_modules .fintokenx contracts/out contracts/cache

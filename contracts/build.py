@@ -8,6 +8,7 @@ the committed artifacts differ. Needs only the standard library, node and the np
 import argparse
 import hashlib
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -35,7 +36,7 @@ def compile_to(folder: Path) -> None:
     """Compiles src/ from nothing, with forge's output in `folder`; raises CalledProcessError when it fails."""
     places = ["--out", str(folder / "out"), "--cache-path", str(folder / "cache")]
     command = [str(FORGE), "build", "src", "--force", *places]
-    subprocess.run(command, cwd=HERE, check=True, stdout=sys.stderr)
+    subprocess.run(command, cwd=HERE, check=True, stdout=sys.stderr, env=os.environ | {"FOUNDRY_PROFILE": "artifacts"})
 
 
 def artifact(output: Path, name: str) -> dict[str, Any]:

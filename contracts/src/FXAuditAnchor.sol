@@ -5,20 +5,23 @@ import {Owned} from "./access/Owned.sol";
 
 /// @notice Keeps the Merkle roots of the audit log: what was anchored is never changed and never removed. The log is
 /// one growing tree (RFC 6962), so each anchor must cover more leaves than the one before.
+///
+/// The newest root is kept whole, and any leaf can be proved against it. Of each anchor there stay for ever its tree
+/// size, its block and the first 22 bytes of its root, in one slot; the whole root is in the event of that block.
 contract FXAuditAnchor is Owned {
-    uint256 private constant BATCHES_PER_SLOT = 3;
-    uint256 private constant BITS_PER_BATCH = 80;
+    uint256 private constant PREFIX_MASK = ~uint256(type(uint80).max);
 
-    mapping(uint256 batchId => bytes32) private _roots;
+    /// @dev Root (the first 176 bits), block number and tree size (40 bits each): one new slot for every anchor, so
+    /// that none costs more than another. A whole root fills a slot by itself, and the second one costs 17,100 gas.
+    mapping(uint256 batchId => uint256) private _anchors;
 
-    /// @dev Tree size and block number, 40 bits each, of three successive batch ids in one slot: two anchors of three
-    /// then change a slot instead of filling a new one, which is 17,100 gas less.
-    mapping(uint256 slot => uint256) private _positions;
-
-    /// @dev One slot with the latest anchor, all that anchoring must know.
+    /// @dev One slot, all that anchoring must know of the anchor before.
     address public anchorer;
     uint48 private _latestBatchId;
     uint40 private _latestTreeSize;
+
+    /// @dev Never zero: the first anchor would otherwise pay for opening it.
+    bytes32 private _latestRoot = bytes32(type(uint256).max);
 
     event Anchored(uint256 indexed batchId, uint256 treeSize, bytes32 root);
     event AnchorerSet(address indexed anchorer);
@@ -50,29 +53,27 @@ contract FXAuditAnchor is Owned {
         if (root == 0) revert EmptyRoot();
         _latestBatchId = uint48(batchId);
         _latestTreeSize = uint40(treeSize);
-        _roots[batchId] = root;
-        _positions[batchId / BATCHES_PER_SLOT] |= ((block.number << 40) | treeSize) << _shift(batchId);
+        _latestRoot = root;
+        _anchors[batchId] = (uint256(root) & PREFIX_MASK) | (block.number << 40) | treeSize;
         emit Anchored(batchId, treeSize, root);
     }
 
     /// @return treeSize zero, as the other two, for a batch that was not anchored.
-    function anchors(uint256 batchId) public view returns (uint256 treeSize, bytes32 root, uint256 blockNumber) {
-        uint256 position = _positions[batchId / BATCHES_PER_SLOT] >> _shift(batchId);
-        return (uint40(position), _roots[batchId], uint40(position >> 40));
+    function anchors(uint256 batchId) public view returns (uint256 treeSize, bytes22 rootPrefix, uint256 blockNumber) {
+        uint256 kept = _anchors[batchId];
+        return (uint40(kept), bytes22(bytes32(kept)), uint40(kept >> 40));
     }
 
     /// @return batchId zero, as the other three, before the first anchor.
     function latest() external view returns (uint256 batchId, uint256 treeSize, bytes32 root, uint256 blockNumber) {
         batchId = _latestBatchId;
-        (treeSize, root, blockNumber) = anchors(batchId);
+        if (batchId == 0) return (0, 0, 0, 0);
+        (treeSize,, blockNumber) = anchors(batchId);
+        root = _latestRoot;
     }
 
     function _setAnchorer(address anchorer_) private {
         anchorer = anchorer_;
         emit AnchorerSet(anchorer_);
-    }
-
-    function _shift(uint256 batchId) private pure returns (uint256) {
-        return (batchId % BATCHES_PER_SLOT) * BITS_PER_BATCH;
     }
 }

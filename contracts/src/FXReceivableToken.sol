@@ -38,8 +38,6 @@ contract FXReceivableToken is AgentRole, IERC165, IERC1155, IERC7943MultiToken {
     /// @dev A wallet that was lost and recovered neither sends nor receives again, whoever finds its key.
     uint8 private constant WALLET_RETIRED = 2;
 
-    bytes32 private constant OK = "ok";
-
     string public name;
     string public symbol;
 

@@ -9,7 +9,7 @@ contract AuditAnchorTest is FXTest {
     FXAuditAnchor private log;
 
     function setUp() public override {
-        log = new FXAuditAnchor(address(this), ALICE);
+        log = FXAuditAnchor(deployed("FXAuditAnchor", abi.encode(this, ALICE)));
     }
 
     function put(uint256 batchId, uint256 treeSize, bytes32 root) private {
@@ -17,10 +17,14 @@ contract AuditAnchorTest is FXTest {
         log.anchor(batchId, treeSize, root);
     }
 
+    function rootOf(uint256 batchId) private pure returns (bytes32) {
+        return keccak256(abi.encode("root", batchId));
+    }
+
     function isAnchored(uint256 batchId, uint256 treeSize, bytes32 root, uint256 blockNumber) private view {
-        (uint256 size, bytes32 kept, uint256 number) = log.anchors(batchId);
+        (uint256 size, bytes22 prefix, uint256 number) = log.anchors(batchId);
         same(size, treeSize);
-        same(kept, root);
+        same(bytes32(prefix), bytes32(bytes22(root)));
         same(number, blockNumber);
     }
 
@@ -36,18 +40,25 @@ contract AuditAnchorTest is FXTest {
         for (uint256 i = 1; i <= 10; ++i) {
             vm.roll(1000 + i);
             vm.expectEmit(address(log));
-            emit FXAuditAnchor.Anchored(i, 100 * i, bytes32(i));
-            put(i, 100 * i, bytes32(i));
+            emit FXAuditAnchor.Anchored(i, 100 * i, rootOf(i));
+            put(i, 100 * i, rootOf(i));
+            (batchId, treeSize, root, blockNumber) = log.latest();
+            same(batchId, i);
+            same(treeSize, 100 * i);
+            same(root, rootOf(i));
+            same(blockNumber, 1000 + i);
         }
         for (uint256 i = 1; i <= 10; ++i) {
-            isAnchored(i, 100 * i, bytes32(i), 1000 + i);
+            isAnchored(i, 100 * i, rootOf(i), 1000 + i);
         }
         isAnchored(11, 0, 0, 0);
-        (batchId, treeSize, root, blockNumber) = log.latest();
-        same(batchId, 10);
-        same(treeSize, 1000);
-        same(root, bytes32(uint256(10)));
-        same(blockNumber, 1010);
+    }
+
+    function test_a_root_whose_first_bytes_are_zero_is_kept() public {
+        put(1, 7, bytes32(uint256(1)));
+        isAnchored(1, 7, bytes32(uint256(1)), block.number);
+        (,, bytes32 root,) = log.latest();
+        same(root, bytes32(uint256(1)));
     }
 
     function test_neither_batch_nor_tree_goes_back_or_stands_still() public {

@@ -31,9 +31,12 @@ interface Vm {
     function assume(bool condition) external pure;
     function expectEmit(address emitter) external;
     function lastCallGas() external view returns (Gas memory);
+    function envOr(string calldata name, bool otherwise) external view returns (bool);
+    function deployCode(string calldata artifact, bytes calldata arguments) external returns (address);
 }
 
-/// @notice The whole suite deployed as in production, with this contract as owner, agent and minter.
+/// @notice The whole suite deployed as in production, with this contract as owner, agent and minter. With FX_ARTIFACTS
+/// set it is the committed artifacts that are tested, byte for byte what is deployed; else what src/ compiles to now.
 abstract contract FXTest {
     Vm internal constant vm = Vm(address(uint160(uint256(keccak256("hevm cheat code")))));
 
@@ -68,25 +71,35 @@ abstract contract FXTest {
 
     function setUp() public virtual {
         vm.warp(NOW);
-        topics = new FXClaimsTopicRegistry();
-        issuers = new FXTrustedIssuersRegistry(address(this));
-        registry = new FXIdentityRegistry(address(topics), address(issuers), address(this), address(this));
-        jurisdiction = new JurisdictionRule();
-        mifid = new MiFIDRule();
-        lockup = new LockupRule(address(this), address(this));
-        sanctions = new SanctionsRule(MAX_AGE, address(this), address(this));
-        compliance = new FXComplianceModularised(
-            address(registry), address(jurisdiction), address(mifid), address(lockup), address(sanctions)
+        address me = address(this);
+        topics = FXClaimsTopicRegistry(deployed("FXClaimsTopicRegistry", ""));
+        issuers = FXTrustedIssuersRegistry(deployed("FXTrustedIssuersRegistry", abi.encode(me)));
+        registry = FXIdentityRegistry(deployed("FXIdentityRegistry", abi.encode(topics, issuers, me, me)));
+        jurisdiction = JurisdictionRule(deployed("JurisdictionRule", ""));
+        mifid = MiFIDRule(deployed("MiFIDRule", ""));
+        lockup = LockupRule(deployed("LockupRule", abi.encode(me, me)));
+        sanctions = SanctionsRule(deployed("SanctionsRule", abi.encode(MAX_AGE, me, me)));
+        compliance = FXComplianceModularised(
+            deployed("FXComplianceModularised", abi.encode(registry, jurisdiction, mifid, lockup, sanctions))
         );
-        token = new FXReceivableToken(
-            "FinToken X Receivables", "FXR", address(compliance), address(this), address(this), address(this)
-        );
+        bytes memory names = abi.encode("FinToken X Receivables", "FXR", compliance, me, me, me);
+        token = FXReceivableToken(deployed("FXReceivableToken", names));
         issuers.bindIdentityRegistry(address(registry));
         issuers.addTrustedIssuer(vm.addr(ISSUER_KEY), topics.getClaimTopics());
         sanctions.refresh();
         register(MINTING, BASE, false);
         register(ALICE, LENDER, true);
         register(BOB, LENDER, true);
+    }
+
+    function testsArtifacts() internal view virtual returns (bool) {
+        return vm.envOr("FX_ARTIFACTS", false);
+    }
+
+    function deployed(string memory name, bytes memory arguments) internal returns (address) {
+        string memory here = testsArtifacts() ? "artifacts/" : "";
+        string memory kind = testsArtifacts() ? ".json" : ".sol";
+        return vm.deployCode(string.concat(here, name, kind), arguments);
     }
 
     function subject(address wallet) internal pure returns (bytes32) {

@@ -316,6 +316,62 @@ contract ReceivableTokenTest is FXTest {
         same(token.balanceOf(ALICE, ID), 6);
     }
 
+    function test_a_batch_names_the_tokens_own_refusal_and_moves_nothing() public {
+        issue();
+        give(ALICE, 10);
+        token.setFrozenTokens(ALICE, ID, 8);
+        bytes memory frozen =
+            abi.encodeWithSelector(FXReceivableToken.TransferRefused.selector, bytes32("tokens frozen"));
+        refused(
+            ALICE,
+            address(token),
+            abi.encodeCall(token.batchTransfer, (two(BOB, MINTING), two(ID, ID), two(2, 1))),
+            frozen
+        );
+        same(token.balanceOf(ALICE, ID), 10);
+        vm.prank(ALICE);
+        token.batchTransfer(two(BOB, MINTING), two(ID, ID), two(1, 1));
+        same(token.balanceOf(ALICE, ID), 8);
+    }
+
+    function test_a_batch_to_the_zero_address_is_refused_whole() public {
+        issue();
+        bytes memory invalid = abi.encodeWithSelector(IERC1155.ERC1155InvalidReceiver.selector, address(0));
+        refused(
+            MINTING,
+            address(token),
+            abi.encodeCall(token.batchTransfer, (two(ALICE, address(0)), two(ID, ID), two(1, 1))),
+            invalid
+        );
+        // By the slower way, one by one, too.
+        lockup.setLock(ID, type(uint64).max);
+        refused(
+            MINTING,
+            address(token),
+            abi.encodeCall(token.batchTransfer, (one(address(0)), one(ID), one(uint256(1)))),
+            invalid
+        );
+        same(token.balanceOf(ALICE, ID), 0);
+    }
+
+    function test_a_batch_survives_rules_that_cannot_answer_for_many() public {
+        issue();
+        // It has no allowsBatch at all: then each transfer is asked for by itself.
+        BrokenCompliance other = new BrokenCompliance(address(registry));
+        token.setCompliance(address(other));
+        vm.prank(MINTING);
+        token.batchTransfer(two(ALICE, BOB), two(ID, ID), two(3, 4));
+        same(token.balanceOf(ALICE, ID), 3);
+        same(token.balanceOf(BOB, ID), 4);
+        other.breakDown();
+        refused(
+            MINTING,
+            address(token),
+            abi.encodeCall(token.batchTransfer, (one(ALICE), one(ID), one(uint256(1)))),
+            abi.encodeWithSelector(FXReceivableToken.TransferRefused.selector, bytes32("compliance unavailable"))
+        );
+    }
+
     function test_a_batch_cannot_spend_the_same_balance_twice() public {
         issue();
         give(ALICE, 10);

@@ -173,8 +173,24 @@ async def test_an_anchor_is_published_once_and_read_back(network: Network) -> No
     assert first.tx_hash.startswith("0x")
     with pytest.raises(ValueError, match="other values"):
         await anchors.publish(1, 11, b"x" * 32)
-    second = await anchors.publish(2, 20, b"s" * 32)
+    second = await anchors.publish(2, 20, bytes(range(32)))
     assert second.block_number > first.block_number
+    assert [await anchors.read(batch_id) for batch_id in (1, 2, 3)] == [first, second, None]
+
+
+async def test_an_anchor_whose_event_the_node_keeps_back_is_not_half_read(network: Network) -> None:
+    """The state has 22 bytes of a root; the rest is never made up."""
+    anchors = AnchorClient(network.rpc, network.vault, network.deployment)
+    await anchors.publish(1, 10, bytes(range(32)))
+
+    class WithoutLogs(Rpc):
+        async def call(self, method: str, *parameters: object) -> Any:
+            return [] if method == "eth_getLogs" else await super().call(method, *parameters)
+
+    forgetful = WithoutLogs([network.anvil.rpc_url])
+    with pytest.raises(ChainUnavailable, match="event"):
+        await AnchorClient(forgetful, network.vault, network.deployment).read(1)
+    await forgetful.aclose()
 
 
 async def test_a_paused_chain_leaves_the_anchor_unknown_and_the_next_try_finds_it(network: Network) -> None:

@@ -34,7 +34,7 @@ REGISTRY = re.compile(
     r"//[\w.-]*(?:artifactory|nexus|pypi|pythonhosted|npmjs|registry)[\w.-]*[/:]",
     re.MULTILINE,
 )
-GENERATED = {"package-lock.json", "runtime.lock", "dev.lock"}
+GENERATED = {"package-lock.json", "runtime.lock", "dev.lock", "contracts.lock"}
 
 
 def names_in(node: ast.AST) -> str:

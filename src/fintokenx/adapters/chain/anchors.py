@@ -16,6 +16,8 @@ from fintokenx.kernel.vault import Vault
 from fintokenx.lifecycle.tokenisation.ports import ChainUnavailable
 
 _GAS: Final = 200_000
+_KEPT: Final = 22
+"""Bytes of each root in the contract's state; the whole root is in the event of its block."""
 _POLL_SECONDS: Final = 0.25
 _SENT_BEFORE: Final = ("known", "imported", "underpriced", "nonce too low")
 
@@ -59,12 +61,18 @@ class AnchorClient:
         raise ChainUnavailable("no block took the anchor")
 
     async def read(self, batch_id: int) -> AnchorOnChain | None:
-        """The anchor of a batch."""
-        words = await self._view("anchors(uint256)", batch_id)
-        tree_size, root, block_number = words[0], words[1].to_bytes(32, "big"), words[2]
+        """The anchor of a batch.
+
+        :raises ChainUnavailable: no node, or one that holds the anchor without the event that tells its whole root
+        """
+        tree_size, prefix, block_number = (await self._view("anchors(uint256)", batch_id))[:3]
         if tree_size == 0:
             return None
-        return AnchorOnChain(batch_id, tree_size, root, block_number, await self._tx_hash(batch_id, block_number))
+        for log in await self._logs(batch_id, block_number):
+            told_size, root = (to_bytes(hexstr=log["data"])[at : at + 32] for at in (0, 32))
+            if int.from_bytes(told_size, "big") == tree_size and root[:_KEPT] == prefix.to_bytes(32, "big")[:_KEPT]:
+                return AnchorOnChain(batch_id, tree_size, root, block_number, str(log["transactionHash"]))
+        raise ChainUnavailable("the node does not have the anchor's event", outcome_unknown=False)
 
     async def latest(self) -> AnchorOnChain | None:
         """The newest anchor."""
@@ -81,17 +89,14 @@ class AnchorClient:
             raise ValueError(f"batch {batch_id} is anchored with other values")
         return standing
 
-    async def _tx_hash(self, batch_id: int, block_number: int) -> str:
-        logs = await self._call(
-            "eth_getLogs",
-            {
-                "address": self._to.audit_anchor,
-                "topics": [ANCHORED, "0x" + batch_id.to_bytes(32, "big").hex()],
-                "fromBlock": hex(block_number),
-                "toBlock": hex(block_number),
-            },
-        )
-        return str(logs[0]["transactionHash"]) if logs else ""
+    async def _logs(self, batch_id: int, block_number: int) -> list[dict[str, Any]]:
+        wanted = {
+            "address": self._to.audit_anchor,
+            "topics": [ANCHORED, "0x" + batch_id.to_bytes(32, "big").hex()],
+            "fromBlock": hex(block_number),
+            "toBlock": hex(block_number),
+        }
+        return list(await self._call("eth_getLogs", wanted))
 
     async def _view(self, signature: str, *arguments: object) -> list[int]:
         call = {"to": self._to.audit_anchor, "data": "0x" + calldata(signature, *arguments).hex()}

@@ -1,0 +1,1 @@
+"""The contracts as others meet them, who have nothing of ours but an address."""
