@@ -34,7 +34,7 @@ Holder = Annotated[
     str | None,
     Parameter(
         pattern=r"^sub_[0-9a-z]{26}$",
-        description="Whose holdings: for staff, who hold none. A holder sees its own, and nobody else's by naming them.",
+        description="Whose holdings: for staff, who hold none. A holder names nobody but itself.",
         examples=["sub_01jwrs8s50e9rbkszzv4yve5jt"],
     ),
 ]
