@@ -287,7 +287,7 @@ async def test_the_lender_sees_its_burnt_token_with_the_way_in_and_out_and_the_p
     [held] = (await lender.get("/v1/explorer/holdings"))["items"]
     reference = tale.story.outcome.token_reference
     assert (held["token_reference"], held["state"], held["agreement"]) == (reference, "BURNED", "equal")
-    assert (held["face_pence"], held["chain_pence"], held["database_pence"]) == (FACE_PENCE, "0", 0)
+    assert (held["face_pence"], held["chain_pence"], held["database_pence"]) == (FACE_PENCE, 0, 0)
     gone, came = (await lender.get("/v1/explorer/transfers"))["items"]
     told = [(each["kind"], each["direction"], each["counterparty"], each["entry"]["action"]) for each in (came, gone)]
     assert told == [

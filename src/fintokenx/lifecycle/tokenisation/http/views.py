@@ -110,11 +110,10 @@ class HoldingView(_View):
     state: str | None = Field(description="The token's state; null like the reference.", examples=["HELD"])
     face_pence: int | None = Field(description="Face of the whole receivable in pence; null like the reference.")
     due_date: date | None = Field(description="When the invoice falls due; null like the reference.")
-    chain_pence: str = Field(
-        description="What the wallet has on chain at that block. A text: the chain counts further than JSON.",
-        examples=["1250000"],
+    chain_pence: int = Field(description="What the wallet has on chain at that block.", examples=[1250000])
+    frozen_pence: int = Field(
+        description="So much of it is frozen on chain; may exceed what is there, by as much as 256 bits.", examples=[0]
     )
-    frozen_pence: str = Field(description="So much of it is frozen on chain; may exceed what is there.", examples=["0"])
     database_pence: int = Field(description="What our database says that the wallet has.", examples=[1250000])
     agreement: Agreement = Field(
         description="equal; in_flight: a transaction is under way that explains the difference; differs: nothing does."
@@ -134,8 +133,8 @@ class HoldingView(_View):
             state=token.state if token else None,
             face_pence=token.face.value if token else None,
             due_date=token.due_date if token else None,
-            chain_pence=str(seen.held.balance_pence),
-            frozen_pence=str(seen.held.frozen_pence),
+            chain_pence=seen.held.balance_pence,
+            frozen_pence=seen.held.frozen_pence,
             database_pence=seen.database_pence,
             agreement=seen.agreement,
             slices=[SliceView.of(own) for own in seen.slices],
@@ -167,7 +166,7 @@ class TransferView(_View):
     )
     token_reference: str | None = Field(description="The token; null when our database does not know it.")
     token_id: str = Field(description="The uint256 on chain, as 0x and 64 hex digits.")
-    amount_pence: str = Field(description="What moved; for a freeze what is frozen from then on.", examples=["1250000"])
+    amount_pence: int = Field(description="What moved; for a freeze what is frozen from then on.", examples=[1250000])
     block_number: int = Field(description="The block that holds it.")
     tx_hash: str = Field(description="The transaction.")
     entry: BehindView | None = Field(description="The entry that confirmed it; null when there is none on record.")
@@ -185,7 +184,7 @@ class TransferView(_View):
             counterparty=seen.counterparty,
             token_reference=seen.token.reference if seen.token else None,
             token_id=f"0x{event.token_id:064x}",
-            amount_pence=str(event.amount_pence),
+            amount_pence=event.amount_pence,
             block_number=event.block_number,
             tx_hash=event.tx_hash,
             entry=BehindView.of(seen.behind),

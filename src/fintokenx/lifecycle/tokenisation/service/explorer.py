@@ -189,11 +189,11 @@ async def events(viewer: Viewer, *, after: str | None, limit: int, reference: st
         return Events(None, (), None)
     at = await viewer.chain.head()
     found = await viewer.chain.events(at.number, theirs.wallets)
-    ids = await _ids(viewer, theirs, found, reference)
+    wanted = set(await _ids(viewer, theirs, found, reference))
     following = [
         event
         for event in reversed(found)
-        if _hex(event) in ids and (after is None or event.place < tuple(map(int, after.split("-"))))
+        if _hex(event) in wanted and (after is None or event.place < tuple(map(int, after.split("-"))))
     ]
     page = following[:limit]
     known = await _details(viewer, sorted({_hex(event) for event in page}))
