@@ -126,6 +126,7 @@ async def test_a_holder_opens_its_link_and_sees_its_own_holdings_once(window: Wi
     assert shown.status_code == 200
     page = _sealed(shown)
     _accessible(page)
+    assert "differ" not in page.text
     [moved] = await window.transfers(window.lender(0))
     for word in (
         mine.reference, str(mine.face), "equal", "transfer, in", "our minting wallet", moved["tx_hash"],
@@ -158,7 +159,10 @@ async def test_a_tampered_row_is_a_difference_on_the_page(window: Window) -> Non
     )
     for number in (0, 1):
         shown = await window.client.post(await _link(window, await _signed_in(window, number), key=f"{number}"))
-        assert "Chain and books differ" in _sealed(shown).text
+        page = _sealed(shown)
+        _accessible(page)
+        assert f"Chain and books differ on {token.reference}." in page.text
+        assert [each["role"] for each in page.all("p") if "role" in each] == ["alert"]
 
 
 async def test_after_the_burn_the_page_shows_the_way_in_and_the_way_out(window: Window) -> None:
