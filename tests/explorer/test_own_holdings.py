@@ -10,7 +10,9 @@ from dataclasses import replace
 import pytest
 
 from fintokenx.kernel.caller import Caller, Role
+from fintokenx.lifecycle import tokenisation
 from fintokenx.lifecycle.tokenisation.service.explorer import names_only
+from fintokenx.lifecycle.tokenisation.service.own_entries import ACTIONS
 from tests.explorer.house import REFERENCE, ROUTES, Window, holder, window_on
 from tests.modules.test_tokenisation import FACE, TENANT
 from tests.support import World
@@ -408,6 +410,17 @@ async def test_an_entry_that_names_another_holders_wallet_is_nobodys_own(window:
     assert names_only(burn, own=[mine], minting_wallet=minting)
     shared = replace(burn, arguments={**burn.arguments, "holders": [mine, other]})
     assert not names_only(shared, own=[mine], minting_wallet=minting)
+
+
+async def test_what_confirms_a_transfer_among_other_things_is_nobodys_own(window: Window) -> None:
+    """Should another action ever do so: its diff may hold what only some may read."""
+    token = await window.held(0)
+    own = tokenisation.OwnEntries(window.chain)
+    [entry] = [each for each in await window.town.house.entries(token.invoice_reference) if each.action in ACTIONS]
+    async with window.world.database.transaction(TENANT) as tx:
+        assert await own(tx, window.lender(0), entry)
+        assert not await own(tx, window.lender(1), entry)
+        assert not await own(tx, window.lender(0), replace(entry, action="RECEIVE_SETTLEMENT"))
 
 
 async def test_anchors_are_listed_newest_first_a_page_at_a_time(window: Window) -> None:
