@@ -35,6 +35,7 @@ async def filled(cluster: str, things_template: str) -> AsyncIterator[World]:
                     "insert into ops.subject_keys values ($1, 'sub_1', '\\x00', now(), null)",
                     "insert into ops.tenant_keys values ($1, 'k', '\\x00', now(), null)",
                     "insert into ops.api_key_use values ($1, 'k', now())",
+                    "insert into ops.page_links values ($1, 'ses_1', 'pgl_' || repeat('0', 26), now(), null)",
                 ):
                     await tx.write(sql, tenant)
         yield world
@@ -79,7 +80,7 @@ async def test_with_a_pin_only_that_tenants_rows_show_in_every_table(filled: Wor
         with_rows = {name for name, who in found.items() if who}
         assert with_rows >= {
             "app.things", "app.parts", "app.audit_entries", "ops.jobs", "ops.idempotency_keys", "ops.inbox",
-            "ops.subject_keys", "ops.tenant_keys", "ops.api_key_use",
+            "ops.subject_keys", "ops.tenant_keys", "ops.api_key_use", "ops.page_links",
         }  # fmt: skip
 
 
@@ -204,7 +205,9 @@ async def test_the_serving_role_may_not(filled: World, statement: str) -> None:
            values ('j', 'tnt_b', 'n', '{}', 'd', 'READY', now(), 0, now())""",
         "insert into ops.idempotency_keys values ('tnt_b', 'k9', 'p', 'r', '\\x00', 200, '{}', '', now())",
         "insert into ops.inbox values ('tnt_b', 'bank', 'e9', now())",
+        "insert into ops.page_links values ('tnt_b', 'ses_9', 'pgl_' || repeat('9', 26), now(), null)",
         "update ops.jobs set tenant_id = 'tnt_b'",
+        "update ops.page_links set tenant_id = 'tnt_b'",
         "update ops.idempotency_keys set tenant_id = 'tnt_b'",
     ],
 )

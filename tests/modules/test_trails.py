@@ -21,7 +21,7 @@ from fintokenx.app import http as app_http
 from fintokenx.audit import http as audit_http
 from fintokenx.audit.jobs import AuditJobs
 from fintokenx.kernel.caller import Caller, Role, WrongRole, system
-from fintokenx.kernel.db import Pool
+from fintokenx.kernel.db import Pool, Tx
 from fintokenx.kernel.edge import Edge
 from fintokenx.kernel.jobs import Worker
 from fintokenx.kernel.merkle import inclusion_proof, root_of
@@ -166,13 +166,36 @@ async def test_customers_and_agents_get_no_trail_and_no_proof(archive: Archive, 
     """Not even their own: a diff holds bank accounts, filters and prices of others."""
     [entry_id] = await archive.record("MAIL_QUEUE")
     await archive.anchored()
-    for path, query in (("/v1/audit/entries", {"resource": SUBJECT}), (f"/v1/audit/entries/{entry_id}/proof", {})):
-        answer = await archive.get(path, role, **query)
-        assert (answer.status_code, answer.json()["code"]) == (403, "ROLE_FORBIDDEN")
+    trail = await archive.get("/v1/audit/entries", role, resource=SUBJECT)
+    assert (trail.status_code, trail.json()["code"]) == (403, "ROLE_FORBIDDEN")
+    bundle = await archive.get("/v1/audit/bundle", role, resource=SUBJECT)
+    assert (bundle.status_code, bundle.json()["code"]) == (403, "ROLE_FORBIDDEN")
+    proof = await archive.get(f"/v1/audit/entries/{entry_id}/proof", role)
+    refusal = (404, "NOT_FOUND") if role in (Role.LENDER, Role.INVESTOR) else (403, "ROLE_FORBIDDEN")
+    assert (proof.status_code, proof.json()["code"]) == refusal
     caller = Caller(HERE, role, "x", subject_id=SUBJECT)
     async with archive.world.database.transaction(HERE) as tx:
         with pytest.raises(WrongRole):
             await audit.entries_of(tx, caller, resources=[SUBJECT])
+
+
+async def test_a_holder_proves_what_somebody_above_says_is_its_own_and_never_what_is_for_staff(
+    archive: Archive,
+) -> None:
+    shown, other, hidden = await archive.record("MAIL_QUEUE", "MAIL_SENT", "SUBJECT_FREEZE")
+    await archive.anchored()
+
+    async def own(_tx: Tx, caller: Caller, entry: audit.Entry) -> bool:
+        return caller.subject_id == SUBJECT and entry.id in (shown, hidden)
+
+    archive.app.state.own_entries = own
+    for role in (Role.LENDER, Role.INVESTOR):
+        found = {
+            each: (await archive.get(f"/v1/audit/entries/{each}/proof", role)).status_code
+            for each in (shown, other, hidden)
+        }
+        assert found == {shown: 200, other: 404, hidden: 404}
+    assert (await archive.get(f"/v1/audit/entries/{shown}/proof", Role.SELLER)).status_code == 403
 
 
 async def test_a_hidden_and_a_foreign_entry_look_exactly_like_a_missing_one(archive: Archive) -> None:

@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -285,6 +286,45 @@ async def test_the_chain_agrees_with_the_tables(tale: Told) -> None:
     assert "token due FXR-INV-" in lied.stdout
     assert "chain and database do NOT agree" in lied.stdout
     assert cli("chain", "reconcile").returncode == 0
+
+
+async def test_the_lender_sees_its_burnt_token_with_the_way_in_and_out_and_the_proof_of_both(tale: Told) -> None:
+    """Issue 4, must-show 7: what the lender, and nobody else, is told; by API and in a browser."""
+    lender, partner = await tale.story._signed_in_again("lender"), tale.story.partner
+    [held] = (await lender.get("/v1/explorer/holdings"))["items"]
+    reference = tale.story.outcome.token_reference
+    assert (held["token_reference"], held["state"], held["agreement"]) == (reference, "BURNED", "equal")
+    assert (held["face_pence"], held["chain_pence"], held["database_pence"]) == (FACE_PENCE, 0, 0)
+    gone, came = (await lender.get("/v1/explorer/transfers"))["items"]
+    told = [(each["kind"], each["direction"], each["counterparty"], each["entry"]["action"]) for each in (came, gone)]
+    assert told == [
+        ("transfer", "in", "fx_minting_wallet", "TOKEN_TRANSFER"),
+        ("burn", "out", "nobody", "TOKEN_BURN"),
+    ]
+    anchors = (await lender.get("/v1/explorer/anchors"))["items"]
+    for each in (came, gone):
+        assert each["entry"]["anchor"] in anchors
+        bundle = await lender.get(each["proof"])
+        assert json.loads(bundle["entries"][0]["canonical"])["id"] == each["entry"]["id"]
+        await _checked_by_an_outsider(bundle)
+    asked = {"holder_subject_id": tale.story.subjects["lender"]}
+    assert (await partner.get("/v1/explorer/holdings", **asked))["items"][0]["token_id"] == held["token_id"]
+    link = (await lender.post("/v1/explorer/links", None, key="look"))["url"]
+    page = await lender.page(link, {})
+    assert page.status_code == 200
+    assert all(word in page.text for word in (reference, came["tx_hash"], gone["tx_hash"], "burn, out"))
+    assert (await lender.page(link, {})).status_code == 410
+
+
+async def _checked_by_an_outsider(bundle: dict[str, Any]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "bundle.json"
+        file.write_text(json.dumps(bundle))
+        command = [sys.executable, "-I", str(project_root() / "verifier" / "fxverify.py"), str(file), "--key"]
+        verified = subprocess.run(
+            [*command, cli("audit", "key").stdout.strip()], capture_output=True, text=True, timeout=60, check=False
+        )
+    assert verified.returncode == 0, verified.stdout + verified.stderr
 
 
 @pytest.mark.parametrize("away", ["chain", "database"])

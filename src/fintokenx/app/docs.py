@@ -213,7 +213,8 @@ def _actions(declared: Sequence[tuple[str, Action]], machines: Sequence[Machine]
     return (
         f"{NOTICE}# What may be recorded\n\n"
         "The closed taxonomy of the audit log (AD-12, AD-15): the database refuses an entry with any other action,\n"
-        "role or on-behalf-of. Customers read no trail by API; a partner reads what is not for staff only.\n\n"
+        "role or on-behalf-of. Customers read no trail by API (a holder proves the entries behind its own transfers);\n"
+        "a partner reads what is not for staff only.\n\n"
         f"{_grid(columns, rows)}"
     )
 

@@ -37,6 +37,7 @@ from fintokenx.adapters.chain import (
     AnchorClient,
     ChainClient,
     Deployment,
+    HistoryClient,
     Rpc,
     StateClient,
     client_context,
@@ -70,6 +71,7 @@ from fintokenx.kernel.notes import VerifierKey
 from fintokenx.kernel.sealing import Sealer
 from fintokenx.kernel.settings import Environment, Settings
 from fintokenx.kernel.vault import Vault
+from fintokenx.lifecycle import tokenisation
 from fintokenx.lifecycle.invoice import reactions as invoice_reactions
 from fintokenx.lifecycle.invoice.jobs import InvoiceJobs
 from fintokenx.lifecycle.marketplace import reactions as marketplace_reactions
@@ -77,6 +79,7 @@ from fintokenx.lifecycle.marketplace.jobs import HANDLERS as MARKETPLACE_HANDLER
 from fintokenx.lifecycle.settlement import reactions as settlement_reactions
 from fintokenx.lifecycle.settlement.jobs import SettlementJobs
 from fintokenx.lifecycle.tokenisation import reactions as tokenisation_reactions
+from fintokenx.lifecycle.tokenisation.http.services import ExplorerServices
 from fintokenx.lifecycle.tokenisation.jobs import TokenisationJobs
 from fintokenx.lifecycle.tokenisation.jobs.blocks import BlockWatch
 from fintokenx.lifecycle.tokenisation.jobs.reconciling import ReconciliationJob
@@ -199,11 +202,12 @@ async def chain_tls(settings: Settings, vault: Vault) -> ssl.SSLContext | None:
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """The chain: as tokenisation uses it, as audit does, and read at one block."""
+    """The chain: as tokenisation uses it, as audit does, read at one block, and as it tells of single wallets."""
 
     chain: ChainClient
     anchors: AnchorClient
     state: StateClient
+    history: HistoryClient
 
 
 @asynccontextmanager
@@ -212,8 +216,12 @@ async def network(settings: Settings, vault: Vault) -> AsyncIterator[Network]:
     rpc = Rpc(settings.chain_rpc_urls, tls=await chain_tls(settings, vault))
     deployment = Deployment.load(Path(settings.chain_deployment))
     try:
+        state = StateClient(rpc, deployment)
         yield Network(
-            ChainClient(rpc, vault, deployment), AnchorClient(rpc, vault, deployment), StateClient(rpc, deployment)
+            ChainClient(rpc, vault, deployment),
+            AnchorClient(rpc, vault, deployment),
+            state,
+            HistoryClient(rpc, deployment, state),
         )
     finally:
         await rpc.aclose()
@@ -444,6 +452,8 @@ def _fill(
         "compliance": compliance.ComplianceServices(sealer, catalogue.SEALED),
         "kyc": kyc.KycServices(to.identity, to.screening, sealer, to.blobs),
         "invoice": invoice_http.InvoiceServices(to.blobs, to.reader, sealer, reference_key),
+        "explorer": ExplorerServices(to.network.history, sealer, settings.public_url),
+        "own_entries": tokenisation.OwnEntries(to.network.history),
         "sealer_pool": sealer_pool,
         "components": components(on, to),
     }

@@ -7,6 +7,7 @@ and :func:`replay` shows that the tables are what the entries say.
 """
 
 from fintokenx.audit.service.batches import anchor_sealed, keep_receipts, seal
+from fintokenx.audit.service.behind import anchors, behind
 from fintokenx.audit.service.checkpoints import sign_sealed
 from fintokenx.audit.service.open_log import newest_checkpoint
 from fintokenx.audit.service.proving import (
@@ -33,10 +34,13 @@ from fintokenx.audit.service.verifying import verify
 from fintokenx.audit.types import (
     SEAL_EVERY,
     Action,
+    Anchor,
     AnchorConflict,
     Batch,
+    Behind,
     Bundle,
     Cell,
+    ChangedRow,
     Comparison,
     Disclosed,
     Drift,
@@ -63,10 +67,13 @@ __all__ = [
     "REDTEAM_EVERY",
     "SEAL_EVERY",
     "Action",
+    "Anchor",
     "AnchorConflict",
     "Batch",
+    "Behind",
     "Bundle",
     "Cell",
+    "ChangedRow",
     "Comparison",
     "Disclosed",
     "Drift",
@@ -86,6 +93,8 @@ __all__ = [
     "UnknownEntry",
     "Verdict",
     "anchor_sealed",
+    "anchors",
+    "behind",
     "change",
     "delete",
     "entries_everywhere",

@@ -5,6 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+from fintokenx.audit.types import Entry
+from fintokenx.kernel.caller import Caller
+from fintokenx.kernel.db import Tx
+
 
 @dataclass(frozen=True, slots=True)
 class AnchorOnChain:
@@ -66,4 +70,12 @@ class CheckpointSigner(Protocol):
 
     async def public_key(self) -> bytes:
         """The raw 32-byte public key."""
+        ...
+
+
+class Own(Protocol):
+    """Says for the modules above whether an entry tells a customer of its own doings, and of nobody else's."""
+
+    async def __call__(self, tx: Tx, caller: Caller, entry: Entry) -> bool:
+        """Whether the caller may read all of it."""
         ...

@@ -244,6 +244,41 @@ RECEIPT_MEMBERS: Final = ("block_hash", "header", "receipt_index", "receipt_proo
 
 
 @dataclass(frozen=True, slots=True)
+class ChangedRow:
+    """A row that entries about ``resource`` changed: the value of one column of its key."""
+
+    resource: str
+    table: str
+    column: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class EntryName:
+    """An entry without what it says."""
+
+    id: str
+    action: str
+    seq: int
+    recorded_at: Instant
+    batch_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Behind:
+    """An entry without what it says, and how far it has come."""
+
+    id: str
+    action: str
+    seq: int
+    recorded_at: Instant
+    sealed: bool
+    """Whether a signed checkpoint covers it, so that it can be proved."""
+    anchor: Anchor | None
+    """The first on chain that covers it."""
+
+
+@dataclass(frozen=True, slots=True)
 class Provable:
     """Entries that the caller may see and what proves them: the first checkpoint that covers each, and the first
     anchor from there on, with the checkpoint of its batch. ``checkpoints`` stand in the order of their sizes."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Final
 
 from eth_abi.abi import decode
@@ -18,17 +19,53 @@ from fintokenx.lifecycle.tokenisation.ports import ChainUnavailable, Holding, Lo
 RANGE_MAX: Final = 5_000
 """Blocks that Besu lets one call look through (--rpc-max-logs-range)."""
 
-_NOBODY: Final = "0x" + "00" * 20
+NOBODY: Final = "0x" + "00" * 20
+"""From whom a mint comes and to whom a burn goes."""
+
+Log = dict[str, Any]
 
 
-def _topic(signature: str) -> str:
+def topic_of(signature: str) -> str:
+    """The first topic of an event."""
     return "0x" + keccak(text=signature).hex()
 
 
-_MOVED: Final = _topic("TransferSingle(address,address,address,uint256,uint256)")
-_MOVED_MANY: Final = _topic("TransferBatch(address,address,address,uint256[],uint256[])")
-_CREATED: Final = _topic("ReceivableCreated(uint256,uint256,uint64,bytes32)")
-_REGISTERED: Final = _topic("WalletStatusSet(address,bytes32,uint32,bool,uint64,uint64,uint32)")
+MOVED: Final = topic_of("TransferSingle(address,address,address,uint256,uint256)")
+MOVED_MANY: Final = topic_of("TransferBatch(address,address,address,uint256[],uint256[])")
+_CREATED: Final = topic_of("ReceivableCreated(uint256,uint256,uint64,bytes32)")
+_REGISTERED: Final = topic_of("WalletStatusSet(address,bytes32,uint32,bool,uint64,uint64,uint32)")
+
+
+async def in_ranges(
+    first: int, last: int, ask: Callable[[int, int], Awaitable[list[Log]]]
+) -> AsyncIterator[tuple[int, list[Log]]]:
+    """The logs of the blocks from ``first`` to ``last``, a bounded range at a time, each with the block it ends at; a
+    node that finds a range too large is asked for half of it.
+
+    :raises ChainUnavailable: no node answers, or it refuses even one block
+    """
+    span = RANGE_MAX
+    while first <= last:
+        end = min(first + span - 1, last)
+        try:
+            logs = await ask(first, end)
+        except RpcError as refusal:
+            if end == first:
+                raise ChainUnavailable(f"eth_getLogs refused ({refusal.code})", outcome_unknown=False) from refusal
+            span = (end - first + 1) // 2
+            continue
+        yield end, logs
+        first = end + 1
+
+
+def moved(log: Log) -> tuple[str, str, list[tuple[int, int]]]:
+    """From whom to whom a logged transfer went (:data:`NOBODY` at a mint and a burn), and how much of which ids."""
+    topics, data = log["topics"], to_bytes(hexstr=log["data"])
+    if topics[0] == MOVED:
+        parts = [decode(["uint256", "uint256"], data)]
+    else:
+        parts = list(zip(*decode(["uint256[]", "uint256[]"], data), strict=True))
+    return address_in(topics[2]), address_in(topics[3]), parts  # topic 1 is who sent the transaction
 
 
 class Fold:
@@ -49,63 +86,49 @@ class Fold:
         self._wallets: set[str] = set()
 
     async def up_to(self, block_number: int, progress: Progress) -> Logged:
-        """What the logs come to at the end of the block, read a bounded range at a time; a node that finds a range too
-        large is asked for half of it.
+        """What the logs come to at the end of the block.
 
         :raises ChainUnavailable: no node answers, or it refuses even one block
         """
         async with self._one_at_a_time:
             if self._next > block_number + 1:  # asked for an older block, or it is another chain
                 self._forget()
-            span = RANGE_MAX
-            while self._next <= block_number:
-                end = min(self._next + span - 1, block_number)
-                try:
-                    logs = await self._logs(self._next, end)
-                except RpcError as refusal:
-                    if end == self._next:
-                        raise ChainUnavailable(
-                            f"eth_getLogs refused ({refusal.code})", outcome_unknown=False
-                        ) from refusal
-                    span = (end - self._next + 1) // 2
-                    continue
+            async for end, logs in in_ranges(self._next, block_number, self._logs):
                 for log in logs:
                     self._add(log)
                 self._next = end + 1
                 progress("blocks", self._next - self._to.from_block, block_number + 1 - self._to.from_block)
             return Logged(self._events, frozenset(self._token_ids), dict(self._balances), frozenset(self._wallets))
 
-    async def _logs(self, start: int, end: int) -> list[dict[str, Any]]:
+    async def _logs(self, start: int, end: int) -> list[Log]:
         wanted = {
             "address": [self._to.token, self._to.identity_registry],
-            "topics": [[_MOVED, _MOVED_MANY, _CREATED, _REGISTERED]],
+            "topics": [[MOVED, MOVED_MANY, _CREATED, _REGISTERED]],
             "fromBlock": hex(start),
             "toBlock": hex(end),
         }
-        found: list[dict[str, Any]] = await self._rpc.call("eth_getLogs", wanted)
+        found: list[Log] = await self._rpc.call("eth_getLogs", wanted)
         return found
 
-    def _add(self, log: dict[str, Any]) -> None:
-        kind, topics, data = log["topics"][0], log["topics"][1:], to_bytes(hexstr=log["data"])
+    def _add(self, log: Log) -> None:
+        kind = log["topics"][0]
         self._events += 1
         if kind == _CREATED:
-            self._token_ids.add(int(topics[0], 16))
+            self._token_ids.add(int(log["topics"][1], 16))
         elif kind == _REGISTERED:
-            self._wallets.add(_address(topics[0]))
-        elif kind == _MOVED:
-            token_id, amount = decode(["uint256", "uint256"], data)
-            self._move(topics, token_id, amount)
-        elif kind == _MOVED_MANY:
-            for token_id, amount in zip(*decode(["uint256[]", "uint256[]"], data), strict=True):
-                self._move(topics, token_id, amount)
+            self._wallets.add(address_in(log["topics"][1]))
+        elif kind in (MOVED, MOVED_MANY):
+            giver, taker, parts = moved(log)
+            for token_id, amount in parts:
+                self._move(giver, taker, token_id, amount)
 
-    def _move(self, topics: list[str], token_id: int, amount: int) -> None:
-        giver, taker = _address(topics[1]), _address(topics[2])  # the first is who sent the transaction
-        if giver != _NOBODY:
+    def _move(self, giver: str, taker: str, token_id: int, amount: int) -> None:
+        if giver != NOBODY:
             self._balances[token_id, giver] -= amount
-        if taker != _NOBODY:
+        if taker != NOBODY:
             self._balances[token_id, taker] += amount
 
 
-def _address(topic: str) -> str:
+def address_in(topic: str) -> str:
+    """The address that a topic holds, checksummed."""
     return to_checksum_address("0x" + topic[-40:])

@@ -27,7 +27,8 @@ from fintokenx.lifecycle.tokenisation.ports import (
 # What nodes say of a block whose state they dropped: anvil, Besu (Bonsai), geth.
 _NOT_KEPT: Final = ("blockoutofrange", "world state unavailable", "missing trie node", "historical state")
 
-_Call = tuple[str, bytes]
+ContractCall = tuple[str, bytes]
+"""A contract and what it is asked."""
 
 
 class StateClient:
@@ -66,13 +67,13 @@ class StateClient:
         :raises StateNotKept: ask at a newer one
         """
         token, registry = self._at.token, self._at.identity_registry
-        calls: list[_Call] = [
+        calls: list[ContractCall] = [
             *((token, calldata("receivableOf(uint256)", token_id)) for token_id in token_ids),
             *((token, calldata("balanceOf(address,uint256)", wallet.lower(), held)) for held, wallet in holdings),
             *((registry, calldata("statusWord(address)", wallet.lower())) for wallet in wallets),
             *((registry, calldata("isVerified(address)", wallet.lower())) for wallet in wallets),
         ]
-        answers = await self._answers(block_number, calls)
+        answers = await answers_at(self._rpc, block_number, calls)
         receivables, answers = answers[: len(token_ids)], answers[len(token_ids) :]
         numbers = [_number(answer) for answer in answers]
         balances, words = numbers[: len(holdings)], numbers[len(holdings) :]
@@ -83,19 +84,22 @@ class StateClient:
             {wallet: _identity(*status) for wallet, status in zip(wallets, statuses, strict=True)},
         )
 
-    async def _answers(self, block_number: int, calls: Sequence[_Call]) -> list[bytes]:
-        wanted: list[tuple[Any, str]] = [
-            ({"to": to, "data": "0x" + data.hex()}, hex(block_number)) for to, data in calls
-        ]
-        try:
-            found = [to_bytes(hexstr=answer) for answer in await self._rpc.call_many("eth_call", wanted)]
-        except RpcError as refusal:
-            if any(words in refusal.message.lower() for words in _NOT_KEPT):
-                raise StateNotKept(block_number) from refusal
-            raise ChainUnavailable(f"eth_call refused ({refusal.code})", outcome_unknown=False) from refusal
-        if any(len(answer) < 32 for answer in found):
-            raise ChainUnavailable("no such contract on this network", outcome_unknown=False)
-        return found
+
+async def answers_at(rpc: Rpc, block_number: int, calls: Sequence[ContractCall]) -> list[bytes]:
+    """What the contracts answer at the block, in order.
+
+    :raises StateNotKept: ask at a newer one
+    """
+    wanted: list[tuple[Any, str]] = [({"to": to, "data": "0x" + data.hex()}, hex(block_number)) for to, data in calls]
+    try:
+        found = [to_bytes(hexstr=answer) for answer in await rpc.call_many("eth_call", wanted)]
+    except RpcError as refusal:
+        if any(words in refusal.message.lower() for words in _NOT_KEPT):
+            raise StateNotKept(block_number) from refusal
+        raise ChainUnavailable(f"eth_call refused ({refusal.code})", outcome_unknown=False) from refusal
+    if any(len(answer) < 32 for answer in found):
+        raise ChainUnavailable("no such contract on this network", outcome_unknown=False)
+    return found
 
 
 def _receivable(answer: bytes) -> StandingReceivable:

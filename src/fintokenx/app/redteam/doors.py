@@ -36,6 +36,7 @@ WITHOUT_CALLER: Final = {
     "fintokenx.parties.auth.find_subject": "a read for the modules above",
     "fintokenx.parties.auth.held_subject": "a read for the modules above",
     "fintokenx.parties.auth.open_magic_link": "the link's secret is the credential: nobody is known yet",
+    "fintokenx.parties.auth.open_page_link": "the link was read under the vault's key: nobody is known yet",
     "fintokenx.parties.auth.subject": "a read for the modules above",
     "fintokenx.parties.auth.active_holders": "a read for the modules above",
     "fintokenx.parties.auth.subject_of_company": "a read for the modules above",

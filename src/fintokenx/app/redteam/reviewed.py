@@ -74,7 +74,8 @@ READERS: Final = {
 
 MACHINERY: Final = {
     "admin_doors", "api_key_use", "audit_pending", "bypass_grants", "client_balances", "idempotency_keys", "inbox",
-    "jobs", "login_codes", "login_throttles", "mfa_tries", "subject_keys", "tenant_keys",
+    "jobs", "login_codes", "login_throttles", "mfa_tries", "page_links", "subject_keys",
+    "tenant_keys",
 }  # fmt: skip
 """Tables outside app that carry a tenant: not domain state."""
 
@@ -86,7 +87,8 @@ INDEXES_ACROSS_TENANTS: Final = {
 WRITES_OF_MACHINERY: Final = {
     ("fx_app", "ops", "api_key_use"), ("fx_app", "ops", "idempotency_keys"), ("fx_app", "ops", "inbox"),
     ("fx_app", "ops", "jobs"), ("fx_app", "ops", "login_codes"), ("fx_app", "ops", "login_throttles"),
-    ("fx_app", "ops", "mfa_tries"), ("fx_app", "ops", "subject_keys"), ("fx_app", "ops", "tenant_keys"),
+    ("fx_app", "ops", "mfa_tries"), ("fx_app", "ops", "page_links"), ("fx_app", "ops", "subject_keys"),
+    ("fx_app", "ops", "tenant_keys"),
     ("fx_worker", "ops", "jobs"), ("fx_sealer", "app", "merkle_batches"), ("fx_sealer", "app", "chain_anchors"),
     ("fx_sealer", "ops", "log_tiles"),
 }  # fmt: skip

@@ -33,8 +33,10 @@ async def trail(read: Annotated[Query, Depends(query)], resource: str, after: in
 @router.get("/v1/audit/entries/{entry_id}/proof", responses=problems(UnknownEntry, ProofPending, WrongRole))
 async def proof(entry_id: str, request: Request, read: Annotated[Query, Depends(query)]) -> BundleView:
     """A bundle of one entry: that it stands in the first signed checkpoint that covers it, and where that is anchored
-    (AD-09). Discloses nothing of other tenants but hashes (AD-13)."""
-    found = await read.run(lambda tx: provable(tx, read.caller, entry_id=entry_id))
+    (AD-09). Discloses nothing of other tenants but hashes (AD-13). A lender or investor proves what is behind the
+    transfers of its own wallet (`/v1/explorer/transfers`)."""
+    own = getattr(request.app.state, "own_entries", None)
+    found = await read.run(lambda tx: provable(tx, read.caller, entry_id=entry_id, own=own))
     return await _proved(request, found)
 
 

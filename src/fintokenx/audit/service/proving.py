@@ -10,7 +10,8 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from fintokenx.audit import store
-from fintokenx.audit.ports import Anchors
+from fintokenx.audit.ports import Anchors, Own
+from fintokenx.audit.service.behind import HOLDERS
 from fintokenx.audit.service.trails import READERS, STAFF, entries_of
 from fintokenx.audit.store import batches, tiles
 from fintokenx.audit.types import (
@@ -47,17 +48,19 @@ async def proof_of(tx: Tx, caller: Caller, *, entry_id: str, hashes: Pool, log: 
     return await prove(await provable(tx, caller, entry_id=entry_id), hashes=hashes, log=log)
 
 
-async def provable(tx: Tx, caller: Caller, *, entry_id: str) -> Provable:
+async def provable(tx: Tx, caller: Caller, *, entry_id: str, own: Own | None = None) -> Provable:
     """An entry that the caller may see, with the first signed checkpoint that covers it, so that a proof never goes
-    stale.
+    stale. A lender or investor may see what ``own`` says is its own, and nothing without it.
 
-    :raises WrongRole: who may see no trail (:func:`entries_of`)
+    :raises WrongRole: who may see no trail (:func:`entries_of`) and holds nothing
     :raises UnknownEntry: none in the caller's tenant, or one that the caller may not see
     :raises ProofPending: sealed or signed soon
     """
-    caller.must_be(*READERS, tenant_id=tx.tenant_id)
+    caller.must_be(*READERS, *HOLDERS, tenant_id=tx.tenant_id)
     entry = await store.entry(tx, entry_id, to_staff=caller.party_role in STAFF)
     if entry is None:
+        raise UnknownEntry
+    if caller.party_role in HOLDERS and (own is None or not await own(tx, caller, entry)):
         raise UnknownEntry
     return await _covered(tx, [entry], resource=entry.resource, at=tx.at)
 

@@ -20,8 +20,8 @@ async def entries_of(
     """The trail of some resources, oldest first, within the caller's tenant.
 
     Staff see all of it; a partner all but the entries of staff-only actions, as if they were not there. Customers see
-    none: a diff holds what other parties must not learn (bank accounts, filters, prices), and a view of one's own
-    party's fields is yet to come.
+    none: a diff holds what other parties must not learn (bank accounts, filters, prices). What is behind a holder's own
+    transfers it may prove (:func:`provable`), and which entry is behind its rows it may know (:func:`behind`).
 
     :raises WrongRole: a customer, a magic-link caller or an agent
     """

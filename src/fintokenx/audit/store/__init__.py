@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
-from fintokenx.audit.types import Entry
+from fintokenx.audit.types import ChangedRow, Entry, EntryName
 from fintokenx.kernel.db import Row, Tx
 
 _ENTRY = (
@@ -47,6 +47,28 @@ async def entries_of(tx: Tx, resources: Sequence[str], *, to_staff: bool, after_
         limit,
     )
     return [Entry(**dict(row)) for row in rows]
+
+
+async def newest_entries(tx: Tx, rows: Sequence[ChangedRow], *, to_staff: bool) -> dict[ChangedRow, EntryName]:
+    """The newest entry that changed each row; staff-only ones only ``to_staff``."""
+    found = await tx.rows(
+        f"""select distinct on (w.n) w.n, e.id, e.action, e.seq, e."timestamp" as recorded_at,
+                   e.merkle_batch_id as batch_id
+              from unnest($2::text[], $3::text[], $4::text[], $5::text[])
+                   with ordinality as w (resource, relation, attribute, value, n)
+              join app.audit_entries e on e.resource = w.resource
+             cross join lateral json_array_elements(e.diff -> 'rows') as r
+             where {_SHOWN} and r ->> 'table' = w.relation
+               and coalesce(r -> 'key', r -> 'row') ->> w.attribute = w.value
+             order by w.n, e.seq desc""",
+        to_staff,
+        [row.resource for row in rows],
+        [row.table for row in rows],
+        [row.column for row in rows],
+        [row.value for row in rows],
+    )
+    named = {row["n"]: {name: value for name, value in row.items() if name != "n"} for row in found}
+    return {row: EntryName(**named[n]) for n, row in enumerate(rows, start=1) if n in named}
 
 
 async def all_rows(connection: Any, *, chunk: int = 2000) -> AsyncIterator[list[Row]]:

@@ -207,6 +207,19 @@ async def anchors_after(connection: Any, batch_id: int, *, limit: int) -> list[A
     )
 
 
+async def anchors_before(reader: Any, batch_id: int | None, *, limit: int) -> list[Anchor]:
+    """Anchors of earlier batches, newest first; of all when there is no ``batch_id``."""
+    return _anchors(
+        await _fetch(
+            reader,
+            f"select {_ANCHOR} from app.chain_anchors where $1::bigint is null or batch_id < $1"
+            " order by batch_id desc limit $2",
+            batch_id,
+            limit,
+        )
+    )
+
+
 async def anchors_without_receipt(connection: Any, *, limit: int) -> list[Anchor]:
     """The newest anchors whose proof no node has given yet."""
     return _anchors(

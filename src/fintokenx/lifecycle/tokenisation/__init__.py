@@ -9,6 +9,7 @@ whole chain at one block and names each difference.
 """
 
 from fintokenx.lifecycle.tokenisation.service.moving import burn, held, transfer
+from fintokenx.lifecycle.tokenisation.service.own_entries import OwnEntries
 from fintokenx.lifecycle.tokenisation.service.prediction import (
     RULES,
     HoldingSnapshot,
@@ -57,6 +58,7 @@ __all__ = [
     "InvoiceNotConfirmed",
     "Kind",
     "NetworkSnapshot",
+    "OwnEntries",
     "ReceivableSnapshot",
     "Reconciliation",
     "Rule",

@@ -88,6 +88,52 @@ def _face_apart(row: Row) -> tuple[int, dict[str, Any]]:
     return values.pop("face_pence"), values
 
 
+async def wallets_of(tx: Tx, subject_id: str) -> list[Wallet]:
+    """All wallets of a subject."""
+    rows = await tx.rows(f"select {_WALLETS} from app.wallets where subject_id = $1 order by id", subject_id)
+    return [Wallet(**dict(row)) for row in rows]
+
+
+async def ids_of_holder(tx: Tx, subject_id: str) -> list[str]:
+    """The chain's ids of all tokens of which a subject holds some, or was the last to hold some."""
+    rows = await tx.rows(
+        """select t.token_id_hex from app.tokens t where t.holder_subject_id = $1
+            union
+           select t.token_id_hex from app.slices s
+             join app.tokens t on t.tenant_id = s.tenant_id and t.reference = s.token_reference
+            where s.holder_subject_id = $1""",
+        subject_id,
+    )
+    return [row["token_id_hex"] for row in rows]
+
+
+async def tokens_by_id(tx: Tx, ids: list[str]) -> list[Token]:
+    """The tenant's tokens with these ids of the chain."""
+    rows = await tx.rows(f"select {_TOKENS} from app.tokens where token_id_hex = any($1)", ids)
+    return [found for row in rows if (found := _token(row))]
+
+
+async def slices_of(tx: Tx, references: list[str]) -> list[Slice]:
+    """All slices of these tokens, by token and index."""
+    rows = await tx.rows(
+        f"select {_SLICES} from app.slices where token_reference = any($1) order by token_reference, index", references
+    )
+    return [Slice(face=Pence(face), **rest) for face, rest in map(_face_apart, rows)]
+
+
+async def chain_txs_of_tokens(tx: Tx, references: list[str]) -> list[ChainTransaction]:
+    """All chain transactions of these tokens, oldest first."""
+    rows = await tx.rows(
+        f"select {_CHAIN_TXS} from app.chain_tx where token_reference = any($1) order by promised_at, id", references
+    )
+    return [found for row in rows if (found := _chain_tx(row))]
+
+
+async def chain_tx_by_id(tx: Tx, transaction_id: str) -> ChainTransaction | None:
+    """One chain transaction of the tenant."""
+    return _chain_tx(await tx.row(f"select {_CHAIN_TXS} from app.chain_tx where id = $1", transaction_id))
+
+
 async def token_of_invoice(tx: Tx, invoice_reference: str) -> Token | None:
     """The token of an invoice."""
     return _token(await tx.row(f"select {_TOKENS} from app.tokens where invoice_reference = $1", invoice_reference))

@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Any
 
 from fintokenx.kernel.clock import Instant
-from fintokenx.kernel.errors import Invalid, NotFound, Refused
+from fintokenx.kernel.errors import Forbidden, Invalid, NotFound, Refused
 from fintokenx.kernel.money import Pence
 
 
@@ -20,6 +20,18 @@ class UnknownToken(NotFound):
 
 class UnknownWallet(NotFound):
     """There is no such wallet that you may see."""
+
+
+class NotYourHoldings(Forbidden):
+    """You see your own holdings and nobody else's."""
+
+    code = "NOT_YOUR_HOLDINGS"
+
+
+class HolderRequired(Invalid):
+    """Say whose holdings: you hold none yourself."""
+
+    code = "HOLDER_REQUIRED"
 
 
 class UnknownChainTransaction(NotFound):

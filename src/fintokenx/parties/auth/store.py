@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from fintokenx import audit
 from fintokenx.kernel.caller import Role
+from fintokenx.kernel.clock import Instant
 from fintokenx.kernel.db import Connection, Row, Tx
 from fintokenx.parties.auth.types import (
     AdminSession,
@@ -277,6 +278,39 @@ async def use_code(tx: Tx, code: LoginCode) -> bool:
         "update ops.login_codes set used_at = $3 where subject_id = $1 and code_scrypt = $2 and used_at is null",
         code.subject_id,
         code.code_scrypt,
+        tx.at,
+    )
+    return used == "UPDATE 1"
+
+
+async def keep_page_link(tx: Tx, session_id: str, link_id: str, expires_at: Instant) -> None:
+    """Store a session's page link in place of any earlier one."""
+    await tx.write(
+        """insert into ops.page_links (tenant_id, session_id, link_id, expires_at) values ($1, $2, $3, $4)
+           on conflict (tenant_id, session_id)
+           do update set link_id = excluded.link_id, expires_at = excluded.expires_at, used_at = null""",
+        tx.tenant_id,
+        session_id,
+        link_id,
+        expires_at,
+    )
+
+
+async def session_of_page_link(tx: Tx, link_id: str) -> str | None:
+    """The session of a page link that is neither used nor too old."""
+    value = await tx.value(
+        "select session_id from ops.page_links where link_id = $1 and used_at is null and expires_at > $2",
+        link_id,
+        tx.at,
+    )
+    return str(value) if value else None
+
+
+async def use_page_link(tx: Tx, link_id: str) -> bool:
+    """Use a page link up; False when it is used or too old."""
+    used = await tx.write(
+        "update ops.page_links set used_at = $2 where link_id = $1 and used_at is null and expires_at > $2",
+        link_id,
         tx.at,
     )
     return used == "UPDATE 1"

@@ -373,6 +373,17 @@ class AdminSessionOver(Refused):
     code = "ADMIN_SESSION_OVER"
 
 
+class UnknownPageLink(NotFound):
+    """There is nothing behind this link."""
+
+
+class PageLinkOver(Refused):
+    """This link opened its page before, or is too old; ask for a new one."""
+
+    code = "PAGE_LINK_OVER"
+    status = 410
+
+
 class UnknownMagicLink(NotFound):
     """There is nothing behind this link."""
 

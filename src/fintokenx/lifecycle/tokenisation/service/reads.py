@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Final
 
@@ -21,9 +22,9 @@ from fintokenx.lifecycle.tokenisation.types import (
 from fintokenx.parties import auth
 
 GIVEN_UP_AFTER: Final = timedelta(hours=2)
-_STAFF = (Role.SYSTEM, Role.COMPLIANCE, Role.MLRO, Role.PARTNER_ADMIN, Role.PLATFORM_ADMIN)
-_HOLDERS = (Role.LENDER, Role.INVESTOR)
-_READERS = (*_STAFF, *_HOLDERS, Role.SELLER, Role.BUYER)
+STAFF = (Role.SYSTEM, Role.COMPLIANCE, Role.MLRO, Role.PARTNER_ADMIN, Role.PLATFORM_ADMIN)
+HOLDERS = (Role.LENDER, Role.INVESTOR)
+_READERS = (*STAFF, *HOLDERS, Role.SELLER, Role.BUYER)
 
 
 async def must_not_need(tx: Tx, caller: Caller, *, subject_id: str) -> None:
@@ -34,7 +35,7 @@ async def must_not_need(tx: Tx, caller: Caller, *, subject_id: str) -> None:
 
 
 async def token(tx: Tx, caller: Caller, *, reference: str) -> Token:
-    """One token: whoever may see its invoice may see it.
+    """One token: whoever may see its invoice may see it; who holds it, only its holder and staff (CH-03).
 
     :raises UnknownToken: none that the caller may see
     """
@@ -44,7 +45,7 @@ async def token(tx: Tx, caller: Caller, *, reference: str) -> Token:
 
 
 async def token_of(tx: Tx, caller: Caller, *, invoice_reference: str) -> Token:
-    """The token of an invoice: whoever may see the invoice may see it.
+    """The token of an invoice: whoever may see the invoice may see it, as :func:`token`.
 
     :raises UnknownToken: none, or none yet, that the caller may see
     """
@@ -60,7 +61,9 @@ async def _visible(tx: Tx, caller: Caller, found: Token | None) -> Token:
         await invoice.get(tx, caller, reference=found.invoice_reference)
     except invoice.UnknownInvoice as hidden:
         raise UnknownToken from hidden
-    return found
+    if found.holder_subject_id in (None, caller.subject_id) or caller.party_role in STAFF:
+        return found
+    return replace(found, holder_subject_id=None, holder_wallet=None)
 
 
 async def transactions(
@@ -76,22 +79,22 @@ async def wallet_of(tx: Tx, caller: Caller, *, subject_id: str) -> Wallet:
 
     :raises UnknownWallet: the subject has none, or it is not the caller's
     """
-    caller.must_be(*_STAFF, *_HOLDERS, tenant_id=tx.tenant_id)
+    caller.must_be(*STAFF, *HOLDERS, tenant_id=tx.tenant_id)
     found = await store.wallet_of(tx, subject_id)
-    if found is None or (caller.party_role in _HOLDERS and caller.subject_id != subject_id):
+    if found is None or (caller.party_role in HOLDERS and caller.subject_id != subject_id):
         raise UnknownWallet
     return found
 
 
 async def exposure(tx: Tx, caller: Caller, *, lender_subject_id: str, obligor_id: str) -> Pence:
     """Face of all receivables against ``obligor_id`` that a lender holds now, in pence."""
-    caller.must_be(*_STAFF, *_HOLDERS, tenant_id=tx.tenant_id)
+    caller.must_be(*STAFF, *HOLDERS, tenant_id=tx.tenant_id)
     return await store.exposure(tx, lender_subject_id=lender_subject_id, obligor_id=obligor_id)
 
 
 async def chain_transaction(tx: Tx, caller: Caller, *, business_key: str) -> ChainTransaction:
     """What became of one promise. :raises UnknownChainTransaction: nothing was ever promised under this key"""
-    caller.must_be(*_STAFF, tenant_id=tx.tenant_id)
+    caller.must_be(*STAFF, tenant_id=tx.tenant_id)
     found = await store.chain_tx(tx, business_key)
     if found is None:
         raise UnknownChainTransaction

@@ -1,4 +1,4 @@
-"""Routes of tokenisation: all of them read; tokens move by business elsewhere."""
+"""Tokens, their chain transactions, wallets."""
 
 from __future__ import annotations
 
@@ -41,8 +41,12 @@ class TokenView(BaseModel):
     face_pence: Pence = Field(description="Face value in pence.", examples=[1250000])
     due_date: date = Field(description="When the invoice falls due.", examples=["2026-09-01"])
     state: str = Field(description="REQUESTED, PENDING_MINT, MINT_SUBMITTED, MINTED, HELD, BURN_PENDING or BURNED.")
-    holder_subject_id: str | None = Field(description="Who holds it; null while it is in our minting wallet.")
-    holder_wallet: str | None = Field(description="The address that holds it; null before the mint.")
+    holder_subject_id: str | None = Field(
+        description="Who holds it; null while it is in our minting wallet, and to all but its holder and staff."
+    )
+    holder_wallet: str | None = Field(
+        description="The address that holds it; null before the mint, and where its holder is not shown."
+    )
     minted_at: Instant | None = Field(description="When the chain had it.")
     burned_at: Instant | None = Field(description="When it was gone.")
     burn_tx: str | None = Field(description="Hash of the burning transaction.")

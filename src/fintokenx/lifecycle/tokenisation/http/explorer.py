@@ -1,0 +1,115 @@
+"""The explorer: a holder sees its own tokens, slices, transfers and the anchors of the record, and nobody else's."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Path, Response
+from fastapi import Query as Parameter
+
+from fintokenx import audit
+from fintokenx.kernel.caller import WrongRole
+from fintokenx.kernel.edge import Mutation, Query, mutation, problems, query
+from fintokenx.kernel.ids import TOKEN_REFERENCE_PATTERN
+from fintokenx.lifecycle.tokenisation.http.services import ExplorerServices, services
+from fintokenx.lifecycle.tokenisation.http.views import (
+    AnchorPage,
+    AnchorView,
+    HoldingPage,
+    LinkView,
+    NewLinkView,
+    TransferPage,
+)
+from fintokenx.lifecycle.tokenisation.service import explorer
+from fintokenx.lifecycle.tokenisation.types import HolderRequired, NotYourHoldings, UnknownToken, UnknownWallet
+from fintokenx.parties import auth
+
+router = APIRouter(prefix="/v1/explorer", tags=["explorer"])
+
+Read = Annotated[Query, Depends(query)]
+Needs = Annotated[ExplorerServices, Depends(services)]
+Limit = Annotated[int, Parameter(ge=1, le=200, description="At most this many.")]
+After = Annotated[str | None, Parameter(pattern=r"^0x[0-9a-f]{64}$", description="The `next` of the page before.")]
+Holder = Annotated[
+    str | None,
+    Parameter(
+        pattern=r"^sub_[0-9a-z]{26}$",
+        description="Whose holdings: for staff, who hold none. A holder names nobody but itself.",
+        examples=["sub_01jwrs8s50e9rbkszzv4yve5jt"],
+    ),
+]
+Reference = Annotated[str, Path(pattern=TOKEN_REFERENCE_PATTERN, examples=["FXR-INV-23A4F"])]
+ReferenceFilter = Annotated[
+    str | None,
+    Parameter(pattern=TOKEN_REFERENCE_PATTERN, description="Of this token alone.", examples=["FXR-INV-23A4F"]),
+]
+_REFUSALS = problems(WrongRole, NotYourHoldings, UnknownWallet, HolderRequired)
+
+
+@router.get("/holdings", responses=_REFUSALS)
+async def holdings(
+    read: Read, needs: Needs, holder_subject_id: Holder = None, after: After = None, limit: Limit = 50
+) -> HoldingPage:
+    """What the caller's own wallet has, or had, of each receivable: by the chain at one block and by our database.
+
+    503 while the network does not answer: what the database says is not passed off as the chain's word."""
+    viewer = explorer.Viewer(read.run, read.caller, needs.chain, holder_subject_id)
+    return HoldingPage.of(await explorer.holdings(viewer, after=after, limit=limit))
+
+
+@router.get("/holdings/{reference}", responses=_REFUSALS | problems(UnknownToken, UnknownWallet))
+async def holding(reference: Reference, read: Read, needs: Needs, holder_subject_id: Holder = None) -> HoldingPage:
+    """What the caller's own wallet has of one token. Another holder's token is answered as one that nobody has."""
+    viewer = explorer.Viewer(read.run, read.caller, needs.chain, holder_subject_id)
+    return HoldingPage.of(await explorer.holdings(viewer, after=None, limit=1, reference=reference))
+
+
+@router.get("/transfers", responses=_REFUSALS)
+async def transfers(
+    read: Read,
+    needs: Needs,
+    holder_subject_id: Holder = None,
+    token_reference: ReferenceFilter = None,
+    after: Annotated[
+        str | None,
+        Parameter(pattern=r"^\d{1,15}-\d{1,9}-\d{1,9}$", description="The `next` of the page before."),
+    ] = None,
+    limit: Limit = 50,
+) -> TransferPage:
+    """What the chain logged of the caller's own wallet, newest first, and the entry of the record behind each.
+
+    503 while the network does not answer."""
+    viewer = explorer.Viewer(read.run, read.caller, needs.chain, holder_subject_id)
+    return TransferPage.of(await explorer.events(viewer, after=after, limit=limit, reference=token_reference))
+
+
+@router.get("/anchors", responses=problems(WrongRole))
+async def anchors(
+    read: Read,
+    after: Annotated[int | None, Parameter(ge=1, le=2**53 - 1, description="The `next` of the page before.")] = None,
+    limit: Limit = 50,
+) -> AnchorPage:
+    """Where the record is anchored on chain, newest first. `/v1/log/anchors` has them with their receipts."""
+    found = await read.run(lambda tx: audit.anchors(tx, read.caller, before=after, limit=limit + 1))
+    return AnchorPage(
+        items=[AnchorView.of(anchor) for anchor in found[:limit]],
+        next=found[limit - 1].batch_id if len(found) > limit else None,
+    )
+
+
+@router.post("/links", status_code=201, response_model=NewLinkView, responses=problems(WrongRole, auth.SessionRequired))
+async def link(command: Annotated[Mutation, Depends(mutation)], needs: Needs) -> Response:
+    """A link that shows the caller's own holdings in a browser: once, within five minutes, while the sign-in lives.
+
+    An earlier link of the same sign-in is dead from then on."""
+    answer = await command.run(
+        lambda tx: auth.issue_page_link(tx, command.caller),
+        shown=lambda issued: LinkView(link_id=issued.link.link_id, expires_at=issued.expires_at),
+        status=201,
+    )
+    kept = LinkView.model_validate_json(bytes(answer.body))
+    raw = await auth.spell_page_link(needs.index, auth.PageLink(command.caller.tenant_id, kept.link_id))
+    shown = NewLinkView(**kept.model_dump(), url=f"{needs.public_url}/explorer/{raw}")
+    headers = {name: value for name, value in answer.headers.items() if name.startswith("fx-")}
+    headers["Cache-Control"] = "no-store"
+    return Response(shown.model_dump_json(), answer.status_code, headers, media_type="application/json")

@@ -1,0 +1,123 @@
+"""The explorer in a browser, behind a page link: rendered here, nothing fetched from elsewhere, no script. A GET only
+asks, so that whoever looks a link over in passing does not use it up; the button's POST shows, once."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Awaitable, Callable
+from importlib.resources import files
+from typing import Annotated, Any, Final, TypeVar
+
+from fastapi import APIRouter, Depends, Request
+from fastapi.responses import HTMLResponse
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+
+from fintokenx import audit
+from fintokenx.kernel.caller import Caller
+from fintokenx.kernel.db import Tx
+from fintokenx.kernel.edge import Edge
+from fintokenx.kernel.errors import Refused, Unavailable
+from fintokenx.kernel.money import PENCE_MAX, Pence
+from fintokenx.lifecycle.tokenisation.http.services import ExplorerServices, services
+from fintokenx.lifecycle.tokenisation.service import explorer
+from fintokenx.parties import auth, partner
+
+router = APIRouter(include_in_schema=False)
+
+ROWS_MAX: Final = 200
+ANCHORS_MAX: Final = 20
+
+Result = TypeVar("Result")
+
+_FILES: Final = files("fintokenx.lifecycle.tokenisation") / "templates"
+_STYLE: Final = (_FILES / "style.css").read_text(encoding="utf-8")
+_STYLE_HASH: Final = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
+_TEMPLATES: Final = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+_TEMPLATES.globals["style"] = Markup(_STYLE)  # noqa: S704 — our own stylesheet
+_HEADERS: Final = {
+    "Content-Security-Policy": f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; form-action 'self';"
+    " base-uri 'none'; frame-ancestors 'none'",
+    "Cache-Control": "no-store",
+    "Referrer-Policy": "no-referrer",  # the address holds the link
+}
+_HEADINGS: Final = {404: "We do not know this link", 410: "This link is no longer valid"}
+
+
+def _money(pence: int) -> str:
+    """The chain counts further than our pence."""
+    return str(Pence(pence)) if 0 <= pence <= PENCE_MAX else f"{pence} pence"
+
+
+_TEMPLATES.filters["money"] = _money
+_ASK: Final = _TEMPLATES.from_string((_FILES / "message.html").read_text(encoding="utf-8"))
+_SHOW: Final = _TEMPLATES.from_string((_FILES / "explorer.html").read_text(encoding="utf-8"))
+
+
+@router.get("/explorer/{link}")
+async def ask(link: str, request: Request, needs: Annotated[ExplorerServices, Depends(services)]) -> HTMLResponse:
+    """The button that shows the holdings. Looked at as often as anybody likes."""
+    try:
+        known = await auth.read_page_link(needs.index, link)
+        async with _edge(request).database.transaction(known.tenant_id, request_id=request.state.request_id) as tx:
+            await auth.open_page_link(tx, known)
+    except (Refused, Unavailable) as fault:
+        return _sorry(fault)
+    text = "They are shown once. Nobody else’s are."
+    return _message("Your holdings", text, 200, button="Show my holdings")
+
+
+@router.post("/explorer/{link}")
+async def show(link: str, request: Request, needs: Annotated[ExplorerServices, Depends(services)]) -> HTMLResponse:
+    """The holdings, once: the link is used up when everything has been read, so an outage does not cost it."""
+    try:
+        known = await auth.read_page_link(needs.index, link)
+
+        async def run(read: Callable[[Tx], Awaitable[Result]], /) -> Result:
+            async with _edge(request).database.transaction(known.tenant_id, request_id=request.state.request_id) as tx:
+                return await read(tx)
+
+        content = await _page(run, known, needs)
+    except (Refused, Unavailable) as fault:
+        return _sorry(fault)
+    return HTMLResponse(content, 200, _HEADERS)
+
+
+async def _page(run: explorer.Run, known: auth.PageLink, needs: ExplorerServices) -> str:
+    caller = await run(lambda tx: auth.open_page_link(tx, known))
+    viewer = explorer.Viewer(run, caller, needs.chain)
+    holdings = await explorer.holdings(viewer, after=None, limit=ROWS_MAX)
+    transfers = await explorer.events(viewer, after=None, limit=ROWS_MAX)
+
+    async def last(tx: Tx) -> dict[str, Any]:
+        shown = await _around(tx, caller)
+        await auth.use_page_link(tx, caller, link=known)
+        return shown
+
+    return _SHOW.render(holdings=holdings, transfers=transfers, rows_max=ROWS_MAX, **await run(last))
+
+
+async def _around(tx: Tx, caller: Caller) -> dict[str, Any]:
+    return {
+        "anchors": await audit.anchors(tx, caller, before=None, limit=ANCHORS_MAX),
+        "tenant": await partner.tenant(tx),
+        "holder": await auth.subject(tx, caller.must_be_subject()),
+        "at": tx.at,
+    }
+
+
+def _edge(request: Request) -> Edge:
+    edge: Edge = request.app.state.edge
+    return edge
+
+
+def _sorry(fault: Refused | Unavailable) -> HTMLResponse:
+    if isinstance(fault, Unavailable):
+        text = "The network or something else that we need does not answer, and we do not guess. Please try again."
+        return _message("Not just now", text, 503)
+    return _message(_HEADINGS.get(fault.status, "That did not work"), fault.title(), fault.status)
+
+
+def _message(heading: str, text: str, status: int, *, button: str = "") -> HTMLResponse:
+    return HTMLResponse(_ASK.render(heading=heading, text=text, button=button), status, _HEADERS)

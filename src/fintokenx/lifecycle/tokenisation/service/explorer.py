@@ -1,0 +1,411 @@
+"""What one holder has and what happened to it, on chain and in the database side by side; of nobody else (CH-03).
+
+The chain is asked while no transaction is open: first the block, then the wallets' own logs up to it, then the
+database, then the balances at that block. So whatever the block holds the database knows of.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final, Protocol, TypeVar
+
+from fintokenx import audit
+from fintokenx.kernel.caller import Caller
+from fintokenx.kernel.db import Tx
+from fintokenx.lifecycle.tokenisation import store
+from fintokenx.lifecycle.tokenisation.ports import (
+    ChainHead,
+    ChainHistory,
+    EventKind,
+    Held,
+    Holding,
+    StateNotKept,
+    WalletEvent,
+)
+from fintokenx.lifecycle.tokenisation.service.expectations import expected
+from fintokenx.lifecycle.tokenisation.service.reads import HOLDERS, STAFF
+from fintokenx.lifecycle.tokenisation.types import (
+    Book,
+    ChainTransaction,
+    HolderRequired,
+    Kind,
+    NotYourHoldings,
+    Slice,
+    Token,
+    UnknownToken,
+    UnknownWallet,
+)
+
+TRIES_MAX: Final = 5
+"""How many blocks may pass out of a node's memory before it counts as one that cannot be asked."""
+
+Result = TypeVar("Result")
+
+
+class Run(Protocol):
+    """Runs a read in a transaction of the caller's tenant."""
+
+    async def __call__(self, read: Callable[[Tx], Awaitable[Result]], /) -> Result:
+        """What ``read`` returns."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Viewer:
+    """Who looks, at whose holdings (None: its own), and how."""
+
+    run: Run
+    caller: Caller
+    chain: ChainHistory
+    holder_subject_id: str | None = None
+
+
+class Agreement(StrEnum):
+    """How database and chain stand to each other."""
+
+    EQUAL = "equal"
+    IN_FLIGHT = "in_flight"
+    DIFFERS = "differs"
+
+
+class Counterparty(StrEnum):
+    """Who was at the other end, as far as a holder may know."""
+
+    MINTING_WALLET = "fx_minting_wallet"
+    OWN_WALLET = "own_wallet"
+    ANOTHER_HOLDER = "another_holder"
+    NOBODY = "nobody"
+
+
+class Direction(StrEnum):
+    """Which way a token went, seen from the holder."""
+
+    IN = "in"
+    OUT = "out"
+    WITHIN = "within"
+    NONE = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class OwnSlice:
+    """A part of a token that is the holder's, and the entry behind it."""
+
+    slice: Slice
+    behind: audit.Behind | None
+
+
+@dataclass(frozen=True, slots=True)
+class HoldingSeen:
+    """What one wallet has of one receivable. ``token`` is None when this tenant's database knows no such thing."""
+
+    token_id: int
+    wallet: str
+    token: Token | None
+    database_pence: int
+    held: Held
+    agreement: Agreement
+    slices: tuple[OwnSlice, ...]
+    behind: audit.Behind | None
+    """The newest entry that changed the token's row."""
+
+
+@dataclass(frozen=True, slots=True)
+class EventSeen:
+    """One event of the holder's wallets, and the entry that says why. ``behind`` is None when nothing is on record:
+    the platform did not ask for it."""
+
+    event: WalletEvent
+    token: Token | None
+    direction: Direction
+    counterparty: Counterparty
+    behind: audit.Behind | None
+    provable: bool
+    """Whether the holder may read the entry: it names no other holder's wallet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Holdings:
+    """A page of holdings by token id. ``at`` is None for a holder without a wallet: the chain was not asked."""
+
+    at: ChainHead | None
+    items: tuple[HoldingSeen, ...]
+    next: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Events:
+    """A page of events, newest first."""
+
+    at: ChainHead | None
+    items: tuple[EventSeen, ...]
+    next: str | None
+
+
+# --- doors ---
+
+
+async def holdings(viewer: Viewer, *, after: str | None, limit: int, reference: str | None = None) -> Holdings:
+    """What the holder has, or had, a page at a time; with ``reference`` that token alone.
+
+    :raises WrongRole, NotYourHoldings: the caller sees no holdings, or not these
+    :raises UnknownWallet, UnknownToken: none that the caller may see
+    :raises ChainUnavailable: the network does not answer; the database's word alone is not given for the chain's
+    """
+    theirs = await _of_viewer(viewer, reference)
+    if not theirs.wallets:
+        return Holdings(None, (), None)
+    afresh = False
+    for remaining in reversed(range(TRIES_MAX)):
+        at = await viewer.chain.head()
+        events = await viewer.chain.events(at.number, theirs.wallets, afresh=afresh)
+        ids = await _ids(viewer, theirs, events, reference)
+        page = [each for each in ids if after is None or each > after][:limit]
+        known = await _details(viewer, page)
+        asked = [(int(each, 16), wallet) for each in page for wallet in theirs.wallets]
+        try:
+            held = await viewer.chain.held(at.number, asked)
+        except StateNotKept:
+            if not remaining:
+                raise
+            continue
+        if remaining and not afresh and any(_added_up(events, each) != held[each].balance_pence for each in asked):
+            afresh = True  # a node that lags behind may have kept logs from us
+            continue
+        seen = _seen(theirs, known, asked, _Chain(at, await viewer.chain.minting_wallet(), held, events))
+        return Holdings(at, seen, page[-1] if page and page[-1] != ids[-1] else None)
+    raise AssertionError("the last try returns or raises")
+
+
+async def events(viewer: Viewer, *, after: str | None, limit: int, reference: str | None = None) -> Events:
+    """What happened to the holder's wallets, newest first, a page at a time; with ``reference`` to that token alone.
+
+    :raises WrongRole, NotYourHoldings, UnknownWallet, UnknownToken, ChainUnavailable: as :func:`holdings`
+    """
+    theirs = await _of_viewer(viewer, reference)
+    if not theirs.wallets:
+        return Events(None, (), None)
+    at = await viewer.chain.head()
+    found = await viewer.chain.events(at.number, theirs.wallets)
+    wanted = set(await _ids(viewer, theirs, found, reference))
+    following = [
+        event
+        for event in reversed(found)
+        if _hex(event) in wanted and (after is None or event.place < tuple(map(int, after.split("-"))))
+    ]
+    page = following[:limit]
+    known = await _details(viewer, sorted({_hex(event) for event in page}))
+    minting_wallet = await viewer.chain.minting_wallet()
+    items = tuple(_told(event, theirs, known, minting_wallet) for event in page)
+    return Events(at, items, "-".join(map(str, page[-1].place)) if len(following) > limit else None)
+
+
+@dataclass(frozen=True, slots=True)
+class OfHolder:
+    """A holder's wallets (addresses), and the ids of what the database says is or was theirs."""
+
+    subject_id: str
+    wallets: tuple[str, ...]
+    token_ids: tuple[str, ...]
+
+
+async def of_holder(tx: Tx, caller: Caller, *, holder_subject_id: str | None) -> OfHolder:
+    """The holder's own for lenders and investors, whatever they ask; for staff those of the holder they name.
+
+    :raises NotYourHoldings: a holder names another, whether there is such a one or not
+    :raises HolderRequired: staff name nobody
+    :raises UnknownWallet: staff name somebody who has none in this tenant
+    """
+    caller.must_be(*STAFF, *HOLDERS, tenant_id=tx.tenant_id)
+    is_holder = caller.party_role in HOLDERS
+    own = caller.must_be_subject() if is_holder else holder_subject_id
+    if own is None:
+        raise HolderRequired
+    if is_holder and holder_subject_id not in (None, own):
+        raise NotYourHoldings
+    wallets = await store.wallets_of(tx, own)
+    if not wallets and not is_holder:
+        raise UnknownWallet
+    return OfHolder(own, tuple(wallet.address for wallet in wallets), tuple(await store.ids_of_holder(tx, own)))
+
+
+@dataclass(frozen=True, slots=True)
+class Details:
+    """What the database says of some tokens, and which entry is behind each of its rows."""
+
+    tokens: Mapping[int, Token]
+    slices: Sequence[Slice]
+    transactions: Sequence[ChainTransaction]
+    behind: Mapping[audit.ChangedRow, audit.Behind]
+
+
+async def details(tx: Tx, caller: Caller, *, token_ids: list[str]) -> Details:
+    """All about these tokens; what of it a holder may see is for the callers of this function to say."""
+    caller.must_be(*STAFF, *HOLDERS, tenant_id=tx.tenant_id)
+    tokens = await store.tokens_by_id(tx, token_ids)
+    references = [token.reference for token in tokens]
+    slices = await store.slices_of(tx, references)
+    promises = await store.chain_txs_of_tokens(tx, references)
+    invoices = {token.reference: token.invoice_reference for token in tokens}
+    rows = [
+        *(_row_of_token(token) for token in tokens),
+        *(_row_of_slice(piece, invoices[piece.token_reference]) for piece in slices),
+        *(_row_of_promise(promise) for promise in promises),
+    ]
+    behind = await audit.behind(tx, caller, rows=rows)
+    return Details({token.token_id: token for token in tokens}, slices, promises, behind)
+
+
+async def may_prove(tx: Tx, caller: Caller, *, transaction_id: str, minting_wallet: str) -> bool:
+    """Whether a confirmed chain transaction is about the caller's own wallets and names no other holder's."""
+    caller.must_be(*HOLDERS, tenant_id=tx.tenant_id)
+    promise = await store.chain_tx_by_id(tx, transaction_id)
+    if promise is None or promise.state != "CONFIRMED":
+        return False
+    wallets = await store.wallets_of(tx, caller.must_be_subject())
+    return names_only(promise, own=[wallet.address for wallet in wallets], minting_wallet=minting_wallet)
+
+
+# --- inside ---
+
+
+def names_only(promise: ChainTransaction, *, own: Iterable[str], minting_wallet: str) -> bool:
+    """Whether one of ``own`` is named in the bytes of the transaction, and nobody else's."""
+    match promise.kind:
+        case Kind.TRANSFER:
+            named = {promise.arguments["from_wallet"], promise.arguments["to_wallet"]}
+        case Kind.BURN:
+            named = set(promise.arguments["holders"])
+        case Kind.MINT | Kind.IDENTITY:
+            return False
+    return bool(named & set(own)) and named <= {*own, minting_wallet}
+
+
+async def _of_viewer(viewer: Viewer, reference: str | None) -> OfHolder:
+    theirs = await viewer.run(lambda tx: of_holder(tx, viewer.caller, holder_subject_id=viewer.holder_subject_id))
+    if not theirs.wallets and reference is not None:
+        raise UnknownToken
+    return theirs
+
+
+async def _ids(viewer: Viewer, theirs: OfHolder, events: Sequence[WalletEvent], reference: str | None) -> list[str]:
+    """All tokens of the holder by their id on chain, or the one that was asked for. One that is not the holder's is
+    answered as one that nobody has."""
+    ids = sorted({*map(_hex, events), *theirs.token_ids})
+    if reference is None:
+        return ids
+    wanted = await viewer.run(lambda tx: store.token(tx, reference))
+    if wanted is None or wanted.token_id_hex not in ids:
+        raise UnknownToken
+    return [wanted.token_id_hex]
+
+
+async def _details(viewer: Viewer, token_ids: list[str]) -> Details:
+    return await viewer.run(lambda tx: details(tx, viewer.caller, token_ids=token_ids))
+
+
+def _hex(event: WalletEvent) -> str:
+    return f"0x{event.token_id:064x}"
+
+
+def _row_of_token(token: Token) -> audit.ChangedRow:
+    return audit.ChangedRow(token.invoice_reference, "tokens", "reference", token.reference)
+
+
+def _row_of_slice(piece: Slice, invoice_reference: str) -> audit.ChangedRow:
+    return audit.ChangedRow(invoice_reference, "slices", "id", piece.id)
+
+
+def _row_of_promise(promise: ChainTransaction) -> audit.ChangedRow:
+    return audit.ChangedRow(promise.resource, "chain_tx", "id", promise.id)
+
+
+def _added_up(events: Sequence[WalletEvent], holding: Holding) -> int:
+    """What the wallet's own logs come to."""
+    token_id, wallet = holding
+    total: Counter[str | None] = Counter()
+    for event in events:
+        if event.token_id == token_id and event.kind is not EventKind.FREEZE:
+            total[event.to_wallet] += event.amount_pence
+            total[event.from_wallet] -= event.amount_pence
+    return total[wallet]
+
+
+@dataclass(frozen=True, slots=True)
+class _Chain:
+    """What the chain said."""
+
+    at: ChainHead
+    minting_wallet: str
+    held: Mapping[Holding, Held]
+    events: Sequence[WalletEvent]
+
+
+def _seen(theirs: OfHolder, known: Details, asked: Sequence[Holding], chain: _Chain) -> tuple[HoldingSeen, ...]:
+    book = Book(list(known.tokens.values()), known.slices, (), _undecided(known.transactions, chain.at))
+    wanted = {
+        each.token.token_id: each for each in expected(book, at=chain.at, minting_wallet=chain.minting_wallet).tokens
+    }
+    found = []
+    for holding in asked:
+        token_id, wallet = holding
+        token, held = known.tokens.get(token_id), chain.held[holding]
+        ways = [way.holdings.get(wallet, 0) for way in wanted[token_id].standings] if token else [0]
+        if held.balance_pence not in ways or _added_up(chain.events, holding) != held.balance_pence:
+            agreement = Agreement.DIFFERS
+        else:
+            agreement = Agreement.EQUAL if held.balance_pence == ways[0] else Agreement.IN_FLIGHT
+        slices = [piece for piece in known.slices if token and piece.token_reference == token.reference]
+        own = tuple(
+            OwnSlice(piece, known.behind.get(_row_of_slice(piece, token.invoice_reference)))
+            for piece in slices
+            if token and theirs.subject_id == piece.holder_subject_id and wallet == piece.holder_wallet
+        )
+        behind = known.behind.get(_row_of_token(token)) if token else None
+        found.append(HoldingSeen(token_id, wallet, token, ways[0], held, agreement, own, behind))
+    return tuple(found)
+
+
+def _undecided(promises: Sequence[ChainTransaction], at: ChainHead) -> list[ChainTransaction]:
+    """As :func:`store.book` leaves out what the other rows say already."""
+    return [
+        promise
+        for promise in promises
+        if promise.state != "SUPERSEDED"
+        and (promise.kind, promise.state) != (Kind.TRANSFER, "REVERTED")
+        and (promise.kind is Kind.TRANSFER or promise.state != "CONFIRMED" or (promise.block_number or 0) > at.number)
+    ]
+
+
+def _told(event: WalletEvent, theirs: OfHolder, known: Details, minting_wallet: str) -> EventSeen:
+    promise = next((each for each in known.transactions if each.tx_hash == event.tx_hash), None)
+    behind = known.behind.get(_row_of_promise(promise)) if promise else None
+    own = promise is not None and names_only(promise, own=theirs.wallets, minting_wallet=minting_wallet)
+    direction = _direction(event, theirs.wallets)
+    return EventSeen(
+        event=event,
+        token=known.tokens.get(event.token_id),
+        direction=direction,
+        counterparty=_counterparty(event, direction, minting_wallet),
+        behind=behind,
+        provable=behind is not None and behind.sealed and own,
+    )
+
+
+def _direction(event: WalletEvent, wallets: Sequence[str]) -> Direction:
+    if event.kind is EventKind.FREEZE:
+        return Direction.NONE
+    if event.from_wallet in wallets:
+        return Direction.WITHIN if event.to_wallet in wallets else Direction.OUT
+    return Direction.IN
+
+
+def _counterparty(event: WalletEvent, direction: Direction, minting_wallet: str) -> Counterparty:
+    other = event.from_wallet if direction is Direction.IN else event.to_wallet
+    if direction is Direction.NONE or other is None:
+        return Counterparty.NOBODY
+    if direction is Direction.WITHIN:
+        return Counterparty.OWN_WALLET
+    return Counterparty.MINTING_WALLET if other == minting_wallet else Counterparty.ANOTHER_HOLDER

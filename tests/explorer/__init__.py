@@ -1,0 +1,1 @@
+"""The explorer: its routes, its page, and what it must never show."""
