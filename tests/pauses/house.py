@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import asyncpg
@@ -187,22 +187,6 @@ async def _a_few_at_once(deeds: Iterable[Callable[[], Awaitable[Any]]]) -> list[
             return await deed()
 
     return list(await asyncio.gather(*(one(deed) for deed in deeds)))
-
-
-@asynccontextmanager
-async def reached_through(house: House, url: str) -> AsyncIterator[None]:
-    """The platform is started again and finds its chain at another address; afterwards at its own."""
-    path = house.system.settings_path
-    before = house.system.settings()
-    try:
-        replace(before, chain_rpc_urls=(url,)).save(path)
-        await asyncio.to_thread(house.system.platform.stop)
-        await asyncio.to_thread(house.system.restart_platform)
-        yield
-    finally:
-        before.save(path)
-        await asyncio.to_thread(house.system.platform.stop)
-        await asyncio.to_thread(house.system.restart_platform)
 
 
 async def stay(seconds: float, since: float) -> None:

@@ -13,8 +13,8 @@ import pytest
 
 from fintokenx.app.api_client import eventually
 from tests.failures.house import House
-from tests.pauses.house import ALIVE, Crowd, reached_through, stay
-from tests.pauses.wire import wire_to
+from tests.pauses.house import ALIVE, Crowd, stay
+from tests.pauses.wire import Wire
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
@@ -105,13 +105,11 @@ async def _waiting_on_chain(crowd: Crowd) -> int:
 
 @pytest.mark.parametrize("size", SIZES)
 async def test_a_third_of_all_answers_to_sent_transactions_is_lost_and_each_is_minted_once(
-    crowd: Crowd, home: House, size: Size, dice: random.Random
+    crowd: Crowd, wire: Wire, size: Size, dice: random.Random
 ) -> None:
-    await home.cast()
-    async with wire_to(home.anvil.rpc_url, dice) as wire, reached_through(home, wire.url):
-        wire.share_lost = 1 / 3
-        await _confirmed_while_it_stands_still(crowd, size)
-        await _all_wait(crowd, size)
-        await crowd.chain.resume()
-        await crowd.minted_once()
-        assert 0 < wire.lost < wire.sent
+    wire.lose(1 / 3, dice)
+    await _confirmed_while_it_stands_still(crowd, size)
+    await _all_wait(crowd, size)
+    await crowd.chain.resume()
+    await crowd.minted_once()
+    assert 0 < wire.lost < wire.sent

@@ -14,14 +14,19 @@ _SENDS = b"eth_sendRawTransaction"
 
 @dataclass
 class Wire:
-    """``lost`` of ``sent`` calls reached the chain, which answered, and the caller never heard."""
+    """``url`` is its near end, ``upstream`` the node. Of ``sent`` calls the chain answered all, and ``lost`` answers
+    were never heard."""
 
-    upstream: str
-    dice: random.Random
-    share_lost: float = 0.0
+    url: str = ""
+    upstream: str = ""
     sent: int = 0
     lost: int = 0
-    url: str = field(default="", init=False)
+    _share: float = 0.0
+    _dice: random.Random = field(default_factory=lambda: random.Random(0))
+
+    def lose(self, share: float, dice: random.Random) -> None:
+        """From now on lose this share of the answers to sent transactions; counted anew."""
+        self._share, self._dice, self.sent, self.lost = share, dice, 0, 0
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection of the platform's, until either side ends it."""
@@ -33,7 +38,7 @@ class Wire:
                 answer = await _message(back)
                 if _SENDS in request:
                     self.sent += 1
-                    if self.dice.random() < self.share_lost:
+                    if self._dice.random() < self._share:
                         self.lost += 1
                         return
                 writer.write(answer)
@@ -56,9 +61,9 @@ async def _message(reader: asyncio.StreamReader) -> bytes:
 
 
 @asynccontextmanager
-async def wire_to(upstream: str, dice: random.Random) -> AsyncIterator[Wire]:
-    """A wire to a node; it loses nothing before it is told to."""
-    wire = Wire(upstream, dice)
+async def laid() -> AsyncIterator[Wire]:
+    """A wire that waits to be told where it leads, and loses nothing."""
+    wire = Wire()
     server = await asyncio.start_server(wire.serve, "127.0.0.1", 0)
     wire.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     try:
