@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
@@ -12,14 +11,16 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import asyncpg
+import httpx
 
 from fintokenx.adapters.chain.deployment import MINTER
 from fintokenx.adapters.chain.signing import address_of
-from fintokenx.app import halt, inspect
+from fintokenx.app import halt, inspect, provision
 from fintokenx.app.api_client import eventually
+from fintokenx.app.local import DATABASE
 from fintokenx.sandbox.anvil import ChainControl
 from tests.failures.house import House, Paper
-from tests.story.house import NOBODY, TRANSFER_SINGLE, superuser
+from tests.story.house import NOBODY, TRANSFER_SINGLE
 
 AT_ONCE: Final = 6
 """So many people upload or confirm at the same time."""
@@ -33,7 +34,7 @@ class Crowd:
     """Invoices of one test that wait for their buyer, and what becomes of them."""
 
     house: House
-    rows: asyncpg.Connection
+    rows: asyncpg.Pool
     papers: list[Paper] = field(default_factory=list)
 
     @property
@@ -61,13 +62,34 @@ class Crowd:
         return {reference: link.group(0) for references, link in found if link for reference in references}
 
     async def confirm(self) -> None:
-        """The buyer opens every mail and presses Confirm; each answer is a success although the chain stands still."""
-
-        async def pressed(reference: str, link: str) -> None:
-            assert await self.house.answer(link) == 200, reference
-
+        """The buyer opens every mail and presses Confirm, again where the platform dies over it; no press is refused
+        although the chain stands still."""
         links = await self._links()
-        await _a_few_at_once((lambda r=r, link=link: pressed(r, link)) for r, link in links.items())
+        await _a_few_at_once((lambda r=r, link=link: self._pressed(r, link)) for r, link in links.items())
+
+    async def _pressed(self, reference: str, link: str) -> None:
+        async def done() -> bool:
+            try:
+                status = await self.house.answer(link)
+            except httpx.TransportError:
+                return False
+            state = await self.rows.fetchval("select state from app.invoices where reference = $1", reference)
+            assert status == 200 or state != "AWAITING_BUYER", (reference, status)
+            return True
+
+        await eventually(f"the confirmation of {reference}", done, seconds=ALIVE)
+
+    # ── What befalls the platform
+
+    async def kill_platform(self) -> None:
+        """kill -9."""
+        await asyncio.to_thread(self.house.system.platform.kill)
+
+    async def start_platform(self, *, hurried: bool) -> None:
+        """Start it again. What its dead predecessor worked on waits until the lease runs out, unless ``hurried``."""
+        if hurried:
+            await self.rows.execute("update ops.jobs set leased_until = clock_timestamp() where leased_until is not null")
+        await asyncio.to_thread(self.house.system.restart_platform)
 
     # ── What is seen
 
@@ -140,6 +162,14 @@ class Crowd:
         minter = address_of(await self.house.system.vault().ensure_secp256k1(MINTER))
         return int(await self.chain.call("eth_getTransactionCount", minter, "latest"), 16)
 
+    async def taken_by_the_chain(self) -> int:
+        """Transactions that the node has and that no block has."""
+        return int((await self.chain.call("txpool_status"))["pending"], 16)
+
+    def platform_starts(self) -> int:
+        """How often the platform was started so far."""
+        return self.house.system.platform.log.read_text().count('"event": "started"')
+
     @property
     def chain(self) -> ChainControl:
         """The node itself, past any wire."""
@@ -174,7 +204,9 @@ class Crowd:
 @asynccontextmanager
 async def crowd_in(house: House) -> AsyncIterator[Crowd]:
     """Nobody yet, and a look at the database past all guards."""
-    async with superuser(house.system) as rows:
+    password = await house.system.vault().secret(provision.password_of(provision.SUPERUSER))
+    dsn = house.postgres.dsn(provision.SUPERUSER, password, DATABASE)
+    async with asyncpg.create_pool(dsn, min_size=1, max_size=4) as rows:
         yield Crowd(house, rows)
 
 
@@ -187,8 +219,3 @@ async def _a_few_at_once(deeds: Iterable[Callable[[], Awaitable[Any]]]) -> list[
             return await deed()
 
     return list(await asyncio.gather(*(one(deed) for deed in deeds)))
-
-
-async def stay(seconds: float, since: float) -> None:
-    """Until so long after ``since`` (monotonic)."""
-    await asyncio.sleep(max(0.0, since + seconds - time.monotonic()))

@@ -1,14 +1,16 @@
-"""The platform's command line, but that it reads documents in its own process: one per document takes a second each,
-and these tests are not about reading."""
+"""The platform's command line with two changes: it reads documents within itself, since a process for each takes a
+second or two and these tests are not about reading; and it calls a chain stalled after six seconds instead of ten."""
 
 from __future__ import annotations
 
 import threading
-from typing import Any
+from typing import Any, Final
 
 from fintokenx.adapters.documents import TextReader
 from fintokenx.app import wiring
 from fintokenx.app.cli import main
+
+STALL_SECONDS: Final = 6.0
 
 
 class OneAtATime(TextReader):
@@ -27,4 +29,5 @@ class OneAtATime(TextReader):
 
 if __name__ == "__main__":
     wiring.IsolatedReader = OneAtATime  # type: ignore[assignment, misc]
+    wiring.STALL_SECONDS = STALL_SECONDS  # type: ignore[misc]
     main()
