@@ -14,6 +14,7 @@ from fintokenx.sandbox.chain_front.ibft import Ibft, Turns
 from fintokenx.sandbox.chain_front.senders import sender_of
 
 SENDS: Final = "eth_sendRawTransaction"
+RECEIPT: Final = "eth_getTransactionReceipt"
 _PLAIN: Final = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # anvil speaks plain HTTP on loopback; loading roots is slow
 
 
@@ -44,8 +45,18 @@ class Relay:
     async def _answers(self, requests: list[Any], peers: int) -> list[Any]:
         own = [await self._own(request, peers) for request in requests]
         passed = [request for request, answer in zip(requests, own, strict=True) if answer is None]
-        others = iter(await self._forwarded(passed) if passed else [])
+        answers = await self._forwarded(passed) if passed else []
+        for request, answer in zip(passed, answers, strict=True):
+            if request["method"] == RECEIPT:
+                await self._tell_why(answer.get("result"))
+        others = iter(answers)
         return [besu.in_besus_words(next(others)) if answer is None else answer for answer in own]
+
+    async def _tell_why(self, receipt: dict[str, Any] | None) -> None:
+        """Besu keeps a revert's bytes in the receipt (deploy/besu: revert-reason-enabled), anvil in its trace."""
+        if receipt is not None and receipt["status"] == "0x0":
+            trace = await self._ask("debug_traceTransaction", [receipt["transactionHash"]])
+            receipt["revertReason"] = trace["returnValue"]
 
     async def _own(self, request: Any, peers: int) -> dict[str, Any] | None:
         """What a node says by itself; None where anvil is asked."""
