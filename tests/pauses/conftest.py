@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
@@ -13,7 +12,7 @@ from tests.pauses.house import Crowd, crowd_in
 from tests.pauses.system import WiredSystem
 from tests.pauses.wire import Wire, laid
 
-LIGHT = Path(__file__).parent / "light.py"
+LIGHT = "tests.pauses.light"
 
 
 @pytest.fixture(scope="session")

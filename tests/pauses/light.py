@@ -27,7 +27,12 @@ class OneAtATime(TextReader):
             return super().read(content)
 
 
-if __name__ == "__main__":
+def start() -> None:
+    """Do what the command line says, so changed."""
     wiring.IsolatedReader = OneAtATime  # type: ignore[assignment, misc]
     wiring.STALL_SECONDS = STALL_SECONDS  # type: ignore[misc]
     main()
+
+
+if __name__ == "__main__":
+    start()

@@ -5,20 +5,20 @@ from __future__ import annotations
 import os
 import sys
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from fintokenx.app.local import LocalSystem, home
 from fintokenx.kernel.settings import Settings
 from fintokenx.sandbox.processes import Child, wait_http_ready
 from tests.pauses.wire import Wire
+from tests.support import ROOT
 
 
 @dataclass(frozen=True, slots=True)
 class WiredSystem(LocalSystem):
-    """``launcher`` is the script that stands in for the command line when the platform is started."""
+    """``launcher`` is the module that stands in for the command line when the platform is started."""
 
     wire: Wire
-    launcher: Path
+    launcher: str
 
     def _write_settings(self, database_port: int, ports: dict[str, int]) -> Settings:
         settings = LocalSystem._write_settings(self, database_port, ports)
@@ -30,8 +30,9 @@ class WiredSystem(LocalSystem):
     def _start(self, child: Child, command: str, ready_url: str) -> None:
         if command == "serve" and not child.alive:
             environment = {**os.environ, "FX_HOME": str(home()), "PYTHONUNBUFFERED": "1"}
-            # -P: the folder of the script must not hide modules of the same names.
-            child.start([sys.executable, "-P", str(self.launcher), command, "--system", self.name], env=environment)
+            child.start(
+                [sys.executable, "-m", self.launcher, command, "--system", self.name], env=environment, cwd=ROOT
+            )
             wait_http_ready(ready_url, 60, child)
         else:
             LocalSystem._start(self, child, command, ready_url)
