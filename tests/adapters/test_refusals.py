@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from fintokenx.adapters.chain import MINTING_WALLET, ChainClient, Deployment, Rpc, deploy
+from fintokenx.adapters.chain import ChainClient, Deployment, Rpc, deploy
 from fintokenx.adapters.chain.deployment import AGENT, SANCTIONS_AGE_SECONDS_MAX, UPDATER
 from fintokenx.adapters.chain.rpc import RpcError
 from fintokenx.adapters.chain.signing import Unsigned, address_of, calldata, sign

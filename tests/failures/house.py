@@ -492,8 +492,9 @@ async def _running(home: Path, system: LocalSystem) -> AsyncIterator[tuple[Local
 
 
 @asynccontextmanager
-async def open_house(home: Path, system: LocalSystem = LocalSystem("failures")) -> AsyncIterator[House]:
+async def open_house(home: Path, system: LocalSystem | None = None) -> AsyncIterator[House]:
     """A running system with a key to it and a compliance officer."""
+    system = system or LocalSystem("failures")
     async with _running(home, system) as (_, settings), httpx.AsyncClient(timeout=20) as http:
         with _at_home(home):
             api_key = await inspect.create_api_key(system, TENANT, "failures", ["*"])

@@ -1,4 +1,4 @@
-"""Must show 5 where the platform itself is the reason: it promises a transfer that it should not, and the chain says no."""
+"""Must show 5 with the real jobs: they promise a transfer that they should not, and the chain says no."""
 
 from __future__ import annotations
 

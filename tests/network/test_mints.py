@@ -1,4 +1,4 @@
-"""Must show 4: the chain stands still while invoices are confirmed; all wait, and each is minted once (TK-05, IX-09)."""
+"""Must show 4: while the chain stands still confirmed invoices wait, and each is minted once (TK-05, TK-12, IX-09)."""
 
 from __future__ import annotations
 
@@ -11,9 +11,8 @@ from dataclasses import dataclass
 import pytest
 
 from fintokenx.app.api_client import eventually
-from tests.failures.house import House
-from tests.pauses.house import ALIVE, Crowd
-from tests.pauses.wire import Wire
+from tests.network.house import ALIVE, Crowd
+from tests.network.wire import Wire
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
@@ -74,7 +73,7 @@ async def test_all_wait_while_the_chain_stands_still_and_each_is_minted_once(cro
 async def test_a_platform_killed_between_broadcast_and_receipt_mints_each_once(
     crowd: Crowd, size: Size, dice: random.Random
 ) -> None:
-    """Killed as the mints pile up without a block, the last time when all are sent: then blocks come while it is dead."""
+    """Killed as the mints pile up without a block; the last time all are sent, and a block comes while it is dead."""
     before, starts = await crowd.halts_told(), crowd.platform_starts()
     moments = sorted(dice.sample(range(1, size.invoices), size.kills - 1))
     killing = asyncio.create_task(_kill_at(crowd, size, moments))

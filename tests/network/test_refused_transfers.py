@@ -1,8 +1,9 @@
-"""Must show 5 on a whole platform whose own checks are all taken out: the chain refuses, and the money is where it was."""
+"""Must show 5 on a whole platform without its own checks: the chain refuses, and the money is where it was."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,8 @@ from fintokenx.kernel.vault import Vault
 from fintokenx.lifecycle.tokenisation.ports import Claims, RegisterIdentity, SignedTransaction
 from fintokenx.sandbox.anvil import CHAIN_ID
 from tests.failures.house import Company, House, open_house
-from tests.pauses.system import WiredSystem
-from tests.pauses.wire import Wire
+from tests.network.system import WiredSystem
+from tests.network.wire import Wire
 from tests.story.house import superuser
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
@@ -29,7 +30,7 @@ REQUIRED = Claims.KYC_VERIFIED | Claims.AML_CLEARED | Claims.JURISDICTION_UK
 @pytest.fixture(scope="module")
 async def house(wire: Wire, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House]:
     """A platform that checks nothing, its people, and what they trade."""
-    system = WiredSystem("unchecked", wire, "tests.pauses.unchecked")
+    system = WiredSystem("unchecked", wire, "tests.network.unchecked")
     async with open_house(tmp_path_factory.mktemp("unchecked"), system) as running:
         with running.at_home():
             await running.cast()
@@ -48,9 +49,7 @@ class Network:
 
     async def write(self, key_name: str, contract: str, signature: str, *arguments: object) -> None:
         """A call by a role of the network."""
-        unsigned = Unsigned(
-            CHAIN_ID, await self._nonce(key_name), 400_000, contract, calldata(signature, *arguments)
-        )
+        unsigned = Unsigned(CHAIN_ID, await self._nonce(key_name), 400_000, contract, calldata(signature, *arguments))
         await self._mined(await sign(self.vault, key_name, unsigned))
 
     async def register(self, *, investor: bool = False) -> None:
@@ -76,7 +75,7 @@ class Network:
 
 @pytest.fixture
 async def network(house: House) -> AsyncIterator[Network]:
-    """As it stands for the lender; whole again afterwards."""
+    """As it stands for the lender."""
     lender = await house.company("lender")
     wallet = await eventually("the lender's wallet", lambda: _wallet_of(house, lender), seconds=60)
     to = Deployment.load(Path(house.system.settings().chain_deployment))
@@ -87,9 +86,6 @@ async def network(house: House) -> AsyncIterator[Network]:
     try:
         yield found
     finally:
-        await found.write(AGENT, to.token, "setAddressFrozen(address,bool)", wallet, False)
-        await found.write(UPDATER, to.sanctions_rule, "setFlagged(address,bool)", wallet, False)
-        await found.register()
         await rpc.aclose()
 
 
@@ -101,23 +97,35 @@ async def _wallet_of(house: House, company: Company) -> str | None:
         return found
 
 
-async def _unclaimed(network: Network) -> None:
+@asynccontextmanager
+async def _unclaimed(network: Network) -> AsyncIterator[None]:
     await network.write(AGENT, network.to.identity_registry, "deleteIdentity(address)", network.wallet)
+    yield
+    await network.register()
 
 
-async def _frozen(network: Network) -> None:
+@asynccontextmanager
+async def _frozen(network: Network) -> AsyncIterator[None]:
     await network.write(AGENT, network.to.token, "setAddressFrozen(address,bool)", network.wallet, True)
+    yield
+    await network.write(AGENT, network.to.token, "setAddressFrozen(address,bool)", network.wallet, False)
 
 
-async def _sanctioned(network: Network) -> None:
+@asynccontextmanager
+async def _sanctioned(network: Network) -> AsyncIterator[None]:
     await network.write(UPDATER, network.to.sanctions_rule, "setFlagged(address,bool)", network.wallet, True)
+    yield
+    await network.write(UPDATER, network.to.sanctions_rule, "setFlagged(address,bool)", network.wallet, False)
 
 
-async def _unclassified(network: Network) -> None:
+@asynccontextmanager
+async def _unclassified(network: Network) -> AsyncIterator[None]:
     await network.register(investor=True)
+    yield
+    await network.register()
 
 
-CASES: dict[str, tuple[Callable[[Network], Awaitable[None]], str]] = {
+CASES: dict[str, tuple[Callable[[Network], AbstractAsyncContextManager[None]], str]] = {
     "unclaimed": (_unclaimed, "wallet not verified"),
     "frozen": (_frozen, "address frozen"),
     "sanctioned": (_sanctioned, "sanctions"),
@@ -130,16 +138,18 @@ async def test_the_chain_refuses_the_buyers_wallet_and_the_money_is_where_it_was
     house: House, network: Network, case: str
 ) -> None:
     """P-18, SE-05: paid in, refused by the contract for its own reason, paid back; the seller is paid nothing."""
-    arrange, reason = CASES[case]
+    obstacle, reason = CASES[case]
     paper = await house.take_listed()
     seller, lender = await house.company("seller"), await house.company("lender")
     before = [await _balance(house, company) for company in (seller, lender)]
-    await arrange(network)
-    payment_id = await house.fund(paper)
-    await house.payment_is(payment_id, "REFUNDED")
+    async with obstacle(network):
+        payment_id = await house.fund(paper)
+        await house.payment_is(payment_id, "REFUNDED")
     payment = await house.payment(payment_id)
     async with superuser(house.system) as rows:
-        sent = await rows.fetchrow("select state, revert_reason, tx_hash from app.chain_tx where business_key = $1", payment_id)
+        sent = await rows.fetchrow(
+            "select state, revert_reason, tx_hash from app.chain_tx where business_key = $1", payment_id
+        )
     assert (sent["state"], sent["revert_reason"]) == ("REVERTED", reason)
     receipt = await network.rpc.call("eth_getTransactionReceipt", sent["tx_hash"])
     assert (receipt["status"], receipt["logs"]) == ("0x0", []), "it was sent, mined, and moved nothing"
@@ -147,7 +157,9 @@ async def test_the_chain_refuses_the_buyers_wallet_and_the_money_is_where_it_was
     token = await house.partner.get(f"/v1/invoices/{paper.reference}/token")
     assert (token["state"], token["holder_wallet"]) == ("MINTED", network.to.minting_wallet)
     assert [await _balance(house, company) for company in (seller, lender)] == before
-    effects = {row["endToEndId"]: row["effects"] for row in await house.instructions() if payment_id in row["endToEndId"]}
+    effects = {
+        row["endToEndId"]: row["effects"] for row in await house.instructions() if payment_id in row["endToEndId"]
+    }
     assert effects == {payment_id: 1, f"{payment_id}-R": 1}
     assert await house.state(paper) == "LISTED"
     await house.books_agree()

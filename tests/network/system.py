@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from fintokenx.app.local import LocalSystem, home
 from fintokenx.kernel.settings import Settings
 from fintokenx.sandbox.processes import Child, wait_http_ready
-from tests.pauses.wire import Wire
+from tests.network.wire import Wire
 from tests.support import ROOT
 
 

@@ -88,7 +88,9 @@ class Crowd:
     async def start_platform(self, *, hurried: bool) -> None:
         """Start it again. What its dead predecessor worked on waits until the lease runs out, unless ``hurried``."""
         if hurried:
-            await self.rows.execute("update ops.jobs set leased_until = clock_timestamp() where leased_until is not null")
+            await self.rows.execute(
+                "update ops.jobs set leased_until = clock_timestamp() where leased_until is not null"
+            )
         await asyncio.to_thread(self.house.system.restart_platform)
 
     # ── What is seen
@@ -148,7 +150,8 @@ class Crowd:
     async def mints_on_chain(self) -> Counter[str]:
         """Transfers out of nothing in the chain's own log, by invoice; of other tokens under their own id."""
         found = await self.rows.fetch(
-            "select token_id_hex, invoice_reference, contract_address from app.tokens where invoice_reference = any($1)",
+            "select token_id_hex, invoice_reference, contract_address from app.tokens"
+            " where invoice_reference = any($1)",
             self.references,
         )
         names = {row["token_id_hex"].removeprefix("0x"): row["invoice_reference"] for row in found}

@@ -8,7 +8,7 @@ from typing import Any
 from fintokenx.adapters.chain import ChainClient
 from fintokenx.lifecycle.tokenisation import Wallet
 from fintokenx.parties import auth, kyc
-from tests.pauses import light
+from tests.network import light
 
 
 async def _yes(_chain: ChainClient, *_asked: Any) -> tuple[bool, str]:

@@ -8,11 +8,11 @@ from collections.abc import AsyncIterator
 import pytest
 
 from tests.failures.house import House, open_house
-from tests.pauses.house import Crowd, crowd_in
-from tests.pauses.system import WiredSystem
-from tests.pauses.wire import Wire, laid
+from tests.network.house import Crowd, crowd_in
+from tests.network.system import WiredSystem
+from tests.network.wire import Wire, laid
 
-LIGHT = "tests.pauses.light"
+LIGHT = "tests.network.light"
 
 
 @pytest.fixture(scope="session")
@@ -25,7 +25,7 @@ async def wire(anyio_backend: str) -> AsyncIterator[Wire]:
 @pytest.fixture(scope="session")
 async def home(wire: Wire, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House]:
     """A whole system: Postgres, anvil, mock servers, and the platform as a process."""
-    async with open_house(tmp_path_factory.mktemp("pauses"), WiredSystem("pauses", wire, LIGHT)) as running:
+    async with open_house(tmp_path_factory.mktemp("network"), WiredSystem("network", wire, LIGHT)) as running:
         with running.at_home():
             yield running
 
