@@ -270,6 +270,8 @@ async def test_with_nothing_in_the_way_the_same_transfers_succeed(
     await network.register(network.receiver, claims, investor=investor)
     assert [(receipt.succeeded, receipt.revert_reason) for receipt in await _tried(network)] == [(True, "")] * 2
     assert (await network.balances())[network.receiver] == 2
+    for wallet in await network.balances():
+        assert int(await network.rpc.call("eth_getBalance", wallet, "latest"), 16) == 0, "nobody owns gas (TK-15)"
 
 
 # ── The reason is the one that it had then

@@ -103,6 +103,10 @@ class Crowd:
         )
         return Counter({row["state"]: row["n"] for row in found})
 
+    def all_in(self, state: str) -> Counter[str]:
+        """What :meth:`tokens` says when each is in this state."""
+        return Counter({state: len(self.papers)})
+
     async def all_are(self, state: str) -> None:
         """Return when each of their tokens is in this state."""
         last: Counter[str] = Counter()
@@ -110,7 +114,7 @@ class Crowd:
         async def there() -> bool:
             nonlocal last
             last = await self.tokens()
-            return last == Counter({state: len(self.papers)})
+            return last == self.all_in(state)
 
         try:
             await eventually(state, there, seconds=ALIVE, every=0.5)
@@ -133,6 +137,18 @@ class Crowd:
         return await self.number(
             "select count(*) from app.audit_entries where action = 'ALERT_RAISE' and resource = $1", halt.RESOURCE
         )
+
+    async def halt_is_told(self, before: int) -> None:
+        """Return when it was recorded more often than ``before``."""
+
+        async def told() -> bool:
+            return await self.halts_told() > before
+
+        await eventually("the alert", told, seconds=ALIVE)
+
+    async def open_halts(self) -> int:
+        """How many alerts about it wait for a person."""
+        return await self.number("select count(*) from app.alerts where cause = $1 and closed_at is null", halt.CAUSE)
 
     async def alerts(self) -> list[str]:
         """Causes of alerts about the invoices themselves."""
