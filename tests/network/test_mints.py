@@ -117,4 +117,4 @@ async def test_a_third_of_all_answers_to_sent_transactions_is_lost_and_each_is_m
     await _all_wait(crowd, size)
     await crowd.chain.resume()
     await crowd.minted_once()
-    assert 0 < wire.lost < wire.sent
+    assert wire.lost > 0

@@ -25,7 +25,7 @@ class Wire:
     _dice: random.Random = field(default_factory=lambda: random.Random(0))
 
     def lose(self, share: float, dice: random.Random) -> None:
-        """From now on lose this share of the answers to sent transactions; counted anew."""
+        """From now on lose this share of the answers to sent transactions, and the next in any case; counted anew."""
         self._share, self._dice, self.sent, self.lost = share, dice, 0, 0
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -38,7 +38,7 @@ class Wire:
                 answer = await _message(back)
                 if _SENDS in request:
                     self.sent += 1
-                    if self._dice.random() < self._share:
+                    if self._share and (self.sent == 1 or self._dice.random() < self._share):
                         self.lost += 1
                         return
                 writer.write(answer)

@@ -154,6 +154,7 @@ async def test_a_receipt_says_why_a_transaction_was_reverted_and_nothing_of_othe
     assert good["status"] == "0x1"
     assert "revertReason" not in good
     assert await net.rpc().call("eth_getTransactionReceipt", "0x" + "00" * 32) is None
+    assert bad in await net.rpc().call("eth_getBlockReceipts", bad["blockNumber"])
 
 
 async def test_ibft_answers_have_besus_shapes(net: Network) -> None:

@@ -14,7 +14,7 @@ from fintokenx.sandbox.chain_front.ibft import Ibft, Turns
 from fintokenx.sandbox.chain_front.senders import sender_of
 
 SENDS: Final = "eth_sendRawTransaction"
-RECEIPT: Final = "eth_getTransactionReceipt"
+RECEIPTS: Final = ("eth_getTransactionReceipt", "eth_getBlockReceipts")
 _PLAIN: Final = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # anvil speaks plain HTTP on loopback; loading roots is slow
 
 
@@ -45,18 +45,8 @@ class Relay:
     async def _answers(self, requests: list[Any], peers: int) -> list[Any]:
         own = [await self._own(request, peers) for request in requests]
         passed = [request for request, answer in zip(requests, own, strict=True) if answer is None]
-        answers = await self._forwarded(passed) if passed else []
-        for request, answer in zip(passed, answers, strict=True):
-            if request["method"] == RECEIPT:
-                await self._tell_why(answer.get("result"))
-        others = iter(answers)
+        others = iter(await self._forwarded(passed) if passed else [])
         return [besu.in_besus_words(next(others)) if answer is None else answer for answer in own]
-
-    async def _tell_why(self, receipt: dict[str, Any] | None) -> None:
-        """Besu keeps a revert's bytes in the receipt (deploy/besu: revert-reason-enabled), anvil in its trace."""
-        if receipt is not None and receipt["status"] == "0x0":
-            trace = await self._ask("debug_traceTransaction", [receipt["transactionHash"]])
-            receipt["revertReason"] = trace["returnValue"]
 
     async def _own(self, request: Any, peers: int) -> dict[str, Any] | None:
         """What a node says by itself; None where anvil is asked."""
@@ -91,7 +81,17 @@ class Relay:
         answers = await self._post(requests)
         if not isinstance(answers, list) or len(answers) != len(requests):
             raise Unavailable("chain", "anvil's answer is no batch")
+        for request, answer in zip(requests, answers, strict=True):
+            if request["method"] in RECEIPTS:
+                await self._tell_why(answer.get("result"))
         return answers
+
+    async def _tell_why(self, found: Any) -> None:
+        """Besu keeps a revert's bytes in the receipt (deploy/besu: revert-reason-enabled), anvil in its trace."""
+        for receipt in found if isinstance(found, list) else [found]:
+            if receipt is not None and receipt["status"] == "0x0":
+                trace = await self._ask("debug_traceTransaction", [receipt["transactionHash"]])
+                receipt["revertReason"] = trace["returnValue"]
 
     async def _ask(self, method: str, parameters: list[Any]) -> Any:
         answer = await self._post({"jsonrpc": "2.0", "id": 1, "method": method, "params": parameters})
