@@ -19,7 +19,7 @@ from fintokenx.lifecycle.tokenisation.ports import Claims, RegisterIdentity, Sig
 from fintokenx.sandbox.anvil import CHAIN_ID
 from tests.failures.house import Company, House, open_house
 from tests.network.system import WiredSystem
-from tests.network.wire import Wire
+from tests.network.wire import laid
 from tests.story.house import superuser
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
@@ -28,13 +28,14 @@ REQUIRED = Claims.KYC_VERIFIED | Claims.AML_CLEARED | Claims.JURISDICTION_UK
 
 
 @pytest.fixture(scope="module")
-async def house(wire: Wire, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House]:
+async def house(anyio_backend: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House]:
     """A platform that checks nothing, its people, and what they trade."""
-    system = WiredSystem("unchecked", wire, "tests.network.unchecked")
-    async with open_house(tmp_path_factory.mktemp("unchecked"), system) as running:
-        with running.at_home():
-            await running.cast()
-            yield running
+    async with laid() as wire:
+        system = WiredSystem("unchecked", wire, "tests.network.unchecked")
+        async with open_house(tmp_path_factory.mktemp("unchecked"), system) as running:
+            with running.at_home():
+                await running.cast()
+                yield running
 
 
 @dataclass
