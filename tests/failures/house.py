@@ -480,9 +480,8 @@ def _at_home(home: Path) -> Iterator[None]:
 
 
 @asynccontextmanager
-async def _running(home: Path) -> AsyncIterator[tuple[LocalSystem, Settings]]:
+async def _running(home: Path, system: LocalSystem) -> AsyncIterator[tuple[LocalSystem, Settings]]:
     """A system of its own; stopped and deleted afterwards, also when it did not come up whole."""
-    system = LocalSystem("failures")
     try:
         with _at_home(home):
             settings = await system.up(lambda _what: None, start_at=START)
@@ -493,9 +492,10 @@ async def _running(home: Path) -> AsyncIterator[tuple[LocalSystem, Settings]]:
 
 
 @asynccontextmanager
-async def open_house(home: Path) -> AsyncIterator[House]:
+async def open_house(home: Path, system: LocalSystem | None = None) -> AsyncIterator[House]:
     """A running system with a key to it and a compliance officer."""
-    async with _running(home) as (system, settings), httpx.AsyncClient(timeout=20) as http:
+    system = system or LocalSystem("failures")
+    async with _running(home, system) as (_, settings), httpx.AsyncClient(timeout=20) as http:
         with _at_home(home):
             api_key = await inspect.create_api_key(system, TENANT, "failures", ["*"])
             await inspect.create_staff(system, TENANT, "mlro", "Mira Officer", "mlro@failures.example")

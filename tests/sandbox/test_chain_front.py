@@ -13,9 +13,12 @@ from urllib.parse import urlsplit
 import pytest
 
 from fintokenx.adapters.chain import client_context
+from fintokenx.adapters.chain.deployment import MINTER
 from fintokenx.adapters.chain.network import read
 from fintokenx.adapters.chain.rpc import RpcError
+from fintokenx.adapters.chain.signing import Unsigned, sign
 from fintokenx.kernel.clock import SystemClock
+from fintokenx.sandbox.anvil import CHAIN_ID
 from fintokenx.sandbox.chain_front import Certificate, UnknownNode, self_signed
 from fintokenx.sandbox.chain_front.certificates import known_clients_only, listed
 from fintokenx.sandbox.chain_front.senders import UnreadableTransaction, sender_of
@@ -132,6 +135,26 @@ async def test_a_transaction_twice_is_told_apart_from_a_new_one_as_besu_does(net
     with pytest.raises(RpcError, match="Nonce too low") as refusal:
         await rpc.call("eth_sendRawTransaction", raw)
     assert refusal.value.code == -32001
+
+
+REVERTS = bytes.fromhex("63deadbeef5f526004601cfd")
+"""PUSH4 deadbeef PUSH0 MSTORE PUSH1 4 PUSH1 28 REVERT, as a contract's creation."""
+
+
+async def test_a_receipt_says_why_a_transaction_was_reverted_and_nothing_of_others(net: Network) -> None:
+    """As revert-reason-enabled does it."""
+    creates = Unsigned(CHAIN_ID, 0, 100_000, None, REVERTS)
+    refused = (await sign(net.vault, MINTER, creates)).raw
+    taken = (await net.signed(1)).raw
+    hashes = [await net.rpc().send(raw) for raw in (refused, taken)]
+    for tx_hash in hashes:
+        await net.mined(tx_hash)
+    [bad, good] = await net.rpc().call_many("eth_getTransactionReceipt", [[tx_hash] for tx_hash in hashes])
+    assert (bad["status"], bad["revertReason"]) == ("0x0", "0xdeadbeef")
+    assert good["status"] == "0x1"
+    assert "revertReason" not in good
+    assert await net.rpc().call("eth_getTransactionReceipt", "0x" + "00" * 32) is None
+    assert bad in await net.rpc().call("eth_getBlockReceipts", bad["blockNumber"])
 
 
 async def test_ibft_answers_have_besus_shapes(net: Network) -> None:

@@ -80,7 +80,7 @@ class ChainClient:
         if found is None:
             return None
         succeeded = found["status"] == "0x1"
-        reason = "" if succeeded else await self._why(tx_hash)
+        reason = "" if succeeded else await self._why(found)
         return Receipt(tx_hash, int(found["blockNumber"], 16), succeeded, reason)
 
     async def can_transfer(self, from_wallet: str, to_wallet: str, token_id: int, amount: Pence) -> tuple[bool, str]:
@@ -159,17 +159,20 @@ class ChainClient:
             case _:
                 assert_never(call)
 
-    async def _why(self, tx_hash: str) -> str:
-        """The reason of a reverted transaction, by asking again on the newest state; ``reverted`` if it is silent."""
-        sent = await self._call("eth_getTransactionByHash", tx_hash)
-        if sent is None:
-            return "reverted"
-        try:
-            await self._rpc.call("eth_call", {k: sent[k] for k in ("from", "to")} | {"data": sent["input"]}, "latest")
-        except RpcError as refusal:
-            if refusal.data[:4] == _REFUSED:
-                return _words(refusal.data[4:36])
-        return "reverted"
+    async def _why(self, receipt: dict[str, Any]) -> str:
+        """The reason of a reverted transaction, as it was in its block; ``reverted`` if it is silent.
+
+        Besu keeps the revert's bytes in the receipt (deploy/besu: revert-reason-enabled), anvil in its trace. To ask
+        again on the newest state would be told what is in the way now.
+        """
+        said = receipt.get("revertReason")
+        if said is None:
+            try:
+                said = (await self._rpc.call("debug_traceTransaction", receipt["transactionHash"]))["returnValue"]
+            except RpcError:
+                return "reverted"
+        data = to_bytes(hexstr=said)
+        return _words(data[4:36]) if data[:4] == _REFUSED else "reverted"
 
     async def _number(self, to: str, data: bytes) -> int:
         return int.from_bytes((await self._read(to, data))[:32], "big")

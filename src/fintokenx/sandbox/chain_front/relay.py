@@ -14,6 +14,7 @@ from fintokenx.sandbox.chain_front.ibft import Ibft, Turns
 from fintokenx.sandbox.chain_front.senders import sender_of
 
 SENDS: Final = "eth_sendRawTransaction"
+RECEIPTS: Final = ("eth_getTransactionReceipt", "eth_getBlockReceipts")
 _PLAIN: Final = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # anvil speaks plain HTTP on loopback; loading roots is slow
 
 
@@ -80,7 +81,17 @@ class Relay:
         answers = await self._post(requests)
         if not isinstance(answers, list) or len(answers) != len(requests):
             raise Unavailable("chain", "anvil's answer is no batch")
+        for request, answer in zip(requests, answers, strict=True):
+            if request["method"] in RECEIPTS:
+                await self._tell_why(answer.get("result"))
         return answers
+
+    async def _tell_why(self, found: Any) -> None:
+        """Besu keeps a revert's bytes in the receipt (deploy/besu: revert-reason-enabled), anvil in its trace."""
+        for receipt in found if isinstance(found, list) else [found]:
+            if receipt is not None and receipt["status"] == "0x0":
+                trace = await self._ask("debug_traceTransaction", [receipt["transactionHash"]])
+                receipt["revertReason"] = trace["returnValue"]
 
     async def _ask(self, method: str, parameters: list[Any]) -> Any:
         answer = await self._post({"jsonrpc": "2.0", "id": 1, "method": method, "params": parameters})
