@@ -1,4 +1,4 @@
-"""The contracts' own tests, as far as they take seconds: unit, fuzz, invariants, gas (`make test-contracts` does all)."""
+"""The contracts' own tests that take seconds: unit, fuzz, invariants, gas (`make test-contracts` does all)."""
 
 from __future__ import annotations
 
