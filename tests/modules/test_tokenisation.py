@@ -42,7 +42,7 @@ from fintokenx.lifecycle.tokenisation.ports import (
     TransferToken,
 )
 from fintokenx.lifecycle.tokenisation.service import identity, minting, reads, sending
-from fintokenx.lifecycle.tokenisation.transitions import CHAIN_TX, MACHINES, TOKEN, WALLET
+from fintokenx.lifecycle.tokenisation.transitions import CHAIN_TX, MACHINES, RECOVERY, TOKEN, WALLET
 from fintokenx.lifecycle.tokenisation.types import token_id_of
 from fintokenx.parties import auth
 from tests.fakes.chain import MINTER_KEY, Contracts, Crash, LedgerChain, Reverted, address_of
@@ -951,9 +951,10 @@ async def test_an_active_lender_whose_job_was_lost_gets_its_wallet_from_the_walk
 
 async def test_a_wallet_that_was_never_registered_is_found_by_the_walk(house: House) -> None:
     """The job died between the wallet and its claims."""
-    address = address_of(identity.key_name_of(TENANT, house.lender))
+    key_name = identity.key_name_of(TENANT, house.lender, 1)
+    address = address_of(key_name)
     async with house.tx() as tx:
-        await identity.keep_wallet(tx, PLATFORM, subject_id=house.lender, address=address)
+        await identity.keep_wallet(tx, PLATFORM, subject_id=house.lender, key_name=key_name, address=address)
     await house.walk()
     assert (await house.wallet(house.lender)).registered
 
@@ -1174,7 +1175,8 @@ def test_every_transition_that_is_not_listed_is_refused(machine: Machine) -> Non
 def test_the_ends_of_the_machines_are_where_the_specification_has_them() -> None:
     assert TOKEN.terminal_states == ("BURNED",)
     assert CHAIN_TX.terminal_states == ("CONFIRMED", "SUPERSEDED")
-    assert WALLET.terminal_states == ()
+    assert WALLET.terminal_states == ("RETIRED",)
+    assert RECOVERY.terminal_states == ("DECLINED", "COMPLETED")
 
 
 async def test_the_database_refuses_every_state_change_that_is_not_listed(house: House) -> None:

@@ -29,12 +29,14 @@ from fintokenx.parties.auth.service import (
     open_magic_link,
     require_both,
     rotate_credential,
+    sanctioned,
     subject,
     subject_of_company,
     tenant_of_magic_link,
     withdraw_magic_links,
 )
 from fintokenx.parties.auth.types import (
+    SANCTIONS,
     SEALED,
     AdminSession,
     AdminSessionOver,
@@ -78,6 +80,7 @@ from fintokenx.parties.auth.types import (
 __all__ = [
     "AUDIENCE",
     "LOOKUPS_PATH",
+    "SANCTIONS",
     "SEALED",
     "AdminSession",
     "AdminSessionOver",
@@ -138,6 +141,7 @@ __all__ = [
     "open_magic_link",
     "require_both",
     "rotate_credential",
+    "sanctioned",
     "subject",
     "subject_of_company",
     "tenant_of_magic_link",
