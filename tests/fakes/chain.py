@@ -150,7 +150,7 @@ class LedgerChain:
         self._receipts: dict[str, Receipt] = {}
         self._counts: dict[str, int] = defaultdict(int)
         self._signed: dict[bytes, tuple[SignedTransaction, Call]] = {}
-        self._faults: dict[tuple[str, str], deque[Exception]] = defaultdict(deque)
+        self._faults: dict[tuple[str, str], deque[Exception | None]] = defaultdict(deque)
         minting = address_of(MINTER_KEY)
         everything = Claims.KYC_VERIFIED | Claims.AML_CLEARED | Claims.JURISDICTION_UK
         self.contracts.identities[minting] = RegisterIdentity(minting, bytes(32), everything, False, FAR_FUTURE_UNIX)
@@ -181,9 +181,13 @@ class LedgerChain:
         """The next ``call`` raises and does nothing."""
         self._faults[call, "before"].append(fault)
 
-    def fail_after(self, call: str, fault: Exception) -> None:
-        """The next ``call`` takes effect, but its answer is lost."""
-        self._faults[call, "after"].append(fault)
+    def fail_after(self, call: str, fault: Exception, *, skipping: int = 0) -> None:
+        """The next ``call`` takes effect, but its answer is lost; ``skipping`` so many that go well before."""
+        self._faults[call, "after"].extend((*[None] * skipping, fault))
+
+    def still_to_fail(self, call: str) -> bool:
+        """Whether a fault of ``call`` was ordered that did not come yet."""
+        return bool(self._faults[call, "before"] or self._faults[call, "after"])
 
     def forget_pool(self) -> None:
         """Drop every transaction that is in no block, as a node that restarts does."""
@@ -222,14 +226,14 @@ class LedgerChain:
 
     def _enter(self, call: str) -> None:
         self.calls[call] += 1
-        if faults := self._faults[call, "before"]:
-            raise faults.popleft()
+        if (faults := self._faults[call, "before"]) and (fault := faults.popleft()):
+            raise fault
         if self._away is not None:
             raise self._away
 
     def _leave(self, call: str) -> None:
-        if faults := self._faults[call, "after"]:
-            raise faults.popleft()
+        if (faults := self._faults[call, "after"]) and (fault := faults.popleft()):
+            raise fault
 
     # The port.
 

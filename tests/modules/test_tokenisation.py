@@ -77,6 +77,7 @@ class House:
     invoices: int = 0
     stall_seconds: float = 10.0
     walks: int = 0
+    tokens_a_step: int = 50
     jobs: TokenisationJobs = field(init=False)
 
     def __post_init__(self) -> None:
@@ -92,6 +93,7 @@ class House:
             stall_seconds=self.stall_seconds,
             machine_seconds=lambda: self.machine_seconds,
             active_holders=auth.active_holders,
+            tokens_a_step=self.tokens_a_step,
         )
 
     @asynccontextmanager

@@ -28,8 +28,7 @@ from tests.support import ROOT, START, World
 
 CHAIN_ID = 1981
 GAS = 400_000
-FREE = {"state": "ACTIVE", "frozen_from": None}
-COLD = {"state": "FROZEN", "frozen_from": "ACTIVE"}
+FREE = {"state": "ACTIVE", "frozen_from": None, "freeze_ground": None}
 
 
 class RealHouse(House):
@@ -45,6 +44,7 @@ class RealHouse(House):
             stall_seconds=3600,
             machine_seconds=lambda: self.machine_seconds,
             active_holders=auth.active_holders,
+            tokens_a_step=self.tokens_a_step,
         )
 
 
@@ -84,9 +84,10 @@ class Town:
             await self.ask("tokenisation.issue_claims", {"subject_id": lender})
         await self.house.until_idle()
 
-    async def freeze(self, lender: str, *, frozen: bool) -> None:
+    async def freeze(self, lender: str, *, frozen: bool, ground: str | None = None) -> None:
         """The subject, and a promise to tell the chain."""
-        before, after = (FREE, COLD) if frozen else (COLD, FREE)
+        cold = {"state": "FROZEN", "frozen_from": "ACTIVE", "freeze_ground": ground}
+        before, after = (FREE, cold) if frozen else (cold, FREE)
         key = {"tenant_id": TENANT, "id": lender}
         await self.house.seed(audit.update("subjects", key=key, before=before, after=after))
         await self.ask("tokenisation.revoke_claims" if frozen else "tokenisation.issue_claims", {"subject_id": lender})

@@ -213,10 +213,13 @@ async def moves_in_flight(tx: Tx, wallet: Wallet) -> list[str]:
 async def held_in(tx: Tx, wallet: Wallet, *, limit: int) -> list[Token]:
     """Tokens of which a wallet holds the whole or a part, and that are not destroyed."""
     rows = await tx.rows(
-        f"""select {_TOKENS} from app.tokens t where t.state <> 'BURNED' and t.minted_at is not null
-               and ((t.holder_subject_id = $1 and t.holder_wallet = $2)
-                    or exists (select from app.slices s where s.token_reference = t.reference
-                                 and s.holder_subject_id = $1 and s.holder_wallet = $2))
+        f"""select {_TOKENS} from app.tokens t where t.state <> 'BURNED'
+               and case when exists (select from app.slices s where s.token_reference = t.reference)
+                        then exists (select from app.slices s where s.token_reference = t.reference
+                                        and s.holder_subject_id = $1 and s.holder_wallet = $2)
+                        else t.holder_subject_id = $1 and t.holder_wallet = $2 end
+               and (t.holder_subject_id = $1
+                    or t.reference in (select s.token_reference from app.slices s where s.holder_subject_id = $1))
              order by reference limit $3""",
         wallet.subject_id,
         wallet.address,

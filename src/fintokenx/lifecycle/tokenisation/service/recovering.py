@@ -248,17 +248,14 @@ async def moved(tx: Tx, caller: Caller, *, business_key: str, mined: sending.Min
 
 
 async def _over(tx: Tx, token: Token, lost: Wallet, new: Wallet) -> list[audit.RowChange]:
-    """The rows of one token; of one that was burned meanwhile none, for it went from the wallet that its row names."""
+    """The rows of one token, its parts or itself; of one that was burned meanwhile none, for it went from the wallet
+    that its row names."""
     if token.state == "BURNED":
         return []
-    rows = [
-        store.changed_slice(piece, holder_wallet=new.address)
-        for piece in await store.slices_in(tx, lost, token.reference)
-    ]
-    if token.holder_wallet == lost.address:
-        state = TOKEN.next(token.state, "recover").target
-        rows.append(store.changed_token(token, state=state, holder_wallet=new.address))
-    return rows
+    if pieces := await store.slices_in(tx, lost, token.reference):
+        return [store.changed_slice(piece, holder_wallet=new.address) for piece in pieces]
+    state = TOKEN.next(token.state, "recover").target
+    return [store.changed_token(token, state=state, holder_wallet=new.address)]
 
 
 async def retired(tx: Tx, caller: Caller, *, business_key: str, mined: sending.Mined) -> None:
