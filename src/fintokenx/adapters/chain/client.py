@@ -6,7 +6,15 @@ from typing import Any, Final, assert_never
 
 from eth_utils.conversions import to_bytes
 
-from fintokenx.adapters.chain.deployment import AGENT, MINTER, MINTING_WALLET, UPDATER, Deployment, registration
+from fintokenx.adapters.chain.deployment import (
+    AGENT,
+    MINTER,
+    MINTING_WALLET,
+    REGISTRAR,
+    UPDATER,
+    Deployment,
+    registration,
+)
 from fintokenx.adapters.chain.rpc import Rpc, RpcError
 from fintokenx.adapters.chain.signing import Unsigned, address_of, calldata, selector, sign
 from fintokenx.kernel.money import Pence
@@ -131,7 +139,9 @@ class ChainClient:
 
     def _key_of(self, call: Call) -> str:
         match call:
-            case RegisterIdentity() | RemoveIdentity() | BurnReceivable() | RecoverWallet():
+            case RegisterIdentity() | RemoveIdentity():
+                return REGISTRAR
+            case BurnReceivable() | RecoverWallet():
                 return AGENT
             case FlagWallet():
                 return UPDATER
