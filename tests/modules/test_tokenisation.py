@@ -951,6 +951,16 @@ async def test_an_active_lender_whose_job_was_lost_gets_its_wallet_from_the_walk
         await house.wallet(house.seller)
 
 
+async def test_no_wallet_is_made_for_a_lender_whom_nobody_vouches_for(house: House) -> None:
+    """Declined or frozen before it had one."""
+    await _freeze(house, frozen=True)
+    await house.ask("tokenisation.revoke_claims", {"subject_id": house.lender})
+    await house.until_idle()
+    assert house.chain.calls["create_wallet"] == 0
+    with pytest.raises(tokenisation.UnknownWallet):
+        await house.wallet(house.lender)
+
+
 async def test_a_wallet_that_was_never_registered_is_found_by_the_walk(house: House) -> None:
     """The job died between the wallet and its claims."""
     key_name = identity.key_name_of(TENANT, house.lender, 1)

@@ -224,6 +224,17 @@ async def test_after_a_freeze_the_next_transfer_fails_on_chain_without_us(town: 
     assert (await sent_by(town, holder, other.address, token)).succeeded
 
 
+async def test_claims_end_by_themselves_when_nobody_renews_them(town: Town) -> None:
+    """CH-16: a year later, and the platform is long gone."""
+    ann, ben, *_ = town.lenders
+    await town.register(ann, ben)
+    token = await town.held(ann)
+    holder, other = await town.house.wallet(ann), await town.house.wallet(ben)
+    assert await town.chain.is_verified(holder.address)
+    await town.anvil.control.call("evm_increaseTime", 366 * 86_400)
+    assert (await sent_by(town, holder, other.address, token)).revert_reason == "wallet not verified"
+
+
 async def test_a_sanctions_hit_reaches_the_chains_list_and_leaves_it_when_it_is_cleared(town: Town) -> None:
     """CH-14, MO-06: the flag before the claims, and it holds by itself when somebody writes claims again."""
     ann, ben, *_ = town.lenders

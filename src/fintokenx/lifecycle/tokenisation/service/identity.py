@@ -205,6 +205,7 @@ async def told(tx: Tx, caller: Caller, *, business_key: str, mined: sending.Mine
     known = await locked_chain_transaction(tx, business_key)
     if known.state == "CONFIRMED":
         return
+    await store.lock(tx, "wallet", known.resource)
     wallet = await _wallet(tx, known.wallet_id or "")
     if known.kind is Kind.FLAG:
         line = CHAIN_TX.next(known.state, "flag")
