@@ -15,6 +15,7 @@ from fintokenx.kernel.machine import NOTHING
 from fintokenx.parties.auth import events, store
 from fintokenx.parties.auth.transitions import CUSTOMERS, HOME_TENANT, MAGIC_LINK, ROLES_OF, SESSION, STAFF, SUBJECT
 from fintokenx.parties.auth.types import (
+    SANCTIONS,
     NotASubjectRole,
     NotOfThePlatform,
     ReasonRequired,
@@ -205,7 +206,7 @@ def _with(event: SubjectEvent, before: Subject, reason: str) -> dict[str, Any]:
         case SubjectEvent.RESUME:
             return {"suspension_reason": None}
         case SubjectEvent.FREEZE:
-            return {"frozen_from": before.state, "freeze_ground": reason or None}
+            return {"frozen_from": before.state, "freeze_ground": SANCTIONS if reason == SANCTIONS else None}
         case SubjectEvent.UNFREEZE:
             return {"frozen_from": None, "freeze_ground": None}
         case SubjectEvent.ERASE:
