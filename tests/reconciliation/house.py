@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import random
 import tempfile
@@ -19,7 +20,7 @@ from fintokenx.adapters.vault import LocalVault
 from fintokenx.kernel.db import Pool
 from fintokenx.lifecycle import tokenisation
 from fintokenx.lifecycle.tokenisation.jobs import TokenisationJobs
-from fintokenx.lifecycle.tokenisation.ports import Call, RegisterIdentity
+from fintokenx.lifecycle.tokenisation.ports import Call, Receipt, RegisterIdentity
 from fintokenx.parties import auth
 from fintokenx.sandbox.anvil import Anvil
 from fintokenx.sandbox.processes import free_port
@@ -158,9 +159,15 @@ class Town:
         until = int((self.world.clock.now()).timestamp()) + 10**7
         return RegisterIdentity(wallet.address, bytes.fromhex(digest), claims, False, until)
 
+    async def receipt(self, tx_hash: str) -> Receipt:
+        """Of what was sent just now: anvil mines at once, and says so a moment later."""
+        async with asyncio.timeout(30):
+            while (found := await self.chain.receipt(tx_hash)) is None:
+                await asyncio.sleep(0.01)
+        return found
+
     async def _mined(self, tx_hash: str) -> None:
-        receipt = await self.chain.receipt(tx_hash)
-        assert receipt is not None, "anvil mines at once"
+        receipt = await self.receipt(tx_hash)
         assert receipt.succeeded, receipt
 
 
