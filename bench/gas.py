@@ -19,7 +19,7 @@ from eth_utils.crypto import keccak
 from bench import trex
 from bench.network import GENESIS, ROOT, Hand, fresh_network
 from fintokenx.adapters.chain import AnchorClient, Deployment, deploy
-from fintokenx.adapters.chain.deployment import AGENT, MINTER, MINTING_WALLET, registration
+from fintokenx.adapters.chain.deployment import AGENT, MINTER, MINTING_WALLET, REGISTRAR, registration
 from fintokenx.sandbox.anvil import CHAIN_ID
 
 BARS = {
@@ -68,7 +68,7 @@ async def onboard(hand: Hand, to: Deployment, wallet: str, *, measured: str) -> 
         hand.rpc, hand.vault, to, wallet=wallet, subject_hash=keccak(text=wallet), country=826, claims=7,
         is_investor=False, expires_at_unix=EXPIRY,
     )  # fmt: skip
-    await hand.send(AGENT, to.identity_registry, data, measured=measured)
+    await hand.send(REGISTRAR, to.identity_registry, data, measured=measured)
 
 
 async def transfers(hand: Hand, to: Deployment, wallets: list[str]) -> None:

@@ -20,9 +20,11 @@ from fintokenx.adapters.chain import Deployment, Rpc, deploy
 from fintokenx.adapters.chain.deployment import (
     AGENT,
     CLAIM_TOPICS,
+    COMPLIANCE,
     ISSUER,
     MINTER,
     OWNER,
+    REGISTRAR,
     SANCTIONS_AGE_SECONDS_MAX,
     UPDATER,
     registration,
@@ -147,7 +149,7 @@ class Network:
             for wallet, actor, subject in entries
         ]  # fmt: skip
         for data in calls:
-            await self._send(AGENT, self.to.identity_registry, data)
+            await self._send(REGISTRAR, self.to.identity_registry, data)
         await self.settle()
 
     async def _receivables(self) -> None:
@@ -169,7 +171,7 @@ class Network:
         locks = {Lock.OVER: FIRST_MOMENT, Lock.LOCKED: FAR}
         for lock, until in locks.items():
             await self.send(
-                AGENT, self.to.rules["LockupRule"], "setLock(uint256,uint64)", token_id(Id.LIVE, lock), until
+                COMPLIANCE, self.to.rules["LockupRule"], "setLock(uint256,uint64)", token_id(Id.LIVE, lock), until
             )
         for state in (Id.PAUSED, Id.BURNED_PAUSED):
             await self.send(AGENT, self.to.token, "pauseToken(uint256)", token_id(state))

@@ -14,15 +14,19 @@ from fintokenx.lifecycle.tokenisation.ports import (
     ChainHead,
     ChainUnavailable,
     Claims,
+    FlagWallet,
     MintReceivable,
     Receipt,
+    RecoverWallet,
     RegisterIdentity,
+    RemoveIdentity,
     SignedTransaction,
     TransferToken,
 )
 
 MINTER_KEY = "chain/minter"
 REGISTRAR_KEY = "chain/registrar"
+UPDATER_KEY = "chain/sanctions-updater"
 GENESIS_UNIX = 1_780_000_000
 BLOCK_SECONDS = 2
 FAR_FUTURE_UNIX = 2**62
@@ -50,6 +54,8 @@ class Contracts:
     identities: dict[str, RegisterIdentity] = field(default_factory=dict)
     faces: dict[int, Pence] = field(default_factory=dict)
     holdings: dict[tuple[str, int], Pence] = field(default_factory=dict)
+    flagged: set[str] = field(default_factory=set)
+    retired: set[str] = field(default_factory=set)
 
     def verified(self, wallet: str, now_unix: int) -> bool:
         known = self.identities.get(wallet)
@@ -63,10 +69,14 @@ class Contracts:
         sender, receiver = self.identities.get(from_wallet), self.identities.get(to_wallet)
         if sender is None or receiver is None or receiver.expires_at_unix <= now_unix:
             return False, "wallet not verified"
+        if {from_wallet, to_wallet} & self.retired:
+            return False, "address frozen"
         if missing := self._missing(receiver):
             return False, f"missing claim: {missing[0]}"
         if receiver.is_investor and not receiver.claims & (Claims.MIFID_PROFESSIONAL | Claims.MIFID_ECP):
             return False, "MiFID classification required"
+        if {from_wallet, to_wallet} & self.flagged:
+            return False, "sanctions"
         return True, "ok"
 
     def supply(self, token_id: int) -> Pence:
@@ -89,11 +99,31 @@ class Contracts:
                 if not allowed:
                     raise Reverted(reason)
                 self._move(call)
+            case FlagWallet():
+                (self.flagged.add if call.flagged else self.flagged.discard)(call.wallet)
+            case RemoveIdentity():
+                if self.identities.pop(call.wallet, None) is None:
+                    raise Reverted("reverted")
+            case RecoverWallet():
+                self._recover(call, now_unix)
             case BurnReceivable():
-                if not self.supply(call.token_id):
+                left = self.supply(call.token_id)
+                held = sum(self.holdings.get((holder, call.token_id), ZERO).value for holder in call.holders)
+                if not left or held != left.value:
                     raise Reverted("reverted")
                 for holder in call.holders:
                     self.holdings.pop((holder, call.token_id), None)
+
+    def _recover(self, call: RecoverWallet, now_unix: int) -> None:
+        lost, new = self.identities.get(call.lost_wallet), self.identities.get(call.new_wallet)
+        if lost is None or new is None or not lost.subject_hash == new.subject_hash == call.subject_hash:
+            raise Reverted("reverted")
+        if not self.verified(call.new_wallet, now_unix) or call.new_wallet in self.retired | self.flagged:
+            raise Reverted("reverted")
+        for token_id in call.token_ids:
+            moved = self.holdings.pop((call.lost_wallet, token_id), ZERO)
+            self.holdings[call.new_wallet, token_id] = self.holdings.get((call.new_wallet, token_id), ZERO) + moved
+        self.retired.add(call.lost_wallet)
 
     def _move(self, call: TransferToken) -> None:
         has = self.holdings.get((call.from_wallet, call.token_id), ZERO)
@@ -120,7 +150,7 @@ class LedgerChain:
         self._receipts: dict[str, Receipt] = {}
         self._counts: dict[str, int] = defaultdict(int)
         self._signed: dict[bytes, tuple[SignedTransaction, Call]] = {}
-        self._faults: dict[tuple[str, str], deque[Exception]] = defaultdict(deque)
+        self._faults: dict[tuple[str, str], deque[Exception | None]] = defaultdict(deque)
         minting = address_of(MINTER_KEY)
         everything = Claims.KYC_VERIFIED | Claims.AML_CLEARED | Claims.JURISDICTION_UK
         self.contracts.identities[minting] = RegisterIdentity(minting, bytes(32), everything, False, FAR_FUTURE_UNIX)
@@ -151,9 +181,13 @@ class LedgerChain:
         """The next ``call`` raises and does nothing."""
         self._faults[call, "before"].append(fault)
 
-    def fail_after(self, call: str, fault: Exception) -> None:
-        """The next ``call`` takes effect, but its answer is lost."""
-        self._faults[call, "after"].append(fault)
+    def fail_after(self, call: str, fault: Exception, *, skipping: int = 0) -> None:
+        """The next ``call`` takes effect, but its answer is lost; ``skipping`` so many that go well before."""
+        self._faults[call, "after"].extend((*[None] * skipping, fault))
+
+    def still_to_fail(self, call: str) -> bool:
+        """Whether a fault of ``call`` was ordered that did not come yet."""
+        return bool(self._faults[call, "before"] or self._faults[call, "after"])
 
     def forget_pool(self) -> None:
         """Drop every transaction that is in no block, as a node that restarts does."""
@@ -192,14 +226,14 @@ class LedgerChain:
 
     def _enter(self, call: str) -> None:
         self.calls[call] += 1
-        if faults := self._faults[call, "before"]:
-            raise faults.popleft()
+        if (faults := self._faults[call, "before"]) and (fault := faults.popleft()):
+            raise fault
         if self._away is not None:
             raise self._away
 
     def _leave(self, call: str) -> None:
-        if faults := self._faults[call, "after"]:
-            raise faults.popleft()
+        if (faults := self._faults[call, "after"]) and (fault := faults.popleft()):
+            raise fault
 
     # The port.
 
@@ -225,8 +259,10 @@ class LedgerChain:
         match call:
             case TransferToken():
                 return address_of(call.from_wallet_key)
-            case RegisterIdentity():
+            case RegisterIdentity() | RemoveIdentity() | RecoverWallet():
                 return address_of(REGISTRAR_KEY)
+            case FlagWallet():
+                return address_of(UPDATER_KEY)
             case MintReceivable() | BurnReceivable():
                 return address_of(MINTER_KEY)
 
@@ -272,6 +308,10 @@ class LedgerChain:
     async def supply(self, token_id: int) -> Pence:
         self._enter("supply")
         return self.contracts.supply(token_id)
+
+    async def is_registered(self, wallet: str) -> bool:
+        self._enter("is_registered")
+        return wallet in self.contracts.identities
 
     async def is_verified(self, wallet: str) -> bool:
         self._enter("is_verified")

@@ -42,7 +42,7 @@ from fintokenx.lifecycle.tokenisation.ports import (
     TransferToken,
 )
 from fintokenx.lifecycle.tokenisation.service import identity, minting, reads, sending
-from fintokenx.lifecycle.tokenisation.transitions import CHAIN_TX, MACHINES, TOKEN, WALLET
+from fintokenx.lifecycle.tokenisation.transitions import CHAIN_TX, MACHINES, RECOVERY, TOKEN, WALLET
 from fintokenx.lifecycle.tokenisation.types import token_id_of
 from fintokenx.parties import auth
 from tests.fakes.chain import MINTER_KEY, Contracts, Crash, LedgerChain, Reverted, address_of
@@ -77,6 +77,7 @@ class House:
     invoices: int = 0
     stall_seconds: float = 10.0
     walks: int = 0
+    tokens_a_step: int = 50
     jobs: TokenisationJobs = field(init=False)
 
     def __post_init__(self) -> None:
@@ -92,6 +93,7 @@ class House:
             stall_seconds=self.stall_seconds,
             machine_seconds=lambda: self.machine_seconds,
             active_holders=auth.active_holders,
+            tokens_a_step=self.tokens_a_step,
         )
 
     @asynccontextmanager
@@ -949,11 +951,22 @@ async def test_an_active_lender_whose_job_was_lost_gets_its_wallet_from_the_walk
         await house.wallet(house.seller)
 
 
+async def test_no_wallet_is_made_for_a_lender_whom_nobody_vouches_for(house: House) -> None:
+    """Declined or frozen before it had one."""
+    await _freeze(house, frozen=True)
+    await house.ask("tokenisation.revoke_claims", {"subject_id": house.lender})
+    await house.until_idle()
+    assert house.chain.calls["create_wallet"] == 0
+    with pytest.raises(tokenisation.UnknownWallet):
+        await house.wallet(house.lender)
+
+
 async def test_a_wallet_that_was_never_registered_is_found_by_the_walk(house: House) -> None:
     """The job died between the wallet and its claims."""
-    address = address_of(identity.key_name_of(TENANT, house.lender))
+    key_name = identity.key_name_of(TENANT, house.lender, 1)
+    address = address_of(key_name)
     async with house.tx() as tx:
-        await identity.keep_wallet(tx, PLATFORM, subject_id=house.lender, address=address)
+        await identity.keep_wallet(tx, PLATFORM, subject_id=house.lender, key_name=key_name, address=address)
     await house.walk()
     assert (await house.wallet(house.lender)).registered
 
@@ -1174,7 +1187,8 @@ def test_every_transition_that_is_not_listed_is_refused(machine: Machine) -> Non
 def test_the_ends_of_the_machines_are_where_the_specification_has_them() -> None:
     assert TOKEN.terminal_states == ("BURNED",)
     assert CHAIN_TX.terminal_states == ("CONFIRMED", "SUPERSEDED")
-    assert WALLET.terminal_states == ()
+    assert WALLET.terminal_states == ("RETIRED",)
+    assert RECOVERY.terminal_states == ("DECLINED", "COMPLETED")
 
 
 async def test_the_database_refuses_every_state_change_that_is_not_listed(house: House) -> None:

@@ -24,6 +24,8 @@ from tests.support import World
 Values = dict[str, Any]
 FACE_PENCE = 100_000
 DISCOUNT_PENCE = 2_000
+NEXT_WALLET = "(next wallet)"
+"""In a row of the walk, and no column: the wallet that follows a lost one."""
 DIGITS = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
 
@@ -148,7 +150,8 @@ class Walk:
         kind = KINDS[machine.name]
         row = {"tenant_id": self.tenant_id, **await kind.born(self, tx, line), "state": line.target}
         row |= kind.grown(self, tx, line.target, row)
-        await self._record(tx, line, audit.insert(kind.table, row), str(row[kind.key[-1]]))
+        columns = {name: value for name, value in row.items() if name != NEXT_WALLET}
+        await self.record(tx, line, audit.insert(kind.table, columns), str(row[kind.key[-1]]))
         self._took(machine, line, Made(row, line))
         return row
 
@@ -158,12 +161,13 @@ class Walk:
         after = {"state": line.target, **kind.grown(self, tx, line.target, made.row)}
         before = {column: made.row[column] for column in after}
         row = audit.update(kind.table, key={c: made.row[c] for c in kind.key}, before=before, after=after)
-        await self._record(tx, line, row, str(made.row[kind.key[-1]]))
+        await self.record(tx, line, row, str(made.row[kind.key[-1]]))
         made.row |= after
         made.ends = not any(later.source == line.target for later in machine.transitions)
         self._took(machine, line, None)
 
-    async def _record(self, tx: Tx, line: Transition, row: audit.RowChange, resource: str) -> None:
+    async def record(self, tx: Tx, line: Transition, row: audit.RowChange, resource: str) -> None:
+        """One row under the line's action, by somebody who may."""
         action = next(action for action in catalogue.ACTIONS if action.name == line.action)
         role = next((role for role in action.roles if role is not Role.PLATFORM_ADMIN), action.roles[0])
         named = action.on_behalf_of == "required" or (
@@ -436,16 +440,20 @@ async def _token_with_wallet(walk: Walk, tx: Tx, line: Transition) -> Values:
 
 
 async def _wallet(walk: Walk, tx: Tx, _line: Transition) -> Values:
-    subject = await walk.some(tx, "subject", new=True)
+    return _wallet_of((await walk.some(tx, "subject", new=True))["id"], walk, tx)
+
+
+def _wallet_of(subject_id: str, walk: Walk, tx: Tx) -> Values:
     return {
         "id": tx.ids.new("wal"),
-        "subject_id": subject["id"],
+        "subject_id": subject_id,
         "address": f"0x{walk.hexes(40)}",
-        "key_name": f"custody/{subject['id']}",
+        "key_name": f"custody/{subject_id}",
         "claims": 0,
         "claims_expire_at": None,
         "created_at": tx.at,
         "registered_at": None,
+        "flagged_at": None,
     }
 
 
@@ -459,9 +467,46 @@ def _wallet_in(walk: Walk, tx: Tx, state: str, row: Values) -> Values:
     return {"claims": 0}
 
 
+async def _recovery(walk: Walk, tx: Tx, _line: Transition) -> Values:
+    """With a wallet that is lost already and the next one beside it: the way there is the wallet's own machine's."""
+    [machine] = [machine for machine in catalogue.MACHINES if machine.name == "wallet"]
+    lost = await walk.some(tx, "wallet", new=True)
+    made = walk.rows["wallet"][-1]
+    for state, event in (("CREATED", "issue"), ("REGISTERED", "lose")):
+        await walk.move(tx, machine, machine.next(state, event), made)
+    new = {"tenant_id": walk.tenant_id, **_wallet_of(lost["subject_id"], walk, tx), "state": "CREATED"}
+    await walk.record(tx, machine.next(NOTHING, "create"), audit.insert("wallets", new), new["id"])
+    return {
+        "id": tx.ids.new("rec"),
+        "subject_id": lost["subject_id"],
+        "lost_wallet_id": lost["id"],
+        "new_wallet_id": None,
+        "case_id": (await walk.some(tx, "review_case", new=True))["id"],
+        "reason": "The phone with the wallet fell into the river.",
+        "requested_at": tx.at,
+        "requested_by": "sub_officer",
+        "decided_at": None,
+        "decided_by": None,
+        "completed_at": None,
+        NEXT_WALLET: new["id"],
+    }
+
+
+def _recovery_in(_walk: Walk, tx: Tx, state: str, row: Values) -> Values:
+    match state:
+        case "REQUESTED":
+            return {}
+        case "APPROVED" | "DECLINED":
+            return {"decided_at": tx.at, "decided_by": "sub_mlro"}
+        case "COMPLETED":
+            return {"completed_at": tx.at}
+        case _:
+            return {"new_wallet_id": row[NEXT_WALLET]}
+
+
 async def _chain_tx(walk: Walk, tx: Tx, line: Transition) -> Values:
     kind = line.event.removeprefix("promise ")
-    of_wallet = kind == "identity"
+    of_wallet = kind in ("identity", "flag", "recovery", "removal")
     target = await walk.some(tx, "wallet" if of_wallet else "token", new=True)
     nothing = ("sender", "nonce", "tx_hash", "raw", "block_number", "revert_reason", "submitted_at", "confirmed_at")
     return {
@@ -688,6 +733,7 @@ KINDS: dict[str, Kind] = {
     "invoice": Kind("invoices", _REFERENCE, _invoice, _invoice_in),
     "token": Kind("tokens", _REFERENCE, _token_with_wallet, _token_in),
     "wallet": Kind("wallets", _ID, _wallet, _wallet_in),
+    "wallet recovery": Kind("wallet_recoveries", _ID, _recovery, _recovery_in),
     "chain tx": Kind("chain_tx", _ID, _chain_tx, _chain_tx_in),
     "listing": Kind("primary_listings", _ID, _listing, _listing_in),
     "disbursement": Kind("disbursements", _ID, _disbursement, _disbursement_in),

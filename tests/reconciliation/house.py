@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import random
 import tempfile
@@ -19,7 +20,7 @@ from fintokenx.adapters.vault import LocalVault
 from fintokenx.kernel.db import Pool
 from fintokenx.lifecycle import tokenisation
 from fintokenx.lifecycle.tokenisation.jobs import TokenisationJobs
-from fintokenx.lifecycle.tokenisation.ports import Call, RegisterIdentity
+from fintokenx.lifecycle.tokenisation.ports import Call, Receipt, RegisterIdentity
 from fintokenx.parties import auth
 from fintokenx.sandbox.anvil import Anvil
 from fintokenx.sandbox.processes import free_port
@@ -28,8 +29,7 @@ from tests.support import ROOT, START, World
 
 CHAIN_ID = 1981
 GAS = 400_000
-FREE = {"state": "ACTIVE", "frozen_from": None}
-COLD = {"state": "FROZEN", "frozen_from": "ACTIVE"}
+FREE = {"state": "ACTIVE", "frozen_from": None, "freeze_ground": None}
 
 
 class RealHouse(House):
@@ -45,6 +45,7 @@ class RealHouse(House):
             stall_seconds=3600,
             machine_seconds=lambda: self.machine_seconds,
             active_holders=auth.active_holders,
+            tokens_a_step=self.tokens_a_step,
         )
 
 
@@ -84,9 +85,10 @@ class Town:
             await self.ask("tokenisation.issue_claims", {"subject_id": lender})
         await self.house.until_idle()
 
-    async def freeze(self, lender: str, *, frozen: bool) -> None:
+    async def freeze(self, lender: str, *, frozen: bool, ground: str | None = None) -> None:
         """The subject, and a promise to tell the chain."""
-        before, after = (FREE, COLD) if frozen else (COLD, FREE)
+        cold = {"state": "FROZEN", "frozen_from": "ACTIVE", "freeze_ground": ground}
+        before, after = (FREE, cold) if frozen else (cold, FREE)
         key = {"tenant_id": TENANT, "id": lender}
         await self.house.seed(audit.update("subjects", key=key, before=before, after=after))
         await self.ask("tokenisation.revoke_claims" if frozen else "tokenisation.issue_claims", {"subject_id": lender})
@@ -157,9 +159,15 @@ class Town:
         until = int((self.world.clock.now()).timestamp()) + 10**7
         return RegisterIdentity(wallet.address, bytes.fromhex(digest), claims, False, until)
 
+    async def receipt(self, tx_hash: str) -> Receipt:
+        """Of what was sent just now: anvil mines at once, and says so a moment later."""
+        async with asyncio.timeout(30):
+            while (found := await self.chain.receipt(tx_hash)) is None:
+                await asyncio.sleep(0.01)
+        return found
+
     async def _mined(self, tx_hash: str) -> None:
-        receipt = await self.chain.receipt(tx_hash)
-        assert receipt is not None, "anvil mines at once"
+        receipt = await self.receipt(tx_hash)
         assert receipt.succeeded, receipt
 
 

@@ -67,14 +67,14 @@ UNKNOWN = StandingIdentity(False, False, 0, False, 0, 0)
 
 def promise(kind: Kind, state: str, *, block: int | None = None, **arguments: Any) -> ChainTransaction:
     """What was wanted of the chain for Ann's token or wallet."""
-    is_identity = kind is Kind.IDENTITY
+    of_wallet = kind in (Kind.IDENTITY, Kind.FLAG, Kind.RECOVERY, Kind.REMOVAL)
     return ChainTransaction(
         tenant_id="tnt_a",
         id="ctx_1",
         business_key="key",
         kind=kind,
-        token_reference=None if is_identity else REFERENCE,
-        wallet_id="wal_ann" if is_identity else None,
+        token_reference=None if of_wallet else REFERENCE,
+        wallet_id="wal_ann" if of_wallet else None,
         resource="FXI-00001",
         arguments=arguments,
         state=state,
@@ -343,3 +343,83 @@ def test_claims_that_were_confirmed_after_the_block_are_not_missed_in_it() -> No
     first = replace(TOLD, block_number=101)
     assert compared(promises=(first,), identities={}).equal
     assert not compared(wallets=(REVOKED,), promises=(TOLD, replace(late, block_number=100))).equal
+
+
+# ── Recoveries and flags
+
+LOST = replace(REVOKED, state="LOST")
+NEXT = replace(WALLET, id="wal_eve", address=EVE)
+"""Ann's next wallet."""
+RETIRED = replace(REVOKED, state="RETIRED")
+MOVED = replace(TOKEN, holder_wallet=EVE)
+
+
+def recovery(state: str, *, block: int | None = None, pence: int = FACE) -> ChainTransaction:
+    """Of what Ann's lost wallet holds of the token."""
+    moving = [{"token_reference": REFERENCE, "token_id_hex": TOKEN.token_id_hex, "pence": pence}]
+    arguments = {"recovery_id": "rec_1", "from_wallet": ANN, "to_wallet": EVE, "moving": moving}
+    return promise(Kind.RECOVERY, state, block=block, **arguments)
+
+
+@pytest.mark.parametrize("holder", [ANN, EVE])
+@pytest.mark.parametrize(
+    ("token", "promised"),
+    [(TOKEN, recovery("SIGNED")), (TOKEN, recovery("REVERTED", block=90)), (MOVED, recovery("CONFIRMED", block=101))],
+)
+def test_while_a_recovery_is_under_way_either_wallet_may_hold(
+    token: Token, promised: ChainTransaction, holder: str
+) -> None:
+    found = compared(tokens=(token,), promises=(TOLD, promised), balances={(1, holder): FACE})
+    assert (found.drifts, found.in_flight) == ((), 1)
+
+
+def test_a_recovery_under_way_excuses_no_third_holder_and_no_missing_penny() -> None:
+    promises = (TOLD, recovery("SIGNED"))
+    assert not compared(promises=promises, balances={(1, BEN): FACE}).equal
+    assert not compared(promises=promises, balances={(1, EVE): FACE - 1}).equal
+    assert not compared(promises=promises, balances={(1, EVE): FACE - 1, (1, ANN): 1}).equal
+
+
+@pytest.mark.parametrize("holder", [ANN, EVE])
+def test_of_a_split_token_only_the_lost_wallets_parts_may_be_in_either(holder: str) -> None:
+    promises = (TOLD, recovery("SIGNED", pence=4_500))
+    balances = {(1, holder): 4_500, (1, BEN): 1_500}
+    assert compared(tokens=(SPLIT,), slices=SLICES, promises=promises, balances=balances).equal
+    assert not compared(
+        tokens=(SPLIT,), slices=SLICES, promises=promises, balances={(1, holder): 4_000, (1, BEN): 2_000}
+    ).equal
+
+
+def test_a_retired_wallet_must_be_out_of_the_registry() -> None:
+    wallets, identities = (RETIRED, NEXT), {ANN: UNKNOWN, EVE: VOUCHED}
+    here: dict[str, Any] = {"tokens": (MOVED,), "balances": {(1, EVE): FACE}, "wallets": wallets}
+    removed = promise(Kind.REMOVAL, "CONFIRMED", block=50, recovery_id="rec_1", wallet=ANN)
+    of_next = replace(TOLD, wallet_id="wal_eve")
+    assert compared(**here, promises=(TOLD, removed, of_next), identities=identities).equal
+    found = compared(**here, promises=(TOLD, removed, of_next), identities={**identities, ANN: STRIPPED})
+    assert [drift.kind for drift in found.drifts] == [DriftKind.WALLET_REGISTRATION, DriftKind.WALLET_COUNTRY]
+
+
+@pytest.mark.parametrize("stands", [STRIPPED, UNKNOWN])
+def test_while_a_wallet_is_being_removed_it_may_be_registered_or_not(stands: StandingIdentity) -> None:
+    removing = promise(Kind.REMOVAL, "SIGNED", recovery_id="rec_1", wallet=ANN)
+    revoked = telling(0, "CONFIRMED", block=20)
+    found = compared(
+        tokens=(MOVED,),
+        balances={(1, EVE): FACE},
+        wallets=(LOST, NEXT),
+        promises=(TOLD, revoked, removing, replace(TOLD, wallet_id="wal_eve")),
+        identities={ANN: stands, EVE: VOUCHED},
+    )
+    assert (found.drifts, found.in_flight) == ((), 1)
+
+
+def test_a_flag_is_compared_and_may_be_either_while_it_is_on_its_way() -> None:
+    flagged = {ANN: replace(VOUCHED, flagged=True)}
+    assert [drift.kind for drift in compared(identities=flagged).drifts] == [DriftKind.WALLET_FLAG]
+    named = (replace(WALLET, flagged_at=THEN),)
+    assert compared(wallets=named, identities=flagged).equal
+    assert [drift.kind for drift in compared(wallets=named).drifts] == [DriftKind.WALLET_FLAG]
+    under_way = (TOLD, promise(Kind.FLAG, "SIGNED", wallet=ANN, flagged=True))
+    assert compared(promises=under_way, identities=flagged).equal
+    assert compared(promises=under_way).equal

@@ -47,7 +47,7 @@ from fintokenx.adapters.documents import IsolatedReader
 from fintokenx.adapters.fps import ClearBankClient
 from fintokenx.adapters.mail import SmtpMailer
 from fintokenx.adapters.sumsub import SumsubClient
-from fintokenx.app import catalogue, halt, health, lookups, vaults, watch
+from fintokenx.app import catalogue, halt, health, lookups, sanctions, vaults, watch
 from fintokenx.app import http as app_http
 from fintokenx.app.checkpoint_signer import VaultSigner
 from fintokenx.app.provision import (
@@ -89,7 +89,6 @@ from fintokenx.parties import auth, compliance, kyc, partner
 from fintokenx.parties.auth.jobs import HANDLERS as AUTH_HANDLERS
 from fintokenx.parties.compliance import reactions as compliance_reactions
 from fintokenx.parties.kyc import reactions as kyc_reactions
-from fintokenx.parties.kyc.ports import ScreeningName, Verdict
 from fintokenx.sandbox.anvil import ChainControl
 from fintokenx.sandbox.clock import SandboxClock
 
@@ -288,19 +287,15 @@ async def outside(on: Base) -> AsyncIterator[Outside]:
 
 
 def handlers(
-    on: Base, to: Outside, sealer: Sealer, sealer_pool: Pool, auditor_pool: Pool, reference_key: bytes
+    on: Base,
+    to: Outside,
+    sealer: Sealer,
+    sealer_pool: Pool,
+    auditor_pool: Pool,
+    reference_key: bytes,
+    tenants: tuple[str, ...],
 ) -> Mapping[str, jobs.Handler]:
     """Every job of the platform by name. :raises ValueError: two modules own one name"""
-
-    async def refresh_sanctions(_work: jobs.Work, _payload: jobs.Payload) -> None:
-        """Say on chain that the lists are fresh, only after they answered just now: while they do not, the chain's
-        own source grows stale and nothing moves (CH-14). Holders are screened again by monitoring (MO-01), not here.
-        """
-        answer = await to.screening.screen(ScreeningName("fintokenx-freshness", "company", "FinToken X"))
-        if answer.verdict is Verdict.PENDING:
-            raise jobs.TryAgain("the sanctions lists gave no verdict", seconds=60)
-        await to.network.chain.refresh_sanctions()
-
     kyc_services = kyc.KycServices(to.identity, to.screening, sealer, to.blobs)
     blocks = BlockWatch(to.network.chain, stall_seconds=STALL_SECONDS, machine_seconds=time.monotonic)
     tokens = halt.OnlyWhileBlocksCome(to.network.chain, blocks)
@@ -324,7 +319,7 @@ def handlers(
         SampleJob(auditor_pool, on.database).handlers(),
         ReconciliationJob(auditor_pool, on.database, to.network.state).handlers(),
         watch.Watch((watch.redteam_overdue, watch.credentials_are_young(on.database, on.vault, on.clock))).handlers(),
-        {"chain.refresh_sanctions": refresh_sanctions},
+        sanctions.Confirmation(on.database, to.screening, to.network.chain, tenants).handlers(),
         halt.HaltWatch(blocks).handlers(),
     ]
     found: dict[str, jobs.Handler] = {}
@@ -352,7 +347,7 @@ def periodic(tenants: tuple[str, ...]) -> tuple[jobs.Periodic, ...]:
         jobs.Periodic("audit.anchor", audit.SEAL_EVERY, HOME_TENANT),
         jobs.Periodic("audit.replay_sample", timedelta(hours=1), HOME_TENANT),
         jobs.Periodic("tokenisation.reconcile", timedelta(hours=1), HOME_TENANT),
-        jobs.Periodic("chain.refresh_sanctions", timedelta(hours=12), HOME_TENANT),
+        jobs.Periodic(sanctions.JOB, sanctions.EVERY, HOME_TENANT),
         jobs.Periodic(watch.JOB, watch.EVERY, HOME_TENANT),
         jobs.Periodic(halt.JOB, halt.EVERY, HOME_TENANT),
         *per_tenant,
@@ -411,7 +406,7 @@ def create_app(settings: Settings, *, tenants: tuple[str, ...]) -> FastAPI:
             worker = jobs.Worker(
                 claims=claims,
                 database=on.database,
-                handlers=handlers(on, to, sealer, sealer_pool, auditor_pool, reference_key),
+                handlers=handlers(on, to, sealer, sealer_pool, auditor_pool, reference_key, tenants),
                 periodic=periodic(tenants),
                 clock=on.clock,
                 ids=on.ids,

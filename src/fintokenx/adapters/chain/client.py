@@ -6,7 +6,15 @@ from typing import Any, Final, assert_never
 
 from eth_utils.conversions import to_bytes
 
-from fintokenx.adapters.chain.deployment import AGENT, MINTER, MINTING_WALLET, UPDATER, Deployment, registration
+from fintokenx.adapters.chain.deployment import (
+    AGENT,
+    MINTER,
+    MINTING_WALLET,
+    REGISTRAR,
+    UPDATER,
+    Deployment,
+    registration,
+)
 from fintokenx.adapters.chain.rpc import Rpc, RpcError
 from fintokenx.adapters.chain.signing import Unsigned, address_of, calldata, selector, sign
 from fintokenx.kernel.money import Pence
@@ -16,15 +24,19 @@ from fintokenx.lifecycle.tokenisation.ports import (
     Call,
     ChainHead,
     ChainUnavailable,
+    FlagWallet,
     MintReceivable,
     Receipt,
+    RecoverWallet,
     RegisterIdentity,
+    RemoveIdentity,
     SignedTransaction,
     TransferToken,
 )
 
 _GAS_ONE: Final = 400_000
 _GAS_PER_HOLDER: Final = 60_000
+_GAS_PER_TOKEN: Final = 80_000
 _REFUSED: Final = selector("TransferRefused(bytes32)")
 
 
@@ -64,8 +76,7 @@ class ChainClient:
     async def sign(self, call: Call, nonce: int) -> SignedTransaction:
         """Encode and sign. Registering asks the registry for the digest that the issuer signs; the rest is local."""
         to, data = await self._encoded(call)
-        gas = _GAS_ONE + (_GAS_PER_HOLDER * len(call.holders) if isinstance(call, BurnReceivable) else 0)
-        return await sign(self._vault, self._key_of(call), Unsigned(self._to.chain_id, nonce, gas, to, data))
+        return await sign(self._vault, self._key_of(call), Unsigned(self._to.chain_id, nonce, _gas_of(call), to, data))
 
     async def broadcast(self, raw: bytes) -> None:
         """Send; a twin that the node has or has mined counts as sent."""
@@ -103,6 +114,10 @@ class ChainClient:
         """Whether the identity registry vouches for the wallet now."""
         return bool(await self._number(self._to.identity_registry, calldata("isVerified(address)", wallet)))
 
+    async def is_registered(self, wallet: str) -> bool:
+        """Whether the identity registry knows the wallet."""
+        return bool(await self._number(self._to.identity_registry, calldata("contains(address)", wallet)))
+
     async def refresh_sanctions(self) -> str:
         """Tell the chain that the sanctions lists were read just now; older than two days, it lets nothing move."""
         sender = await self.create_wallet(UPDATER)
@@ -124,8 +139,12 @@ class ChainClient:
 
     def _key_of(self, call: Call) -> str:
         match call:
-            case RegisterIdentity() | BurnReceivable():
+            case RegisterIdentity() | RemoveIdentity():
+                return REGISTRAR
+            case BurnReceivable() | RecoverWallet():
                 return AGENT
+            case FlagWallet():
+                return UPDATER
             case MintReceivable():
                 return MINTER
             case TransferToken():
@@ -156,6 +175,20 @@ class ChainClient:
                 return self._to.token, calldata(
                     "burnReceivable(uint256,address[],bytes32)", call.token_id, list(call.holders), call.reason
                 )
+            case _:
+                return self._encoded_of_wallet(call)
+
+    def _encoded_of_wallet(self, call: FlagWallet | RecoverWallet | RemoveIdentity) -> tuple[str, bytes]:
+        match call:
+            case FlagWallet():
+                return self._to.sanctions_rule, calldata("setFlagged(address,bool)", call.wallet, call.flagged)
+            case RecoverWallet():
+                return self._to.token, calldata(
+                    "recoveryAddress(address,address,bytes32,uint256[])",
+                    call.lost_wallet, call.new_wallet, call.subject_hash, list(call.token_ids),
+                )  # fmt: skip
+            case RemoveIdentity():
+                return self._to.identity_registry, calldata("deleteIdentity(address)", call.wallet)
             case _:
                 assert_never(call)
 
@@ -189,6 +222,16 @@ class ChainClient:
             return await self._rpc.call(method, *parameters)
         except RpcError as refusal:
             raise ChainUnavailable(f"{method} refused ({refusal.code})", outcome_unknown=False) from refusal
+
+
+def _gas_of(call: Call) -> int:
+    match call:
+        case BurnReceivable():
+            return _GAS_ONE + _GAS_PER_HOLDER * len(call.holders)
+        case RecoverWallet():
+            return _GAS_ONE + _GAS_PER_TOKEN * len(call.token_ids)
+        case _:
+            return _GAS_ONE
 
 
 def _words(word: bytes) -> str:

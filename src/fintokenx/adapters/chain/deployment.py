@@ -21,13 +21,15 @@ from fintokenx.lifecycle.tokenisation.ports import ChainUnavailable
 
 OWNER: Final = "chain/owner"
 AGENT: Final = "chain/agent"
+REGISTRAR: Final = "chain/registrar"
+COMPLIANCE: Final = "chain/compliance"
 MINTER: Final = "chain/minter"
 ISSUER: Final = "chain/issuer"
 ANCHORER: Final = "chain/anchorer"
 UPDATER: Final = "chain/sanctions-updater"
 MINTING_WALLET: Final = "chain/minting-wallet"
 
-SENDERS: Final = (OWNER, AGENT, MINTER, ANCHORER, UPDATER, MINTING_WALLET)
+SENDERS: Final = (OWNER, AGENT, REGISTRAR, COMPLIANCE, MINTER, ANCHORER, UPDATER, MINTING_WALLET)
 """Whose transactions a permissioned network must take (deploy/besu: ``accounts``). The issuer signs claims only."""
 
 SANCTIONS_AGE_SECONDS_MAX: Final = 2 * 86_400
@@ -127,14 +129,14 @@ async def deploy(rpc: Rpc, vault: Vault, *, chain_id: int, artifacts: Path, now_
     """
     make = _Deployer(rpc, vault, chain_id, artifacts)
     from_block = int(await rpc.call("eth_blockNumber"), 16)
-    owner, agent = await make.address(OWNER), await make.address(AGENT)
+    owner, agent, registrar = [await make.address(key) for key in (OWNER, AGENT, REGISTRAR)]
     topics = await make.create("FXClaimsTopicRegistry", [])
     issuers = await make.create("FXTrustedIssuersRegistry", ["address"], owner)
-    registry = await make.create("FXIdentityRegistry", ["address"] * 4, topics, issuers, owner, agent)
+    registry = await make.create("FXIdentityRegistry", ["address"] * 4, topics, issuers, owner, registrar)
     rules = {
         "JurisdictionRule": await make.create("JurisdictionRule", []),
         "MiFIDRule": await make.create("MiFIDRule", []),
-        "LockupRule": await make.create("LockupRule", ["address", "address"], owner, agent),
+        "LockupRule": await make.create("LockupRule", ["address"] * 2, owner, await make.address(COMPLIANCE)),
         "SanctionsRule": await make.create(
             "SanctionsRule", ["uint64", "address", "address"],
             SANCTIONS_AGE_SECONDS_MAX, owner, await make.address(UPDATER),
@@ -175,7 +177,7 @@ async def _open_for_business(make: _Deployer, to: Deployment, now_unix: int) -> 
         make.rpc, make.vault, to, wallet=to.minting_wallet, subject_hash=keccak(text="fx_minting_wallet"),
         country=826, claims=7, is_investor=False, expires_at_unix=now_unix + WALLET_LIFE_SECONDS,
     )  # fmt: skip
-    await make.send(AGENT, to.identity_registry, data)
+    await make.send(REGISTRAR, to.identity_registry, data)
     await make.settle()
 
 

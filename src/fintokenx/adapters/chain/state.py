@@ -66,18 +66,19 @@ class StateClient:
 
         :raises StateNotKept: ask at a newer one
         """
-        token, registry = self._at.token, self._at.identity_registry
+        token, registry, sanctions = self._at.token, self._at.identity_registry, self._at.sanctions_rule
         calls: list[ContractCall] = [
             *((token, calldata("receivableOf(uint256)", token_id)) for token_id in token_ids),
             *((token, calldata("balanceOf(address,uint256)", wallet.lower(), held)) for held, wallet in holdings),
             *((registry, calldata("statusWord(address)", wallet.lower())) for wallet in wallets),
             *((registry, calldata("isVerified(address)", wallet.lower())) for wallet in wallets),
+            *((sanctions, calldata("isFlagged(address)", wallet.lower())) for wallet in wallets),
         ]
         answers = await answers_at(self._rpc, block_number, calls)
         receivables, answers = answers[: len(token_ids)], answers[len(token_ids) :]
         numbers = [_number(answer) for answer in answers]
-        balances, words = numbers[: len(holdings)], numbers[len(holdings) :]
-        statuses = zip(words[: len(wallets)], words[len(wallets) :], strict=True)
+        balances, words, many = numbers[: len(holdings)], numbers[len(holdings) :], len(wallets)
+        statuses = zip(words[:many], words[many : 2 * many], words[2 * many :], strict=True)
         return Standing(
             {token_id: _receivable(answer) for token_id, answer in zip(token_ids, receivables, strict=True)},
             dict(zip(holdings, balances, strict=True)),
@@ -114,7 +115,7 @@ def _receivable(answer: bytes) -> StandingReceivable:
     )
 
 
-def _identity(number: int, verified: int) -> StandingIdentity:
+def _identity(number: int, verified: int, flagged: int) -> StandingIdentity:
     word = StatusWord(number)
     return StandingIdentity(
         registered=word.is_registered,
@@ -123,6 +124,7 @@ def _identity(number: int, verified: int) -> StandingIdentity:
         is_investor=word.is_investor,
         country=word.country,
         expires_at_unix=word.expires_at_unix,
+        flagged=bool(flagged),
     )
 
 

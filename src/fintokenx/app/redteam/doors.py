@@ -39,6 +39,7 @@ WITHOUT_CALLER: Final = {
     "fintokenx.parties.auth.open_page_link": "the link was read under the vault's key: nobody is known yet",
     "fintokenx.parties.auth.subject": "a read for the modules above",
     "fintokenx.parties.auth.active_holders": "a read for the modules above",
+    "fintokenx.parties.auth.sanctioned": "a read for the modules above",
     "fintokenx.parties.auth.subject_of_company": "a read for the modules above",
     "fintokenx.parties.kyc.designated_account": "a read for the modules above",
     "fintokenx.parties.kyc.must_be_active": "itself a guard",

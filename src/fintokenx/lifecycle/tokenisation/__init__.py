@@ -8,6 +8,7 @@ the contracts will say to a transfer and why; it decides nothing. ``reconcile`` 
 whole chain at one block and names each difference.
 """
 
+from fintokenx.lifecycle.tokenisation.service.identity import unflagged
 from fintokenx.lifecycle.tokenisation.service.moving import burn, held, transfer
 from fintokenx.lifecycle.tokenisation.service.own_entries import OwnEntries
 from fintokenx.lifecycle.tokenisation.service.prediction import (
@@ -38,13 +39,17 @@ from fintokenx.lifecycle.tokenisation.types import (
     InvoiceNotConfirmed,
     Kind,
     Reconciliation,
+    Recovery,
+    RecoveryUnderWay,
     Token,
     TokenIsMoving,
     TransferNotConfirmed,
     UnknownChainTransaction,
+    UnknownRecovery,
     UnknownToken,
     UnknownWallet,
     Wallet,
+    WalletNotOnChain,
     WalletNotRegistered,
 )
 
@@ -61,15 +66,19 @@ __all__ = [
     "OwnEntries",
     "ReceivableSnapshot",
     "Reconciliation",
+    "Recovery",
+    "RecoveryUnderWay",
     "Rule",
     "Token",
     "TokenIsMoving",
     "TransferNotConfirmed",
     "TransferSnapshot",
     "UnknownChainTransaction",
+    "UnknownRecovery",
     "UnknownToken",
     "UnknownWallet",
     "Wallet",
+    "WalletNotOnChain",
     "WalletNotRegistered",
     "WalletSnapshot",
     "burn",
@@ -83,5 +92,6 @@ __all__ = [
     "token_of",
     "transactions",
     "transfer",
+    "unflagged",
     "wallet_of",
 ]

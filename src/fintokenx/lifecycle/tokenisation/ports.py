@@ -84,7 +84,33 @@ class BurnReceivable:
     """32 bytes, e.g. ``SETTLED`` padded with zeros."""
 
 
-Call = RegisterIdentity | MintReceivable | TransferToken | BurnReceivable
+@dataclass(frozen=True, slots=True)
+class FlagWallet:
+    """Say on the chain's own sanctions list whether it names a wallet."""
+
+    wallet: str
+    flagged: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RecoverWallet:
+    """Move all that a lost wallet holds of these receivables to another wallet of the same subject, and retire the lost
+    one for ever. Named again, what has gone moves nothing."""
+
+    lost_wallet: str
+    new_wallet: str
+    subject_hash: bytes
+    token_ids: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveIdentity:
+    """Take a wallet out of the identity registry."""
+
+    wallet: str
+
+
+Call = RegisterIdentity | MintReceivable | TransferToken | BurnReceivable | FlagWallet | RecoverWallet | RemoveIdentity
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +199,10 @@ class Chain(Protocol):
         """Whether the identity registry knows the wallet and its required claims hold now."""
         ...
 
+    async def is_registered(self, wallet: str) -> bool:
+        """Whether the identity registry knows the wallet, with or without claims."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class StatusWord:
@@ -241,6 +271,8 @@ class StandingIdentity:
     country: int
     expires_at_unix: int
     """0 when it has no claims."""
+    flagged: bool = False
+    """Whether SanctionsRule names it."""
 
 
 Holding = tuple[int, str]

@@ -8,15 +8,21 @@ from fintokenx import audit
 from fintokenx.kernel.clock import Instant
 from fintokenx.kernel.db import Connection, Row, Tx
 from fintokenx.kernel.money import Pence
-from fintokenx.lifecycle.tokenisation.types import Book, ChainTransaction, Kind, Slice, Token, Wallet
+from fintokenx.lifecycle.tokenisation.types import Book, ChainTransaction, Kind, Recovery, Slice, Token, Wallet
 
 _TOKENS: Final = (
     "tenant_id, reference, invoice_reference, obligor_id, token_id_hex, contract_address, face_pence, due_date,"
     " document_sha256, state, holder_subject_id, holder_wallet, requested_at, minted_at, burned_at, burn_tx"
 )
 _WALLETS: Final = (
-    "tenant_id, id, subject_id, address, key_name, claims, claims_expire_at, state, created_at, registered_at"
+    "tenant_id, id, subject_id, address, key_name, claims, claims_expire_at, state, created_at, registered_at,"
+    " flagged_at"
 )
+_RECOVERIES: Final = (
+    "tenant_id, id, subject_id, lost_wallet_id, new_wallet_id, case_id, reason, state, requested_at, requested_by,"
+    " decided_at, decided_by, completed_at"
+)
+_IN_USE: Final = "state not in ('LOST', 'RETIRED')"
 _CHAIN_TXS: Final = (
     "tenant_id, id, business_key, kind, token_reference, wallet_id, resource, arguments, state, sender, nonce, tx_hash,"
     " raw, block_number, revert_reason, promised_at, submitted_at, confirmed_at"
@@ -62,8 +68,8 @@ async def find_anywhere(connection: Connection, reference: str) -> dict[str, Any
 async def book(connection: Connection, *, block_number: int) -> Book:
     """Everything that the chain must agree with; ``connection`` reads all tenants (fx_auditor), in one snapshot.
 
-    Left out are transactions whose effect is in the other rows: mints and burns confirmed by the block, what was
-    superseded, and refused transfers.
+    Left out are transactions whose effect is in the other rows: mints, burns and recoveries confirmed by the block,
+    what was superseded, and refused transfers.
     """
     tokens = await connection.fetch(f"select {_TOKENS} from app.tokens order by tenant_id, reference")
     slices = await connection.fetch(f"select {_SLICES} from app.slices order by tenant_id, token_reference, index")
@@ -71,7 +77,7 @@ async def book(connection: Connection, *, block_number: int) -> Book:
     transactions = await connection.fetch(
         f"""select {_CHAIN_TXS} from app.chain_tx
              where state <> 'SUPERSEDED' and (kind, state) <> ('transfer', 'REVERTED')
-               and (kind not in ('mint', 'burn') or state <> 'CONFIRMED' or block_number > $1)
+               and (kind not in ('mint', 'burn', 'recovery') or state <> 'CONFIRMED' or block_number > $1)
              order by tenant_id, promised_at, id""",
         block_number,
     )
@@ -86,12 +92,6 @@ async def book(connection: Connection, *, block_number: int) -> Book:
 def _face_apart(row: Row) -> tuple[int, dict[str, Any]]:
     values = dict(row)
     return values.pop("face_pence"), values
-
-
-async def wallets_of(tx: Tx, subject_id: str) -> list[Wallet]:
-    """All wallets of a subject."""
-    rows = await tx.rows(f"select {_WALLETS} from app.wallets where subject_id = $1 order by id", subject_id)
-    return [Wallet(**dict(row)) for row in rows]
 
 
 async def ids_of_holder(tx: Tx, subject_id: str) -> list[str]:
@@ -166,9 +166,118 @@ async def holds_any(tx: Tx, subject_id: str) -> bool:
 
 
 async def wallet_of(tx: Tx, subject_id: str) -> Wallet | None:
-    """The wallet of a subject."""
-    row = await tx.row(f"select {_WALLETS} from app.wallets where subject_id = $1", subject_id)
+    """The wallet that a subject uses: none while its lost one is not followed by the next."""
+    row = await tx.row(f"select {_WALLETS} from app.wallets where subject_id = $1 and {_IN_USE}", subject_id)
     return Wallet(**dict(row)) if row else None
+
+
+async def wallet(tx: Tx, wallet_id: str) -> Wallet | None:
+    """One wallet, in use or not."""
+    row = await tx.row(f"select {_WALLETS} from app.wallets where id = $1", wallet_id)
+    return Wallet(**dict(row)) if row else None
+
+
+async def wallets_of(tx: Tx, subject_id: str) -> list[Wallet]:
+    """Every wallet that a subject ever had, oldest first."""
+    rows = await tx.rows(
+        f"select {_WALLETS} from app.wallets where subject_id = $1 order by created_at, id", subject_id
+    )
+    return [Wallet(**dict(row)) for row in rows]
+
+
+async def recovery(tx: Tx, recovery_id: str) -> Recovery | None:
+    """One recovery of the tenant."""
+    row = await tx.row(f"select {_RECOVERIES} from app.wallet_recoveries where id = $1", recovery_id)
+    return Recovery(**dict(row)) if row else None
+
+
+async def open_recovery(tx: Tx, subject_id: str) -> Recovery | None:
+    """The recovery of a subject's wallet that is asked for or under way."""
+    row = await tx.row(
+        f"select {_RECOVERIES} from app.wallet_recoveries where subject_id = $1"
+        " and state not in ('DECLINED', 'COMPLETED')",
+        subject_id,
+    )
+    return Recovery(**dict(row)) if row else None
+
+
+async def recoveries(tx: Tx, *, state: str | None, after: str, limit: int) -> list[Recovery]:
+    """Oldest first."""
+    rows = await tx.rows(
+        f"select {_RECOVERIES} from app.wallet_recoveries where id > $1 and ($2::text is null or state = $2)"
+        " order by id limit $3",
+        after,
+        state,
+        limit,
+    )
+    return [Recovery(**dict(row)) for row in rows]
+
+
+async def recoveries_under_way(tx: Tx, *, limit: int) -> list[Recovery]:
+    """Those that were approved and are not at their end, oldest first."""
+    rows = await tx.rows(
+        f"select {_RECOVERIES} from app.wallet_recoveries where state in ('APPROVED', 'MOVING', 'RETIRING')"
+        " order by id limit $1",
+        limit,
+    )
+    return [Recovery(**dict(row)) for row in rows]
+
+
+async def last_step(tx: Tx, lost_wallet_id: str) -> ChainTransaction | None:
+    """The latest transaction that takes something from a lost wallet: its holdings, or its place in the registry."""
+    return _chain_tx(
+        await tx.row(
+            f"select {_CHAIN_TXS} from app.chain_tx where wallet_id = $1 and kind in ('recovery', 'removal')"
+            " order by promised_at desc, id desc limit 1",
+            lost_wallet_id,
+        )
+    )
+
+
+async def moves_in_flight(tx: Tx, wallet: Wallet) -> list[str]:
+    """Tokens that are on their way to or from a wallet, or arrived and were not taken up: transfers that the chain may
+    still do, burns that it has not done, and what it has moved and the token's own row does not say yet."""
+    rows = await tx.rows(
+        """select c.token_reference from app.chain_tx c join app.tokens t on t.reference = c.token_reference
+            where (c.kind = 'transfer' and $1 in (c.arguments ->> 'to_wallet', c.arguments ->> 'from_wallet')
+                   and (c.state = any($2) or (c.state = 'CONFIRMED' and t.state = 'MINTED')))
+               or (c.kind = 'burn' and c.state <> 'CONFIRMED' and t.holder_subject_id = $3)
+            order by 1""",
+        wallet.address,
+        _OPEN,
+        wallet.subject_id,
+    )
+    return [row["token_reference"] for row in rows]
+
+
+async def held_in(tx: Tx, wallet: Wallet, *, limit: int) -> list[Token]:
+    """Tokens of which a wallet holds the whole or a part, and that are not destroyed."""
+    rows = await tx.rows(
+        f"""select {_TOKENS} from app.tokens t where t.state <> 'BURNED'
+               and case when exists (select from app.slices s where s.token_reference = t.reference)
+                        then exists (select from app.slices s where s.token_reference = t.reference
+                                        and s.holder_subject_id = $1 and s.holder_wallet = $2)
+                        else t.holder_subject_id = $1 and t.holder_wallet = $2 end
+               and (t.holder_subject_id = $1
+                    or t.reference in (select s.token_reference from app.slices s where s.holder_subject_id = $1))
+             order by reference limit $3""",
+        wallet.subject_id,
+        wallet.address,
+        limit,
+    )
+    return [found for row in rows if (found := _token(row))]
+
+
+async def slices_in(tx: Tx, wallet: Wallet, token_reference: str) -> list[Slice]:
+    """A wallet's parts of a token."""
+    rows = await tx.rows(
+        f"select {_SLICES} from app.slices where token_reference = $1 and holder_subject_id = $2"
+        " and holder_wallet = $3 order by index",
+        token_reference,
+        wallet.subject_id,
+        wallet.address,
+    )
+    return [Slice(face=Pence(face), **rest) for face, rest in map(_face_apart, rows)]
 
 
 async def chain_tx(tx: Tx, business_key: str) -> ChainTransaction | None:
@@ -187,19 +296,19 @@ async def last_move(tx: Tx, token_reference: str) -> ChainTransaction | None:
     )
 
 
-async def identity_under_way(tx: Tx, wallet_id: str) -> ChainTransaction | None:
-    """The registration of a wallet that is neither confirmed nor given up."""
+async def word_under_way(tx: Tx, wallet_id: str) -> ChainTransaction | None:
+    """What is being said of a wallet, claims or flag, and is neither confirmed nor given up."""
     return _chain_tx(
         await tx.row(
-            f"select {_CHAIN_TXS} from app.chain_tx where wallet_id = $1 and kind = 'identity'"
+            f"select {_CHAIN_TXS} from app.chain_tx where wallet_id = $1 and kind in ('identity', 'flag')"
             " and state not in ('CONFIRMED', 'SUPERSEDED')",
             wallet_id,
         )
     )
 
 
-async def identities(tx: Tx, wallet_id: str) -> int:
-    """How often a wallet's claims were written; numbers the next business key."""
+async def words(tx: Tx, wallet_id: str) -> int:
+    """How often the chain was told something of a wallet; numbers the next business key."""
     return int(await tx.value("select count(*) from app.chain_tx where wallet_id = $1", wallet_id))
 
 
@@ -226,9 +335,11 @@ async def open_chain_txs(tx: Tx, *, limit: int) -> list[ChainTransaction]:
 
 
 async def refused_before(tx: Tx, at: Instant, *, limit: int) -> list[ChainTransaction]:
-    """Mints and burns that the chain refused before ``at`` and that were not tried again since, oldest first."""
+    """Mints, burns and steps of recoveries that the chain refused before ``at`` and that were not tried again since,
+    oldest first."""
     rows = await tx.rows(
-        f"select {_CHAIN_TXS} from app.chain_tx where state = 'REVERTED' and kind in ('mint', 'burn')"
+        f"select {_CHAIN_TXS} from app.chain_tx"
+        " where state = 'REVERTED' and kind in ('mint', 'burn', 'recovery', 'removal')"
         " and submitted_at < $1 order by submitted_at limit $2",
         at,
         limit,
@@ -247,16 +358,18 @@ async def without_token(tx: Tx, invoice_references: list[str]) -> list[str]:
 
 
 async def wallets(tx: Tx, *, after: str, limit: int) -> list[Wallet]:
-    """Wallets by id, from the one after ``after``."""
-    rows = await tx.rows(f"select {_WALLETS} from app.wallets where id > $1 order by id limit $2", after, limit)
+    """Wallets in use by id, from the one after ``after``."""
+    rows = await tx.rows(
+        f"select {_WALLETS} from app.wallets where id > $1 and {_IN_USE} order by id limit $2", after, limit
+    )
     return [Wallet(**dict(row)) for row in rows]
 
 
 async def without_wallet(tx: Tx, subject_ids: list[str]) -> set[str]:
-    """Those of the subjects that have no wallet."""
+    """Those of the subjects that have no wallet in use."""
     rows = await tx.rows(
-        """select w.id from unnest($1::text[]) as w (id)
-            where not exists (select from app.wallets h where h.subject_id = w.id)""",
+        f"""select w.id from unnest($1::text[]) as w (id)
+            where not exists (select from app.wallets h where h.subject_id = w.id and {_IN_USE})""",
         subject_ids,
     )
     return {row["id"] for row in rows}
@@ -289,6 +402,24 @@ def changed_wallet(wallet: Wallet, **after: Any) -> audit.RowChange:
     """Change named columns of a wallet."""
     key = {"tenant_id": wallet.tenant_id, "id": wallet.id}
     return audit.update("wallets", key=key, before={name: getattr(wallet, name) for name in after}, after=after)
+
+
+def changed_slice(piece: Slice, **after: Any) -> audit.RowChange:
+    """Change named columns of a part of a token."""
+    key = {"tenant_id": piece.tenant_id, "id": piece.id}
+    return audit.update("slices", key=key, before={name: getattr(piece, name) for name in after}, after=after)
+
+
+def new_recovery(recovery: Recovery) -> audit.RowChange:
+    """A recovery that is asked for."""
+    return audit.insert("wallet_recoveries", {name: getattr(recovery, name) for name in Recovery.__slots__})
+
+
+def changed_recovery(recovery: Recovery, **after: Any) -> audit.RowChange:
+    """Change named columns of a recovery."""
+    key = {"tenant_id": recovery.tenant_id, "id": recovery.id}
+    before = {name: getattr(recovery, name) for name in after}
+    return audit.update("wallet_recoveries", key=key, before=before, after=after)
 
 
 def new_chain_tx(promise: ChainTransaction) -> audit.RowChange:

@@ -22,6 +22,8 @@ TOKEN: Final = Machine(
             ("MINTED", "hold", "HELD", "FUND_INVOICE"),
             ("HELD", "burn", "BURN_PENDING", "BURN_REQUEST"),
             ("BURN_PENDING", "burned", "BURNED", "TOKEN_BURN"),
+            ("HELD", "recover", "HELD", "TOKEN_RECOVER"),
+            ("BURN_PENDING", "recover", "BURN_PENDING", "TOKEN_RECOVER"),
         ]
     ),
 )
@@ -33,6 +35,27 @@ WALLET: Final = Machine(
             (NOTHING, "create", "CREATED", "WALLET_CREATE"),
             ("CREATED|REGISTERED|REVOKED", "issue", "REGISTERED", "CLAIMS_ISSUE"),
             ("REGISTERED|REVOKED", "revoke", "REVOKED", "CLAIMS_REVOKE"),
+            ("REGISTERED|REVOKED", "lose", "LOST", "WALLET_RECOVERY_APPROVE"),
+            ("LOST", "issue", "LOST", "CLAIMS_ISSUE"),
+            ("LOST", "revoke", "LOST", "CLAIMS_REVOKE"),
+            ("LOST", "retire", "RETIRED", "WALLET_RETIRE"),
+        ]
+    ),
+)
+
+# APPROVED: the old wallet is LOST, its claims go, the new one gets its own, and what is on its way to or from the old
+# one arrives or is refused. MOVING: holdings go over, a bounded number at a time. RETIRING: the old one leaves the
+# registry.
+RECOVERY: Final = Machine(
+    "wallet recovery",
+    transitions(
+        [
+            (NOTHING, "request", "REQUESTED", "WALLET_RECOVERY_REQUEST"),
+            ("REQUESTED", "approve", "APPROVED", "WALLET_RECOVERY_APPROVE"),
+            ("REQUESTED", "decline", "DECLINED", "WALLET_RECOVERY_DECLINE"),
+            ("APPROVED|MOVING", "move", "MOVING", "TOKEN_RECOVER_REQUEST"),
+            ("MOVING", "retire", "RETIRING", "WALLET_RETIRE_REQUEST"),
+            ("RETIRING", "retired", "COMPLETED", "WALLET_RETIRE"),
         ]
     ),
 )
@@ -41,7 +64,7 @@ _OPEN: Final = "PROMISED|RESERVED|SIGNED"
 
 # PROMISED → RESERVED (has a nonce) → SIGNED (has bytes that can be sent any number of times) → CONFIRMED | REVERTED.
 # A confirmation may also find a transaction of an earlier life of the database, hence from every open state.
-# A refused registration that says what is no longer so gives way to the one that is wanted now (SUPERSEDED).
+# What was refused and is no longer so of a wallet gives way to what is wanted now (SUPERSEDED).
 CHAIN_TX: Final = Machine(
     "chain tx",
     transitions(
@@ -50,6 +73,9 @@ CHAIN_TX: Final = Machine(
             (NOTHING, "promise transfer", "PROMISED", "FIAT_IN"),
             (NOTHING, "promise burn", "PROMISED", "BURN_REQUEST"),
             (NOTHING, "promise identity", "PROMISED", "CLAIMS_REQUEST"),
+            (NOTHING, "promise flag", "PROMISED", "SANCTIONS_FLAG_REQUEST"),
+            (NOTHING, "promise recovery", "PROMISED", "TOKEN_RECOVER_REQUEST"),
+            (NOTHING, "promise removal", "PROMISED", "WALLET_RETIRE_REQUEST"),
             ("PROMISED|RESERVED|SIGNED|REVERTED", "reserve", "RESERVED", "CHAIN_TX_RESERVE"),
             ("RESERVED", "sign", "SIGNED", "CHAIN_TX_SIGN"),
             ("RESERVED", "submit mint", "SIGNED", "TOKEN_SUBMIT"),
@@ -58,34 +84,50 @@ CHAIN_TX: Final = Machine(
             (f"{_OPEN}|REVERTED", "burn", "CONFIRMED", "TOKEN_BURN"),
             (_OPEN, "issue claims", "CONFIRMED", "CLAIMS_ISSUE"),
             (_OPEN, "revoke claims", "CONFIRMED", "CLAIMS_REVOKE"),
+            (_OPEN, "flag", "CONFIRMED", "SANCTIONS_FLAG"),
+            (f"{_OPEN}|REVERTED", "recover", "CONFIRMED", "TOKEN_RECOVER"),
+            (f"{_OPEN}|REVERTED", "remove", "CONFIRMED", "WALLET_RETIRE"),
             ("SIGNED", "revert", "REVERTED", "CHAIN_TX_REVERT"),
             ("SIGNED", "revert mint", "REVERTED", "TOKEN_PENDING"),
             ("REVERTED", "supersede", "SUPERSEDED", "CLAIMS_REQUEST"),
+            ("REVERTED", "supersede by flag", "SUPERSEDED", "SANCTIONS_FLAG_REQUEST"),
         ]
     ),
 )
 
-MACHINES: tuple[Machine, ...] = (TOKEN, WALLET, CHAIN_TX)
+MACHINES: tuple[Machine, ...] = (TOKEN, WALLET, RECOVERY, CHAIN_TX)
 
 _SYSTEM = (Role.SYSTEM,)
 
-# That claims are taken away tells of a freeze or a refusal, so what is recorded of claims is for staff.
-_CLAIMS = ("CLAIMS_REQUEST", "CLAIMS_ISSUE", "CLAIMS_REVOKE")
+# That claims are taken away tells of a freeze or a refusal, so what is recorded of claims and flags is for staff.
+_CLAIMS = ("CLAIMS_REQUEST", "CLAIMS_ISSUE", "CLAIMS_REVOKE", "SANCTIONS_FLAG_REQUEST", "SANCTIONS_FLAG")
 
-ACTIONS = tuple(
-    Action(name, _SYSTEM, staff_only=name in _CLAIMS)
-    for name in (
-        "TOKEN_REQUEST",
-        "TOKEN_SUBMIT",
-        "TOKEN_PENDING",
-        "TOKEN_MINT",
-        "TOKEN_TRANSFER",
-        "BURN_REQUEST",
-        "TOKEN_BURN",
-        "WALLET_CREATE",
-        *_CLAIMS,
-        "CHAIN_TX_RESERVE",
-        "CHAIN_TX_SIGN",
-        "CHAIN_TX_REVERT",
-    )
+OFFICERS: Final = (Role.MLRO, Role.COMPLIANCE)
+"""Who may ask for a recovery; who decides is the MLRO alone."""
+
+ACTIONS = (
+    Action("WALLET_RECOVERY_REQUEST", OFFICERS, staff_only=True),
+    Action("WALLET_RECOVERY_APPROVE", _SYSTEM, staff_only=True),
+    Action("WALLET_RECOVERY_DECLINE", _SYSTEM, staff_only=True),
+    *(
+        Action(name, _SYSTEM, staff_only=name in _CLAIMS)
+        for name in (
+            "TOKEN_REQUEST",
+            "TOKEN_SUBMIT",
+            "TOKEN_PENDING",
+            "TOKEN_MINT",
+            "TOKEN_TRANSFER",
+            "BURN_REQUEST",
+            "TOKEN_BURN",
+            "WALLET_CREATE",
+            *_CLAIMS,
+            "TOKEN_RECOVER_REQUEST",
+            "TOKEN_RECOVER",
+            "WALLET_RETIRE_REQUEST",
+            "WALLET_RETIRE",
+            "CHAIN_TX_RESERVE",
+            "CHAIN_TX_SIGN",
+            "CHAIN_TX_REVERT",
+        )
+    ),
 )

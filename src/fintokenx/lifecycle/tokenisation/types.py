@@ -68,13 +68,33 @@ class BusinessKeyReused(Refused):
     code = "BUSINESS_KEY_REUSED"
 
 
+class UnknownRecovery(NotFound):
+    """There is no such recovery that you may see."""
+
+
+class RecoveryUnderWay(Refused):
+    """A recovery of this subject's wallet is asked for or under way already."""
+
+    code = "RECOVERY_UNDER_WAY"
+    status = 409
+
+
+class WalletNotOnChain(Refused):
+    """The identity registry never heard of this wallet: it can hold nothing that would have to be recovered."""
+
+    code = "WALLET_NOT_ON_CHAIN"
+
+
 class Kind(StrEnum):
-    """What a chain transaction does."""
+    """What a chain transaction does: the first three to a token, the others to a wallet."""
 
     MINT = "mint"
     TRANSFER = "transfer"
     BURN = "burn"
     IDENTITY = "identity"
+    FLAG = "flag"
+    RECOVERY = "recovery"
+    REMOVAL = "removal"
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,11 +147,34 @@ class Wallet:
     state: str
     created_at: Instant
     registered_at: Instant | None
+    flagged_at: Instant | None = None
+    """Since when the chain's sanctions list names it."""
 
     @property
     def registered(self) -> bool:
         """Whether the identity registry vouches for it."""
         return self.state == "REGISTERED"
+
+
+@dataclass(frozen=True, slots=True)
+class Recovery:
+    """The way of a subject's holdings from a wallet that is lost to its next one."""
+
+    tenant_id: str
+    id: str
+    subject_id: str
+    lost_wallet_id: str
+    new_wallet_id: str | None
+    """Known once holdings begin to move."""
+    case_id: str
+    """Where the MLRO decides, in compliance."""
+    reason: str
+    state: str
+    requested_at: Instant
+    requested_by: str
+    decided_at: Instant | None = None
+    decided_by: str | None = None
+    completed_at: Instant | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +245,7 @@ class DriftKind(StrEnum):
     WALLET_EXPIRY = "wallet expiry"
     WALLET_ROLE = "wallet role"
     WALLET_COUNTRY = "wallet country"
+    WALLET_FLAG = "wallet flag"
     UNKNOWN_TOKEN = "unknown token"
     UNKNOWN_WALLET = "unknown wallet"
 

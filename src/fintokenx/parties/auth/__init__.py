@@ -34,6 +34,7 @@ from fintokenx.parties.auth.service import (
     read_page_link,
     require_both,
     rotate_credential,
+    sanctioned,
     spell_page_link,
     subject,
     subject_of_company,
@@ -42,6 +43,7 @@ from fintokenx.parties.auth.service import (
     withdraw_magic_links,
 )
 from fintokenx.parties.auth.types import (
+    SANCTIONS,
     SEALED,
     AdminSession,
     AdminSessionOver,
@@ -87,6 +89,7 @@ from fintokenx.parties.auth.types import (
 __all__ = [
     "AUDIENCE",
     "LOOKUPS_PATH",
+    "SANCTIONS",
     "SEALED",
     "AdminSession",
     "AdminSessionOver",
@@ -154,6 +157,7 @@ __all__ = [
     "read_page_link",
     "require_both",
     "rotate_credential",
+    "sanctioned",
     "spell_page_link",
     "subject",
     "subject_of_company",

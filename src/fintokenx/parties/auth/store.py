@@ -23,7 +23,7 @@ from fintokenx.parties.auth.types import (
 
 _SUBJECT: Final = (
     "tenant_id, id, role, legal_name, company_number, representative_name_sealed, email_sealed, email_index, state,"
-    " suspension_reason, frozen_from, created_at, last_kyc_run_at, last_screening_at"
+    " suspension_reason, frozen_from, created_at, last_kyc_run_at, last_screening_at, freeze_ground"
 )
 _SESSION: Final = "s.tenant_id, s.id, s.subject_id, p.role, s.aal, s.state, s.created_at, s.expires_at"
 _SESSIONS: Final = "app.sessions s join app.subjects p on p.tenant_id = s.tenant_id and p.id = s.subject_id"
@@ -66,6 +66,12 @@ async def active_holders(tx: Tx, *, after: str, limit: int) -> list[Subject]:
         limit,
     )
     return [found for row in rows if (found := _subject(row))]
+
+
+async def sanctioned(tx: Tx) -> list[str]:
+    """Ids of subjects that are frozen because a sanctions list names them."""
+    rows = await tx.rows("select id from app.subjects where freeze_ground is not null order by id")
+    return [row["id"] for row in rows]
 
 
 async def subjects_of_email(tx: Tx, email_index: str, role: Role | None) -> list[Subject]:

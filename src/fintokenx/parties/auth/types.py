@@ -37,6 +37,10 @@ class SubjectEvent(StrEnum):
     ERASE = "erase"
 
 
+SANCTIONS: Final = "SANCTIONS"
+"""The ground of a freeze after a true hit on a sanctions list."""
+
+
 @dataclass(frozen=True, slots=True)
 class Subject:
     """One party in one role. Personal data is sealed: open it with ``kernel.sealing`` under (tenant, id, field)."""
@@ -58,6 +62,13 @@ class Subject:
     created_at: Instant
     last_kyc_run_at: Instant | None
     last_screening_at: Instant | None
+    freeze_ground: str | None = None
+    """``SANCTIONS`` while it is frozen because a sanctions list names it."""
+
+    @property
+    def is_sanctioned(self) -> bool:
+        """Whether the chain's sanctions list must name its wallet (CH-14)."""
+        return self.freeze_ground == SANCTIONS
 
     @property
     def shown_state(self) -> str:

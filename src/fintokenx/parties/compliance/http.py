@@ -15,6 +15,7 @@ from fintokenx.kernel.clock import Instant
 from fintokenx.kernel.db import Tx
 from fintokenx.kernel.edge import Mutation, Query, mutation, problems, query
 from fintokenx.kernel.machine import IllegalTransition
+from fintokenx.parties.auth import FourEyes
 from fintokenx.parties.compliance import service
 from fintokenx.parties.compliance.types import (
     Alert,
@@ -153,12 +154,13 @@ async def show_case(case_id: str, request: Request, reading: Annotated[Query, De
 @router.post(
     "/v1/cases/{case_id}/decision",
     response_model=CaseView,
-    responses=problems(WrongRole, UnknownCase, AlreadyDecided, RationaleMissing),
+    responses=problems(WrongRole, FourEyes, UnknownCase, AlreadyDecided, RationaleMissing),
 )
 async def decide_case(
     case_id: str, body: DecideCase, request: Request, command: Annotated[Mutation, Depends(mutation)]
 ) -> Response:
-    """Decide a case for good. Only the roles mlro and compliance; what follows is done by a job."""
+    """Decide a case for good. Only the roles mlro and compliance; of the recovery of a wallet only mlro, and not who
+    asked for it. What follows is done by a job."""
     reading = Query(command.edge, command.caller, command.request_id)
     case = await reading.run(lambda tx: service.case_of(tx, command.caller, case_id=case_id))
     sealer = _services(request).sealer

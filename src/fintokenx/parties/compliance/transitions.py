@@ -18,6 +18,7 @@ CASE = Machine(
             (NOTHING, "open_on_gate_result", "OPEN", "GATE_RESULT"),
             (NOTHING, "open_on_discount", "OPEN", "GATE_HITS_DISCOUNT"),
             (NOTHING, "open_on_invoice_refer", "OPEN", "INVOICE_REFER"),
+            (NOTHING, "open_on_wallet_recovery", "OPEN", "WALLET_RECOVERY_REQUEST"),
             ("OPEN", "approve", "DECIDED_APPROVE", "MLRO_APPROVE"),
             ("OPEN", "decline", "DECIDED_DECLINE", "MLRO_DECLINE"),
         ]

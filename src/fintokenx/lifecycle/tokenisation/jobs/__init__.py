@@ -14,16 +14,20 @@ from fintokenx.lifecycle.tokenisation.jobs.blocks import BlockWatch
 from fintokenx.lifecycle.tokenisation.jobs.sending import Away, Sender, bytes_of, waiting_while_away
 from fintokenx.lifecycle.tokenisation.ports import (
     BurnReceivable,
+    Call,
     Chain,
     ChainUnavailable,
     Claims,
+    FlagWallet,
     MintReceivable,
+    RecoverWallet,
     RegisterIdentity,
+    RemoveIdentity,
     SignedTransaction,
     SubjectHashes,
     TransferToken,
 )
-from fintokenx.lifecycle.tokenisation.service import identity, minting, moving, reads, sending
+from fintokenx.lifecycle.tokenisation.service import identity, minting, moving, reads, recovering, sending
 from fintokenx.lifecycle.tokenisation.service.sending import Mined
 from fintokenx.lifecycle.tokenisation.types import ChainTransaction, Kind, Token
 from fintokenx.parties.auth import Subject
@@ -38,6 +42,12 @@ NOBODY_ANSWERS: Final = 5
 
 HOLDERS_A_WALK: Final = 100
 
+TOKENS_A_STEP: Final = 50
+"""How many receivables one transaction of a recovery moves: some three million gas."""
+
+WAIT_SECONDS: Final = 5.0
+"""How long a recovery waits before it looks again whether its way is free."""
+
 ActiveHolders = Callable[[Tx, str, int], Awaitable[list[Subject]]]
 """Active lenders and investors by id: those after the given one, at most so many."""
 
@@ -50,7 +60,7 @@ class TokenisationJobs:
 
     ``minting_wallet_key`` is the vault's name of fx_minting_wallet's key; ``reference_key`` keys token references;
     ``machine_seconds`` is the monotonic clock by which a chain without blocks counts as stalled; ``active_holders``
-    reads active lenders and investors for the walk.
+    reads active lenders and investors for the walk; ``tokens_a_step`` bounds what a recovery moves at once.
     """
 
     def __init__(
@@ -63,6 +73,7 @@ class TokenisationJobs:
         stall_seconds: float,
         machine_seconds: Callable[[], float],
         active_holders: ActiveHolders | None = None,
+        tokens_a_step: int = TOKENS_A_STEP,
     ) -> None:
         self._chain = chain
         self._hashes = hashes
@@ -70,6 +81,7 @@ class TokenisationJobs:
         self._minting_wallet_key = minting_wallet_key
         self._sender = Sender(chain)
         self._active_holders = active_holders
+        self._tokens_a_step = tokens_a_step
         self._rounds: dict[tuple[str, str], str] = {}
         self._blocks = BlockWatch(chain, stall_seconds=stall_seconds, machine_seconds=machine_seconds)
 
@@ -81,6 +93,7 @@ class TokenisationJobs:
             "tokenisation.burn": self.burn,
             "tokenisation.issue_claims": self.keep_claims,
             "tokenisation.revoke_claims": self.keep_claims,
+            "tokenisation.recover": self.recover,
             "tokenisation.walk": self.walk,
         }
 
@@ -190,7 +203,7 @@ class TokenisationJobs:
             return
         call = BurnReceivable(
             token_id=moving_now.token.token_id,
-            holders=tuple(promise.arguments["holders"]),
+            holders=moving_now.holders,
             reason=promise.arguments["reason"].encode().ljust(32, b"\0"),
         )
         mined = await self._succeeded(work, promise, call)
@@ -198,37 +211,92 @@ class TokenisationJobs:
             await moving.burned(tx, work.caller, business_key=key, mined=mined)
 
     async def keep_claims(self, work: Work, payload: Payload) -> None:
-        """Make the registry say of a lender or investor what we know now: wallet, claims, or none (CH-06, CH-16)."""
+        """Make the chain say of a lender or investor what we know now: wallet, flag, claims, or none (CH-06, CH-16)."""
         subject_id: str = payload["subject_id"]
         async with work.transaction() as tx:
-            if not await identity.may_hold(tx, work.caller, subject_id=subject_id):
-                return
+            key_name = await identity.key_wanted(tx, work.caller, subject_id=subject_id)
+        if key_name is None:
+            return
         with waiting_while_away():
-            address = await self._chain.create_wallet(identity.key_name_of(work.tenant_id, subject_id))
+            address = await self._chain.create_wallet(key_name)
         async with work.transaction() as tx:
-            await identity.keep_wallet(tx, work.caller, subject_id=subject_id, address=address)
+            wallet = await identity.keep_wallet(
+                tx, work.caller, subject_id=subject_id, key_name=key_name, address=address
+            )
+        await self._tell_chain_of(work, wallet.id)
+
+    async def _tell_chain_of(self, work: Work, wallet_id: str) -> None:
+        """Returns once the chain says what we know of the wallet. :raises TryAgain: it did not, and may now"""
         async with work.transaction() as tx:
-            promise = await identity.wanted(tx, work.caller, subject_id=subject_id)
+            promise = await identity.wanted(tx, work.caller, wallet_id=wallet_id)
         if promise is None:
             return
-        mined = await self._succeeded(work, promise, await self._registration(work, promise))
+        wanted = promise.arguments
+        call: RegisterIdentity | FlagWallet
+        if promise.kind is Kind.FLAG:
+            call = FlagWallet(wanted["wallet"], wanted["flagged"])
+        else:
+            call = RegisterIdentity(
+                wallet=wanted["wallet"],
+                subject_hash=await self._subject_hash(work.tenant_id, promise.resource),
+                claims=Claims(wanted["claims"]),
+                is_investor=wanted["is_investor"],
+                expires_at_unix=wanted["expires_at_unix"],
+            )
+        mined = await self._succeeded(work, promise, call)
         async with work.transaction() as tx:
-            await identity.registered(tx, work.caller, business_key=promise.business_key, mined=mined)
+            await identity.told(tx, work.caller, business_key=promise.business_key, mined=mined)
         raise TryAgain("look whether that is still what we know", seconds=0)
 
-    async def _registration(self, work: Work, promise: ChainTransaction) -> RegisterIdentity:
-        wanted = promise.arguments
+    async def _subject_hash(self, tenant_id: str, subject_id: str) -> bytes:
         with waiting_while_away():
-            digest = await self._hashes.blind_index(HASH_NAME, f"{work.tenant_id}\0{promise.resource}")
-        return RegisterIdentity(
-            wallet=wanted["wallet"],
-            subject_hash=bytes.fromhex(digest),
-            claims=Claims(wanted["claims"]),
-            is_investor=wanted["is_investor"],
-            expires_at_unix=wanted["expires_at_unix"],
-        )
+            return bytes.fromhex(await self._hashes.blind_index(HASH_NAME, f"{tenant_id}\0{subject_id}"))
 
-    async def _succeeded(self, work: Work, promise: ChainTransaction, call: BurnReceivable | RegisterIdentity) -> Mined:
+    async def recover(self, work: Work, payload: Payload) -> None:
+        """Bring what a lost wallet holds to its subject's next one (CH-17): claims away here and issued there, what is
+        in flight waited for, holdings moved, the lost wallet out of the registry. One chain transaction per run."""
+        recovery_id: str = payload["recovery_id"]
+        async with work.transaction() as tx:
+            found = await recovering.under_way(tx, work.caller, recovery_id=recovery_id)
+        if found is None:
+            return
+        if found.recovery.state == "APPROVED":
+            await self._tell_chain_of(work, found.lost.id)
+            await self.keep_claims(work, {"subject_id": found.recovery.subject_id})
+        async with work.transaction() as tx:
+            step = await recovering.next_step(tx, work.caller, recovery_id=recovery_id, tokens_max=self._tokens_a_step)
+        if step.promise is None:
+            raise TryAgain(step.waits_for, seconds=WAIT_SECONDS)
+        await self._done(work, step.promise)
+        raise TryAgain("look what is next", seconds=0)
+
+    async def _done(self, work: Work, promise: ChainTransaction) -> None:
+        wanted = promise.arguments
+        if promise.kind is Kind.REMOVAL:
+            mined = await self._succeeded(work, promise, RemoveIdentity(wanted["wallet"]))
+            async with work.transaction() as tx:
+                await recovering.retired(tx, work.caller, business_key=promise.business_key, mined=mined)
+            return
+        call = RecoverWallet(
+            lost_wallet=wanted["from_wallet"],
+            new_wallet=wanted["to_wallet"],
+            subject_hash=await self._subject_hash(work.tenant_id, promise.resource),
+            token_ids=tuple(int(each["token_id_hex"], 16) for each in wanted["moving"]),
+        )
+        mined = await self._succeeded(work, promise, call)
+        await self._must_be_empty(promise, call)
+        async with work.transaction() as tx:
+            await recovering.moved(tx, work.caller, business_key=promise.business_key, mined=mined)
+
+    async def _must_be_empty(self, promise: ChainTransaction, call: RecoverWallet) -> None:
+        """Nothing of what was named is left behind."""
+        with waiting_while_away():
+            left = [each for each in call.token_ids if await self._chain.holding(call.lost_wallet, each)]
+        if left:
+            log.error("recovery_left_behind", business_key=promise.business_key, tokens=len(left))
+            raise TryAgain("the lost wallet holds something still", seconds=REVERTED_SECONDS)
+
+    async def _succeeded(self, work: Work, promise: ChainTransaction, call: Call) -> Mined:
         """For what must not fail: a refusal of the chain is an alert, and tried again later."""
         with waiting_while_away():
             mined = await self._sender.mined(work, promise, call, self._keep(work, promise))
@@ -250,7 +318,7 @@ class TokenisationJobs:
 
         A nonce that was handed out and never arrives would hold up all later ones of its sender; this closes such a
         gap even when the promise's own job is lost. Also promised again: the mint of a confirmed invoice without a
-        token, and claims that are missing, out of date or about to end (CH-06, CH-16).
+        token, claims and flags that are missing, out of date or about to end (CH-06, CH-16), and approved recoveries.
 
         :raises ChainUnavailable: the node refused some of it; everything else is done all the same
         """
@@ -267,6 +335,9 @@ class TokenisationJobs:
             for subject_id, since in await self._with_wrong_claims(tx, work):
                 key = _turn_of(subject_id, since, tx.at)
                 tx.enqueue("tokenisation.issue_claims", {"subject_id": subject_id}, dedupe_key=key)
+            for recovery in await recovering.all_under_way(tx, work.caller):
+                key = _turn_of(recovery.id, recovery.decided_at or recovery.requested_at, tx.at)
+                tx.enqueue("tokenisation.recover", {"recovery_id": recovery.id}, dedupe_key=key)
         if faults:
             raise faults[0]
 
@@ -317,7 +388,9 @@ def _job_of(promise: ChainTransaction) -> tuple[str, dict[str, str]]:
     match promise.kind:
         case Kind.MINT:
             return "tokenisation.mint", {"reference": promise.resource}
-        case Kind.IDENTITY:
+        case Kind.IDENTITY | Kind.FLAG:
             return "tokenisation.issue_claims", {"subject_id": promise.resource}
+        case Kind.RECOVERY | Kind.REMOVAL:
+            return "tokenisation.recover", {"recovery_id": promise.arguments["recovery_id"]}
         case Kind.TRANSFER | Kind.BURN:
             return f"tokenisation.{promise.kind}", {"business_key": promise.business_key}

@@ -16,8 +16,11 @@ from fintokenx.lifecycle.tokenisation.ports import (
     Call,
     Chain,
     ChainUnavailable,
+    FlagWallet,
     MintReceivable,
+    RecoverWallet,
     RegisterIdentity,
+    RemoveIdentity,
     SignedTransaction,
     TransferToken,
 )
@@ -110,7 +113,8 @@ class Sender:
         raise TryAgain("its nonce was used by something else", seconds=POLL_SECONDS)
 
     async def _stands(self, call: Call) -> bool:
-        """Whether what the call would do has been done. Registering twice does no harm, so nobody looks."""
+        """Whether what the call would do has been done. To register, flag or recover twice does no harm, so nobody
+        looks."""
         match call:
             case MintReceivable():
                 return bool(await self._chain.supply(call.token_id))
@@ -119,7 +123,9 @@ class Sender:
             case TransferToken():
                 received = await self._chain.holding(call.to_wallet, call.token_id) >= call.amount
                 return received and await self._chain.holding(call.from_wallet, call.token_id) < call.amount
-            case RegisterIdentity():
+            case RemoveIdentity():
+                return not await self._chain.is_registered(call.wallet)
+            case RegisterIdentity() | FlagWallet() | RecoverWallet():
                 return False
 
     async def _twin(self, call: Call) -> Mined:

@@ -151,6 +151,7 @@ def _wallet_drifts(wanted: ExpectedWallet, found: StandingIdentity) -> list[Drif
         (DriftKind.WALLET_EXPIRY, _time(ours.expires_at_unix), _time(found.expires_at_unix)),
         (DriftKind.WALLET_ROLE, _role(ours.is_investor), _role(found.is_investor)),
         (DriftKind.WALLET_COUNTRY, str(ours.country), str(found.country)),
+        (DriftKind.WALLET_FLAG, _whether(ours.flagged, "flagged"), _whether(found.flagged, "flagged")),
     )
     resource = f"{wallet.subject_id} {wallet.address}"
     return [Drift(kind, resource, says, stands, wallet.tenant_id) for kind, says, stands in told if says != stands]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from fintokenx.lifecycle.tokenisation.ports import UNITED_KINGDOM, ChainHead, StandingIdentity
@@ -62,13 +62,14 @@ def expected(book: Book, *, at: ChainHead, minting_wallet: str) -> Expected:
     """How everything that the database knows may stand at a block. The database was read after the block was there:
     of all that the block holds it knew, because bytes are kept before they are sent."""
     slices: defaultdict[tuple[str, str], list[Slice]] = defaultdict(list)
-    of_token: defaultdict[tuple[str, str | None], list[ChainTransaction]] = defaultdict(list)
+    of_token: defaultdict[tuple[str, str], list[ChainTransaction]] = defaultdict(list)
     of_wallet: defaultdict[tuple[str, str | None], list[ChainTransaction]] = defaultdict(list)
     for piece in book.slices:
         slices[piece.tenant_id, piece.token_reference].append(piece)
     for promise in book.transactions:
-        of_token[promise.tenant_id, promise.token_reference].append(promise)
         of_wallet[promise.tenant_id, promise.wallet_id].append(promise)
+        for reference in _tokens_of(promise):
+            of_token[promise.tenant_id, reference].append(promise)
     return Expected(
         [
             _token(token, slices[token.tenant_id, token.reference], of_token[token.tenant_id, token.reference], at,
@@ -77,6 +78,12 @@ def expected(book: Book, *, at: ChainHead, minting_wallet: str) -> Expected:
         ],
         [_wallet(wallet, of_wallet[wallet.tenant_id, wallet.id], at) for wallet in book.wallets],
     )  # fmt: skip
+
+
+def _tokens_of(promise: ChainTransaction) -> list[str]:
+    if promise.kind is Kind.RECOVERY:
+        return [each["token_reference"] for each in promise.arguments["moving"]]
+    return [promise.token_reference] if promise.token_reference else []
 
 
 def _is_pending(promise: ChainTransaction, at: ChainHead) -> bool:
@@ -129,25 +136,47 @@ def _before_and_after(
             return tuple(_whole(token, promise.arguments[end]) for end in ("from_wallet", "to_wallet"))
         case Kind.BURN:
             return alive, _BURNED
-        case Kind.IDENTITY:
+        case Kind.RECOVERY:
+            return _recovered(token, alive, promise)
+        case Kind.IDENTITY | Kind.FLAG | Kind.REMOVAL:
             return ()
+
+
+def _recovered(token: Token, alive: TokenStanding, promise: ChainTransaction) -> tuple[TokenStanding, ...]:
+    """With the lost wallet and with the new one, whichever of them the rows name."""
+    wanted = promise.arguments
+    pence = next(each["pence"] for each in wanted["moving"] if each["token_reference"] == token.reference)
+    lost, new = wanted["from_wallet"], wanted["to_wallet"]
+    others = {wallet: held for wallet, held in alive.holdings.items() if wallet not in (lost, new)}
+    bought = alive.holdings.get(lost, 0) + alive.holdings.get(new, 0) - pence
+    """What the new wallet holds besides."""
+    return tuple(
+        TokenStanding(alive.exists, alive.burned, {w: held for w, held in (others | way).items() if held})
+        for way in ({lost: pence, new: bought}, {new: pence + bought})
+    )
 
 
 # --- wallets ---
 
 
 def _wallet(wallet: Wallet, promises: Sequence[ChainTransaction], at: ChainHead) -> ExpectedWallet:
-    pending = [each for each in promises if _is_pending(each, at)]
-    done = [each for each in promises if each.state == "CONFIRMED"]
+    words = [each for each in promises if each.kind in (Kind.IDENTITY, Kind.REMOVAL)]
+    flags = [each for each in promises if each.kind is Kind.FLAG]
+    pending = [each for each in (*words, *flags) if _is_pending(each, at)]
+    done = [each for each in words if each.state == "CONFIRMED"]
     by_then = [each for each in done if each not in pending]
-    others = [_told(each, at) for each in pending]
+    ways = [_by_the_row(wallet, done, at), *(_told(each, at) for each in words if each in pending)]
     if len(by_then) < len(done):  # its row is ahead of the block
-        others.append(_told(by_then[-1], at) if by_then else _UNREGISTERED)
-    return ExpectedWallet(wallet, (_by_the_row(wallet, done, at), *others), bool(pending))
+        ways.append(_told(by_then[-1], at) if by_then else _UNREGISTERED)
+    flagged = [wallet.flagged_at is not None]
+    if any(each in pending for each in flags):
+        flagged.append(not flagged[0])
+    standings = tuple(replace(way, flagged=flag) for flag in flagged for way in ways)
+    return ExpectedWallet(wallet, standings, bool(pending))
 
 
 def _by_the_row(wallet: Wallet, done: Sequence[ChainTransaction], at: ChainHead) -> StandingIdentity:
-    if wallet.registered_at is None:
+    if wallet.registered_at is None or wallet.state == "RETIRED":
         return _UNREGISTERED
     expires_at_unix = int(wallet.claims_expire_at.timestamp()) if wallet.claims_expire_at else 0
     is_investor = bool(done and done[-1].arguments["is_investor"])
@@ -155,6 +184,8 @@ def _by_the_row(wallet: Wallet, done: Sequence[ChainTransaction], at: ChainHead)
 
 
 def _told(promise: ChainTransaction, at: ChainHead) -> StandingIdentity:
+    if promise.kind is Kind.REMOVAL:
+        return _UNREGISTERED
     wanted = promise.arguments
     return _registered(wanted["claims"], wanted["is_investor"], wanted["expires_at_unix"], at)
 

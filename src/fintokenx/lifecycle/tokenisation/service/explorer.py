@@ -274,11 +274,11 @@ async def may_prove(tx: Tx, caller: Caller, *, transaction_id: str, minting_wall
 def names_only(promise: ChainTransaction, *, own: Iterable[str], minting_wallet: str) -> bool:
     """Whether one of ``own`` is named in the bytes of the transaction, and nobody else's."""
     match promise.kind:
-        case Kind.TRANSFER:
+        case Kind.TRANSFER | Kind.RECOVERY:
             named = {promise.arguments["from_wallet"], promise.arguments["to_wallet"]}
         case Kind.BURN:
             named = set(promise.arguments["holders"])
-        case Kind.MINT | Kind.IDENTITY:
+        case Kind.MINT | Kind.IDENTITY | Kind.FLAG | Kind.REMOVAL:
             return False
     return bool(named & set(own)) and named <= {*own, minting_wallet}
 

@@ -1,15 +1,15 @@
-"""Wallets of those who may hold, and the claims that stand for them on chain (CH-06, CH-16)."""
+"""Wallets of those who may hold, and what the chain says of them: claims, and sanctions flags (CH-06, CH-14, CH-16)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import Final
+from typing import Any, Final
 
 from fintokenx import audit
 from fintokenx.kernel.caller import Caller, Role
 from fintokenx.kernel.clock import Instant
-from fintokenx.kernel.db import Tx
+from fintokenx.kernel.db import StaleRow, Tx
 from fintokenx.kernel.machine import NOTHING
 from fintokenx.lifecycle.tokenisation import store
 from fintokenx.lifecycle.tokenisation.ports import Claims
@@ -28,30 +28,48 @@ _VOUCHED_FOR: Final = ("ACTIVE", "SUSPENDED")
 """A suspended subject does no new business, but is who it is; frozen or declined it loses its claims (CH-16)."""
 
 
-def key_name_of(tenant_id: str, subject_id: str) -> str:
-    """Where a wallet's key lies in the vault."""
-    return f"wallet/{tenant_id}/{subject_id}"
+def key_name_of(tenant_id: str, subject_id: str, generation: int) -> str:
+    """Where a wallet's key lies in the vault. ``generation`` counts a subject's wallets from 1; a lost one is followed
+    by the next."""
+    first = f"wallet/{tenant_id}/{subject_id}"
+    return first if generation == 1 else f"{first}/{generation}"
 
 
-async def may_hold(tx: Tx, caller: Caller, *, subject_id: str) -> bool:
-    """Whether the subject's role holds tokens at all."""
+async def key_wanted(tx: Tx, caller: Caller, *, subject_id: str) -> str | None:
+    """The vault's name of the key of the wallet that the subject uses, or will use next; None for somebody who does not
+    hold tokens, or has no wallet and whom nobody vouches for."""
     caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
-    return (await auth.subject(tx, subject_id)).role in HOLDERS
+    subject = await auth.subject(tx, subject_id)
+    if subject.role not in HOLDERS:
+        return None
+    used = await store.wallet_of(tx, subject_id)
+    if used is not None:
+        return used.key_name
+    return await _next_key(tx, subject_id) if subject.state in _VOUCHED_FOR else None
 
 
-async def keep_wallet(tx: Tx, caller: Caller, *, subject_id: str, address: str) -> Wallet:
-    """Record a custody wallet whose key the vault has made; the one that is there already."""
+async def _next_key(tx: Tx, subject_id: str) -> str:
+    return key_name_of(tx.tenant_id, subject_id, len(await store.wallets_of(tx, subject_id)) + 1)
+
+
+async def keep_wallet(tx: Tx, caller: Caller, *, subject_id: str, key_name: str, address: str) -> Wallet:
+    """Record a custody wallet whose key the vault has made; the one that is in use already.
+
+    :raises StaleRow: a wallet was lost meanwhile, and the next one has another key
+    """
     caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
     await store.lock(tx, "wallet", subject_id)
     if (known := await store.wallet_of(tx, subject_id)) is not None:
         return known
+    if key_name != await _next_key(tx, subject_id):
+        raise StaleRow("the subject's next wallet has another key")
     line = WALLET.next(NOTHING, "create")
     wallet = Wallet(
         tenant_id=tx.tenant_id,
         id=tx.ids.new("wal"),
         subject_id=subject_id,
         address=address,
-        key_name=key_name_of(tx.tenant_id, subject_id),
+        key_name=key_name,
         claims=0,
         claims_expire_at=None,
         state=line.target,
@@ -64,49 +82,66 @@ async def keep_wallet(tx: Tx, caller: Caller, *, subject_id: str, address: str) 
     return wallet
 
 
-async def wanted(tx: Tx, caller: Caller, *, subject_id: str) -> ChainTransaction | None:
-    """The registration that makes the chain say what we know of the subject now, promised if it is not under way.
+async def wanted(tx: Tx, caller: Caller, *, wallet_id: str) -> ChainTransaction | None:
+    """What makes the chain say of a wallet what we know now, promised if it is not under way: a flag of the sanctions
+    list first, then claims, then the end of a flag. One at a time, so that the chain hears them in this order.
 
-    :returns: a registration that is under way (perhaps an earlier one: ask again afterwards); None when chain and
-        platform agree
+    :returns: what is under way (perhaps an earlier word: ask again afterwards); None when chain and platform agree
     """
     caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
-    await store.lock(tx, "wallet", subject_id)
-    subject = await auth.subject(tx, subject_id)
-    wallet = await store.wallet_of(tx, subject_id)
-    if wallet is None:
-        return None
-    claims = _claims_of(subject)
-    under_way = await store.identity_under_way(tx, wallet.id)
-    if under_way is not None and not _is_stale(under_way, claims, tx.at):
+    named = await _wallet(tx, wallet_id)
+    await store.lock(tx, "wallet", named.subject_id)
+    wallet = await _wallet(tx, wallet_id)
+    subject = await auth.subject(tx, wallet.subject_id)
+    word = _word_wanted(wallet, subject, tx.at)
+    under_way = await store.word_under_way(tx, wallet.id)
+    if under_way is not None and not _is_stale(under_way, word, wallet, subject, tx.at):
         return under_way
-    if not _differs(wallet, claims, tx.at):
+    if word is None:
         return None
-    number = await store.identities(tx, wallet.id) + 1
+    number = await store.words(tx, wallet.id) + 1
     promise = sending.promise(
         tx,
-        kind=Kind.IDENTITY,
-        business_key=f"identity:{wallet.id}:{number}",
-        resource=subject_id,
-        arguments={
-            "wallet": wallet.address,
-            "claims": int(claims),
-            "is_investor": subject.role is Role.INVESTOR,
-            "expires_at_unix": int((tx.at + CLAIMS_LIFE).timestamp()),
-        },
+        kind=word,
+        business_key=f"{word}:{wallet.id}:{number}",
+        resource=wallet.subject_id,
+        arguments=_arguments(word, wallet, subject, tx.at),
         wallet_id=wallet.id,
     )
     given_up: tuple[audit.RowChange, ...] = ()
     if under_way is not None:
-        line = CHAIN_TX.next(under_way.state, "supersede")
+        line = CHAIN_TX.next(under_way.state, "supersede by flag" if word is Kind.FLAG else "supersede")
         given_up = (store.changed_chain_tx(under_way, state=line.target),)
+    action = CHAIN_TX.next(NOTHING, f"promise {word}").action
     move = audit.Move((*given_up, store.new_chain_tx(promise)))
-    await audit.change(tx, caller, action="CLAIMS_REQUEST", resource=subject_id, move=move)
+    await audit.change(tx, caller, action=action, resource=wallet.subject_id, move=move)
     return promise
 
 
-def _claims_of(subject: auth.Subject) -> Claims:
-    return CLAIMS_OF_ACTIVE if subject.state in _VOUCHED_FOR else Claims(0)
+def _word_wanted(wallet: Wallet, subject: auth.Subject, at: Instant) -> Kind | None:
+    """Of what the chain must be told next: a hit before anything else, its end last."""
+    if subject.is_sanctioned and wallet.flagged_at is None:
+        return Kind.FLAG
+    if _differs(wallet, claims_of(wallet, subject), at):
+        return Kind.IDENTITY
+    return Kind.FLAG if wallet.flagged_at is not None and not subject.is_sanctioned else None
+
+
+def _arguments(word: Kind, wallet: Wallet, subject: auth.Subject, at: Instant) -> dict[str, Any]:
+    if word is Kind.FLAG:
+        return {"wallet": wallet.address, "flagged": subject.is_sanctioned}
+    return {
+        "wallet": wallet.address,
+        "claims": int(claims_of(wallet, subject)),
+        "is_investor": subject.role is Role.INVESTOR,
+        "expires_at_unix": int((at + CLAIMS_LIFE).timestamp()),
+    }
+
+
+def claims_of(wallet: Wallet, subject: auth.Subject) -> Claims:
+    """What the chain is to vouch for: of a wallet that is lost, nothing."""
+    vouched_for = subject.state in _VOUCHED_FOR and wallet.state not in ("LOST", "RETIRED")
+    return CLAIMS_OF_ACTIVE if vouched_for else Claims(0)
 
 
 def _differs(wallet: Wallet, claims: Claims, at: Instant) -> bool:
@@ -116,22 +151,35 @@ def _differs(wallet: Wallet, claims: Claims, at: Instant) -> bool:
     return wallet.claims_expire_at is not None and wallet.claims_expire_at - at < RENEWED_BEFORE
 
 
-def _is_stale(refused: ChainTransaction, claims: Claims, at: Instant) -> bool:
-    """Whether a registration that the chain refused says what is no longer wanted. One that may still take effect is
-    never stale: it is waited for, and what is wanted then is looked at again."""
+def _is_stale(refused: ChainTransaction, word: Kind | None, wallet: Wallet, subject: auth.Subject, at: Instant) -> bool:
+    """Whether something that the chain refused says what is no longer wanted. What may still take effect is never
+    stale: it is waited for, and what is wanted then is looked at again."""
     if refused.state != "REVERTED":
         return False
+    if word is not None and refused.kind is not word:
+        return True
+    if refused.kind is Kind.FLAG:
+        return bool(refused.arguments["flagged"]) != subject.is_sanctioned
+    claims = claims_of(wallet, subject)
     ends_soon = refused.promised_at + CLAIMS_LIFE - at < RENEWED_BEFORE
     return int(refused.arguments["claims"]) != claims or (bool(claims) and ends_soon)
 
 
+async def _wallet(tx: Tx, wallet_id: str) -> Wallet:
+    if (found := await store.wallet(tx, wallet_id)) is None:
+        raise UnknownWallet
+    return found
+
+
 async def out_of_date(tx: Tx, caller: Caller, *, after: str, limit: int = 100) -> tuple[list[Wallet], str]:
-    """Of the next ``limit`` wallets after the id ``after``, those of which the registry does not say what we know now,
-    or not for long; and from where to go on (empty: from the first)."""
+    """Of the next ``limit`` wallets after the id ``after``, those of which the chain does not say what we know now, or
+    not for long; and from where to go on (empty: from the first)."""
     caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
     looked_at = await store.wallets(tx, after=after, limit=limit)
     found = [
-        wallet for wallet in looked_at if _differs(wallet, _claims_of(await auth.subject(tx, wallet.subject_id)), tx.at)
+        wallet
+        for wallet in looked_at
+        if _word_wanted(wallet, await auth.subject(tx, wallet.subject_id), tx.at) is not None
     ]
     return found, looked_at[-1].id if len(looked_at) == limit else ""
 
@@ -143,23 +191,35 @@ async def without_wallet(tx: Tx, caller: Caller, *, subjects: Sequence[auth.Subj
     return [subject for subject in subjects if subject.id in bare]
 
 
-async def registered(tx: Tx, caller: Caller, *, business_key: str, mined: sending.Mined) -> None:
-    """The registry holds the claims, or holds them no more. Told again, nothing happens."""
+async def unflagged(tx: Tx, caller: Caller) -> list[str]:
+    """Subjects whom a sanctions list names and whose wallet the chain's own list does not name yet: until it does,
+    nobody may confirm that list as complete."""
+    caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
+    used = {subject_id: await store.wallet_of(tx, subject_id) for subject_id in await auth.sanctioned(tx)}
+    return [subject_id for subject_id, wallet in used.items() if wallet is not None and wallet.flagged_at is None]
+
+
+async def told(tx: Tx, caller: Caller, *, business_key: str, mined: sending.Mined) -> None:
+    """The chain says of the wallet what it was to say. Told again, nothing happens."""
     caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
     known = await locked_chain_transaction(tx, business_key)
     if known.state == "CONFIRMED":
         return
-    wallet = await store.wallet_of(tx, known.resource)
-    if wallet is None:
-        raise UnknownWallet
-    claims = int(known.arguments["claims"])
-    line = WALLET.next(wallet.state, "issue" if claims else "revoke")
-    after = {
-        "state": line.target,
-        "claims": claims,
-        "claims_expire_at": known.promised_at + CLAIMS_LIFE if claims else None,
-        "registered_at": wallet.registered_at or tx.at,
-    }
-    confirmed = sending.confirmation(tx, known, mined, "issue claims" if claims else "revoke claims")
-    rows = (confirmed, store.changed_wallet(wallet, **after))
-    await audit.change(tx, caller, action=line.action, resource=known.resource, move=audit.Move(rows))
+    await store.lock(tx, "wallet", known.resource)
+    wallet = await _wallet(tx, known.wallet_id or "")
+    if known.kind is Kind.FLAG:
+        line = CHAIN_TX.next(known.state, "flag")
+        action, event = line.action, line.event
+        after: dict[str, Any] = {"flagged_at": tx.at if known.arguments["flagged"] else None}
+    else:
+        claims = int(known.arguments["claims"])
+        moved = WALLET.next(wallet.state, "issue" if claims else "revoke")
+        action, event = moved.action, "issue claims" if claims else "revoke claims"
+        after = {
+            "state": moved.target,
+            "claims": claims,
+            "claims_expire_at": known.promised_at + CLAIMS_LIFE if claims else None,
+            "registered_at": wallet.registered_at or tx.at,
+        }
+    rows = (sending.confirmation(tx, known, mined, event), store.changed_wallet(wallet, **after))
+    await audit.change(tx, caller, action=action, resource=known.resource, move=audit.Move(rows))

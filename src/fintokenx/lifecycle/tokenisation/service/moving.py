@@ -34,6 +34,8 @@ class Moving:
     promise: ChainTransaction
     token: Token
     from_wallet: Wallet | None
+    holders: tuple[str, ...]
+    """Addresses of which one holds it: every wallet that its holder ever had, for a recovery may be moving it now."""
 
 
 async def transfer(
@@ -55,6 +57,7 @@ async def transfer(
         return audit.Move()
     TOKEN.next(token.state, "hold")
     await _refuse_while_moving(tx, token)
+    await store.lock(tx, "wallet", to_subject_id)  # whoever declares it lost sees this transfer, or this one sees that
     wallet = await store.wallet_of(tx, to_subject_id)
     if wallet is None or not wallet.registered:
         raise WalletNotRegistered
@@ -116,7 +119,7 @@ async def burn(tx: Tx, caller: Caller, *, token_reference: str, reason: str, bus
         kind=Kind.BURN,
         business_key=business_key,
         resource=token.invoice_reference,
-        arguments={"reason": reason, "holders": [token.holder_wallet]},
+        arguments={"reason": reason},
         token_reference=token_reference,
     )
     tx.enqueue("tokenisation.burn", {"business_key": business_key}, dedupe_key=promise.id)
@@ -141,8 +144,10 @@ async def promised(tx: Tx, caller: Caller, *, business_key: str) -> Moving:
     """A transfer or burn with all that its call to the chain needs."""
     caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
     known, token = await _locked(tx, business_key)
-    holder = await store.wallet_of(tx, token.holder_subject_id) if token.holder_subject_id else None
-    return Moving(known, token, holder)
+    wallets = await store.wallets_of(tx, token.holder_subject_id) if token.holder_subject_id else []
+    holder = next((wallet for wallet in wallets if wallet.address == token.holder_wallet), None)
+    holders = tuple(wallet.address for wallet in wallets) or ((token.holder_wallet,) if token.holder_wallet else ())
+    return Moving(known, token, holder, holders)
 
 
 async def transferred(tx: Tx, caller: Caller, *, business_key: str, mined: sending.Mined) -> None:

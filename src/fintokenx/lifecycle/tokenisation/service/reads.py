@@ -28,10 +28,12 @@ _READERS = (*STAFF, *HOLDERS, Role.SELLER, Role.BUYER)
 
 
 async def must_not_need(tx: Tx, caller: Caller, *, subject_id: str) -> None:
-    """:raises auth.ErasureBlocked: the subject holds a token"""
+    """:raises auth.ErasureBlocked: the subject holds a token, or its wallet is being recovered"""
     caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
     if await store.holds_any(tx, subject_id):
         raise auth.ErasureBlocked("TOKEN_HELD")
+    if await store.open_recovery(tx, subject_id) is not None:
+        raise auth.ErasureBlocked("WALLET_RECOVERY")
 
 
 async def token(tx: Tx, caller: Caller, *, reference: str) -> Token:
@@ -75,9 +77,9 @@ async def transactions(
 
 
 async def wallet_of(tx: Tx, caller: Caller, *, subject_id: str) -> Wallet:
-    """The wallet of a subject: its own, or any of the tenant for staff.
+    """The wallet that a subject uses: its own, or any of the tenant for staff.
 
-    :raises UnknownWallet: the subject has none, or it is not the caller's
+    :raises UnknownWallet: the subject has none (its lost one does not count), or it is not the caller's
     """
     caller.must_be(*STAFF, *HOLDERS, tenant_id=tx.tenant_id)
     found = await store.wallet_of(tx, subject_id)

@@ -15,6 +15,7 @@ from fintokenx.kernel.machine import NOTHING
 from fintokenx.parties.auth import events, store
 from fintokenx.parties.auth.transitions import CUSTOMERS, HOME_TENANT, MAGIC_LINK, ROLES_OF, SESSION, STAFF, SUBJECT
 from fintokenx.parties.auth.types import (
+    SANCTIONS,
     NotASubjectRole,
     NotOfThePlatform,
     ReasonRequired,
@@ -152,6 +153,11 @@ async def subject_of_company(tx: Tx, *, company_number: str, role: Role) -> Subj
     return await store.subject_of_company(tx, company_number, role)
 
 
+async def sanctioned(tx: Tx) -> list[str]:
+    """Ids of subjects that are frozen because a sanctions list names them."""
+    return await store.sanctioned(tx)
+
+
 async def active_holders(tx: Tx, after: str, limit: int) -> list[Subject]:
     """Active lenders and investors by id: those after the id ``after``, at most ``limit``."""
     return await store.active_holders(tx, after=after, limit=limit)
@@ -161,7 +167,8 @@ async def advance(tx: Tx, caller: Caller, *, subject_id: str, event: SubjectEven
     """Move a subject along its machine; the caller records the Move under the transition's action.
 
     The action is :func:`action_of` ``(event)``. A freeze or an erasure ends the subject's sessions and links in the
-    same entry (AU-12). ``reason`` is a code such as ``CH_STALE``, for SUSPEND only.
+    same entry (AU-12). ``reason`` is a code: such as ``CH_STALE`` for SUSPEND; ``SANCTIONS`` for a FREEZE after a true
+    hit, which reaches the chain's sanctions list, too (MO-06); none for any other freeze.
 
     :raises WrongRole: the caller's role may not record that action
     :raises UnknownSubject: none in this tenant, or a customer meant somebody else
@@ -199,9 +206,9 @@ def _with(event: SubjectEvent, before: Subject, reason: str) -> dict[str, Any]:
         case SubjectEvent.RESUME:
             return {"suspension_reason": None}
         case SubjectEvent.FREEZE:
-            return {"frozen_from": before.state}
+            return {"frozen_from": before.state, "freeze_ground": SANCTIONS if reason == SANCTIONS else None}
         case SubjectEvent.UNFREEZE:
-            return {"frozen_from": None}
+            return {"frozen_from": None, "freeze_ground": None}
         case SubjectEvent.ERASE:
             # An address that signs nobody in, in no row; what stands in entries cannot be read without the key.
             return {"representative_name_sealed": None, "email_sealed": None, "email_index": None}

@@ -1,0 +1,60 @@
+"""Confirms on chain that its sanctions list is complete, and only while it is (CH-14, MO-06)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final, Protocol
+
+from fintokenx.kernel.caller import system
+from fintokenx.kernel.db import Database
+from fintokenx.kernel.jobs import Handler, Payload, TryAgain, Work
+from fintokenx.lifecycle import tokenisation
+from fintokenx.parties.kyc.ports import NameScreening, ScreeningName, Verdict
+
+JOB: Final = "chain.refresh_sanctions"
+EVERY: Final = timedelta(hours=12)
+WAIT_SECONDS: Final = 60.0
+
+
+class SanctionsList(Protocol):
+    """The chain's own list, as the client of the network confirms it."""
+
+    async def refresh_sanctions(self) -> str:
+        """Say that it is complete now."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Confirmation:
+    """The periodic job. Without it the chain's list grows stale within two days, and then nothing moves."""
+
+    database: Database
+    screening: NameScreening
+    chain: SanctionsList
+    tenants: tuple[str, ...]
+
+    def handlers(self) -> Mapping[str, Handler]:
+        """By job name."""
+        return {JOB: self.confirm}
+
+    async def confirm(self, work: Work, _payload: Payload) -> None:
+        """Say that the list is fresh only after the provider's lists answered just now and all whom they name here
+        are flagged there. Who is not yet gets the job promised that flags. Holders are screened again by monitoring
+        (MO-01), not here."""
+        answer = await self.screening.screen(ScreeningName("fintokenx-freshness", "company", "FinToken X"))
+        if answer.verdict is Verdict.PENDING:
+            raise TryAgain("the sanctions lists gave no verdict", seconds=WAIT_SECONDS)
+        left = [await self._unflagged(work, tenant_id) for tenant_id in self.tenants]
+        if any(left):
+            raise TryAgain(f"{sum(left)} sanctioned wallets are not flagged on chain yet", seconds=WAIT_SECONDS)
+        await self.chain.refresh_sanctions()
+
+    async def _unflagged(self, work: Work, tenant_id: str) -> int:
+        async with self.database.transaction(tenant_id, request_id=work.id) as tx:
+            subjects = await tokenisation.unflagged(tx, system(tenant_id, work.name))
+            for subject_id in subjects:
+                key = f"{work.id}:{subject_id}"
+                tx.enqueue("tokenisation.issue_claims", {"subject_id": subject_id}, dedupe_key=key)
+        return len(subjects)

@@ -1,0 +1,607 @@
+"""A lost wallet: asked for by one, decided by another, and whatever happens meanwhile nothing stays behind (CH-17)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import asyncpg
+import pytest
+
+from fintokenx import audit
+from fintokenx.kernel.bus import Reactions
+from fintokenx.kernel.caller import Caller, Role, WrongRole, WrongTenant
+from fintokenx.kernel.errors import Refused
+from fintokenx.kernel.money import ZERO
+from fintokenx.lifecycle import tokenisation
+from fintokenx.lifecycle.tokenisation import reactions
+from fintokenx.lifecycle.tokenisation.ports import (
+    BurnReceivable,
+    ChainUnavailable,
+    RecoverWallet,
+    RegisterIdentity,
+    RemoveIdentity,
+)
+from fintokenx.lifecycle.tokenisation.service import recovering
+from fintokenx.lifecycle.tokenisation.transitions import RECOVERY
+from fintokenx.parties import auth, compliance
+from fintokenx.parties.auth.events import SubjectErased
+from tests.fakes.chain import Crash, LedgerChain, address_of
+from tests.modules.test_tokenisation import (
+    FACE,
+    PLATFORM,
+    TENANT,
+    House,
+    _app,
+    _freeze,
+    let_tests_seed,
+    subject_row,
+    tenant_row,
+)
+from tests.support import World, world_from
+
+pytestmark = pytest.mark.anyio
+
+REASON = "The signing device was stolen on the train."
+RATIONALE = compliance.Rationale("sealed:v1:nobody", "0" * 64)
+APPROVE, DECLINE = compliance.Decision.APPROVE, compliance.Decision.DECLINE
+
+
+@dataclass
+class Office:
+    """The house of tokenisation, and the officers who may give a wallet up."""
+
+    house: House
+    asker: Caller
+    decider: Caller
+    clerk: Caller
+
+    async def request(self, by: Caller | None = None, subject_id: str = "") -> tokenisation.Recovery:
+        async with self.house.tx() as tx:
+            return await recovering.request(
+                tx, by or self.asker, subject_id=subject_id or self.house.lender, reason=REASON
+            )
+
+    async def decide(
+        self, known: tokenisation.Recovery, decision: compliance.Decision = APPROVE, by: Caller | None = None
+    ) -> None:
+        async with self.house.tx() as tx:
+            await compliance.decide(
+                tx, by or self.decider, case_id=known.case_id, decision=decision, rationale=RATIONALE
+            )
+
+    async def approved(self) -> tokenisation.Recovery:
+        known = await self.request()
+        await self.decide(known)
+        return known
+
+    async def recovered(self) -> tokenisation.Recovery:
+        known = await self.approved()
+        await self.house.until_idle()
+        return await self.look(known)
+
+    async def look(self, known: tokenisation.Recovery) -> tokenisation.Recovery:
+        async with self.house.tx() as tx:
+            return await recovering.recovery(tx, self.asker, recovery_id=known.id)
+
+    async def state(self, known: tokenisation.Recovery) -> str:
+        return (await self.look(known)).state
+
+    async def wallets(self) -> list[tuple[str, str]]:
+        """Key and state of every wallet that the lender ever had."""
+        async with self.house.tx() as tx:
+            rows = await tx.rows(
+                "select key_name, state from app.wallets where subject_id = $1 order by created_at, id",
+                self.house.lender,
+            )
+        return [(row["key_name"], row["state"]) for row in rows]
+
+    async def until(self, known: tokenisation.Recovery, *states: str) -> None:
+        """Block by block, until it stands in one of these; what it does there is in no block yet."""
+        chain = self.house.chain
+        chain.automine = False
+
+        async def there() -> bool:
+            if await self.state(known) in states:
+                return True
+            chain.mine()
+            return False
+
+        await self.house.work_until(there)
+        chain.automine = True
+
+    def key(self, generation: int) -> str:
+        first = f"wallet/{TENANT}/{self.house.lender}"
+        return first if generation == 1 else f"{first}/{generation}"
+
+    def holding(self, generation: int, token: tokenisation.Token) -> int:
+        return self.house.chain.contracts.holdings.get((address_of(self.key(generation)), token.token_id), ZERO).value
+
+
+@pytest.fixture
+async def world(cluster: str, template: str) -> AsyncIterator[World]:
+    async with world_from(cluster, template, reactions=Reactions(reactions.IN_STEP)) as made:
+        yield made
+
+
+def _officer(world: World, role: Role) -> Caller:
+    subject_id = world.ids.new("sub")
+    return Caller(TENANT, role, subject_id, subject_id=subject_id, aal=2)
+
+
+@pytest.fixture
+async def office(world: World) -> Office:
+    await let_tests_seed(world)
+    seller, buyer, lender = (world.ids.new("sub") for _ in range(3))
+    house = House(world, LedgerChain(), seller, buyer, lender)
+    officers = [_officer(world, role) for role in (Role.MLRO, Role.MLRO, Role.COMPLIANCE)]
+    await house.seed(
+        tenant_row(world),
+        subject_row(world, seller, "seller"),
+        subject_row(world, buyer, "buyer"),
+        subject_row(world, lender, "lender"),
+        *(subject_row(world, each.actor, each.role.value) for each in officers),
+    )
+    return Office(house, *officers)
+
+
+# ── The whole way
+
+
+async def test_everything_a_lost_wallet_holds_goes_to_the_next_one(office: Office) -> None:
+    tokens = [await office.house.held() for _ in range(2)]
+    ended = await office.recovered()
+    assert (ended.state, ended.requested_by, ended.decided_by) == (
+        "COMPLETED",
+        office.asker.actor,
+        office.decider.actor,
+    )
+    assert await office.wallets() == [(office.key(1), "RETIRED"), (office.key(2), "REGISTERED")]
+    new = await office.house.wallet(office.house.lender)
+    assert (new.id, new.address) == (ended.new_wallet_id, address_of(office.key(2)))
+    for token in tokens:
+        after = await office.house.token(token.invoice_reference)
+        assert (after.state, after.holder_subject_id, after.holder_wallet) == ("HELD", office.house.lender, new.address)
+        assert (office.holding(1, token), office.holding(2, token)) == (0, FACE.value)
+    assert address_of(office.key(1)) not in office.house.chain.contracts.identities
+
+
+async def test_each_of_its_steps_is_an_entry_under_the_subject(office: Office) -> None:
+    await office.house.held()
+    known = await office.recovered()
+    trail = await office.house.trail(office.house.lender)
+    told = [action for action in trail if not action.startswith("CHAIN_TX")]
+    assert told == [
+        "WALLET_CREATE",
+        "CLAIMS_REQUEST",
+        "CLAIMS_ISSUE",
+        "WALLET_RECOVERY_REQUEST",
+        "WALLET_RECOVERY_APPROVE",
+        "CLAIMS_REQUEST",
+        "CLAIMS_REVOKE",
+        "WALLET_CREATE",
+        "CLAIMS_REQUEST",
+        "CLAIMS_ISSUE",
+        "TOKEN_RECOVER_REQUEST",
+        "TOKEN_RECOVER",
+        "WALLET_RETIRE_REQUEST",
+        "WALLET_RETIRE",
+    ]
+    [decision] = await office.house.entries(known.case_id)
+    assert (decision.action, decision.actor) == ("MLRO_APPROVE", office.decider.actor)
+
+
+async def test_the_tokens_rows_move_in_the_entry_of_the_chains_confirmation(office: Office) -> None:
+    await office.house.held()
+    await office.recovered()
+    [entry] = [each for each in await office.house.entries(office.house.lender) if each.action == "TOKEN_RECOVER"]
+    assert '"table":"tokens"' in entry.diff
+    assert '"table":"chain_tx"' in entry.diff
+
+
+async def test_a_wallet_that_holds_nothing_is_retired_all_the_same(office: Office) -> None:
+    await office.house.registered_lender()
+    assert (await office.recovered()).state == "COMPLETED"
+    assert await office.wallets() == [(office.key(1), "RETIRED"), (office.key(2), "REGISTERED")]
+    assert office.house.chain.contracts.retired == {address_of(office.key(1))}
+
+
+async def test_many_tokens_go_in_steps_of_bounded_size(office: Office) -> None:
+    office.house.tokens_a_step = 2
+    office.house.restart()
+    tokens = [await office.house.held() for _ in range(5)]
+    assert (await office.recovered()).state == "COMPLETED"
+    steps = office.house.chain.mined_calls(RecoverWallet)
+    assert [len(step.token_ids) for step in steps if isinstance(step, RecoverWallet)] == [2, 2, 1]
+    assert [office.holding(2, token) for token in tokens] == [FACE.value] * 5
+
+
+async def test_what_was_recovered_burns_from_the_new_wallet(office: Office) -> None:
+    token = await office.house.held()
+    await office.recovered()
+    await office.house.move_invoice(token.invoice_reference, "TOKENISED", "SETTLING")
+    await office.house.request_burn(await office.house.token(token.invoice_reference))
+    await office.house.until_idle()
+    assert await office.house.state(token.invoice_reference) == "BURNED"
+
+
+async def test_a_second_wallet_can_be_lost_too(office: Office) -> None:
+    token = await office.house.held()
+    await office.recovered()
+    await office.recovered()
+    assert await office.wallets() == [
+        (office.key(1), "RETIRED"),
+        (office.key(2), "RETIRED"),
+        (office.key(3), "REGISTERED"),
+    ]
+    assert office.holding(3, token) == FACE.value
+
+
+async def test_the_walk_writes_no_claims_for_a_wallet_that_was_given_up(office: Office) -> None:
+    await office.house.registered_lender()
+    await office.recovered()
+    written = len(office.house.chain.mined_calls(RegisterIdentity))
+    office.house.pass_time(days=2)
+    await office.house.walk()
+    assert len(office.house.chain.mined_calls(RegisterIdentity)) == written
+
+
+# ── Who may, and when not
+
+
+async def test_nobody_approves_what_they_asked_for(office: Office) -> None:
+    await office.house.registered_lender()
+    known = await office.request()
+    with pytest.raises(auth.FourEyes):
+        await office.decide(known, by=office.asker)
+    assert await office.state(known) == "REQUESTED"
+    assert await office.wallets() == [(office.key(1), "REGISTERED")]
+
+
+async def test_only_the_mlro_decides(office: Office) -> None:
+    await office.house.registered_lender()
+    known = await office.request()
+    with pytest.raises(WrongRole):
+        await office.decide(known, by=office.clerk)
+    assert await office.state(known) == "REQUESTED"
+
+
+async def test_not_even_the_database_takes_one_pair_of_eyes(office: Office) -> None:
+    await office.house.registered_lender()
+    known = await office.request()
+    move = audit.Move(
+        (
+            audit.update(
+                "wallet_recoveries",
+                key={"tenant_id": TENANT, "id": known.id},
+                before={"state": "REQUESTED", "decided_at": None, "decided_by": None},
+                after={"state": "APPROVED", "decided_at": known.requested_at, "decided_by": known.requested_by},
+            ),
+        )
+    )
+    with pytest.raises(asyncpg.CheckViolationError):
+        async with office.house.tx() as tx:
+            await audit.change(tx, PLATFORM, action="WALLET_RECOVERY_APPROVE", resource="x", move=move)
+
+
+@pytest.mark.parametrize("role", [role for role in Role if role not in (Role.MLRO, Role.COMPLIANCE)])
+async def test_only_officers_ask_and_look(office: Office, role: Role) -> None:
+    stranger = Caller(TENANT, role, "sub_x", subject_id="sub_x")
+    with pytest.raises(WrongRole):
+        await office.request(stranger)
+    async with office.house.tx() as tx:
+        with pytest.raises(WrongRole):
+            await recovering.recoveries(tx, stranger, state=None, after="", limit=10)
+
+
+async def test_another_tenants_officer_finds_nothing(office: Office) -> None:
+    stranger = Caller("tnt_b", Role.MLRO, "sub_x", subject_id="sub_x")
+    with pytest.raises(WrongTenant):
+        await office.request(stranger)
+    async with office.house.world.database.transaction("tnt_b") as tx:
+        with pytest.raises(auth.UnknownSubject):
+            await recovering.request(tx, stranger, subject_id=office.house.lender, reason=REASON)
+
+
+async def test_without_a_wallet_there_is_nothing_to_recover(office: Office) -> None:
+    with pytest.raises(tokenisation.UnknownWallet):
+        await office.request()
+    with pytest.raises(auth.UnknownSubject):
+        await office.request(subject_id="sub_nobody")
+
+
+async def test_a_wallet_that_the_chain_never_heard_of_is_not_recovered(office: Office) -> None:
+    await office.house.ask("tokenisation.issue_claims", {"subject_id": office.house.lender})
+    office.house.chain.stall()
+
+    async def made() -> bool:
+        return await office.wallets() == [(office.key(1), "CREATED")]
+
+    await office.house.work_until(made)
+    with pytest.raises(tokenisation.WalletNotOnChain):
+        await office.request()
+
+
+async def test_a_recovery_is_asked_for_once_at_a_time(office: Office) -> None:
+    await office.house.registered_lender()
+    known = await office.request()
+    with pytest.raises(tokenisation.RecoveryUnderWay):
+        await office.request()
+    await office.decide(known, DECLINE)
+    assert await office.state(known) == "DECLINED"
+    assert await office.wallets() == [(office.key(1), "REGISTERED")]
+    again = await office.request()
+    await office.decide(again)
+    with pytest.raises(tokenisation.RecoveryUnderWay):
+        await office.request()
+
+
+async def test_nobody_is_erased_while_its_wallet_is_being_recovered(office: Office) -> None:
+    await office.house.registered_lender()
+    await office.approved()
+    async with office.house.tx() as tx:
+        with pytest.raises(auth.ErasureBlocked, match="WALLET_RECOVERY"):
+            await reactions.refuse_erasure(tx, SubjectErased(office.house.lender, "lender"))
+
+
+# ── At once
+
+
+async def _at_once(*acts: Any) -> list[BaseException | None]:
+    return list(await asyncio.gather(*acts, return_exceptions=True))
+
+
+async def test_of_two_requests_at_once_one_is_taken(office: Office) -> None:
+    await office.house.registered_lender()
+    said = await _at_once(*(office.request(by) for by in (office.asker, office.decider, office.clerk) * 3))
+    assert sum(isinstance(each, tokenisation.Recovery) for each in said) == 1
+    assert sum(isinstance(each, tokenisation.RecoveryUnderWay) for each in said) == 8
+
+
+async def test_of_two_approvals_at_once_one_counts(office: Office) -> None:
+    token = await office.house.held()
+    known = await office.request(office.clerk)
+    said = await _at_once(office.decide(known, by=office.asker), office.decide(known, by=office.decider))
+    assert sorted(type(each).__name__ for each in said) == ["AlreadyDecided", "NoneType"]
+    await office.house.until_idle()
+    assert len(office.house.chain.mined_calls(RecoverWallet)) == 1
+    assert office.holding(2, token) == FACE.value
+
+
+async def test_of_an_approval_and_a_refusal_at_once_one_counts(office: Office) -> None:
+    await office.house.registered_lender()
+    known = await office.request(office.clerk)
+    said = await _at_once(office.decide(known, by=office.asker), office.decide(known, DECLINE, by=office.decider))
+    assert sorted(type(each).__name__ for each in said) == ["AlreadyDecided", "NoneType"]
+    approved = said[0] is None
+    await office.house.until_idle()
+    assert await office.state(known) == ("COMPLETED" if approved else "DECLINED")
+    assert len(await office.wallets()) == (2 if approved else 1)
+
+
+# ── What is on its way
+
+
+async def test_a_transfer_that_is_on_its_way_to_the_lost_wallet_is_waited_for(office: Office) -> None:
+    """It is in the chain's pool when the wallet is given up: it arrives, and goes on from there."""
+    await office.house.registered_lender()
+    token = await office.house.minted()
+    office.house.chain.stall()
+    await office.house.promise_transfer(token, "fund:1")
+
+    async def sent() -> bool:
+        return (await office.house.promise("fund:1")).state == "SIGNED"
+
+    await office.house.work_until(sent)
+    known = await office.approved()
+    office.house.chain.resume()
+
+    async def arrived() -> bool:
+        return (await office.house.promise("fund:1")).state == "CONFIRMED"
+
+    await office.house.work_until(arrived)
+    await office.house.work_until(_some_time(office.house))
+    assert await office.state(known) == "APPROVED", "the chain has moved it, and nobody has taken that up"
+    await office.house.hold(token, "fund:1")
+    await office.house.until_idle()
+    assert await office.state(known) == "COMPLETED"
+    after = await office.house.token(token.invoice_reference)
+    assert (after.state, after.holder_wallet) == ("HELD", address_of(office.key(2)))
+    assert (office.holding(1, token), office.holding(2, token)) == (0, FACE.value)
+
+
+def _some_time(house: House, seconds: int = 30) -> Any:
+    """Business time, in which the jobs look more than once."""
+    until = house.world.clock.now() + timedelta(seconds=seconds)
+
+    async def over() -> bool:
+        return house.world.clock.now() >= until
+
+    return over
+
+
+async def test_a_transfer_that_comes_too_late_is_refused_by_the_chain_and_nothing_is_lost(office: Office) -> None:
+    """Its claims were gone first: the token is where it was, and settlement hears why."""
+    await office.house.registered_lender()
+    token = await office.house.minted()
+    await office.house.promise_transfer(token, "fund:1")
+    known = await office.approved()
+
+    async def revoked() -> bool:
+        return not office.house.chain.contracts.identities[address_of(office.key(1))].claims
+
+    await office.house.work_until(revoked, only="tokenisation.recover")
+    await office.house.until_idle()
+    assert (await office.house.promise("fund:1")).state == "REVERTED"
+    assert await office.state(known) == "COMPLETED"
+    assert (await office.house.token(token.invoice_reference)).state == "MINTED"
+    await office.house.promise_transfer(token, "fund:2")
+    await office.house.until_idle()
+    assert office.holding(2, token) == FACE.value, "the next purchase goes to the new wallet"
+
+
+async def test_no_transfer_is_promised_to_a_lost_wallet(office: Office) -> None:
+    await office.house.registered_lender()
+    token = await office.house.minted()
+    await office.approved()
+    with pytest.raises(tokenisation.WalletNotRegistered):
+        await office.house.promise_transfer(token, "fund:1")
+    with pytest.raises(tokenisation.UnknownWallet):
+        await office.house.wallet(office.house.lender)
+
+
+async def test_a_burn_that_was_asked_for_first_is_waited_for(office: Office) -> None:
+    token = await office.house.held()
+    await office.house.move_invoice(token.invoice_reference, "TOKENISED", "SETTLING")
+    office.house.chain.stall()
+    await office.house.request_burn(token)
+    known = await office.approved()
+    office.house.chain.resume()
+    await office.house.until_idle()
+    assert await office.house.state(token.invoice_reference) == "BURNED"
+    assert await office.state(known) == "COMPLETED"
+    assert [getattr(step, "token_ids", None) for step in office.house.chain.mined_calls(RecoverWallet)] == [()]
+
+
+async def test_a_burn_that_is_asked_for_while_holdings_move_finds_them_wherever_they_are(office: Office) -> None:
+    token = await office.house.held()
+    known = await office.approved()
+    await office.until(known, "MOVING")
+    office.house.chain.mine()
+    await office.house.move_invoice(token.invoice_reference, "TOKENISED", "SETTLING")
+    await office.house.request_burn(await office.house.token(token.invoice_reference))
+    await office.house.until_idle()
+    assert await office.house.state(token.invoice_reference) == "BURNED"
+    assert await office.state(known) == "COMPLETED"
+    [burn] = office.house.chain.mined_calls(BurnReceivable)
+    assert isinstance(burn, BurnReceivable)
+    assert set(burn.holders) == {address_of(office.key(1)), address_of(office.key(2))}
+    assert not [each for *_, each in office.house.chain.mined if not each.succeeded]
+
+
+async def test_a_frozen_subjects_recovery_waits_until_somebody_vouches_for_it_again(office: Office) -> None:
+    token = await office.house.held()
+    known = await office.request()
+    await _freeze(office.house, frozen=True)
+    await office.decide(known)
+    await office.house.work_until(_some_time(office.house))
+    assert await office.state(known) == "APPROVED"
+    assert office.holding(1, token) == FACE.value
+    await _freeze(office.house, frozen=False)
+    await office.house.until_idle()
+    assert await office.state(known) == "COMPLETED"
+    assert office.holding(2, token) == FACE.value
+
+
+# ── Crashes
+
+
+CALLS = [("create_wallet", 1), *((call, nth) for call in ("sign", "broadcast", "receipt") for nth in range(1, 5))]
+"""Of a recovery: the old wallet's claims, the new one's, its holdings, its end."""
+
+
+@pytest.mark.parametrize(("call", "nth"), CALLS)
+async def test_a_crash_at_any_call_ends_in_one_recovery(office: Office, call: str, nth: int) -> None:
+    """The platform dies after the nth call of its kind took effect; between broadcast and receipt, too."""
+    token = await office.house.held()
+    known = await office.approved()
+    office.house.chain.fail_after(call, Crash(), skipping=nth - 1)
+    await office.house.until_idle()
+    office.house.restart()
+    assert not office.house.chain.still_to_fail(call)
+    assert await office.state(known) == "COMPLETED"
+    assert (office.holding(1, token), office.holding(2, token)) == (0, FACE.value)
+    done = office.house.chain
+    assert len(done.mined_calls(RecoverWallet)) == len(done.mined_calls(RemoveIdentity)) == 1
+    assert len(await office.wallets()) == 2
+
+
+@pytest.mark.parametrize("state", ["APPROVED", "MOVING", "RETIRING"])
+async def test_a_recovery_whose_job_was_lost_is_taken_up_by_the_walk(office: Office, state: str) -> None:
+    token = await office.house.held()
+    known = await office.approved()
+    await office.until(known, state)
+    await office.house.lose_all_jobs()
+    office.house.chain.mine()
+    office.house.pass_time(hours=1)
+    await office.house.walk()
+    assert await office.state(known) == "COMPLETED"
+    assert office.holding(2, token) == FACE.value
+
+
+async def test_a_chain_that_is_away_is_waited_for(office: Office) -> None:
+    token = await office.house.held()
+    known = await office.approved()
+    office.house.chain.go_away(ChainUnavailable("nobody answers"))
+    await office.house.work_until(_some_time(office.house, 90))
+    assert await office.state(known) == "APPROVED"
+    office.house.chain.go_away(None)
+    await office.house.until_idle()
+    assert await office.state(known) == "COMPLETED"
+    assert office.holding(2, token) == FACE.value
+
+
+async def test_a_refusal_of_the_chain_is_told_and_tried_again(office: Office) -> None:
+    token = await office.house.held()
+    known = await office.approved()
+    flags = office.house.chain.contracts.flagged
+    flags.add(address_of(office.key(2)))
+
+    async def told() -> bool:
+        async with office.house.tx() as tx:
+            return bool(await tx.value("select count(*) from app.alerts where cause = 'CHAIN_REFUSED_RECOVERY'"))
+
+    await office.house.work_until(told)
+    assert await office.state(known) == "MOVING"
+    assert office.holding(1, token) == FACE.value
+    flags.clear()
+    office.house.pass_time(hours=2)
+    await office.house.until_idle()
+    assert await office.state(known) == "COMPLETED"
+    assert office.holding(2, token) == FACE.value
+
+
+# ── Over HTTP
+
+
+async def test_officers_ask_over_http_once_per_key(office: Office) -> None:
+    await office.house.registered_lender()
+    body = {"subject_id": office.house.lender, "reason": REASON}
+    async with _app(office.house, office.asker) as client:
+        bare = await client.post("/v1/wallet-recoveries", json=body)
+        assert (bare.status_code, bare.json()["code"]) == (400, "IDEMPOTENCY_KEY_REQUIRED")
+        first = await client.post("/v1/wallet-recoveries", json=body, headers={"FX-Idempotency-Key": "k1"})
+        assert first.status_code == 201, first.text
+        again = await client.post("/v1/wallet-recoveries", json=body, headers={"FX-Idempotency-Key": "k1"})
+        assert again.content == first.content
+        other = await client.post("/v1/wallet-recoveries", json=body, headers={"FX-Idempotency-Key": "k2"})
+        assert (other.status_code, other.json()["code"]) == (409, "RECOVERY_UNDER_WAY")
+        assert (await client.get(f"/v1/wallet-recoveries/{first.json()['id']}")).json() == first.json()
+        listed = await client.get("/v1/wallet-recoveries", params={"state": "REQUESTED", "limit": 1})
+        assert listed.json() == {"items": [first.json()], "next": first.json()["id"]}
+        unknown = await client.get("/v1/wallet-recoveries/rec_x")
+        assert (unknown.status_code, unknown.json()["code"]) == (404, "NOT_FOUND")
+    async with _app(office.house, Caller(TENANT, Role.LENDER, office.house.lender, office.house.lender)) as client:
+        refused = await client.post("/v1/wallet-recoveries", json=body, headers={"FX-Idempotency-Key": "k3"})
+        assert (refused.status_code, refused.json()["code"]) == (403, "ROLE_FORBIDDEN")
+
+
+async def test_the_database_refuses_every_move_that_the_machine_does_not_list(office: Office) -> None:
+    await office.house.registered_lender()
+    known = await office.request()
+    for target in RECOVERY.states:
+        if target in ("REQUESTED", "APPROVED", "DECLINED"):
+            continue
+        move = _to(known, target)
+        with pytest.raises((asyncpg.PostgresError, Refused)):
+            async with office.house.tx() as tx:
+                await audit.change(tx, PLATFORM, action="WALLET_RECOVERY_APPROVE", resource="x", move=move)
+
+
+def _to(known: tokenisation.Recovery, target: str) -> audit.Move:
+    key = {"tenant_id": TENANT, "id": known.id}
+    after: dict[str, Any] = {"state": target}
+    return audit.Move((audit.update("wallet_recoveries", key=key, before={"state": known.state}, after=after),))
