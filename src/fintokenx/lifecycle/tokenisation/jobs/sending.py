@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
@@ -275,15 +276,28 @@ class Round:
             async with self._work.transaction() as tx:
                 for item in items:
                     await record(tx, item)
-        except Unavailable:
+        except (Unavailable, sending.TooManyPending):
             raise
         except Exception as fault:
-            if len(items) == 1:
-                log.warning("promise_not_recorded", business_key=key_of(items[0]), fault=type(fault).__name__)
-                self.faults[key_of(items[0])] = fault
-                return []
-            return [done for item in items for done in await self._recorded([item], record, key_of)]
+            if len(items) > 1:
+                return await self._singly(items, record, key_of)
+            log.warning("promise_not_recorded", business_key=key_of(items[0]), fault=type(fault).__name__)
+            self.faults[key_of(items[0])] = fault
+            return []
         return list(items)
+
+    async def _singly(
+        self,
+        items: Sequence[_Item],
+        record: Callable[[Tx, _Item], Awaitable[object]],
+        key_of: Callable[[_Item], str],
+    ) -> list[_Item]:
+        done: list[_Item] = []
+        for number, item in enumerate(items, start=1):
+            done += await self._recorded([item], record, key_of)
+            if number == NOBODY_ANSWERS and not done:
+                break
+        return done
 
     async def _reserve_again(self, overtaken: Sequence[ChainTransaction]) -> list[ChainTransaction]:
         """The chain has used the nonce for something else, which this database does not know: it was restored."""
@@ -304,15 +318,25 @@ class Round:
         self, sender: str, promises: Sequence[ChainTransaction], lost: int | None = None
     ) -> list[ChainTransaction]:
         """The promises that have a nonce now. What finds no place waits for a later round."""
-        keys = [promise.business_key for promise in promises]
         mined = await self._count(sender)
-        try:
-            async with self._work.transaction() as tx:
-                return await sending.reserve_many(
+        given: list[ChainTransaction] = []
+
+        async def reserve(tx: Tx, some: Sequence[ChainTransaction]) -> None:
+            keys = [promise.business_key for promise in some]
+            given.extend(
+                await sending.reserve_many(
                     tx, self._work.caller, business_keys=keys, sender=sender, mined=mined, lost=lost
                 )
-        except sending.TooManyPending:
-            return []
+            )
+
+        def key_of(some: Sequence[ChainTransaction]) -> str:
+            return some[0].business_key
+
+        with suppress(sending.TooManyPending):
+            if not await self._recorded([promises], reserve, key_of) and len(promises) > 1:
+                given.clear()
+                await self._singly([[promise] for promise in promises], reserve, key_of)
+        return given
 
     async def _sign(self, reserved: Sequence[ChainTransaction], calls: dict[str, Call]) -> list[ChainTransaction]:
         """Sign in the order of nonces, and keep the bytes before anybody sees them."""
