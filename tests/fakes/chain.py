@@ -262,7 +262,10 @@ class LedgerChain:
         self._leave("broadcast")
 
     async def send_many(self, raws: Sequence[bytes]) -> list[ChainUnavailable | None]:
-        return [await self._refusal_of(raw) for raw in raws]
+        self._enter("send_many")
+        refusals = [await self._refusal_of(raw) for raw in raws]
+        self._leave("send_many")
+        return refusals
 
     async def _refusal_of(self, raw: bytes) -> ChainUnavailable | None:
         try:
@@ -272,7 +275,10 @@ class LedgerChain:
         return None
 
     async def receipts(self, tx_hashes: Sequence[str]) -> dict[str, Receipt]:
-        return {tx_hash: found for tx_hash in tx_hashes if (found := await self.receipt(tx_hash)) is not None}
+        self._enter("receipts")
+        found = {tx_hash: receipt for tx_hash in tx_hashes if (receipt := await self.receipt(tx_hash)) is not None}
+        self._leave("receipts")
+        return found
 
     async def receipt(self, tx_hash: str) -> Receipt | None:
         self._enter("receipt")
