@@ -70,6 +70,7 @@ async def reserve_many(
 
     :raises TooManyPending: not one more
     """
+    caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
     given: list[ChainTransaction] = []
     for business_key in business_keys:
         known = await reserve(tx, caller, business_key=business_key, sender=sender, mined=mined, lost=lost)
