@@ -21,8 +21,9 @@ from fintokenx.lifecycle.tokenisation.types import ChainTransaction
 
 ROUND_SECONDS: Final = 0.25
 """Rounds of a tenant are at least so far apart, and take along whatever was promised in between."""
-WAITING_A_SECOND: Final = 100
-"""Of many that wait, so many a second look what became of theirs."""
+WAITING_A_SECOND: Final = 40
+"""Of many that wait, so many a second look what became of theirs. Who led a round comes back soon, so there is always
+somebody to lead the next."""
 
 
 class Pump:
@@ -49,13 +50,13 @@ class Pump:
         memory = self._memories[work.tenant_id]
         just_over = memory.began_at is not None and (at - memory.began_at).total_seconds() < ROUND_SECONDS
         if memory.leading or just_over:
-            raise TryAgain("another job drives it", seconds=_pause_seconds(memory))
+            raise TryAgain("another job drives it", seconds=POLL_SECONDS + memory.waiting / WAITING_A_SECOND)
         with waiting_while_away():
             round_ = await self.drive(work, own)
             if (fault := round_.faults.get(own.business_key)) is not None:
                 raise fault
         if (mined := round_.answers.get(own.business_key)) is None:
-            raise TryAgain("not in a block yet", seconds=_pause_seconds(memory))
+            raise TryAgain("not in a block yet", seconds=POLL_SECONDS)
         return mined
 
     async def drive(self, work: Work, own: ChainTransaction | None = None, *, again: bool = False) -> Round:
@@ -75,7 +76,3 @@ class Pump:
         finally:
             memory.leading -= 1
         return round_
-
-
-def _pause_seconds(memory: Memory) -> float:
-    return POLL_SECONDS + memory.waiting / WAITING_A_SECOND
