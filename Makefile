@@ -9,7 +9,7 @@ FORGE := node_modules/.bin/forge
 # More than there are cores: much of a slow test is waiting.
 WORKERS ?= 4
 
-.PHONY: help setup setup-dev setup-contracts softhsm demo up down status test test-all test-contracts check format docs bench bench-audit bench-gas lock clean
+.PHONY: help setup setup-dev setup-contracts softhsm demo up down status test test-all test-contracts check format docs bench bench-audit bench-chain bench-gas lock clean
 
 help: ## List what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -104,7 +104,7 @@ format: setup-dev ## Format the code
 docs: setup-dev ## Print the generated documents
 	@$(BIN)/fintokenx docs
 
-bench: bench-audit bench-gas ## All benchmarks
+bench: bench-audit bench-gas bench-chain ## All benchmarks
 
 bench-audit: setup-dev ## The record: append ratios, proofs, seals, verification, replay, isolation at a million entries
 	@$(BIN)/python -m bench.audit $(ARGS)
@@ -112,8 +112,11 @@ bench-audit: setup-dev ## The record: append ratios, proofs, seals, verification
 bench-gas: setup-dev ## Gas of our contracts, with T-REX 4.1.6 measured beside them
 	@$(BIN)/python -m bench.gas
 
+bench-chain: setup-dev ## Mints a second of our chain client, with web3.py measured beside it
+	@$(BIN)/python -m bench.chain $(ARGS)
+
 lock: setup-dev ## Pin and hash the packages again (requirements/*.in → *.lock, naming no index)
-	@for set in runtime dev contracts; do $(BIN)/uv pip compile --quiet --upgrade --generate-hashes --no-emit-index-url \
+	@for set in runtime dev bench contracts; do $(BIN)/uv pip compile --quiet --upgrade --generate-hashes --no-emit-index-url \
 	  --no-emit-find-links --no-header --no-annotate --python-version 3.11 requirements/$$set.in -o requirements/$$set.lock; done
 
 clean: down ## Remove local systems and everything installed

@@ -28,6 +28,7 @@ class Hand:
 
     rpc: Rpc
     vault: LocalVault
+    url: str
     gas_used: dict[str, int] = field(default_factory=dict)
     """By what was measured."""
 
@@ -81,7 +82,7 @@ async def fresh_network() -> AsyncIterator[Hand]:
         try:
             await anvil.control.pause()
             await anvil.control.call("evm_setAutomine", True)
-            yield Hand(rpc, LocalVault(Path(folder) / "vault", os.urandom))
+            yield Hand(rpc, LocalVault(Path(folder) / "vault", os.urandom), anvil.rpc_url)
         finally:
             await rpc.aclose()
             await anvil.stop()

@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from fintokenx.adapters.chain import ChainClient, Rpc, client_context, deploy
-from fintokenx.adapters.chain.rpc import RpcError
+from fintokenx.adapters.chain.rpc import BATCH_SIZE_MAX, RpcError
 from fintokenx.app import wiring
 from fintokenx.app.provision import CHAIN_CLIENT_KEY
 from fintokenx.kernel.money import Pence
@@ -22,6 +22,7 @@ from fintokenx.lifecycle.tokenisation.ports import (
     RegisterIdentity,
     TransferToken,
 )
+from fintokenx.sandbox.chain_front.besu import PENDING_MAX
 from tests.kernel.test_settings import GOOD
 from tests.sandbox.front_house import ROOT, Network, network
 
@@ -181,3 +182,49 @@ async def test_the_settings_name_certificates_and_the_vault_has_the_key(net: Net
     assert await rpc.call("net_peerCount") == "0x6"
     await rpc.aclose()
     assert await wiring.chain_tls(Settings(**GOOD), net.vault) is None
+
+
+# ── Batches of transactions
+
+
+async def test_a_nonce_two_hundred_ahead_is_refused_in_besus_words_and_loses_no_other(net: Network) -> None:
+    rpc = net.rpc()
+    last, distant, first = [await net.signed(nonce) for nonce in (PENDING_MAX - 1, PENDING_MAX, 0)]
+    refusals = await rpc.send_many([last.raw, distant.raw, first.raw])
+    assert [refusals[0], refusals[2]] == [None, None]
+    assert refusals[1] is not None
+    assert (refusals[1].code, "too distant" in refusals[1].message) == (-32000, True)
+    await net.mined(first.tx_hash)
+    assert await rpc.send_many([distant.raw]) == [None], "the sender has one in a block now"
+
+
+async def test_a_lost_answer_to_a_batch_makes_each_transaction_once(net: Network) -> None:
+    rpc, signed = net.rpc(), [await net.signed(nonce) for nonce in range(20)]
+    net.front.lose_answers(net.front.names[0])
+    assert await rpc.send_many([each.raw for each in signed]) == [None] * 20
+    await net.mined(signed[-1].tx_hash)
+    assert await net.count() == 20
+
+
+async def test_answers_to_a_batch_that_all_nodes_lose_leave_it_unknown_and_sending_again_finds_it(net: Network) -> None:
+    rpc, signed = net.rpc(), [await net.signed(nonce) for nonce in range(20)]
+    for name in net.front.names:
+        net.front.lose_answers(name)
+    with pytest.raises(ChainUnavailable) as fault:
+        await rpc.send_many([each.raw for each in signed])
+    assert fault.value.outcome_unknown
+    assert await rpc.send_many([each.raw for each in signed]) == [None] * 20
+    await net.mined(signed[-1].tx_hash)
+    assert await net.count() == 20
+
+
+async def test_no_batch_is_larger_than_a_node_takes(net: Network) -> None:
+    """Sent whole, it would be refused whole."""
+    rpc, signed = net.rpc(timeout_seconds=20), await net.signed(0)
+    too_many = [signed.raw] * (BATCH_SIZE_MAX + 1)
+    bodies = [{"jsonrpc": "2.0", "id": at, "method": "eth_chainId", "params": []} for at in range(len(too_many))]
+    refused = await rpc._post(bodies)
+    assert refused["error"]["code"] == -32005
+    assert await rpc.send_many(too_many) == [None] * len(too_many)
+    await net.mined(signed.tx_hash)
+    assert await net.count() == 1

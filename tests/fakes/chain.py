@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter, defaultdict, deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from fintokenx.kernel.money import ZERO, Pence
@@ -15,6 +16,7 @@ from fintokenx.lifecycle.tokenisation.ports import (
     ChainUnavailable,
     Claims,
     FlagWallet,
+    Holding,
     MintReceivable,
     Receipt,
     RecoverWallet,
@@ -30,6 +32,8 @@ UPDATER_KEY = "chain/sanctions-updater"
 GENESIS_UNIX = 1_780_000_000
 BLOCK_SECONDS = 2
 FAR_FUTURE_UNIX = 2**62
+PENDING_MAX = 200
+"""So far ahead of the mined count a nonce may be (Besu)."""
 
 _REQUIRED = (Claims.KYC_VERIFIED, Claims.AML_CLEARED, Claims.JURISDICTION_UK)
 
@@ -286,10 +290,31 @@ class LedgerChain:
         if signed.tx_hash not in self._receipts:
             if signed.nonce < self._counts[signed.sender]:
                 raise ChainUnavailable("nonce too low", outcome_unknown=False)
+            if signed.nonce >= self._counts[signed.sender] + PENDING_MAX:
+                raise ChainUnavailable("nonce too distant", outcome_unknown=False)
             self._pool[signed.sender, signed.nonce] = signed
             if self.automine:
                 self.mine()
         self._leave("broadcast")
+
+    async def send_many(self, raws: Sequence[bytes]) -> list[ChainUnavailable | None]:
+        self._enter("send_many")
+        refusals = [await self._refusal_of(raw) for raw in raws]
+        self._leave("send_many")
+        return refusals
+
+    async def _refusal_of(self, raw: bytes) -> ChainUnavailable | None:
+        try:
+            await self.broadcast(raw)
+        except ChainUnavailable as refusal:
+            return refusal
+        return None
+
+    async def receipts(self, tx_hashes: Sequence[str]) -> dict[str, Receipt]:
+        self._enter("receipts")
+        found = {tx_hash: receipt for tx_hash in tx_hashes if (receipt := await self.receipt(tx_hash)) is not None}
+        self._leave("receipts")
+        return found
 
     async def receipt(self, tx_hash: str) -> Receipt | None:
         self._enter("receipt")
@@ -304,6 +329,12 @@ class LedgerChain:
     async def holding(self, wallet: str, token_id: int) -> Pence:
         self._enter("holding")
         return self.contracts.holdings.get((wallet, token_id), ZERO)
+
+    async def holdings(self, asked: Sequence[Holding]) -> list[Pence]:
+        return [await self.holding(wallet, token_id) for token_id, wallet in asked]
+
+    async def supplies(self, token_ids: Sequence[int]) -> list[Pence]:
+        return [await self.supply(token_id) for token_id in token_ids]
 
     async def supply(self, token_id: int) -> Pence:
         self._enter("supply")

@@ -158,7 +158,12 @@ class House:
         return [fact for entry in await self.entries(resource) for fact in json.loads(entry.diff)["facts"]]
 
     async def work_until(
-        self, done: Callable[[], Awaitable[bool]], *, concurrency: int = 8, only: str | None = None
+        self,
+        done: Callable[[], Awaitable[bool]],
+        *,
+        concurrency: int = 8,
+        only: str | None = None,
+        deadline_seconds: float = DEADLINE_SECONDS,
     ) -> None:
         """Run the worker, with business time passing, until ``done``; ``only`` names the one handler that works."""
         claims = await self.world.pool("fx_worker")
@@ -174,7 +179,7 @@ class House:
         )
         running = asyncio.create_task(worker.run())
         try:
-            async with asyncio.timeout(DEADLINE_SECONDS):
+            async with asyncio.timeout(deadline_seconds):
                 while not await done():
                     self.world.clock.set(self.world.clock.now() + timedelta(seconds=1))
                     await asyncio.sleep(0.02)

@@ -15,7 +15,7 @@ from fintokenx.kernel.jobs import Work
 from fintokenx.kernel.money import Pence
 from fintokenx.lifecycle import tokenisation
 from fintokenx.lifecycle.tokenisation.jobs.reconciling import ReconciliationJob
-from fintokenx.lifecycle.tokenisation.jobs.sending import Away
+from fintokenx.lifecycle.tokenisation.jobs.waiting import Away
 from fintokenx.lifecycle.tokenisation.ports import (
     ChainUnavailable,
     Claims,

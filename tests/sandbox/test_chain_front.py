@@ -21,7 +21,7 @@ from fintokenx.kernel.clock import SystemClock
 from fintokenx.sandbox.anvil import CHAIN_ID
 from fintokenx.sandbox.chain_front import Certificate, UnknownNode, self_signed
 from fintokenx.sandbox.chain_front.certificates import known_clients_only, listed
-from fintokenx.sandbox.chain_front.senders import UnreadableTransaction, sender_of
+from fintokenx.sandbox.chain_front.senders import UnreadableTransaction, sender_and_nonce
 from tests.sandbox.front_house import PLAN, Network, network
 
 pytestmark = pytest.mark.anyio
@@ -256,7 +256,7 @@ async def test_a_name_that_nobody_has_is_refused(net: Network) -> None:
 def test_bytes_that_nobody_signed_have_no_sender() -> None:
     for raw in (b"", b"\x05", b"\x02\xc0", b"\xc0", b"\xf8" * 40):
         with pytest.raises(UnreadableTransaction):
-            sender_of(raw)
+            sender_and_nonce(raw)
 
 
 FREE = {"gasPrice": 0}
@@ -278,4 +278,4 @@ def test_senders_are_found_in_every_kind_of_transaction(kind: dict[str, object])
     account = Account.from_key(b"\x07" * 32)
     fields = {"nonce": 3, "gas": 21_000, "to": "0x" + "11" * 20, "value": 0, "data": b"", **kind}
     raw = bytes(account.sign_transaction(fields).raw_transaction)
-    assert sender_of(raw) == account.address.lower()
+    assert sender_and_nonce(raw) == (account.address.lower(), 3)

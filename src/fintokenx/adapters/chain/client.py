@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final, assert_never
 
 from eth_utils.conversions import to_bytes
@@ -15,6 +16,7 @@ from fintokenx.adapters.chain.deployment import (
     Deployment,
     registration,
 )
+from fintokenx.adapters.chain.receipts import Receipts
 from fintokenx.adapters.chain.rpc import Rpc, RpcError
 from fintokenx.adapters.chain.signing import Unsigned, address_of, calldata, selector, sign
 from fintokenx.kernel.money import Pence
@@ -25,6 +27,7 @@ from fintokenx.lifecycle.tokenisation.ports import (
     ChainHead,
     ChainUnavailable,
     FlagWallet,
+    Holding,
     MintReceivable,
     Receipt,
     RecoverWallet,
@@ -47,6 +50,7 @@ class ChainClient:
         self._rpc = rpc
         self._vault = vault
         self._to = deployment
+        self._receipts = Receipts(rpc)
 
     async def head(self) -> ChainHead:
         """The newest block."""
@@ -83,13 +87,24 @@ class ChainClient:
         try:
             await self._rpc.send(raw)
         except RpcError as refusal:
-            raise ChainUnavailable(f"the node refused the transaction ({refusal.code})") from refusal
+            raise _refused(refusal) from refusal
+
+    async def send_many(self, raws: Sequence[bytes]) -> list[ChainUnavailable | None]:
+        """The same for many at once, in their order; for each what the node has against it."""
+        refusals = await self._rpc.send_many(raws)
+        return [None if refusal is None else _refused(refusal) for refusal in refusals]
 
     async def receipt(self, tx_hash: str) -> Receipt | None:
         """None while it is in no block. One block is final (IBFT)."""
         found = await self._call("eth_getTransactionReceipt", tx_hash)
-        if found is None:
-            return None
+        return None if found is None else await self._read_receipt(tx_hash, found)
+
+    async def receipts(self, tx_hashes: Sequence[str]) -> dict[str, Receipt]:
+        """Those that are in a block, by hash."""
+        found = await self._receipts.of(tx_hashes)
+        return {tx_hash: await self._read_receipt(tx_hash, receipt) for tx_hash, receipt in found.items()}
+
+    async def _read_receipt(self, tx_hash: str, found: dict[str, Any]) -> Receipt:
         succeeded = found["status"] == "0x1"
         reason = "" if succeeded else await self._why(found)
         return Receipt(tx_hash, int(found["blockNumber"], 16), succeeded, reason)
@@ -104,11 +119,19 @@ class ChainClient:
 
     async def holding(self, wallet: str, token_id: int) -> Pence:
         """What a wallet holds."""
-        return Pence(await self._number(self._to.token, calldata("balanceOf(address,uint256)", wallet, token_id)))
+        return (await self.holdings([(token_id, wallet)]))[0]
+
+    async def holdings(self, asked: Sequence[Holding]) -> list[Pence]:
+        """What wallets hold, in the order of asking."""
+        return await self._amounts([calldata("balanceOf(address,uint256)", wallet, held) for held, wallet in asked])
 
     async def supply(self, token_id: int) -> Pence:
         """What exists."""
-        return Pence(await self._number(self._to.token, calldata("totalSupply(uint256)", token_id)))
+        return (await self.supplies([token_id]))[0]
+
+    async def supplies(self, token_ids: Sequence[int]) -> list[Pence]:
+        """What exists of each, in the order of asking."""
+        return await self._amounts([calldata("totalSupply(uint256)", token_id) for token_id in token_ids])
 
     async def is_verified(self, wallet: str) -> bool:
         """Whether the identity registry vouches for the wallet now."""
@@ -207,15 +230,20 @@ class ChainClient:
         data = to_bytes(hexstr=said)
         return _words(data[4:36]) if data[:4] == _REFUSED else "reverted"
 
+    async def _amounts(self, calls: Sequence[bytes]) -> list[Pence]:
+        """What the token answers to each. What the node cannot answer in a batch just now is asked singly."""
+        asked = [({"to": self._to.token, "data": "0x" + data.hex()}, "latest") for data in calls]
+        answers = await self._rpc.call_each("eth_call", asked)
+        return [
+            Pence(await self._number(self._to.token, data) if isinstance(answer, RpcError) else _word(answer))
+            for data, answer in zip(calls, answers, strict=True)
+        ]
+
     async def _number(self, to: str, data: bytes) -> int:
         return int.from_bytes((await self._read(to, data))[:32], "big")
 
     async def _read(self, to: str, data: bytes) -> bytes:
-        answer = await self._call("eth_call", {"to": to, "data": "0x" + data.hex()}, "latest")
-        content = to_bytes(hexstr=answer)
-        if len(content) < 32:
-            raise ChainUnavailable("no such contract on this network", outcome_unknown=False)
-        return content
+        return _content(await self._call("eth_call", {"to": to, "data": "0x" + data.hex()}, "latest"))
 
     async def _call(self, method: str, *parameters: Any) -> Any:
         try:
@@ -232,6 +260,21 @@ def _gas_of(call: Call) -> int:
             return _GAS_ONE + _GAS_PER_TOKEN * len(call.token_ids)
         case _:
             return _GAS_ONE
+
+
+def _refused(refusal: RpcError) -> ChainUnavailable:
+    return ChainUnavailable(f"the node refused the transaction ({refusal.code}: {refusal.message})")
+
+
+def _content(answer: str) -> bytes:
+    content = to_bytes(hexstr=answer)
+    if len(content) < 32:
+        raise ChainUnavailable("no such contract on this network", outcome_unknown=False)
+    return content
+
+
+def _word(answer: str) -> int:
+    return int.from_bytes(_content(answer)[:32], "big")
 
 
 def _words(word: bytes) -> str:

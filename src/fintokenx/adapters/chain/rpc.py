@@ -88,23 +88,48 @@ class Rpc:
         try:
             await self.call("eth_sendRawTransaction", "0x" + raw.hex())
         except RpcError as refusal:
-            perhaps = any(words in refusal.message.lower() for words in _SENT_BEFORE)
-            if not perhaps or await self.call("eth_getTransactionByHash", tx_hash) is None:
+            if not _perhaps_sent(refusal) or await self.call("eth_getTransactionByHash", tx_hash) is None:
                 raise
         return tx_hash
 
+    async def send_many(self, raws: Sequence[bytes]) -> list[RpcError | None]:
+        """Broadcast signed transactions in their order; for each the node's refusal, or None when the node has it.
+
+        As with :meth:`send`, what a node says of one that it may have already is not believed but looked up.
+
+        :raises ChainUnavailable: no endpoint gave a useful answer; one of them may have taken any of them
+        """
+        answers = await self.call_each("eth_sendRawTransaction", [("0x" + raw.hex(),) for raw in raws])
+        refusals = [answer if isinstance(answer, RpcError) else None for answer in answers]
+        doubted = [at for at, refusal in enumerate(refusals) if refusal is not None and _perhaps_sent(refusal)]
+        known = await self.call_each("eth_getTransactionByHash", [("0x" + keccak(raws[at]).hex(),) for at in doubted])
+        for at, found in zip(doubted, known, strict=True):
+            if isinstance(found, dict):
+                refusals[at] = None
+        return refusals
+
     async def call_many(self, method: str, parameters: Sequence[Sequence[Any]]) -> list[Any]:
-        """The results of many calls of one method, in order, sent in batches that Besu takes.
+        """The results of many calls of one method, in order.
 
         :raises RpcError: the node refused one of them
         :raises ChainUnavailable: no endpoint gave a useful answer
         """
-        results: list[Any] = []
-        for start in range(0, len(parameters), BATCH_SIZE_MAX):
-            results += await self._batch(method, parameters[start : start + BATCH_SIZE_MAX])
-        return results
+        answers = await self.call_each(method, parameters)
+        if refused := next((answer for answer in answers if isinstance(answer, RpcError)), None):
+            raise refused
+        return answers
 
-    async def _batch(self, method: str, parameters: Sequence[Sequence[Any]]) -> list[Any]:
+    async def call_each(self, method: str, parameters: Sequence[Sequence[Any]]) -> list[Any | RpcError]:
+        """The result or the refusal of each of many calls of one method, in order, sent in batches that Besu takes.
+
+        :raises ChainUnavailable: no endpoint gave a useful answer
+        """
+        answers: list[Any | RpcError] = []
+        for start in range(0, len(parameters), BATCH_SIZE_MAX):
+            answers += await self._batch(method, parameters[start : start + BATCH_SIZE_MAX])
+        return answers
+
+    async def _batch(self, method: str, parameters: Sequence[Sequence[Any]]) -> list[Any | RpcError]:
         bodies = [
             {"jsonrpc": "2.0", "id": next(self._request_ids), "method": method, "params": list(each)}
             for each in parameters
@@ -113,11 +138,10 @@ class Rpc:
         if not isinstance(answers, list) or not all(isinstance(answer, dict) for answer in answers):
             raise ChainUnavailable("an answer that is not a JSON-RPC batch")
         by_id = {answer.get("id"): answer for answer in answers}  # JSON-RPC 2.0 §6: they come in any order
-        if refused := next((answer["error"] for answer in answers if answer.get("error") is not None), None):
-            raise _error(refused)
-        if any("result" not in by_id.get(body["id"], {}) for body in bodies):
+        given = [by_id.get(body["id"], {}) for body in bodies]
+        if any(not {"result", "error"} & answer.keys() for answer in given):
             raise ChainUnavailable("a JSON-RPC batch with answers missing")
-        return [by_id[body["id"]]["result"] for body in bodies]
+        return [answer["result"] if answer.get("error") is None else _error(answer["error"]) for answer in given]
 
     async def _post(self, body: Any) -> Any:
         """The answer of the first endpoint that gives a useful one, each asked once.
@@ -145,6 +169,11 @@ class Rpc:
     async def aclose(self) -> None:
         """Close the connections."""
         await self._http.aclose()
+
+
+def _perhaps_sent(refusal: RpcError) -> bool:
+    """Whether the node may mean these very bytes."""
+    return any(words in refusal.message.lower() for words in _SENT_BEFORE)
 
 
 def _error(error: Any) -> RpcError:

@@ -175,24 +175,29 @@ class Chain(Protocol):
         again depends on the vault."""
         ...
 
-    async def broadcast(self, raw: bytes) -> None:
-        """Send; "already known" and "nonce too low" for a mined twin count as sent."""
+    async def send_many(self, raws: Sequence[bytes]) -> list[ChainUnavailable | None]:
+        """Send in this order; for each what the node has against it, None when the node has it. "Already known" and
+        "nonce too low" are believed of nothing: it is looked up. Raises when it is not known of any."""
         ...
 
     async def receipt(self, tx_hash: str) -> Receipt | None:
-        """None while the transaction is not in a block."""
+        """None while the transaction is not in a block; asked of the node itself."""
+        ...
+
+    async def receipts(self, tx_hashes: Sequence[str]) -> Mapping[str, Receipt]:
+        """Of those that are in a block. Made for asking for the same ones again and again."""
         ...
 
     async def can_transfer(self, from_wallet: str, to_wallet: str, token_id: int, amount: Pence) -> tuple[bool, str]:
         """Ask the compliance contract; the reason in the specification's words, ``ok`` when true."""
         ...
 
-    async def holding(self, wallet: str, token_id: int) -> Pence:
-        """What a wallet holds of a receivable."""
+    async def holdings(self, asked: Sequence[Holding]) -> Sequence[Pence]:
+        """What wallets hold of receivables, in the order of asking."""
         ...
 
-    async def supply(self, token_id: int) -> Pence:
-        """What exists of a receivable; zero before the mint and after the burn."""
+    async def supplies(self, token_ids: Sequence[int]) -> Sequence[Pence]:
+        """What exists of each receivable; zero before the mint and after the burn."""
         ...
 
     async def is_verified(self, wallet: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 from fintokenx import audit
@@ -53,6 +54,12 @@ async def lock(tx: Tx, what: str, name: str) -> None:
 async def token(tx: Tx, reference: str) -> Token | None:
     """One token of the tenant."""
     return _token(await tx.row(f"select {_TOKENS} from app.tokens where reference = $1", reference))
+
+
+async def tokens(tx: Tx, references: Sequence[str]) -> dict[str, Token]:
+    """Those of the tenant's tokens, by reference."""
+    rows = await tx.rows(f"select {_TOKENS} from app.tokens where reference = any($1)", list(references))
+    return {token.reference: token for row in rows if (token := _token(row))}
 
 
 async def find_anywhere(connection: Connection, reference: str) -> dict[str, Any] | None:
@@ -330,6 +337,18 @@ async def open_chain_txs(tx: Tx, *, limit: int) -> list[ChainTransaction]:
         f"select {_CHAIN_TXS} from app.chain_tx where state = any($1) order by sender nulls last, nonce limit $2",
         _OPEN,
         limit,
+    )
+    return [found for row in rows if (found := _chain_tx(row))]
+
+
+async def promised_chain_txs(tx: Tx, *, per_kind: int) -> list[ChainTransaction]:
+    """What has no nonce yet, of each kind the oldest, so that no kind waits behind another."""
+    rows = await tx.rows(
+        f"""select oldest.* from unnest($1::text[]) as k (kind) cross join lateral (
+              select {_CHAIN_TXS} from app.chain_tx c where c.state = 'PROMISED' and c.kind = k.kind
+               order by promised_at, id limit $2) as oldest""",
+        list(Kind),
+        per_kind,
     )
     return [found for row in rows if (found := _chain_tx(row))]
 

@@ -40,8 +40,11 @@ SENDER_NOT_PERMITTED: Final = Error(-32007, "Sender account not authorized to se
 ALREADY_KNOWN: Final = Error(-32000, "Known transaction")
 UNDERPRICED: Final = Error(-32000, "Replacement transaction underpriced")
 NONCE_TOO_LOW: Final = Error(-32001, "Nonce too low")
+NONCE_TOO_DISTANT: Final = Error(-32000, "Transaction nonce is too distant from current sender nonce")
 
 BATCH_SIZE_MAX: Final = 1024
+PENDING_MAX: Final = 200
+"""--tx-pool-max-future-by-sender: a nonce that is so far ahead of the sender's mined count is refused."""
 
 _ENABLED: Final = ("eth_", "net_", "web3_", "txpool_")
 """Beside ``ibft_``, of which the front knows the reading methods (deploy/besu: rpc-http-api)."""

@@ -11,7 +11,7 @@ from fintokenx.kernel.errors import Unavailable
 from fintokenx.sandbox.chain_front import besu
 from fintokenx.sandbox.chain_front.consortium import Consortium
 from fintokenx.sandbox.chain_front.ibft import Ibft, Turns
-from fintokenx.sandbox.chain_front.senders import sender_of
+from fintokenx.sandbox.chain_front.senders import sender_and_nonce
 
 SENDS: Final = "eth_sendRawTransaction"
 RECEIPTS: Final = ("eth_getTransactionReceipt", "eth_getBlockReceipts")
@@ -43,18 +43,22 @@ class Relay:
         return await self._answers(body, peers)
 
     async def _answers(self, requests: list[Any], peers: int) -> list[Any]:
-        own = [await self._own(request, peers) for request in requests]
+        counts: dict[str, int] = {}
+        own = [await self._own(request, peers, counts) for request in requests]
         passed = [request for request, answer in zip(requests, own, strict=True) if answer is None]
         others = iter(await self._forwarded(passed) if passed else [])
         return [besu.in_besus_words(next(others)) if answer is None else answer for answer in own]
 
-    async def _own(self, request: Any, peers: int) -> dict[str, Any] | None:
-        """What a node says by itself; None where anvil is asked."""
+    async def _own(self, request: Any, peers: int, counts: dict[str, int]) -> dict[str, Any] | None:
+        """What a node says by itself; None where anvil is asked. ``counts`` are the senders' mined counts, as known."""
         if not isinstance(request, dict) or not isinstance(request.get("method"), str):
             return besu.refused(None, besu.INVALID_REQUEST)
         given = request.get("params")
         parameters = given if isinstance(given, list) else []
         try:
+            if request["method"] == SENDS:
+                await self._must_be_taken(parameters, counts)
+                return None
             return await self._of_besu(request.get("id"), request["method"], parameters, peers)
         except besu.Refusal as refusal:
             return besu.refused(request.get("id"), refusal.error)
@@ -65,17 +69,20 @@ class Relay:
         if method in self._ibft.methods:
             return besu.given(request_id, await self._ibft.methods[method](parameters))
         besu.must_be_offered(method)
-        if method == SENDS:
-            self._must_be_permitted(parameters)
         return None
 
-    def _must_be_permitted(self, parameters: list[Any]) -> None:
+    async def _must_be_taken(self, parameters: list[Any], counts: dict[str, int]) -> None:
+        """:raises Refusal: an unreadable transaction, a sender without permission, or a nonce too far ahead"""
         try:
-            sender = sender_of(bytes.fromhex(parameters[0].removeprefix("0x")))
+            sender, nonce = sender_and_nonce(bytes.fromhex(parameters[0].removeprefix("0x")))
         except (IndexError, AttributeError, ValueError):
             raise besu.Refusal(besu.INVALID_PARAMS) from None
         if sender not in self._senders:
             raise besu.Refusal(besu.SENDER_NOT_PERMITTED)
+        if sender not in counts:
+            counts[sender] = int(await self._ask("eth_getTransactionCount", [sender, "latest"]), 16)
+        if nonce >= counts[sender] + besu.PENDING_MAX:
+            raise besu.Refusal(besu.NONCE_TOO_DISTANT)
 
     async def _forwarded(self, requests: list[Any]) -> list[dict[str, Any]]:
         answers = await self._post(requests)

@@ -264,20 +264,22 @@ async def may_prove(tx: Tx, caller: Caller, *, transaction_id: str, minting_wall
     promise = await store.chain_tx_by_id(tx, transaction_id)
     if promise is None or promise.state != "CONFIRMED":
         return False
-    wallets = await store.wallets_of(tx, caller.must_be_subject())
-    return names_only(promise, own=[wallet.address for wallet in wallets], minting_wallet=minting_wallet)
+    own = [wallet.address for wallet in await store.wallets_of(tx, caller.must_be_subject())]
+    token = await store.token(tx, promise.token_reference) if promise.token_reference else None
+    return names_only(promise, token, own=own, minting_wallet=minting_wallet)
 
 
 # --- inside ---
 
 
-def names_only(promise: ChainTransaction, *, own: Iterable[str], minting_wallet: str) -> bool:
-    """Whether one of ``own`` is named in the bytes of the transaction, and nobody else's."""
+def names_only(promise: ChainTransaction, token: Token | None, *, own: Iterable[str], minting_wallet: str) -> bool:
+    """Whether one of ``own`` is named in the bytes of the transaction, and nobody else's. A burn names all wallets of
+    the one who holds the token."""
     match promise.kind:
         case Kind.TRANSFER | Kind.RECOVERY:
             named = {promise.arguments["from_wallet"], promise.arguments["to_wallet"]}
         case Kind.BURN:
-            named = set(promise.arguments["holders"])
+            named = {token.holder_wallet} if token else set()
         case Kind.MINT | Kind.IDENTITY | Kind.FLAG | Kind.REMOVAL:
             return False
     return bool(named & set(own)) and named <= {*own, minting_wallet}
@@ -382,11 +384,12 @@ def _undecided(promises: Sequence[ChainTransaction], at: ChainHead) -> list[Chai
 def _told(event: WalletEvent, theirs: OfHolder, known: Details, minting_wallet: str) -> EventSeen:
     promise = next((each for each in known.transactions if each.tx_hash == event.tx_hash), None)
     behind = known.behind.get(_row_of_promise(promise)) if promise else None
-    own = promise is not None and names_only(promise, own=theirs.wallets, minting_wallet=minting_wallet)
+    token = known.tokens.get(event.token_id)
+    own = promise is not None and names_only(promise, token, own=theirs.wallets, minting_wallet=minting_wallet)
     direction = _direction(event, theirs.wallets)
     return EventSeen(
         event=event,
-        token=known.tokens.get(event.token_id),
+        token=token,
         direction=direction,
         counterparty=_counterparty(event, direction, minting_wallet),
         behind=behind,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from fintokenx import audit
 from fintokenx.kernel.caller import Caller, Role
 from fintokenx.kernel.db import Tx
@@ -22,20 +20,8 @@ from fintokenx.lifecycle.tokenisation.types import (
     TokenIsMoving,
     TransferNotConfirmed,
     UnknownToken,
-    Wallet,
     WalletNotRegistered,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Moving:
-    """A promised transfer or burn, its token, and the wallet that holds the token (None: the minting wallet)."""
-
-    promise: ChainTransaction
-    token: Token
-    from_wallet: Wallet | None
-    holders: tuple[str, ...]
-    """Addresses of which one holds it: every wallet that its holder ever had, for a recovery may be moving it now."""
 
 
 async def transfer(
@@ -140,14 +126,10 @@ async def _refuse_while_moving(tx: Tx, token: Token) -> None:
         raise TokenIsMoving
 
 
-async def promised(tx: Tx, caller: Caller, *, business_key: str) -> Moving:
-    """A transfer or burn with all that its call to the chain needs."""
+async def promised(tx: Tx, caller: Caller, *, business_key: str) -> ChainTransaction:
+    """A transfer or burn as it stands. :raises UnknownChainTransaction: there is none under this key"""
     caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
-    known, token = await _locked(tx, business_key)
-    wallets = await store.wallets_of(tx, token.holder_subject_id) if token.holder_subject_id else []
-    holder = next((wallet for wallet in wallets if wallet.address == token.holder_wallet), None)
-    holders = tuple(wallet.address for wallet in wallets) or ((token.holder_wallet,) if token.holder_wallet else ())
-    return Moving(known, token, holder, holders)
+    return await locked_chain_transaction(tx, business_key)
 
 
 async def transferred(tx: Tx, caller: Caller, *, business_key: str, mined: sending.Mined) -> None:

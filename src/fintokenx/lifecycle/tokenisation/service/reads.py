@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Final
@@ -22,6 +23,10 @@ from fintokenx.lifecycle.tokenisation.types import (
 from fintokenx.parties import auth
 
 GIVEN_UP_AFTER: Final = timedelta(hours=2)
+PENDING_MAX: Final = 200
+"""So many transactions of one sender may wait for a block: a nonce further ahead the nodes refuse (Besu:
+--tx-pool-max-future-by-sender)."""
+_WITH_NONCE_MAX: Final = 2000
 STAFF = (Role.SYSTEM, Role.COMPLIANCE, Role.MLRO, Role.PARTNER_ADMIN, Role.PLATFORM_ADMIN)
 HOLDERS = (Role.LENDER, Role.INVESTOR)
 _READERS = (*STAFF, *HOLDERS, Role.SELLER, Role.BUYER)
@@ -109,6 +114,26 @@ async def unanswered(tx: Tx, caller: Caller, *, limit: int = 200) -> list[ChainT
     caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
     waiting = await store.open_chain_txs(tx, limit=limit)
     return waiting + await store.refused_before(tx, tx.at - GIVEN_UP_AFTER, limit=limit)
+
+
+async def to_drive(tx: Tx, caller: Caller) -> list[ChainTransaction]:
+    """What has a nonce, by sender and nonce; then what wants one, of each kind as many as one sender may have."""
+    caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
+    waiting = await store.open_chain_txs(tx, limit=_WITH_NONCE_MAX)
+    given = [promise for promise in waiting if promise.nonce is not None]
+    return given + await store.promised_chain_txs(tx, per_kind=PENDING_MAX)
+
+
+async def tokens(tx: Tx, caller: Caller, *, references: Sequence[str]) -> dict[str, Token]:
+    """Those of the tenant's tokens, by reference."""
+    caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
+    return await store.tokens(tx, references)
+
+
+async def wallets_of_holder(tx: Tx, caller: Caller, token: Token) -> list[Wallet]:
+    """Every wallet that the holder of a token ever had; none while it is in the minting wallet."""
+    caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
+    return await store.wallets_of(tx, token.holder_subject_id) if token.holder_subject_id else []
 
 
 async def locked_token(tx: Tx, reference: str) -> Token:

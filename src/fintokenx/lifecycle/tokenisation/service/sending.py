@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,10 +12,14 @@ from fintokenx.kernel.db import StaleRow, Tx
 from fintokenx.kernel.machine import NOTHING
 from fintokenx.lifecycle.tokenisation import store
 from fintokenx.lifecycle.tokenisation.ports import Receipt, SignedTransaction
-from fintokenx.lifecycle.tokenisation.service.reads import locked_chain_transaction
+from fintokenx.lifecycle.tokenisation.service.reads import PENDING_MAX, locked_chain_transaction
 from fintokenx.lifecycle.tokenisation.transitions import CHAIN_TX
 from fintokenx.lifecycle.tokenisation.types import ChainTransaction, Kind
 from fintokenx.parties import compliance
+
+
+class TooManyPending(Exception):
+    """The sender has as many transactions without a block as the nodes keep for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +63,23 @@ def promise(
     )
 
 
+async def reserve_many(
+    tx: Tx, caller: Caller, *, business_keys: Sequence[str], sender: str, mined: int, lost: int | None = None
+) -> list[ChainTransaction]:
+    """Give promises of one sender their nonces, in this order, as many as the nodes will take.
+
+    :raises TooManyPending: not one more
+    """
+    caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
+    given: list[ChainTransaction] = []
+    for business_key in business_keys:
+        known = await reserve(tx, caller, business_key=business_key, sender=sender, mined=mined, lost=lost)
+        given.append(known)
+        if known.nonce is not None and known.nonce + 1 >= mined + PENDING_MAX:
+            break
+    return given
+
+
 async def reserve(
     tx: Tx, caller: Caller, *, business_key: str, sender: str, mined: int, lost: int | None = None
 ) -> ChainTransaction:
@@ -65,16 +87,21 @@ async def reserve(
 
     ``mined`` is the chain's transaction count of ``sender``; ``lost`` is a nonce of this promise that the chain has
     used for something else.
+
+    :raises TooManyPending: the nodes would refuse it; then no nonce is taken
     """
     caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
     known = await locked_chain_transaction(tx, business_key)
     if known.state == "CONFIRMED" or (known.state in ("RESERVED", "SIGNED") and known.nonce != lost):
         return known
     line = CHAIN_TX.next(known.state, "reserve")
+    nonce = await store.next_nonce(tx, sender, mined=mined)
+    if nonce >= mined + PENDING_MAX:
+        raise TooManyPending(sender)
     after: dict[str, Any] = {
         "state": line.target,
         "sender": sender,
-        "nonce": await store.next_nonce(tx, sender, mined=mined),
+        "nonce": nonce,
         "tx_hash": None,
         "raw": None,
         "block_number": None,

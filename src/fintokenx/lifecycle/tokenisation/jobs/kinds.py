@@ -1,0 +1,214 @@
+"""What each kind of promise asks of the chain, how one sees that it is done, and what the chain's answer does here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import structlog
+
+from fintokenx.kernel.caller import Caller
+from fintokenx.kernel.db import Tx
+from fintokenx.kernel.jobs import Work
+from fintokenx.lifecycle.tokenisation.ports import (
+    BurnReceivable,
+    Call,
+    Chain,
+    Claims,
+    FlagWallet,
+    MintReceivable,
+    RecoverWallet,
+    RegisterIdentity,
+    RemoveIdentity,
+    SignedTransaction,
+    SubjectHashes,
+    TransferToken,
+)
+from fintokenx.lifecycle.tokenisation.service import identity, minting, moving, reads, recovering, sending
+from fintokenx.lifecycle.tokenisation.service.sending import Mined
+from fintokenx.lifecycle.tokenisation.types import ChainTransaction, Kind, Token, Wallet
+
+log = structlog.get_logger("fintokenx.tokenisation")
+
+HASH_NAME: Final = "chain/subject"
+
+NOT_LOOKED_AT: Final = frozenset({Kind.IDENTITY, Kind.FLAG, Kind.RECOVERY})
+"""To do these twice does no harm, so nobody looks whether they are done before they are sent."""
+
+
+class Kinds:
+    """All kinds, for whoever drives promises without asking what they are."""
+
+    def __init__(self, chain: Chain, hashes: SubjectHashes, *, minting_wallet_key: str) -> None:
+        self._chain = chain
+        self._hashes = hashes
+        self._minting_wallet_key = minting_wallet_key
+
+    async def calls(self, work: Work, promises: Sequence[ChainTransaction]) -> dict[str, Call]:
+        """What each promise asks of the chain, by business key. :raises VaultUnavailable: no hash can be had"""
+        if not promises:
+            return {}
+        references = [promise.token_reference for promise in promises if promise.token_reference is not None]
+        async with work.transaction() as tx:
+            tokens = await reads.tokens(tx, work.caller, references=references)
+            wallets = {
+                token.reference: await reads.wallets_of_holder(tx, work.caller, token)
+                for token in tokens.values()
+                if token.holder_subject_id is not None
+            }
+        minting_wallet = await self._chain.minting_wallet()
+        calls: dict[str, Call] = {}
+        for promise in promises:
+            if promise.token_reference is None:
+                calls[promise.business_key] = await self._of_wallet(work, promise)
+            elif promise.kind is Kind.MINT:
+                calls[promise.business_key] = _mint(tokens[promise.token_reference], minting_wallet)
+            else:
+                token = tokens[promise.token_reference]
+                calls[promise.business_key] = self._of_token(promise, token, wallets.get(token.reference, []))
+        return calls
+
+    def _of_token(self, promise: ChainTransaction, token: Token, wallets: Sequence[Wallet]) -> Call:
+        if promise.kind is Kind.BURN:
+            # Every wallet that its holder ever had, for a recovery may be moving it now.
+            holders = tuple(wallet.address for wallet in wallets)
+            reason = promise.arguments["reason"].encode().ljust(32, b"\0")
+            return BurnReceivable(
+                token.token_id, holders or ((token.holder_wallet,) if token.holder_wallet else ()), reason
+            )
+        holder = next((wallet for wallet in wallets if wallet.address == token.holder_wallet), None)
+        return TransferToken(
+            from_wallet_key=holder.key_name if holder else self._minting_wallet_key,
+            from_wallet=promise.arguments["from_wallet"],
+            to_wallet=promise.arguments["to_wallet"],
+            token_id=token.token_id,
+            amount=token.face,
+        )
+
+    async def _of_wallet(self, work: Work, promise: ChainTransaction) -> Call:
+        wanted = promise.arguments
+        match promise.kind:
+            case Kind.FLAG:
+                return FlagWallet(wanted["wallet"], wanted["flagged"])
+            case Kind.REMOVAL:
+                return RemoveIdentity(wanted["wallet"])
+            case Kind.RECOVERY:
+                return RecoverWallet(
+                    lost_wallet=wanted["from_wallet"],
+                    new_wallet=wanted["to_wallet"],
+                    subject_hash=await self._subject_hash(work.tenant_id, promise.resource),
+                    token_ids=_moving(promise),
+                )
+            case _:
+                return RegisterIdentity(
+                    wallet=wanted["wallet"],
+                    subject_hash=await self._subject_hash(work.tenant_id, promise.resource),
+                    claims=Claims(wanted["claims"]),
+                    is_investor=wanted["is_investor"],
+                    expires_at_unix=wanted["expires_at_unix"],
+                )
+
+    async def _subject_hash(self, tenant_id: str, subject_id: str) -> bytes:
+        return bytes.fromhex(await self._hashes.blind_index(HASH_NAME, f"{tenant_id}\0{subject_id}"))
+
+    async def standing(self, calls: Sequence[Call]) -> list[bool]:
+        """Whether what each call would do has been done; of what may be done twice, no (NOT_LOOKED_AT)."""
+        supplies = [call.token_id for call in calls if isinstance(call, MintReceivable | BurnReceivable)]
+        moves = [call for call in calls if isinstance(call, TransferToken)]
+        wallets = [(call.token_id, wallet) for call in moves for wallet in (call.to_wallet, call.from_wallet)]
+        supply = iter(await self._chain.supplies(supplies) if supplies else ())
+        holding = iter(await self._chain.holdings(wallets) if wallets else ())
+        found = []
+        for call in calls:
+            match call:
+                case MintReceivable():
+                    found.append(bool(next(supply)))
+                case BurnReceivable():
+                    found.append(not next(supply))
+                case TransferToken():
+                    received, left = next(holding), next(holding)
+                    found.append(received >= call.amount and left < call.amount)
+                case RemoveIdentity():
+                    found.append(not await self._chain.is_registered(call.wallet))
+                case RegisterIdentity() | FlagWallet() | RecoverWallet():
+                    found.append(False)
+        return found
+
+    async def as_asked(self, promises: Sequence[ChainTransaction], calls: Mapping[str, Call]) -> dict[str, bool]:
+        """Of mints and recoveries that succeeded, whether the chain holds what they asked for, by business key: the
+        mint's id, face and receiver (TK-02); nothing more in a lost wallet of what was to leave it."""
+        mints = {
+            promise.business_key: call
+            for promise in promises
+            if isinstance(call := calls.get(promise.business_key), MintReceivable)
+        }
+        found: dict[str, bool] = {}
+        if mints:
+            supplies = await self._chain.supplies([call.token_id for call in mints.values()])
+            holdings = await self._chain.holdings([(call.token_id, call.to_wallet) for call in mints.values()])
+            for (key, call), supply, holding in zip(mints.items(), supplies, holdings, strict=True):
+                found[key] = (supply, holding) == (call.face, call.face)
+        for promise in promises:
+            if promise.kind is Kind.RECOVERY and (moving := _moving(promise)):
+                left = await self._chain.holdings([(each, promise.arguments["from_wallet"]) for each in moving])
+                found[promise.business_key] = not any(left)
+        for key in (key for key, true in found.items() if not true):
+            log.error("chain_holds_something_else", business_key=key)
+        return found
+
+    async def keep(
+        self, tx: Tx, caller: Caller, promise: ChainTransaction, signed: SignedTransaction, contract_address: str
+    ) -> ChainTransaction:
+        """Record the signed bytes before they are sent."""
+        if promise.kind is Kind.MINT:
+            return await minting.submit(
+                tx, caller, invoice_reference=promise.resource, signed=signed, contract_address=contract_address
+            )
+        return await sending.keep_signed(tx, caller, business_key=promise.business_key, signed=signed)
+
+    async def conclude(
+        self, tx: Tx, caller: Caller, promise: ChainTransaction, mined: Mined, contract_address: str, wallet: str
+    ) -> None:
+        """Record the chain's answer, once. ``wallet`` is the minting wallet."""
+        key, succeeded = promise.business_key, mined.receipt.succeeded
+        match promise.kind:
+            case Kind.MINT if succeeded:
+                await minting.minted(
+                    tx,
+                    caller,
+                    invoice_reference=promise.resource,
+                    mined=mined,
+                    contract_address=contract_address,
+                    minting_wallet=wallet,
+                )
+            case Kind.MINT:
+                await minting.refused(tx, caller, invoice_reference=promise.resource, receipt=mined.receipt)
+            case Kind.TRANSFER if succeeded:
+                await moving.transferred(tx, caller, business_key=key, mined=mined)
+            case Kind.TRANSFER:
+                await moving.transfer_refused(tx, caller, business_key=key, receipt=mined.receipt)
+            case Kind.BURN if succeeded:
+                await moving.burned(tx, caller, business_key=key, mined=mined)
+            case Kind.IDENTITY | Kind.FLAG if succeeded:
+                await identity.told(tx, caller, business_key=key, mined=mined)
+            case Kind.RECOVERY if succeeded:
+                await recovering.moved(tx, caller, business_key=key, mined=mined)
+            case Kind.REMOVAL if succeeded:
+                await recovering.retired(tx, caller, business_key=key, mined=mined)
+            case _:
+                await sending.reverted(tx, caller, business_key=key, receipt=mined.receipt)
+
+
+def _mint(token: Token, minting_wallet: str) -> MintReceivable:
+    return MintReceivable(
+        token_id=token.token_id,
+        face=token.face,
+        due_at_unix=token.due_at_unix,
+        document_sha256=bytes.fromhex(token.document_sha256),
+        to_wallet=minting_wallet,
+    )
+
+
+def _moving(promise: ChainTransaction) -> tuple[int, ...]:
+    """The ids that a recovery brings over."""
+    return tuple(int(each["token_id_hex"], 16) for each in promise.arguments["moving"])

@@ -1,0 +1,336 @@
+"""One round: what a tenant has open is looked for on chain, what is answered is recorded, and the rest is sent."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Final, TypeVar
+
+import structlog
+
+from fintokenx.kernel.clock import Instant
+from fintokenx.kernel.db import Tx
+from fintokenx.kernel.errors import Unavailable
+from fintokenx.kernel.jobs import TryAgain, Work
+from fintokenx.kernel.vault import VaultUnavailable
+from fintokenx.lifecycle.tokenisation.jobs.kinds import NOT_LOOKED_AT, Kinds
+from fintokenx.lifecycle.tokenisation.ports import Call, Chain, ChainUnavailable, SignedTransaction
+from fintokenx.lifecycle.tokenisation.service import reads, sending
+from fintokenx.lifecycle.tokenisation.service.sending import Mined
+from fintokenx.lifecycle.tokenisation.types import ChainTransaction, Kind
+
+log = structlog.get_logger("fintokenx.tokenisation")
+
+POLL_SECONDS: Final = 1.0
+RESEND_SECONDS: Final = 5.0
+"""Bytes that no block took in this time are sent again: a node may have forgotten them."""
+LOST_SECONDS: Final = 600.0
+TWIN_SEARCH_MAX: Final = 1000
+"""How many nonces back to look for a transaction that the database has forgotten."""
+AT_ONCE_MAX: Final = 50
+"""So many answers of the chain are recorded in one transaction."""
+NOBODY_ANSWERS: Final = 5
+"""After so many failures from the first one on it is an outage, and not those transactions."""
+
+_Item = TypeVar("_Item")
+
+
+@dataclass(slots=True)
+class Memory:
+    """What the last round of a tenant has seen. Forgotten with the process, and nothing is lost by it."""
+
+    leading: int = 0
+    began_at: Instant | None = None
+    waiting: int = 0
+    stalled: bool | None = None
+    """Whether nothing that is sent takes effect now: no blocks, no node or no vault. None: nobody has looked yet."""
+    sent: dict[str, Instant] = field(default_factory=dict)
+    overtaken: dict[str, Instant] = field(default_factory=dict)
+    searched: dict[str, Instant] = field(default_factory=dict)
+
+    def begin(self, at: Instant, promises: Sequence[ChainTransaction]) -> None:
+        """A round begins with these; what is remembered of others is of no use any more."""
+        self.began_at, self.waiting = at, len(promises)
+        hashes, keys = {promise.tx_hash for promise in promises}, {promise.business_key for promise in promises}
+        self.sent = {tx_hash: then for tx_hash, then in self.sent.items() if tx_hash in hashes}
+        self.overtaken = {tx_hash: then for tx_hash, then in self.overtaken.items() if tx_hash in hashes}
+        self.searched = {key: then for key, then in self.searched.items() if key in keys}
+
+
+class Round:
+    """One look at the chain, and all that follows from it for one tenant.
+
+    ``answers`` are the transactions that were found in a block and recorded, ``faults`` what stood in the way of one
+    promise and of no other; both by business key.
+    """
+
+    def __init__(self, chain: Chain, kinds: Kinds, work: Work, memory: Memory, *, again: bool) -> None:
+        self.answers: dict[str, Mined] = {}
+        self.faults: dict[str, Exception] = {}
+        self._chain = chain
+        self._kinds = kinds
+        self._work = work
+        self._memory = memory
+        self._again = again
+        self._counts: dict[str, int] = {}
+
+    async def run(self, own: ChainTransaction | None) -> None:
+        """Look, record what is answered, then send: what has a nonce before anything new.
+
+        :raises ChainUnavailable, VaultUnavailable: nobody answers
+        """
+        async with self._work.transaction() as tx:
+            promises = await reads.to_drive(tx, self._work.caller)
+            self._at = tx.at
+        self._memory.begin(self._at, promises)
+        signed = [promise for promise in promises if promise.state == "SIGNED"]
+        reserved = [promise for promise in promises if promise.state == "RESERVED"]
+        fresh = [promise for promise in promises if promise.nonce is None]
+        if own is not None and own.state == "REVERTED":
+            fresh.append(own)
+        mined, waiting, overtaken = await self._looked_for(signed)
+        open_ = [*fresh, *overtaken]
+        done = await self._settled(mined, open_)
+        await self._send(waiting)
+        # From here on the vault is needed; while it is away, all that went before is done all the same.
+        overtaken = [promise for promise in overtaken if promise.business_key not in done]
+        fresh = [promise for promise in fresh if promise.business_key not in done]
+        calls = await self._kinds.calls(self._work, [*fresh, *reserved, *overtaken])
+        reserved += await self._reserve_again(overtaken)
+        reserved += await self._reserve(fresh, calls)
+        if new := await self._send(await self._sign(reserved, calls)):
+            at_once, _, _ = await self._looked_for(new)
+            # One that failed may have been done before: the next round looks at that.
+            await self._settled([pair for pair in at_once if pair[1].receipt.succeeded], [])
+
+    async def _settled(
+        self, mined: Sequence[tuple[ChainTransaction, Mined]], open_: Sequence[ChainTransaction]
+    ) -> set[str]:
+        """Record what is in a block, and what turns out to have been done before; the business keys of the latter."""
+        promises = [*open_, *(promise for promise, found in mined if _is_looked_at(promise, found))]
+        calls = await self._kinds.calls(self._work, [p for p in promises if p.kind not in NOT_LOOKED_AT])
+        failed = [promise for promise, found in mined if not found.receipt.succeeded]
+        asked = [promise for promise in (*open_, *failed) if promise.business_key in calls]
+        done = await self._done_before(asked, calls)
+        twins = [(promise, twin) for promise in asked if (twin := done.get(promise.business_key))]
+        await self._conclude([*(pair for pair in mined if pair[0].business_key not in done), *twins], calls)
+        return set(done)
+
+    async def _looked_for(
+        self, signed: Sequence[ChainTransaction]
+    ) -> tuple[list[tuple[ChainTransaction, Mined]], list[ChainTransaction], list[ChainTransaction]]:
+        """Those that are in a block, those that may still get there, and those whose nonce something else has used."""
+        for sender in {promise.sender for promise in signed if promise.sender is not None}:
+            await self._count(sender, anew=True)  # before the receipts: a later one is no contradiction
+        receipts = await self._chain.receipts([bytes_of(promise).tx_hash for promise in signed]) if signed else {}
+        mined, waiting, overtaken = [], [], []
+        for promise in signed:
+            kept = bytes_of(promise)
+            receipt = receipts.get(kept.tx_hash)
+            passed = self._counts[kept.sender] > kept.nonce
+            if receipt is None and passed and self._is_old_news(kept):
+                receipt = await self._chain.receipt(kept.tx_hash)
+                if receipt is None:
+                    overtaken.append(promise)
+            if receipt is not None:
+                mined.append((promise, Mined(kept, receipt)))
+            elif not passed:
+                waiting.append(promise)
+        return mined, waiting, overtaken
+
+    def _is_old_news(self, kept: SignedTransaction) -> bool:
+        """Whether it was so a while ago already. For a moment a node may count a transaction and not show it yet."""
+        first = self._memory.overtaken.setdefault(kept.tx_hash, self._at)
+        return (self._at - first).total_seconds() >= POLL_SECONDS
+
+    async def _count(self, sender: str, *, anew: bool = False) -> int:
+        if anew or sender not in self._counts:
+            self._counts[sender] = await self._chain.transaction_count(sender)
+        return self._counts[sender]
+
+    async def _done_before(
+        self, promises: Sequence[ChainTransaction], calls: dict[str, Call]
+    ) -> dict[str, Mined | None]:
+        """Of the promises whose effect stands on chain, the transaction that did it; None where it is not ours."""
+        stands = await self._kinds.standing([calls[promise.business_key] for promise in promises])
+        return {
+            promise.business_key: await self._twin(promise, calls[promise.business_key])
+            for promise, done in zip(promises, stands, strict=True)
+            if done
+        }
+
+    async def _twin(self, promise: ChainTransaction, call: Call) -> Mined | None:
+        """Signing is deterministic, so the right nonce gives the hash that is on chain."""
+        key = promise.business_key
+        self.faults[key] = TryAgain("done on chain by a transaction that is not ours", seconds=LOST_SECONDS)
+        searched_at = self._memory.searched.get(key)
+        if searched_at is not None and (self._at - searched_at).total_seconds() < LOST_SECONDS:
+            return None
+        sender = await self._chain.sender_of(call)
+        count = await self._count(sender)
+        for nonce in range(count - 1, max(-1, count - 1 - TWIN_SEARCH_MAX), -1):
+            signed = await self._chain.sign(call, nonce)
+            receipt = await self._chain.receipt(signed.tx_hash)
+            if receipt is not None and receipt.succeeded:
+                log.warning("chain_twin_found", tx_hash=signed.tx_hash, nonce=nonce)
+                del self.faults[key]
+                return Mined(signed, receipt)
+        self._memory.searched[key] = self._at
+        log.error("chain_effect_without_transaction", call=type(call).__name__, sender=sender)
+        return None
+
+    async def _conclude(self, mined: Sequence[tuple[ChainTransaction, Mined]], calls: dict[str, Call]) -> None:
+        """Record the chain's answers."""
+        if not mined:
+            return
+        succeeded = [promise for promise, found in mined if found.receipt.succeeded]
+        matches = await self._kinds.as_asked(succeeded, calls)
+        address, wallet = await self._chain.contract_address(), await self._chain.minting_wallet()
+
+        async def record(tx: Tx, pair: tuple[ChainTransaction, Mined]) -> None:
+            await self._kinds.conclude(tx, self._work.caller, *pair, address, wallet)
+
+        true = [pair for pair in mined if matches.get(pair[0].business_key, True)]
+        for start in range(0, len(true), AT_ONCE_MAX):
+            part = true[start : start + AT_ONCE_MAX]
+            for promise, found in await self._recorded(part, record, lambda pair: pair[0].business_key):
+                self.answers[promise.business_key] = found
+        for key, as_asked in matches.items():
+            if not as_asked:
+                self.faults[key] = TryAgain("the chain holds something else than was asked for", seconds=3600)
+
+    async def _recorded(
+        self,
+        items: Sequence[_Item],
+        record: Callable[[Tx, _Item], Awaitable[object]],
+        key_of: Callable[[_Item], str],
+    ) -> list[_Item]:
+        """Record all in one transaction; if that fails, each in its own, so that one bad one keeps back no other."""
+        if not items:
+            return []
+        try:
+            async with self._work.transaction() as tx:
+                for item in items:
+                    await record(tx, item)
+        except (Unavailable, sending.TooManyPending):
+            raise
+        except Exception as fault:
+            if len(items) > 1:
+                return await self._singly(items, record, key_of)
+            log.warning("promise_not_recorded", business_key=key_of(items[0]), fault=type(fault).__name__)
+            self.faults[key_of(items[0])] = fault
+            return []
+        return list(items)
+
+    async def _singly(
+        self,
+        items: Sequence[_Item],
+        record: Callable[[Tx, _Item], Awaitable[object]],
+        key_of: Callable[[_Item], str],
+    ) -> list[_Item]:
+        done: list[_Item] = []
+        for number, item in enumerate(items, start=1):
+            done += await self._recorded([item], record, key_of)
+            if number == NOBODY_ANSWERS and not done:
+                break
+        return done
+
+    async def _reserve_again(self, overtaken: Sequence[ChainTransaction]) -> list[ChainTransaction]:
+        """The chain has used the nonce for something else, which this database does not know: it was restored."""
+        given = []
+        for promise in overtaken:
+            sender, nonce = bytes_of(promise).sender, bytes_of(promise).nonce
+            log.warning("chain_nonce_lost", business_key=promise.business_key, nonce=nonce)
+            given += await self._reserved(sender, [promise], lost=nonce)
+        return given
+
+    async def _reserve(self, fresh: Sequence[ChainTransaction], calls: dict[str, Call]) -> list[ChainTransaction]:
+        senders: defaultdict[str, list[ChainTransaction]] = defaultdict(list)
+        for promise in fresh:
+            senders[await self._chain.sender_of(calls[promise.business_key])].append(promise)
+        return [given for sender, promises in senders.items() for given in await self._reserved(sender, promises)]
+
+    async def _reserved(
+        self, sender: str, promises: Sequence[ChainTransaction], lost: int | None = None
+    ) -> list[ChainTransaction]:
+        """The promises that have a nonce now. What finds no place waits for a later round."""
+        mined = await self._count(sender)
+        given: list[ChainTransaction] = []
+
+        async def reserve(tx: Tx, some: Sequence[ChainTransaction]) -> None:
+            keys = [promise.business_key for promise in some]
+            given.extend(
+                await sending.reserve_many(
+                    tx, self._work.caller, business_keys=keys, sender=sender, mined=mined, lost=lost
+                )
+            )
+
+        def key_of(some: Sequence[ChainTransaction]) -> str:
+            return some[0].business_key
+
+        with suppress(sending.TooManyPending):
+            if not await self._recorded([promises], reserve, key_of) and len(promises) > 1:
+                given.clear()
+                await self._singly([[promise] for promise in promises], reserve, key_of)
+        return given
+
+    async def _sign(self, reserved: Sequence[ChainTransaction], calls: dict[str, Call]) -> list[ChainTransaction]:
+        """Sign in the order of nonces, and keep the bytes before anybody sees them."""
+        signed: list[tuple[ChainTransaction, SignedTransaction]] = []
+        faults: list[Unavailable] = []
+        for promise in sorted(reserved, key=_place):
+            if promise.state != "RESERVED" or promise.nonce is None:
+                continue  # another process was faster
+            try:
+                signed.append((promise, await self._chain.sign(calls[promise.business_key], promise.nonce)))
+            except (ChainUnavailable, VaultUnavailable) as fault:
+                faults.append(fault)
+                self.faults[promise.business_key] = fault
+                if len(faults) == NOBODY_ANSWERS and not signed:
+                    break
+        if faults and not signed:
+            raise faults[0]
+        address = await self._chain.contract_address() if signed else ""
+        kept: dict[str, ChainTransaction] = {}
+
+        async def keep(tx: Tx, pair: tuple[ChainTransaction, SignedTransaction]) -> None:
+            kept[pair[0].business_key] = await self._kinds.keep(tx, self._work.caller, *pair, address)
+
+        done = await self._recorded(signed, keep, lambda pair: pair[0].business_key)
+        return [found for promise, _ in done if (found := kept[promise.business_key]).state == "SIGNED"]
+
+    async def _send(self, waiting: Sequence[ChainTransaction]) -> list[ChainTransaction]:
+        """Send what is new and what no block takes, in the order of nonces; those that were not sent before."""
+        sent = self._memory.sent
+        due = [promise for promise in sorted(waiting, key=_place) if self._again or self._is_due(promise)]
+        new = [promise for promise in due if promise.tx_hash not in sent]
+        refusals = await self._chain.send_many([bytes_of(promise).raw for promise in due]) if due else []
+        for promise, refusal in zip(due, refusals, strict=True):
+            if refusal is None:
+                sent[bytes_of(promise).tx_hash] = self._at
+            else:
+                log.warning("not_sent", business_key=promise.business_key, detail=refusal.detail)
+                self.faults[promise.business_key] = refusal
+        return [promise for promise in new if promise.business_key not in self.faults]
+
+    def _is_due(self, promise: ChainTransaction) -> bool:
+        sent_at = self._memory.sent.get(bytes_of(promise).tx_hash)
+        return sent_at is None or (self._at - sent_at).total_seconds() >= RESEND_SECONDS
+
+
+def bytes_of(promise: ChainTransaction) -> SignedTransaction:
+    """The kept bytes of a signed promise. :raises ValueError: it is not signed"""
+    if promise.sender is None or promise.nonce is None or promise.tx_hash is None or promise.raw is None:
+        raise ValueError(f"{promise.business_key} is not signed")
+    return SignedTransaction(promise.sender, promise.nonce, promise.tx_hash, promise.raw)
+
+
+def _is_looked_at(promise: ChainTransaction, found: Mined) -> bool:
+    """Whether the chain is asked what it holds now: of a mint in any case, else of what failed."""
+    return promise.kind is Kind.MINT or not found.receipt.succeeded
+
+
+def _place(promise: ChainTransaction) -> tuple[str, int]:
+    return promise.sender or "", promise.nonce or 0
