@@ -19,6 +19,10 @@ log = structlog.get_logger("fintokenx.chain")
 BATCH_SIZE_MAX: Final = 1024
 """What Besu takes at once (--rpc-http-max-batch-size)."""
 
+SENT_AT_ONCE: Final = 100
+"""Transactions of one request. A node works through a request one by one and through several side by side; which nonce
+comes first is then no matter, since it keeps 200 of a sender until their turn."""
+
 
 class RpcError(Exception):
     """The node understood and refused. ``data`` holds the revert bytes of an ``eth_call``."""
@@ -99,7 +103,13 @@ class Rpc:
 
         :raises ChainUnavailable: no endpoint gave a useful answer; one of them may have taken any of them
         """
-        answers = await self.call_each("eth_sendRawTransaction", [("0x" + raw.hex(),) for raw in raws])
+        parts = [raws[start : start + SENT_AT_ONCE] for start in range(0, len(raws), SENT_AT_ONCE)]
+        sent = await asyncio.gather(*map(self._send_part, parts), return_exceptions=True)
+        answers: list[Any | RpcError] = []
+        for part in sent:  # all have ended: what is unknown of one must not hide that another is still under way
+            if isinstance(part, BaseException):
+                raise part
+            answers += part
         refusals = [answer if isinstance(answer, RpcError) else None for answer in answers]
         doubted = [at for at, refusal in enumerate(refusals) if refusal is not None and _perhaps_sent(refusal)]
         known = await self.call_each("eth_getTransactionByHash", [("0x" + keccak(raws[at]).hex(),) for at in doubted])
@@ -107,6 +117,9 @@ class Rpc:
             if isinstance(found, dict):
                 refusals[at] = None
         return refusals
+
+    async def _send_part(self, raws: Sequence[bytes]) -> list[Any | RpcError]:
+        return await self.call_each("eth_sendRawTransaction", [("0x" + raw.hex(),) for raw in raws])
 
     async def call_many(self, method: str, parameters: Sequence[Sequence[Any]]) -> list[Any]:
         """The results of many calls of one method, in order.
