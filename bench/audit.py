@@ -17,6 +17,7 @@ from typing import Any
 import uvloop
 
 from bench import audit_append, record_scale
+from fintokenx.kernel import logs
 from fintokenx.sandbox.postgres import EmbeddedPostgres
 
 
@@ -38,6 +39,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=0.75, help="per variant, number of writers and repeat")
     parser.add_argument("--quick", action="store_true", help="small sizes: whether it runs, not how fast")
     chosen = parser.parse_args()
+    logs.configure("WARNING")
     if chosen.quick:
         chosen.entries, chosen.repeats, chosen.seconds = 20_000, 1, 0.3
     began = time.monotonic()

@@ -3,7 +3,7 @@ them (CH-06, CH-14, CH-16, CH-17)."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 import pytest
 from eth_utils.crypto import keccak
@@ -15,7 +15,7 @@ from fintokenx.kernel.bus import Reactions
 from fintokenx.kernel.caller import Caller, Role
 from fintokenx.lifecycle import tokenisation
 from fintokenx.lifecycle.tokenisation import reactions
-from fintokenx.lifecycle.tokenisation.ports import Call, Receipt, RecoverWallet, SignedTransaction
+from fintokenx.lifecycle.tokenisation.ports import Call, ChainUnavailable, Receipt, RecoverWallet, SignedTransaction
 from fintokenx.lifecycle.tokenisation.service import recovering
 from fintokenx.parties import auth, compliance
 from tests.fakes.chain import Crash
@@ -151,12 +151,13 @@ class Dying(ChainClient):
             self.fatal = signed.raw
         return signed
 
-    async def broadcast(self, raw: bytes) -> None:
+    async def send_many(self, raws: Sequence[bytes]) -> list[ChainUnavailable | None]:
         """Send, and die of it."""
-        await super().broadcast(raw)
-        if raw == self.fatal and not self.dead:
+        refusals = await super().send_many(raws)
+        if self.fatal in raws and not self.dead:
             self.dead = True
             raise Crash
+        return refusals
 
 
 async def test_between_a_recoverys_broadcast_and_its_receipt_the_platform_may_die(town: Town) -> None:
