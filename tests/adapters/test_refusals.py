@@ -12,7 +12,13 @@ from typing import Any
 import pytest
 
 from fintokenx.adapters.chain import ChainClient, Deployment, Rpc, deploy
-from fintokenx.adapters.chain.deployment import AGENT, SANCTIONS_AGE_SECONDS_MAX, UPDATER
+from fintokenx.adapters.chain.deployment import (
+    AGENT,
+    COMPLIANCE,
+    REGISTRAR,
+    SANCTIONS_AGE_SECONDS_MAX,
+    UPDATER,
+)
 from fintokenx.adapters.chain.rpc import RpcError
 from fintokenx.adapters.chain.signing import Unsigned, address_of, calldata, sign
 from fintokenx.adapters.vault import LocalVault
@@ -96,7 +102,7 @@ class Network:
 
     async def lock(self) -> None:
         """The token id, for a year."""
-        await self.write(AGENT, self.to.rules["LockupRule"], "setLock(uint256,uint64)", TOKEN, NOW + LIFE_SECONDS)
+        await self.write(COMPLIANCE, self.to.rules["LockupRule"], "setLock(uint256,uint64)", TOKEN, NOW + LIFE_SECONDS)
 
     async def pass_time(self, seconds: int) -> None:
         """The next block is so much later."""
@@ -161,7 +167,7 @@ async def _expired(network: Network) -> None:
 
 async def _removed(network: Network) -> None:
     await network.register(network.receiver)
-    await network.write(AGENT, network.to.identity_registry, "deleteIdentity(address)", network.receiver)
+    await network.write(REGISTRAR, network.to.identity_registry, "deleteIdentity(address)", network.receiver)
 
 
 async def _frozen(network: Network) -> None:
@@ -210,7 +216,7 @@ def _sender(arrange: Callable[[Network, str], Awaitable[None]]) -> Obstacle:
 
 async def _loses_its_claims(network: Network, wallet: str) -> None:
     if wallet == network.minting:
-        await network.write(AGENT, network.to.identity_registry, "deleteIdentity(address)", wallet)
+        await network.write(REGISTRAR, network.to.identity_registry, "deleteIdentity(address)", wallet)
     else:
         await network.register(wallet, Claims(0))
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from fintokenx.adapters.chain import ChainClient, Deployment, Rpc
-from fintokenx.adapters.chain.deployment import AGENT, UPDATER
+from fintokenx.adapters.chain.deployment import AGENT, REGISTRAR, UPDATER
 from fintokenx.adapters.chain.signing import Unsigned, address_of, calldata, sign
 from fintokenx.app.api_client import eventually
 from fintokenx.kernel.vault import Vault
@@ -59,10 +59,12 @@ class Network:
         until = int(head["timestamp"], 16) + 10**7
         call = RegisterIdentity(self.wallet, self.subject_hash, REQUIRED, is_investor=investor, expires_at_unix=until)
         chain = ChainClient(self.rpc, self.vault, self.to)
-        await self._mined(await chain.sign(call, await self._nonce(AGENT)))
+        await self._mined(await chain.sign(call, await self._count(await chain.sender_of(call))))
 
     async def _nonce(self, key_name: str) -> int:
-        sender = address_of(await self.vault.ensure_secp256k1(key_name))
+        return await self._count(address_of(await self.vault.ensure_secp256k1(key_name)))
+
+    async def _count(self, sender: str) -> int:
         return int(await self.rpc.call("eth_getTransactionCount", sender, "latest"), 16)
 
     async def _mined(self, signed: SignedTransaction) -> None:
@@ -100,7 +102,7 @@ async def _wallet_of(house: House, company: Company) -> str | None:
 
 @asynccontextmanager
 async def _unclaimed(network: Network) -> AsyncIterator[None]:
-    await network.write(AGENT, network.to.identity_registry, "deleteIdentity(address)", network.wallet)
+    await network.write(REGISTRAR, network.to.identity_registry, "deleteIdentity(address)", network.wallet)
     yield
     await network.register()
 
