@@ -26,6 +26,7 @@ from fintokenx.lifecycle.tokenisation.ports import (
     TransferToken,
 )
 
+AGENT_KEY = "chain/agent"
 MINTER_KEY = "chain/minter"
 REGISTRAR_KEY = "chain/registrar"
 UPDATER_KEY = "chain/sanctions-updater"
@@ -263,11 +264,13 @@ class LedgerChain:
         match call:
             case TransferToken():
                 return address_of(call.from_wallet_key)
-            case RegisterIdentity() | RemoveIdentity() | RecoverWallet():
+            case RegisterIdentity() | RemoveIdentity():
                 return address_of(REGISTRAR_KEY)
+            case BurnReceivable() | RecoverWallet():
+                return address_of(AGENT_KEY)
             case FlagWallet():
                 return address_of(UPDATER_KEY)
-            case MintReceivable() | BurnReceivable():
+            case MintReceivable():
                 return address_of(MINTER_KEY)
 
     async def transaction_count(self, sender: str) -> int:

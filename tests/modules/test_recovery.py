@@ -482,6 +482,36 @@ async def test_a_burn_that_is_asked_for_while_holdings_move_finds_them_wherever_
     assert not [each for *_, each in office.house.chain.mined if not each.succeeded]
 
 
+async def test_a_burn_that_the_restored_database_forgot_is_found_although_a_wallet_followed(office: Office) -> None:
+    """Its bytes follow from what stood when it was asked for, and not from the wallets of today."""
+    token = await office.house.held()
+    await office.house.move_invoice(token.invoice_reference, "TOKENISED", "SETTLING")
+    await office.house.request_burn(token)
+    forgotten = BurnReceivable(token.token_id, (address_of(office.key(1)),), b"SETTLED".ljust(32, b"\0"))
+    await office.house.chain.broadcast((await office.house.chain.sign(forgotten, 0)).raw)
+    known = await office.approved()
+
+    async def followed() -> bool:
+        return len(await office.wallets()) == 2
+
+    await office.house.work_until(followed, only="tokenisation.recover")
+    await office.house.until_idle()
+    assert await office.house.state(token.invoice_reference) == "BURNED"
+    assert await office.state(known) == "COMPLETED"
+    assert office.house.chain.mined_calls(BurnReceivable) == [forgotten]
+
+
+async def test_a_frozen_subjects_recovery_is_looked_at_every_few_minutes_only(office: Office) -> None:
+    await office.house.held()
+    known = await office.request()
+    await _freeze(office.house, frozen=True)
+    await office.decide(known)
+    await office.house.work_until(_some_time(office.house, 60))
+    async with office.house.tx() as tx:
+        row = await tx.row("select attempts, run_at from ops.jobs where name = 'tokenisation.recover'")
+    assert row["run_at"] > office.house.world.clock.now() + timedelta(seconds=120), dict(row)
+
+
 async def test_a_frozen_subjects_recovery_waits_until_somebody_vouches_for_it_again(office: Office) -> None:
     token = await office.house.held()
     known = await office.request()

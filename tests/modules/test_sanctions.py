@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,14 +10,17 @@ import pytest
 
 from fintokenx import audit
 from fintokenx.app import sanctions
+from fintokenx.kernel.bus import Reactions
 from fintokenx.kernel.caller import Caller, Role
 from fintokenx.kernel.jobs import TryAgain, Work
+from fintokenx.lifecycle.tokenisation import reactions
 from fintokenx.lifecycle.tokenisation.ports import FlagWallet, RegisterIdentity
 from fintokenx.parties import auth
 from fintokenx.parties.kyc.ports import ScreeningAnswer, ScreeningName, Verdict
-from tests.fakes.chain import LedgerChain
+from tests.fakes.chain import LedgerChain, address_of
+from tests.modules.test_recovery import Office
 from tests.modules.test_tokenisation import TENANT, House, let_tests_seed, subject_row, tenant_row
-from tests.support import World
+from tests.support import World, world_from
 
 pytestmark = pytest.mark.anyio
 
@@ -59,6 +63,12 @@ class Desk:
         async with self.house.tx() as tx:
             move = await auth.advance(tx, mlro, subject_id=self.house.lender, event=event, reason=reason)
             await audit.change(tx, mlro, action=auth.action_of(event), resource=self.house.lender, move=move)
+
+
+@pytest.fixture
+async def world(cluster: str, template: str) -> AsyncIterator[World]:
+    async with world_from(cluster, template, reactions=Reactions(reactions.IN_STEP)) as made:
+        yield made
 
 
 @pytest.fixture
@@ -137,3 +147,83 @@ async def test_an_unfreeze_while_the_flag_is_on_its_way_ends_without_a_flag(desk
     await desk.house.until_idle()
     assert desk.house.chain.contracts.flagged == set()
     assert (await desk.house.wallet(desk.house.lender)).registered
+
+
+# ── With a wallet that is lost
+
+
+@pytest.fixture
+async def office(desk: Desk) -> Office:
+    """Officers who give the lender's wallet up."""
+    officers = []
+    for role in (Role.MLRO, Role.MLRO, Role.COMPLIANCE):
+        subject_id = desk.house.world.ids.new("sub")
+        await desk.house.seed(subject_row(desk.house.world, subject_id, role.value))
+        officers.append(Caller(TENANT, role, subject_id, subject_id=subject_id, aal=2))
+    return Office(desk.house, *officers)
+
+
+async def _is_flagged(desk: Desk, wallet: str) -> None:
+    """The list is called incomplete, and from that run on the chain names the wallet; then it is complete."""
+    with pytest.raises(TryAgain, match="1 sanctioned"):
+        await desk.confirm()
+
+    async def flagged() -> bool:
+        return wallet in desk.house.chain.contracts.flagged
+
+    await desk.house.work_until(flagged, only="tokenisation.issue_claims")
+    await desk.house.work_until(lambda: _all_flagged(desk), only="tokenisation.issue_claims")
+    await desk.confirm()
+    assert desk.confirmed == 1
+
+
+async def _all_flagged(desk: Desk) -> bool:
+    async with desk.house.tx() as tx:
+        return not await tx.value("select count(*) from app.wallets where state <> 'RETIRED' and flagged_at is null")
+
+
+async def test_a_lost_wallet_of_somebody_without_a_next_one_is_flagged(desk: Desk, office: Office) -> None:
+    """Frozen before there was a next wallet: what it holds lies in the lost one."""
+    await desk.move(auth.SubjectEvent.FREEZE, auth.SANCTIONS)
+    await office.approved()
+    await desk.house.lose_all_jobs()
+    await _is_flagged(desk, address_of(office.key(1)))
+
+
+async def test_a_lost_wallet_whose_holdings_move_is_flagged_as_is_the_next(desk: Desk, office: Office) -> None:
+    """Its subject was found on a list between two steps."""
+    await desk.house.held()
+    known = await office.approved()
+    await office.until(known, "MOVING")
+    desk.house.chain.forget_pool()
+    await desk.move(auth.SubjectEvent.FREEZE, auth.SANCTIONS)
+    await desk.house.lose_all_jobs()
+    await _is_flagged(desk, address_of(office.key(1)))
+    assert desk.house.chain.contracts.flagged == {address_of(office.key(1)), address_of(office.key(2))}
+
+
+async def test_the_recovery_itself_flags_a_lost_wallet_that_still_holds(desk: Desk, office: Office) -> None:
+    await desk.house.held()
+    known = await office.approved()
+    await office.until(known, "MOVING")
+    desk.house.chain.forget_pool()
+    await desk.move(auth.SubjectEvent.FREEZE, auth.SANCTIONS)
+
+    async def flagged() -> bool:
+        return address_of(office.key(1)) in desk.house.chain.contracts.flagged
+
+    await desk.house.work_until(flagged, only="tokenisation.recover")
+
+
+async def test_the_walk_flags_a_lost_wallet_whose_jobs_were_lost(desk: Desk, office: Office) -> None:
+    await desk.move(auth.SubjectEvent.FREEZE, auth.SANCTIONS)
+    await office.approved()
+    await desk.house.lose_all_jobs()
+    await desk.house.walk_alone()
+    async with desk.house.tx() as tx:
+        asked = await tx.value(
+            "select count(*) from ops.jobs where name = 'tokenisation.issue_claims' and state = 'READY'"
+        )
+    assert asked == 1
+    await desk.house.work_until(lambda: _all_flagged(desk), only="tokenisation.issue_claims")
+    assert desk.house.chain.contracts.flagged == {address_of(office.key(1))}

@@ -200,10 +200,6 @@ class Chain(Protocol):
         """What exists of each receivable; zero before the mint and after the burn."""
         ...
 
-    async def is_verified(self, wallet: str) -> bool:
-        """Whether the identity registry knows the wallet and its required claims hold now."""
-        ...
-
     async def is_registered(self, wallet: str) -> bool:
         """Whether the identity registry knows the wallet, with or without claims."""
         ...

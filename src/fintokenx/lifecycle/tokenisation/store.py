@@ -377,11 +377,21 @@ async def without_token(tx: Tx, invoice_references: list[str]) -> list[str]:
 
 
 async def wallets(tx: Tx, *, after: str, limit: int) -> list[Wallet]:
-    """Wallets in use by id, from the one after ``after``."""
+    """Wallets that are not retired, by id, from the one after ``after``."""
     rows = await tx.rows(
-        f"select {_WALLETS} from app.wallets where id > $1 and {_IN_USE} order by id limit $2", after, limit
+        f"select {_WALLETS} from app.wallets where id > $1 and state <> 'RETIRED' order by id limit $2", after, limit
     )
     return [Wallet(**dict(row)) for row in rows]
+
+
+async def with_unflagged_wallet(tx: Tx, subject_ids: list[str]) -> list[str]:
+    """Those of the subjects that have a wallet, not retired, which the chain's sanctions list does not name."""
+    rows = await tx.rows(
+        "select distinct subject_id from app.wallets"
+        " where subject_id = any($1) and state <> 'RETIRED' and flagged_at is null order by subject_id",
+        subject_ids,
+    )
+    return [row["subject_id"] for row in rows]
 
 
 async def without_wallet(tx: Tx, subject_ids: list[str]) -> set[str]:

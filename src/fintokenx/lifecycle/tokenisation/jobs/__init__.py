@@ -34,6 +34,9 @@ TOKENS_A_STEP: Final = 50
 WAIT_SECONDS: Final = 5.0
 """How long a recovery waits before it looks again whether its way is free."""
 
+PEOPLE_SECONDS: Final = 300.0
+"""The same where only people can free it; perhaps they never do."""
+
 ActiveHolders = Callable[[Tx, str, int], Awaitable[list[Subject]]]
 """Active lenders and investors by id: those after the given one, at most so many."""
 
@@ -118,10 +121,14 @@ class TokenisationJobs:
             await self._succeeded(work, promise, tx.at)
 
     async def keep_claims(self, work: Work, payload: Payload) -> None:
-        """Make the chain say of a lender or investor what we know now: wallet, flag, claims, or none (CH-06, CH-16)."""
+        """Make the chain say of a lender or investor what we know now: wallet, flag, claims, or none (CH-06, CH-16);
+        of a wallet that it lost first."""
         subject_id: str = payload["subject_id"]
         async with work.transaction() as tx:
+            lost = await identity.lost_wallets(tx, work.caller, subject_id=subject_id)
             key_name = await identity.key_wanted(tx, work.caller, subject_id=subject_id)
+        for wallet in lost:
+            await self._tell_chain_of(work, wallet.id)
         if key_name is None:
             return
         with waiting_while_away():
@@ -150,12 +157,13 @@ class TokenisationJobs:
         if found is None:
             return
         if found.recovery.state == "APPROVED":
-            await self._tell_chain_of(work, found.lost.id)
             await self.keep_claims(work, {"subject_id": found.recovery.subject_id})
+        else:  # its subject may have been sanctioned, or cleared, meanwhile
+            await self._tell_chain_of(work, found.lost.id)
         async with work.transaction() as tx:
             step = await recovering.next_step(tx, work.caller, recovery_id=recovery_id, tokens_max=self._tokens_a_step)
         if step.promise is None:
-            raise TryAgain(step.waits_for, seconds=WAIT_SECONDS)
+            raise TryAgain(step.waits_for, seconds=PEOPLE_SECONDS if step.waits_for_people else WAIT_SECONDS)
         await self._succeeded(work, step.promise, tx.at)
         raise TryAgain("look what is next", seconds=0)
 

@@ -70,12 +70,8 @@ class Kinds:
 
     def _of_token(self, promise: ChainTransaction, token: Token, wallets: Sequence[Wallet]) -> Call:
         if promise.kind is Kind.BURN:
-            # Every wallet that its holder ever had, for a recovery may be moving it now.
-            holders = tuple(wallet.address for wallet in wallets)
             reason = promise.arguments["reason"].encode().ljust(32, b"\0")
-            return BurnReceivable(
-                token.token_id, holders or ((token.holder_wallet,) if token.holder_wallet else ()), reason
-            )
+            return BurnReceivable(token.token_id, _holders(promise, token), reason)
         holder = next((wallet for wallet in wallets if wallet.address == token.holder_wallet), None)
         return TransferToken(
             from_wallet_key=holder.key_name if holder else self._minting_wallet_key,
@@ -207,6 +203,11 @@ def _mint(token: Token, minting_wallet: str) -> MintReceivable:
         document_sha256=bytes.fromhex(token.document_sha256),
         to_wallet=minting_wallet,
     )
+
+
+def _holders(promise: ChainTransaction, token: Token) -> tuple[str, ...]:
+    """Whose parts a burn takes; of a promise that is older than these names, the wallet of the token's row."""
+    return tuple(promise.arguments.get("holders") or ([token.holder_wallet] if token.holder_wallet else []))
 
 
 def _moving(promise: ChainTransaction) -> tuple[int, ...]:

@@ -45,11 +45,17 @@ async def key_wanted(tx: Tx, caller: Caller, *, subject_id: str) -> str | None:
     used = await store.wallet_of(tx, subject_id)
     if used is not None:
         return used.key_name
-    return await _next_key(tx, subject_id) if subject.state in _VOUCHED_FOR else None
+    return await _next_key(tx, subject_id) if is_vouched_for(subject) else None
 
 
 async def _next_key(tx: Tx, subject_id: str) -> str:
     return key_name_of(tx.tenant_id, subject_id, len(await store.wallets_of(tx, subject_id)) + 1)
+
+
+async def lost_wallets(tx: Tx, caller: Caller, *, subject_id: str) -> list[Wallet]:
+    """Those that the subject uses no longer and that stand in the registry all the same, oldest first."""
+    caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
+    return [wallet for wallet in await store.wallets_of(tx, subject_id) if wallet.state == "LOST"]
 
 
 async def keep_wallet(tx: Tx, caller: Caller, *, subject_id: str, key_name: str, address: str) -> Wallet:
@@ -138,9 +144,14 @@ def _arguments(word: Kind, wallet: Wallet, subject: auth.Subject, at: Instant) -
     }
 
 
+def is_vouched_for(subject: auth.Subject) -> bool:
+    """Whether the platform tells the chain that it knows the subject."""
+    return subject.state in _VOUCHED_FOR
+
+
 def claims_of(wallet: Wallet, subject: auth.Subject) -> Claims:
     """What the chain is to vouch for: of a wallet that is lost, nothing."""
-    vouched_for = subject.state in _VOUCHED_FOR and wallet.state not in ("LOST", "RETIRED")
+    vouched_for = is_vouched_for(subject) and wallet.state not in ("LOST", "RETIRED")
     return CLAIMS_OF_ACTIVE if vouched_for else Claims(0)
 
 
@@ -192,11 +203,10 @@ async def without_wallet(tx: Tx, caller: Caller, *, subjects: Sequence[auth.Subj
 
 
 async def unflagged(tx: Tx, caller: Caller) -> list[str]:
-    """Subjects whom a sanctions list names and whose wallet the chain's own list does not name yet: until it does,
-    nobody may confirm that list as complete."""
+    """Subjects whom a sanctions list names and of whom the chain's own list does not name every wallet yet, a lost one
+    included, for it may still hold: until it does, nobody may confirm that list as complete."""
     caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
-    used = {subject_id: await store.wallet_of(tx, subject_id) for subject_id in await auth.sanctioned(tx)}
-    return [subject_id for subject_id, wallet in used.items() if wallet is not None and wallet.flagged_at is None]
+    return await store.with_unflagged_wallet(tx, await auth.sanctioned(tx))
 
 
 async def told(tx: Tx, caller: Caller, *, business_key: str, mined: sending.Mined) -> None:

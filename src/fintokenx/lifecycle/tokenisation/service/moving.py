@@ -100,16 +100,30 @@ async def burn(tx: Tx, caller: Caller, *, token_reference: str, reason: str, bus
         return audit.Move()
     line = TOKEN.next(token.state, "burn")
     await _refuse_while_moving(tx, token)
+    holders = await _holders(tx, token)
     promise = sending.promise(
         tx,
         kind=Kind.BURN,
         business_key=business_key,
         resource=token.invoice_reference,
-        arguments={"reason": reason},
+        arguments={"reason": reason, "holders": holders},
         token_reference=token_reference,
     )
     tx.enqueue("tokenisation.burn", {"business_key": business_key}, dedupe_key=promise.id)
     return audit.Move((store.changed_token(token, state=line.target), store.new_chain_tx(promise)))
+
+
+async def _holders(tx: Tx, token: Token) -> list[str]:
+    """Every wallet in which the token can be when it burns. They stand in the promise, so that its bytes can be made
+    again whatever wallets follow.
+
+    A recovery under way moves it between wallets that are there by now; one that is not waits for the burn: under this
+    lock each sees the other.
+    """
+    if token.holder_subject_id is None:
+        return [token.holder_wallet] if token.holder_wallet else []
+    await store.lock(tx, "wallet", token.holder_subject_id)
+    return [wallet.address for wallet in await store.wallets_of(tx, token.holder_subject_id)]
 
 
 def _refuse_other(known: ChainTransaction, kind: Kind, token_reference: str, **arguments: str) -> None:

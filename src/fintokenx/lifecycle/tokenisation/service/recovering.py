@@ -14,7 +14,7 @@ from fintokenx.kernel.caller import Caller, Role, WrongRole
 from fintokenx.kernel.db import Tx
 from fintokenx.kernel.machine import NOTHING
 from fintokenx.lifecycle.tokenisation import store
-from fintokenx.lifecycle.tokenisation.service import sending
+from fintokenx.lifecycle.tokenisation.service import identity, sending
 from fintokenx.lifecycle.tokenisation.service.reads import locked_chain_transaction, locked_token
 from fintokenx.lifecycle.tokenisation.transitions import CHAIN_TX, OFFICERS, RECOVERY, TOKEN, WALLET
 from fintokenx.lifecycle.tokenisation.types import (
@@ -37,11 +37,10 @@ _UNDER_WAY: Final = ("APPROVED", "MOVING", "RETIRING")
 
 @dataclass(frozen=True, slots=True)
 class UnderWay:
-    """An approved recovery that is not at its end. ``new`` is None until the subject has its next wallet."""
+    """An approved recovery that is not at its end."""
 
     recovery: Recovery
     lost: Wallet
-    new: Wallet | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +49,8 @@ class Step:
 
     promise: ChainTransaction | None
     waits_for: str = ""
+    waits_for_people: bool = False
+    """Nobody vouches for the subject, and nothing that the platform does by itself changes that."""
 
 
 async def request(tx: Tx, caller: Caller, *, subject_id: str, reason: str) -> Recovery:
@@ -152,7 +153,7 @@ async def under_way(tx: Tx, caller: Caller, *, recovery_id: str) -> UnderWay | N
     known = await _recovery(tx, recovery_id)
     if known.state not in _UNDER_WAY:
         return None
-    return UnderWay(known, await _wallet(tx, known.lost_wallet_id), await store.wallet_of(tx, known.subject_id))
+    return UnderWay(known, await _wallet(tx, known.lost_wallet_id))
 
 
 async def next_step(tx: Tx, caller: Caller, *, recovery_id: str, tokens_max: int) -> Step:
@@ -170,7 +171,8 @@ async def next_step(tx: Tx, caller: Caller, *, recovery_id: str, tokens_max: int
         return Step(last)
     lost, new = await _wallet(tx, known.lost_wallet_id), await store.wallet_of(tx, known.subject_id)
     if new is None or (waits_for := await _waits_for(tx, lost, new)):
-        return Step(None, waits_for if new else "there is no next wallet yet")
+        barred = not identity.is_vouched_for(await auth.subject(tx, known.subject_id))
+        return Step(None, waits_for if new else "there is no next wallet yet", waits_for_people=barred)
     left = await store.held_in(tx, lost, limit=tokens_max)
     if left or last is None:  # the first also retires a wallet that holds nothing
         return Step(await _promised(tx, caller, known, lost, new, await _moving(tx, lost, left)))
