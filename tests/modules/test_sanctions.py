@@ -76,7 +76,12 @@ async def desk(world: World) -> Desk:
     await let_tests_seed(world)
     seller, buyer, lender = (world.ids.new("sub") for _ in range(3))
     house = House(world, LedgerChain(), seller, buyer, lender)
-    await house.seed(tenant_row(world), subject_row(world, lender, "lender"))
+    await house.seed(
+        tenant_row(world),
+        subject_row(world, seller, "seller"),
+        subject_row(world, buyer, "buyer"),
+        subject_row(world, lender, "lender"),
+    )
     await house.registered_lender()
     return Desk(house)
 
