@@ -25,7 +25,7 @@ from fintokenx.lifecycle.tokenisation.ports import (
     RegisterIdentity,
     RemoveIdentity,
 )
-from fintokenx.lifecycle.tokenisation.service import recovering
+from fintokenx.lifecycle.tokenisation.service import identity, recovering
 from fintokenx.lifecycle.tokenisation.transitions import RECOVERY
 from fintokenx.parties import auth, compliance
 from fintokenx.parties.auth.events import SubjectErased
@@ -490,11 +490,14 @@ async def test_a_burn_that_the_restored_database_forgot_is_found_although_a_wall
     forgotten = BurnReceivable(token.token_id, (address_of(office.key(1)),), b"SETTLED".ljust(32, b"\0"))
     await office.house.chain.broadcast((await office.house.chain.sign(forgotten, 0)).raw)
     known = await office.approved()
-
-    async def followed() -> bool:
-        return len(await office.wallets()) == 2
-
-    await office.house.work_until(followed, only="tokenisation.recover")
+    async with office.house.tx() as tx:
+        await identity.keep_wallet(
+            tx,
+            PLATFORM,
+            subject_id=office.house.lender,
+            key_name=office.key(2),
+            address=address_of(office.key(2)),
+        )
     await office.house.until_idle()
     assert await office.house.state(token.invoice_reference) == "BURNED"
     assert await office.state(known) == "COMPLETED"
