@@ -17,7 +17,7 @@ from web3 import Web3
 from web3.exceptions import ContractLogicError
 
 from fintokenx.adapters.chain import Deployment, Rpc, deploy
-from fintokenx.adapters.chain.deployment import AGENT, MINTER, registration
+from fintokenx.adapters.chain.deployment import MINTER, REGISTRAR, registration
 from fintokenx.adapters.chain.signing import Unsigned, address_of, calldata, sign
 from fintokenx.adapters.vault import LocalVault
 from fintokenx.sandbox.anvil import CHAIN_ID, Anvil
@@ -73,7 +73,7 @@ class Network:
             self.rpc, self.vault, self.to, wallet=wallet, subject_hash=keccak(text=wallet), country=826, claims=15,
             is_investor=True, expires_at_unix=NOW + 10**7,
         )  # fmt: skip
-        await self.platform(AGENT, self.to.identity_registry, data)
+        await self.platform(REGISTRAR, self.to.identity_registry, data)
 
     async def issue(self, holder: str, token_id: int) -> None:
         issued = calldata(
