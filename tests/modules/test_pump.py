@@ -8,7 +8,14 @@ import pytest
 
 from fintokenx.adapters.chain import ChainClient, StateClient, deploy
 from fintokenx.lifecycle import tokenisation
-from fintokenx.lifecycle.tokenisation.ports import ChainUnavailable, MintReceivable, Receipt
+from fintokenx.lifecycle.tokenisation.ports import (
+    Call,
+    ChainUnavailable,
+    MintReceivable,
+    Receipt,
+    RegisterIdentity,
+    SignedTransaction,
+)
 from fintokenx.lifecycle.tokenisation.service import minting, sending
 from fintokenx.sandbox.chain_front.besu import PENDING_MAX
 from tests.fakes.chain import MINTER_KEY, Crash, LedgerChain, address_of
@@ -160,13 +167,41 @@ async def test_whatever_happens_around_a_batch_each_of_it_is_mined_once(
     assert (await house.trail(references[0])).count("CHAIN_TX_RESERVE") == 1
 
 
-async def test_an_answer_that_cannot_be_recorded_keeps_back_no_other(house: House) -> None:
-    references = await promised(house, 4)
+@pytest.mark.parametrize("bad", [{1}, {0, 1, 2, 3, 4, 5}], ids=["one", "the first six"])
+async def test_answers_that_cannot_be_recorded_keep_back_no_other(house: House, bad: set[int]) -> None:
+    references = await promised(house, 8)
     await rounds(house)
-    await house.move_invoice(references[1], "CONFIRMED", "WITHDRAWN")
+    for number in bad:
+        await house.move_invoice(references[number], "CONFIRMED", "WITHDRAWN")
     house.chain.mine()
     await rounds(house)
-    assert await states(house, references) == ["MINTED", "MINT_SUBMITTED", "MINTED", "MINTED"]
+    expected = ["MINT_SUBMITTED" if number in bad else "MINTED" for number in range(8)]
+    assert await states(house, references) == expected
+
+
+class Unregistrable(LedgerChain):
+    """The registry answers no question about claims; all else works."""
+
+    async def sign(self, call: Call, nonce: int) -> SignedTransaction:
+        if isinstance(call, RegisterIdentity):
+            raise ChainUnavailable("what to sign was refused (-32000)", outcome_unknown=False)
+        return await super().sign(call, nonce)
+
+
+async def test_what_cannot_be_signed_keeps_back_no_other_sender_and_is_no_stall(world: World) -> None:
+    house = await house_on(world, Unregistrable())
+    await house.ask("tokenisation.issue_claims", {"subject_id": house.lender}, "claims")
+    reference = await house.invoice()
+    await house.ask("tokenisation.mint", {"reference": reference}, "mint")
+
+    async def minted() -> bool:
+        if await house.state(reference) != "MINTED":
+            return False
+        wallet = await house.wallet(house.lender)
+        return (await house.promise(f"identity:{wallet.id}:1")).state == "RESERVED"
+
+    await house.work_until(minted)
+    assert "TOKEN_PENDING" not in [entry.action for entry in await house.entries(reference)]
 
 
 class LateReceipts(LedgerChain):
@@ -208,6 +243,7 @@ async def test_a_transaction_that_is_counted_before_it_is_shown_is_not_taken_for
     assert len(chain.mined) == 2
 
 
+@pytest.mark.soak
 async def test_three_hundred_confirmations_at_once_reach_nodes_that_keep_two_hundred_of_a_sender(world: World) -> None:
     """Real jobs and contracts; seven nodes that refuse a nonce 200 ahead, and one of them loses an answer."""
     async with network() as net:

@@ -42,6 +42,8 @@ LEASE_SECONDS: Final = 20
 """How long a job stays with a worker that says nothing: after a kill it is claimed again that much later."""
 
 RENEW_SECONDS: Final = 5.0
+SLOT_SECONDS: Final = 1.0
+"""How often one looks whether the last job of a periodic one has ended."""
 ALIVE_SECONDS: Final = 30.0
 SWEEP_EVERY: Final = timedelta(hours=1)
 KEPT_FOR: Final = timedelta(days=30)
@@ -146,6 +148,7 @@ class Worker:
         self._stopping = False
         self._running: dict[asyncio.Task[None], Row] = {}
         self._slots: dict[Periodic, int] = {}
+        self._not_before: dict[Periodic, float] = {}
         self._swept_at = clock.now()
         self._machine_seconds = machine_seconds
         self._came_round_at = machine_seconds()
@@ -224,7 +227,7 @@ class Worker:
         now = self._clock.now()
         for periodic in self._periodic:
             slot = int(now.timestamp() // periodic.every.total_seconds())
-            if self._slots.get(periodic) == slot:
+            if self._slots.get(periodic) == slot or self._machine_seconds() < self._not_before.get(periodic, 0.0):
                 continue
             # A slot that begins while the last job is unfinished is looked at again: its job falls due when that ends,
             # and not a whole slot later. What happened in between would wait for so long.
@@ -245,6 +248,8 @@ class Worker:
             )
             if there:
                 self._slots[periodic] = slot
+            else:
+                self._not_before[periodic] = self._machine_seconds() + SLOT_SECONDS
         if now - self._swept_at > SWEEP_EVERY:
             await self._sweep(now)
             self._swept_at = now

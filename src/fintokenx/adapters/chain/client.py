@@ -79,7 +79,10 @@ class ChainClient:
 
     async def sign(self, call: Call, nonce: int) -> SignedTransaction:
         """Encode and sign. Registering asks the registry for the digest that the issuer signs; the rest is local."""
-        to, data = await self._encoded(call)
+        try:
+            to, data = await self._encoded(call)
+        except RpcError as refusal:
+            raise ChainUnavailable(f"what to sign was refused ({refusal.code})", outcome_unknown=False) from refusal
         return await sign(self._vault, self._key_of(call), Unsigned(self._to.chain_id, nonce, _gas_of(call), to, data))
 
     async def broadcast(self, raw: bytes) -> None:
@@ -224,9 +227,12 @@ class ChainClient:
         said = receipt.get("revertReason")
         if said is None:
             try:
-                said = (await self._rpc.call("debug_traceTransaction", receipt["transactionHash"]))["returnValue"]
+                trace = await self._rpc.call("debug_traceTransaction", receipt["transactionHash"])
             except RpcError:
                 return "reverted"
+            if not isinstance(trace, dict):  # a node that has forgotten it says null
+                return "reverted"
+            said = trace["returnValue"]
         data = to_bytes(hexstr=said)
         return _words(data[4:36]) if data[:4] == _REFUSED else "reverted"
 

@@ -17,7 +17,13 @@ from fintokenx.adapters.chain.state import ContractCall, StateClient, answers_at
 from fintokenx.lifecycle.tokenisation.ports import ChainHead, EventKind, Held, Holding, WalletEvent
 
 TRAILS_MAX: Final = 512
-"""Wallets whose past is remembered; blocks are final, so each look reads only what is new."""
+"""Wallets whose past is remembered; blocks are final, so each look reads only what is new, and the newest again."""
+
+NEWEST_READ_AGAIN: Final = 64
+"""Blocks whose logs are read at each look. The node that is asked for logs need not be the one that told the newest
+block: after a failover it may lag, and it gives no logs for blocks that it has not. What was remembered of those would
+leave an event out until the process ends. 64 blocks are two minutes of blocks; a node that takes part lags by one or
+two, and to read these few again costs no more than to ask at all."""
 
 _FORCED: Final = topic_of("ForcedTransfer(address,address,uint256,uint256)")
 _FROZEN: Final = topic_of("Frozen(address,uint256,uint256)")
@@ -26,11 +32,17 @@ _RECOVERED: Final = topic_of("RecoverySuccess(address,address,bytes32)")
 
 @dataclass(slots=True)
 class _Trail:
-    """What is known of one wallet: its events, and the first block that was not looked at."""
+    """What is known of one wallet: its events, and the first block that must be looked at."""
 
     next: int
     events: list[WalletEvent] = field(default_factory=list)
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    def remember(self, read: Sequence[WalletEvent], last: int) -> None:
+        """Of what was read from ``next`` on, all up to the block ``last``."""
+        if last >= self.next:
+            self.events += [event for event in read if event.block_number <= last]
+            self.next = last + 1
 
 
 class HistoryClient:
@@ -57,8 +69,9 @@ class HistoryClient:
             trail = self._trail(wallet, afresh=afresh)
             async with trail.lock:
                 async for end, logs in in_ranges(trail.next, block_number, self._asking(wallet)):
-                    trail.events += _events(logs)
-                    trail.next = end + 1
+                    read = list(_events(logs))
+                    found |= {event.place: event for event in read}
+                    trail.remember(read, min(end, block_number - NEWEST_READ_AGAIN))
                 found |= {event.place: event for event in trail.events if event.block_number <= block_number}
         return [found[place] for place in sorted(found)]
 

@@ -129,9 +129,15 @@ async def slices_of(tx: Tx, references: list[str]) -> list[Slice]:
 
 
 async def chain_txs_of_tokens(tx: Tx, references: list[str]) -> list[ChainTransaction]:
-    """All chain transactions of these tokens, oldest first."""
-    rows = await tx.rows(
-        f"select {_CHAIN_TXS} from app.chain_tx where token_reference = any($1) order by promised_at, id", references
+    """All chain transactions of these tokens, oldest first: their own, and the recoveries that move them."""
+    rows = await tx.rows(  # that a recovery has no token of its own is said so that chain_tx_of_token finds the few
+        f"""select {_CHAIN_TXS} from app.chain_tx
+             where token_reference = any($1)
+                or (token_reference is null and kind = 'recovery'
+                    and exists (select from jsonb_array_elements(arguments -> 'moving') as m
+                                 where m ->> 'token_reference' = any($1)))
+             order by promised_at, id""",
+        references,
     )
     return [found for row in rows if (found := _chain_tx(row))]
 

@@ -102,7 +102,7 @@ async def _wallet_must_be_ready(tx: Tx, caller: Caller, lender_id: str) -> None:
         wallet = await tokenisation.wallet_of(tx, caller, subject_id=lender_id)
     except tokenisation.UnknownWallet:
         raise WalletNotReady from None
-    if wallet.registered_at is None:
+    if not wallet.registered:
         raise WalletNotReady
 
 

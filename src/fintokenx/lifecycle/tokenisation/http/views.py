@@ -169,7 +169,9 @@ class TransferView(_View):
     amount_pence: int = Field(description="What moved; for a freeze what is frozen from then on.", examples=[1250000])
     block_number: int = Field(description="The block that holds it.")
     tx_hash: str = Field(description="The transaction.")
-    entry: BehindView | None = Field(description="The entry that confirmed it; null when there is none on record.")
+    entry: BehindView | None = Field(
+        description="The entry that confirmed it; null until it is recorded, and for ever when we did not ask for it."
+    )
     proof: str | None = Field(
         description="Where the holder gets its proof; null until it is sealed, and where it names other wallets."
     )

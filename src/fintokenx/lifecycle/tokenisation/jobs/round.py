@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Awaitable, Callable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Final, TypeVar
+from typing import Final, TypeAlias, TypeVar
 
 import structlog
 
@@ -27,14 +27,18 @@ POLL_SECONDS: Final = 1.0
 RESEND_SECONDS: Final = 5.0
 """Bytes that no block took in this time are sent again: a node may have forgotten them."""
 LOST_SECONDS: Final = 600.0
+UNLIKE_SECONDS: Final = 60.0
+"""A node that lags behind may show a moment ago; a chain that truly holds something else needs people."""
 TWIN_SEARCH_MAX: Final = 1000
 """How many nonces back to look for a transaction that the database has forgotten."""
 AT_ONCE_MAX: Final = 50
 """So many answers of the chain are recorded in one transaction."""
 NOBODY_ANSWERS: Final = 5
-"""After so many failures from the first one on it is an outage, and not those transactions."""
+"""After so many of one sender that no node lets us sign, the rest of that sender's is left for the next round."""
 
 _Item = TypeVar("_Item")
+_Done: TypeAlias = tuple[ChainTransaction, Call]
+"""A promise whose effect stands on chain already, and what it asked for."""
 
 
 @dataclass(slots=True)
@@ -91,8 +95,7 @@ class Round:
         if own is not None and own.state == "REVERTED":
             fresh.append(own)
         mined, waiting, overtaken = await self._looked_for(signed)
-        open_ = [*fresh, *overtaken]
-        done = await self._settled(mined, open_)
+        done = await self._settled(mined, [*fresh, *overtaken])
         await self._send(waiting)
         # From here on the vault is needed; while it is away, all that went before is done all the same.
         overtaken = [promise for promise in overtaken if promise.business_key not in done]
@@ -104,19 +107,29 @@ class Round:
             at_once, _, _ = await self._looked_for(new)
             # One that failed may have been done before: the next round looks at that.
             await self._settled([pair for pair in at_once if pair[1].receipt.succeeded], [])
+        await self._settle_twins(done)  # last, for it may take a thousand signatures
 
     async def _settled(
         self, mined: Sequence[tuple[ChainTransaction, Mined]], open_: Sequence[ChainTransaction]
-    ) -> set[str]:
-        """Record what is in a block, and what turns out to have been done before; the business keys of the latter."""
+    ) -> dict[str, _Done]:
+        """Record what is in a block; what turns out to have been done before, by business key, is left."""
         promises = [*open_, *(promise for promise, found in mined if _is_looked_at(promise, found))]
         calls = await self._kinds.calls(self._work, [p for p in promises if p.kind not in NOT_LOOKED_AT])
         failed = [promise for promise, found in mined if not found.receipt.succeeded]
         asked = [promise for promise in (*open_, *failed) if promise.business_key in calls]
-        done = await self._done_before(asked, calls)
-        twins = [(promise, twin) for promise in asked if (twin := done.get(promise.business_key))]
-        await self._conclude([*(pair for pair in mined if pair[0].business_key not in done), *twins], calls)
-        return set(done)
+        stands = await self._kinds.standing([calls[promise.business_key] for promise in asked])
+        done = {
+            promise.business_key: (promise, calls[promise.business_key])
+            for promise, stand in zip(asked, stands, strict=True)
+            if stand
+        }
+        await self._conclude([pair for pair in mined if pair[0].business_key not in done], calls)
+        return done
+
+    async def _settle_twins(self, done: Mapping[str, _Done]) -> None:
+        """Record the transactions that did what had been done before."""
+        twins = [(promise, twin) for promise, call in done.values() if (twin := await self._twin(promise, call))]
+        await self._conclude(twins, {key: call for key, (_, call) in done.items()})
 
     async def _looked_for(
         self, signed: Sequence[ChainTransaction]
@@ -150,35 +163,34 @@ class Round:
             self._counts[sender] = await self._chain.transaction_count(sender)
         return self._counts[sender]
 
-    async def _done_before(
-        self, promises: Sequence[ChainTransaction], calls: dict[str, Call]
-    ) -> dict[str, Mined | None]:
-        """Of the promises whose effect stands on chain, the transaction that did it; None where it is not ours."""
-        stands = await self._kinds.standing([calls[promise.business_key] for promise in promises])
-        return {
-            promise.business_key: await self._twin(promise, calls[promise.business_key])
-            for promise, done in zip(promises, stands, strict=True)
-            if done
-        }
-
     async def _twin(self, promise: ChainTransaction, call: Call) -> Mined | None:
-        """Signing is deterministic, so the right nonce gives the hash that is on chain."""
+        """The transaction that did it; None where it is not found, which ``faults`` then says."""
         key = promise.business_key
         self.faults[key] = TryAgain("done on chain by a transaction that is not ours", seconds=LOST_SECONDS)
         searched_at = self._memory.searched.get(key)
         if searched_at is not None and (self._at - searched_at).total_seconds() < LOST_SECONDS:
             return None
-        sender = await self._chain.sender_of(call)
-        count = await self._count(sender)
+        try:
+            found = await self._searched(call)
+        except (ChainUnavailable, VaultUnavailable) as fault:
+            self.faults[key] = fault
+            return None
+        if found is None:
+            self._memory.searched[key] = self._at
+            log.error("chain_effect_without_transaction", business_key=key)
+            return None
+        log.warning("chain_twin_found", business_key=key, tx_hash=found.signed.tx_hash)
+        del self.faults[key]
+        return found
+
+    async def _searched(self, call: Call) -> Mined | None:
+        """Signing is deterministic, so the right nonce gives the hash that is on chain."""
+        count = await self._count(await self._chain.sender_of(call))
         for nonce in range(count - 1, max(-1, count - 1 - TWIN_SEARCH_MAX), -1):
             signed = await self._chain.sign(call, nonce)
             receipt = await self._chain.receipt(signed.tx_hash)
             if receipt is not None and receipt.succeeded:
-                log.warning("chain_twin_found", tx_hash=signed.tx_hash, nonce=nonce)
-                del self.faults[key]
                 return Mined(signed, receipt)
-        self._memory.searched[key] = self._at
-        log.error("chain_effect_without_transaction", call=type(call).__name__, sender=sender)
         return None
 
     async def _conclude(self, mined: Sequence[tuple[ChainTransaction, Mined]], calls: dict[str, Call]) -> None:
@@ -199,7 +211,7 @@ class Round:
                 self.answers[promise.business_key] = found
         for key, as_asked in matches.items():
             if not as_asked:
-                self.faults[key] = TryAgain("the chain holds something else than was asked for", seconds=3600)
+                self.faults[key] = TryAgain("the chain holds something else than was asked for", seconds=UNLIKE_SECONDS)
 
     async def _recorded(
         self,
@@ -219,7 +231,7 @@ class Round:
         except Exception as fault:
             if len(items) > 1:
                 return await self._singly(items, record, key_of)
-            log.warning("promise_not_recorded", business_key=key_of(items[0]), fault=type(fault).__name__)
+            log.exception("promise_not_recorded", business_key=key_of(items[0]))
             self.faults[key_of(items[0])] = fault
             return []
         return list(items)
@@ -230,12 +242,7 @@ class Round:
         record: Callable[[Tx, _Item], Awaitable[object]],
         key_of: Callable[[_Item], str],
     ) -> list[_Item]:
-        done: list[_Item] = []
-        for number, item in enumerate(items, start=1):
-            done += await self._recorded([item], record, key_of)
-            if number == NOBODY_ANSWERS and not done:
-                break
-        return done
+        return [done for item in items for done in await self._recorded([item], record, key_of)]
 
     async def _reserve_again(self, overtaken: Sequence[ChainTransaction]) -> list[ChainTransaction]:
         """The chain has used the nonce for something else, which this database does not know: it was restored."""
@@ -273,25 +280,29 @@ class Round:
         with suppress(sending.TooManyPending):
             if not await self._recorded([promises], reserve, key_of) and len(promises) > 1:
                 given.clear()
+                self.faults.pop(key_of(promises), None)
                 await self._singly([[promise] for promise in promises], reserve, key_of)
         return given
 
     async def _sign(self, reserved: Sequence[ChainTransaction], calls: dict[str, Call]) -> list[ChainTransaction]:
         """Sign in the order of nonces, and keep the bytes before anybody sees them."""
         signed: list[tuple[ChainTransaction, SignedTransaction]] = []
-        faults: list[Unavailable] = []
+        silent: Counter[str | None] = Counter()
         for promise in sorted(reserved, key=_place):
             if promise.state != "RESERVED" or promise.nonce is None:
                 continue  # another process was faster
+            if silent[promise.sender] >= NOBODY_ANSWERS:
+                continue  # no block takes it before those that cannot be signed
             try:
                 signed.append((promise, await self._chain.sign(calls[promise.business_key], promise.nonce)))
-            except (ChainUnavailable, VaultUnavailable) as fault:
-                faults.append(fault)
+            except ChainUnavailable as fault:
+                silent[promise.sender] += 1
                 self.faults[promise.business_key] = fault
-                if len(faults) == NOBODY_ANSWERS and not signed:
-                    break
-        if faults and not signed:
-            raise faults[0]
+            except VaultUnavailable as fault:
+                if not signed:
+                    raise  # without it nothing goes on
+                self.faults[promise.business_key] = fault
+                break
         address = await self._chain.contract_address() if signed else ""
         kept: dict[str, ChainTransaction] = {}
 

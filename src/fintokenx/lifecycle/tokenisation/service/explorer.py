@@ -114,8 +114,8 @@ class HoldingSeen:
 
 @dataclass(frozen=True, slots=True)
 class EventSeen:
-    """One event of the holder's wallets, and the entry that says why. ``behind`` is None when nothing is on record:
-    the platform did not ask for it."""
+    """One event of the holder's wallets, and the entry that confirmed it. ``behind`` is None when there is none:
+    the platform did not ask for it, or is about to record it."""
 
     event: WalletEvent
     token: Token | None
@@ -382,7 +382,8 @@ def _undecided(promises: Sequence[ChainTransaction], at: ChainHead) -> list[Chai
 
 
 def _told(event: WalletEvent, theirs: OfHolder, known: Details, minting_wallet: str) -> EventSeen:
-    promise = next((each for each in known.transactions if each.tx_hash == event.tx_hash), None)
+    confirmed = (each for each in known.transactions if each.state == "CONFIRMED")
+    promise = next((each for each in confirmed if each.tx_hash == event.tx_hash), None)
     behind = known.behind.get(_row_of_promise(promise)) if promise else None
     token = known.tokens.get(event.token_id)
     own = promise is not None and names_only(promise, token, own=theirs.wallets, minting_wallet=minting_wallet)

@@ -159,10 +159,11 @@ async def transferred(tx: Tx, caller: Caller, *, business_key: str, mined: sendi
 
 
 async def transfer_refused(tx: Tx, caller: Caller, *, business_key: str, receipt: Receipt) -> None:
-    """The compliance contract has said no, for good. Told again, nothing happens."""
+    """The compliance contract has said no, for good. Told again, or of bytes that have been replaced since, nothing
+    happens."""
     caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
     known, token = await _locked(tx, business_key)
-    if known.state == "REVERTED":
+    if known.state != "SIGNED" or known.tx_hash != receipt.tx_hash:
         return
     line = CHAIN_TX.next(known.state, "revert")
     fact = TransferRefused(business_key, token.reference, receipt.revert_reason)

@@ -11,8 +11,9 @@ from fintokenx.kernel.db import Tx
 from fintokenx.lifecycle.tokenisation.ports import ChainHistory
 from fintokenx.lifecycle.tokenisation.service.explorer import may_prove
 
-ACTIONS: Final = frozenset({"TOKEN_TRANSFER", "TOKEN_BURN"})
-"""Their diffs hold what stands on chain anyway, and the states that follow from it."""
+ACTIONS: Final = frozenset({"TOKEN_TRANSFER", "TOKEN_BURN", "TOKEN_RECOVER"})
+"""Their diffs hold what stands on chain anyway, and the states that follow from it. A recovery's names the lost and the
+new wallet of one subject; of a shared token it changes that subject's slices alone."""
 
 
 class OwnEntries:
