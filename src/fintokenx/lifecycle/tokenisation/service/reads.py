@@ -109,8 +109,8 @@ async def chain_transaction(tx: Tx, caller: Caller, *, business_key: str) -> Cha
 
 
 async def unanswered(tx: Tx, caller: Caller, *, limit: int = 200) -> list[ChainTransaction]:
-    """Chain transactions that are neither confirmed nor reverted, by sender and nonce; then mints and burns that were
-    refused so long ago that their own job would have tried again by now."""
+    """Chain transactions that are neither confirmed nor reverted, by sender and nonce; then what must not fail and was
+    refused so long ago that its own job would have tried again by now."""
     caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
     waiting = await store.open_chain_txs(tx, limit=limit)
     return waiting + await store.refused_before(tx, tx.at - GIVEN_UP_AFTER, limit=limit)
