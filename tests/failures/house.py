@@ -23,6 +23,7 @@ import pytest
 
 from fintokenx.app import inspect, provision
 from fintokenx.app.api_client import Api, ApiRefused, eventually
+from fintokenx.app.demo import seal_in
 from fintokenx.app.local import LocalSystem
 from fintokenx.kernel.settings import Settings
 from fintokenx.sandbox.anvil import Anvil
@@ -255,7 +256,8 @@ class House:
         shown = await self.http.get(link)
         if shown.status_code != 200:
             return shown.status_code
-        return (await self.http.post(link, data={"decision": "confirm"})).status_code
+        form = {"decision": "confirm", "seal": seal_in(shown.text)}
+        return (await self.http.post(link, data=form)).status_code
 
     async def confirm(self, paper: Paper) -> None:
         """The buyer answers its newest mail."""

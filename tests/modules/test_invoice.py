@@ -13,6 +13,7 @@ import pytest
 
 from fintokenx import audit
 from fintokenx.adapters.documents import IsolatedReader
+from fintokenx.app.demo import seal_in
 from fintokenx.kernel.caller import Caller, Role, WrongRole, WrongTenant
 from fintokenx.kernel.db import StaleRow
 from fintokenx.kernel.machine import NOTHING, IllegalTransition
@@ -51,8 +52,8 @@ async def confirmed(house: House) -> str:
     """An invoice that its buyer has confirmed, by the front door."""
     reference = await house.awaiting(await house.parties())
     link = await house.link(reference)
-    await house.client.get(link)
-    assert (await house.client.post(link, data={"decision": "confirm"})).status_code == 200
+    form = {"decision": "confirm", "seal": seal_in((await house.client.get(link)).text)}
+    assert (await house.client.post(link, data=form)).status_code == 200
     return reference
 
 

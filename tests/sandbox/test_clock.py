@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from fintokenx.kernel.clock import Clock, SystemClock
-from fintokenx.sandbox.clock import ClockAlreadySet, ClockBackwards, ClockFileDamaged, SandboxClock
+from fintokenx.sandbox.clock import ClockAlreadySet, ClockBackwards, ClockFileDamaged, ClockTooFar, SandboxClock
 
 WEEK = timedelta(days=7)
 
@@ -42,6 +42,17 @@ def test_going_back_is_refused_and_changes_nothing(tmp_path: Path) -> None:
         clock.advance_to(before - timedelta(seconds=1))
     assert (refusal.value.code, refusal.value.status) == ("CLOCK_BACKWARDS", 422)
     assert clock.now() >= before
+
+
+def test_a_time_to_which_no_deadline_could_be_added_is_refused(tmp_path: Path) -> None:
+    """It would stay for ever: business time never goes back."""
+    clock = SandboxClock(tmp_path / "clock.json")
+    for much in (datetime(2100, 1, 1, 0, 0, 1, tzinfo=UTC), datetime.max.replace(tzinfo=UTC)):
+        with pytest.raises(ClockTooFar):
+            clock.advance_to(much)
+        with pytest.raises(ClockTooFar):
+            clock.start_at(much)
+    clock.advance_to(datetime(2099, 12, 31, tzinfo=UTC))
 
 
 def test_a_new_system_may_start_in_the_past_but_only_once(tmp_path: Path) -> None:

@@ -332,7 +332,7 @@ class Story:
                 return None
             try:
                 page = await reader.page(link)
-                answer = await reader.page(link, {"decision": "confirm"})
+                answer = await reader.page(link, {"decision": "confirm", "seal": seal_in(page.text)})
             except (httpx.TransportError, ApiRefused):
                 return None  # the platform is away, or this link was replaced by a newer mail: look again
             self.say(f"saw the page ({len(page.content):,} bytes, hash {page.headers['fx-page-hash'][:16]}…)")
@@ -523,6 +523,12 @@ def _items(found: Any) -> list[dict[str, Any]]:
     return list(found)
 
 
+def seal_in(page: str) -> str:
+    """The hidden field of the buyer's page that its form posts; empty when there is none."""
+    found = re.search(r'name="seal" value="([0-9a-f]{64})"', page)
+    return found.group(1) if found else ""
+
+
 def _pence(value: int) -> str:
     return str(Pence(int(value)))
 
@@ -575,7 +581,7 @@ async def play(invoice: Path, console: Console, *, name: str = "demo") -> Outcom
         f"  .venv/bin/fintokenx audit show {outcome.invoice_reference}\n"
         "  .venv/bin/fintokenx audit verify\n"
         f"  .venv/bin/fintokenx audit bundle {outcome.invoice_reference}   (evidence for an outsider)\n"
-        "  .venv/bin/fintokenx keys create --tenant tnt_mercia --name me   (an API key, header FX-Api-Key)\n"
+        f"  .venv/bin/fintokenx keys create --tenant {TENANT} --name me   (an API key, header FX-Api-Key)\n"
         f"  {system.settings().public_url}/docs\n"
         "Stop it with: make down",
         highlight=False,

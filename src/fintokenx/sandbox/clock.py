@@ -17,6 +17,7 @@ from pathlib import Path
 from fintokenx.kernel.clock import Instant, to_wire
 from fintokenx.kernel.errors import Refused
 
+LATEST = datetime(2100, 1, 1, tzinfo=UTC)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -25,6 +26,13 @@ class ClockBackwards(Refused):
     """Business time never goes back."""
 
     code = "CLOCK_BACKWARDS"
+    status = 422
+
+
+class ClockTooFar(Refused):
+    """Business time ends with the year 2100 here: deadlines are added to it, and it never goes back."""
+
+    code = "CLOCK_TOO_FAR"
     status = 422
 
 
@@ -62,7 +70,10 @@ class SandboxClock:
         """Let it be ``instant`` now, for every process that shares the clock.
 
         :raises ClockBackwards: it is later than that already
+        :raises ClockTooFar: beyond what this clock shows
         """
+        if instant > LATEST:
+            raise ClockTooFar
         with self._locked():
             now = self.now()
             if instant < now:
@@ -73,7 +84,10 @@ class SandboxClock:
         """Begin at ``instant``, which may lie in the past: for a system in which nothing has happened yet.
 
         :raises ClockAlreadySet: the clock's file exists
+        :raises ClockTooFar: beyond what this clock shows
         """
+        if instant > LATEST:
+            raise ClockTooFar
         with self._locked():
             if self._path.exists():
                 raise ClockAlreadySet()

@@ -16,7 +16,7 @@ from fintokenx.kernel.clock import Clock
 from fintokenx.kernel.edge import Edge, problems
 from fintokenx.kernel.errors import Invalid, NotFound, Unavailable
 from fintokenx.sandbox.anvil import ChainControl
-from fintokenx.sandbox.clock import ClockBackwards, SandboxClock
+from fintokenx.sandbox.clock import ClockBackwards, ClockTooFar, SandboxClock
 
 
 async def _may_control(request: Request) -> None:
@@ -97,7 +97,7 @@ async def read_clock(request: Request) -> ClockView:
     return ClockView(now=clock.now())
 
 
-@router.post("/clock", responses=problems(ClockBackwards))
+@router.post("/clock", responses=problems(ClockBackwards, ClockTooFar))
 async def move_clock(body: MoveClock, request: Request) -> ClockView:
     """Move time forward for everybody: due jobs run, timers fire, the chain's next block carries the new time."""
     services = _services(request)

@@ -37,8 +37,11 @@ def chain_genesis(
         fail(f"{refusal.title()} {refusal.detail} [{refusal.code}]")
     for name, text in files.items():
         path = to / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, "utf-8", newline="\n")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, "utf-8", newline="\n")
+        except OSError as fault:
+            fail(f"{path} cannot be written: {fault.strerror}")
         step(str(path))
 
 

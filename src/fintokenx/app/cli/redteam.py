@@ -42,13 +42,18 @@ def redteam_bypass(
         attacks = redteam.chosen(only or [])
     except KeyError as unknown:
         fail(f"no such attack or family: {unknown.args[0]}; families: {', '.join(redteam.FAMILIES)}", 2)
+    if report is not None and not report.parent.is_dir():
+        fail(f"{report} cannot be written: there is no such folder", 2)
     with progress_bar() as bar:
         try:
             done = run(session.bypass(chosen.settings(), attacks, progress=_progress(bar, len(attacks))))
         except redteam.CouldNotRun as fault:
             fail(str(fault), 2)
     if report is not None:
-        report.write_bytes(done.report.envelope() + b"\n")
+        try:
+            report.write_bytes(done.report.envelope() + b"\n")
+        except OSError as fault:
+            fail(f"{report} cannot be written: {fault.strerror}", 2)
     if as_json:
         out.print_json(json.dumps({**done.report.body, "archived_as": done.archived_as}))
     else:

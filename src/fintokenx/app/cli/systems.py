@@ -41,7 +41,7 @@ def up(
         f"The mock bank: {settings.bank_url}/control/accounts (open one), /control/payments (pay)", highlight=False
     )
     out.print(
-        "Next:          .venv/bin/fintokenx keys create --tenant tnt_mercia --name me   (header FX-Api-Key)",
+        "Next:          .venv/bin/fintokenx keys create --tenant tnt_fintokenx --name me   (header FX-Api-Key)",
         highlight=False,
     )
     out.print("Stop it:       make down", highlight=False)

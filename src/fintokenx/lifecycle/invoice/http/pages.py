@@ -114,9 +114,9 @@ async def _opened(tx: Tx, link: str) -> tuple[Caller, confirm.ConfirmationPage]:
 async def _confirm(
     tx: Tx, caller: Caller, page: confirm.ConfirmationPage, *, link: str, seal: str, ip_sealed: str
 ) -> None:
-    """An answer without a seal is one to the page as it is now; that one must have been shown all the same."""
+    """The form posts the seal of the page that was shown; an answer without it is to no page that we know of."""
     content, present = page_bytes(page)
-    if seal not in ("", present):
+    if seal != present:
         raise PageChanged
     page_hash = hashlib.sha256(content).hexdigest()
     reference = page.invoice.reference

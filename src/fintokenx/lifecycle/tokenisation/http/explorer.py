@@ -29,6 +29,9 @@ router = APIRouter(prefix="/v1/explorer", tags=["explorer"])
 Read = Annotated[Query, Depends(query)]
 Needs = Annotated[ExplorerServices, Depends(services)]
 Limit = Annotated[int, Parameter(ge=1, le=200, description="At most this many.")]
+TokenLimit = Annotated[
+    int, Parameter(ge=1, le=200, description="At most so many tokens, with a line for each wallet that has or had it.")
+]
 After = Annotated[str | None, Parameter(pattern=r"^0x[0-9a-f]{64}$", description="The `next` of the page before.")]
 Holder = Annotated[
     str | None,
@@ -48,7 +51,7 @@ _REFUSALS = problems(WrongRole, NotYourHoldings, UnknownWallet, HolderRequired)
 
 @router.get("/holdings", responses=_REFUSALS)
 async def holdings(
-    read: Read, needs: Needs, holder_subject_id: Holder = None, after: After = None, limit: Limit = 50
+    read: Read, needs: Needs, holder_subject_id: Holder = None, after: After = None, limit: TokenLimit = 50
 ) -> HoldingPage:
     """What the caller's own wallet has, or had, of each receivable: by the chain at one block and by our database.
 

@@ -18,6 +18,7 @@ from fintokenx.kernel.ids import INVOICE_REFERENCE_PATTERN, TOKEN_REFERENCE_PATT
 from fintokenx.kernel.money import Pence
 from fintokenx.lifecycle.tokenisation.ports import Claims
 from fintokenx.lifecycle.tokenisation.service import reads, recovering
+from fintokenx.lifecycle.tokenisation.transitions import RECOVERY
 from fintokenx.lifecycle.tokenisation.types import (
     ChainTransaction,
     Recovery,
@@ -33,6 +34,7 @@ from fintokenx.parties.auth import UnknownSubject
 
 router = APIRouter(tags=["tokenisation"])
 
+_RECOVERY_STATE = f"^({'|'.join(RECOVERY.states)})$"
 Read = Annotated[Query, Depends(query)]
 TokenReference = Annotated[
     str, Path(pattern=TOKEN_REFERENCE_PATTERN, description="The token's reference.", examples=["FXR-INV-23A4F"])
@@ -252,8 +254,10 @@ async def show_recovery(recovery_id: str, read: Read) -> RecoveryView:
 @router.get("/v1/wallet-recoveries", responses=problems(WrongRole))
 async def list_recoveries(
     read: Read,
-    state: Annotated[str | None, Parameter(description="Only those in this state.", max_length=40)] = None,
-    after: Annotated[str, Parameter(max_length=40, description="The `next` of the page before.")] = "",
+    state: Annotated[str | None, Parameter(description="Only those in this state.", pattern=_RECOVERY_STATE)] = None,
+    after: Annotated[
+        str, Parameter(pattern=r"^(rec_[0-9a-z]{26})?$", description="The `next` of the page before.")
+    ] = "",
     limit: Annotated[int, Parameter(ge=1, le=200, description="At most this many.")] = 50,
 ) -> RecoveryPage:
     """The tenant's recoveries, oldest first; those that ended stay."""
