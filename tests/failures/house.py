@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequen
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,7 +24,7 @@ import pytest
 
 from fintokenx.app import inspect, provision
 from fintokenx.app.api_client import Api, ApiRefused, eventually
-from fintokenx.app.demo import seal_in
+from fintokenx.app.demo import seal_in, wallet_of
 from fintokenx.app.local import LocalSystem
 from fintokenx.kernel.settings import Settings
 from fintokenx.sandbox.anvil import Anvil
@@ -151,6 +152,8 @@ class House:
         if role not in self._cast:
             made = await self.apply(role)
             await self.approve(made)
+            if role == "lender":
+                await eventually("the lender's wallet", partial(wallet_of, await self.signed_in(made.email)))
             self._cast[role] = made
         return self._cast[role]
 

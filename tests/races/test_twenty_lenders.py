@@ -6,13 +6,14 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import httpx
 import pytest
 
 from fintokenx.app.api_client import Api, eventually
-from fintokenx.app.demo import FUNDED_WITH, Company, Paper, default_invoice
+from fintokenx.app.demo import FUNDED_WITH, Company, Paper, default_invoice, wallet_of
 from fintokenx.kernel.edge import IDEMPOTENCY_HEADER, REPLAY_HEADER
 from tests.story.house import Told, count_of, payments, superuser, told
 
@@ -44,6 +45,7 @@ async def race() -> AsyncIterator[Race]:
         for who, session in lenders.items():
             listings = await session.get("/v1/listings/primary")
             assert [item["invoice_reference"] for item in listings["items"]] == [tale.story.reference], who
+            await eventually(f"the wallet of {who}", partial(wallet_of, session))
         yield Race(tale, lenders, listings["items"][0]["id"])
 
 

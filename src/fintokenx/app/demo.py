@@ -360,16 +360,8 @@ class Story:
             return mine[0] if mine else None
 
         found = await eventually("the listing", listing)
-
-        async def taken() -> Any:
-            try:
-                return await self.lender.post("/v1/payments", {"listing_id": found["id"]}, key="demo-payment")
-            except ApiRefused as refused:
-                if refused.code != "WALLET_NOT_READY":
-                    raise
-                return None
-
-        payment = await eventually("the lender's wallet", taken)
+        await eventually("the lender's wallet", partial(wallet_of, self.lender))
+        payment = await self.lender.post("/v1/payments", {"listing_id": found["id"]}, key="demo-payment")
         self.say(
             f"pays {_pence(payment['net_advance_pence'])} for {self.paper.total} (discount {DISCOUNT_BPS} basis points)"
         )
@@ -521,6 +513,17 @@ def _items(found: Any) -> list[dict[str, Any]]:
     if isinstance(found, dict):
         found = found.get("items") or found.get("messages") or []
     return list(found)
+
+
+async def wallet_of(holder: Api) -> Any:
+    """The holder's wallet as soon as the network knows it: before, no purchase is taken."""
+    try:
+        wallet = await holder.get("/v1/wallets/me")
+    except ApiRefused as refused:
+        if refused.status != 404:
+            raise
+        return None
+    return wallet if wallet["state"] == "REGISTERED" else None
 
 
 def seal_in(page: str) -> str:
