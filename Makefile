@@ -116,7 +116,7 @@ bench-chain: setup-dev ## Mints a second of our chain client, with web3.py measu
 	@$(BIN)/python -m bench.chain $(ARGS)
 
 lock: setup-dev ## Pin and hash the packages again (requirements/*.in → *.lock, naming no index)
-	@for set in runtime dev bench contracts; do $(BIN)/uv pip compile --quiet --upgrade --generate-hashes --no-emit-index-url \
+	@for set in runtime dev contracts; do $(BIN)/uv pip compile --quiet --upgrade --generate-hashes --no-emit-index-url \
 	  --no-emit-find-links --no-header --no-annotate --python-version 3.11 requirements/$$set.in -o requirements/$$set.lock; done
 
 clean: down ## Remove local systems and everything installed

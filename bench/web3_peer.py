@@ -1,4 +1,4 @@
-"""web3.py 8 in an environment of its own, as its documentation uses it: one call after the other over HTTP.
+"""web3.py 8 in a process of its own, as its documentation uses it: one call after the other over HTTP.
 
 Run by ``bench.web3_side`` with the node's address; takes a JSON command a line, answers with a JSON line that holds the
 seconds of the work alone. Imports and connecting come before.

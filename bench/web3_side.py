@@ -1,12 +1,10 @@
-"""The other side of `bench.chain`: web3.py in a virtual environment of its own (requirements/bench.lock), driven by
-lines. It is none of the product's dependencies (docs/adr/0006)."""
+"""The other side of `bench.chain`: web3.py in a process of its own, driven by lines. It is a tool of ours and none of
+the product's dependencies (docs/adr/0006)."""
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
-import subprocess
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -14,21 +12,7 @@ from typing import Any
 
 from bench.network import ROOT
 
-LOCK = ROOT / "requirements" / "bench.lock"
 _LINE_BYTES_MAX = 2**24
-
-
-def environment() -> str:
-    """The Python that has web3; installed at the first use, kept until the lock changes."""
-    place = ROOT / ".fintokenx" / "bench" / f"web3-{hashlib.sha256(LOCK.read_bytes()).hexdigest()[:12]}"
-    python = place / "bin" / "python"
-    if not (place / ".complete").exists():
-        print("Installing web3.py into an environment of its own …", file=sys.stderr, flush=True)
-        subprocess.run([sys.executable, "-m", "venv", "--clear", str(place)], check=True)
-        pip = [str(python), "-m", "pip", "install", "--quiet", "--require-hashes", "-r", str(LOCK)]
-        subprocess.run(pip, check=True, stdout=subprocess.DEVNULL)
-        (place / ".complete").touch()
-    return str(python)
 
 
 class Web3Side:
@@ -70,7 +54,7 @@ async def web3_side(rpc_url: str) -> AsyncIterator[Web3Side]:
     """Start it and wait until it is connected; ended afterwards."""
     script = str(ROOT / "bench" / "web3_peer.py")
     process = await asyncio.create_subprocess_exec(
-        environment(), script, rpc_url,
+        sys.executable, script, rpc_url,
         stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, limit=_LINE_BYTES_MAX,
     )  # fmt: skip
     try:

@@ -2,43 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
-from urllib.parse import urlsplit
 
-from tests.network.wire import _message
+from tests.wire import Wire
 
 _LOGS: Final = b"eth_getLogs"
 
 
-@dataclass
-class Lagging:
+@dataclass(kw_only=True)
+class Lagging(Wire):
     """Without ``newest`` it has every block. ``asked`` are the ranges of blocks whose logs it was asked for."""
 
-    upstream: str
-    url: str = ""
     newest: int | None = None
     asked: list[tuple[int, int]] = field(default_factory=list)
 
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One connection, until either side ends it."""
-        address = urlsplit(self.upstream)
-        back, forth = await asyncio.open_connection(address.hostname, address.port)
-        try:
-            while request := await _message(reader):
-                forth.write(request)
-                answer = await _message(back)
-                writer.write(self._without_newer(request, answer) if _LOGS in request else answer)
-                await writer.drain()
-        except (ConnectionError, asyncio.IncompleteReadError):
-            return
-        finally:
-            forth.close()
-            writer.transport.abort()
+    def heard(self, request: bytes, answer: bytes) -> bytes | None:
+        """Of logs only those that it has."""
+        return self._without_newer(request, answer) if _LOGS in request else answer
 
     def _without_newer(self, request: bytes, answer: bytes) -> bytes:
         spans = {
@@ -58,15 +40,3 @@ class Lagging:
 def _body(message: bytes) -> list[Any]:
     found: list[Any] = json.loads(message.split(b"\r\n\r\n", 1)[1])
     return found
-
-
-@asynccontextmanager
-async def lagging(upstream: str) -> AsyncIterator[Lagging]:
-    """A node in front of ``upstream`` that has every block until it is told otherwise."""
-    node = Lagging(upstream)
-    server = await asyncio.start_server(node.serve, "127.0.0.1", 0)
-    node.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    try:
-        yield node
-    finally:
-        server.close()

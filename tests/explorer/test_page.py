@@ -8,7 +8,6 @@ import hashlib
 import itertools
 from collections.abc import AsyncIterator
 from datetime import timedelta
-from html.parser import HTMLParser
 
 import httpx
 import pytest
@@ -16,6 +15,7 @@ import pytest
 from fintokenx.kernel.caller import Caller, Role
 from tests.explorer.house import URL, Window, holder, window_on
 from tests.modules.test_tokenisation import TENANT
+from tests.pages import Page
 from tests.support import World
 
 pytestmark = pytest.mark.anyio
@@ -27,40 +27,6 @@ LINKS = "/v1/explorer/links"
 async def window(world: World) -> AsyncIterator[Window]:
     async with window_on(world) as made:
         yield made
-
-
-class Page(HTMLParser):
-    """A page of ours, read strictly: every element that is opened is closed, in order, and its tables can be heard."""
-
-    VOID = frozenset({"meta", "input", "br"})
-
-    def __init__(self, html: str) -> None:
-        super().__init__(convert_charrefs=True)
-        self.open: list[str] = []
-        self.seen: list[tuple[str, dict[str, str]]] = []
-        self.text = ""
-        self.style = ""
-        assert html.startswith("<!doctype html>") or html.lstrip().startswith("<!doctype html>")
-        self.feed(html)
-        self.close()
-        assert self.open == [], f"never closed: {self.open}"
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.seen.append((tag, {name: value or "" for name, value in attrs}))
-        if tag not in self.VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag, f"</{tag}> closes another element"
-
-    def handle_data(self, data: str) -> None:
-        if self.open and self.open[-1] == "style":
-            self.style += data
-        else:
-            self.text += data
-
-    def all(self, tag: str) -> list[dict[str, str]]:
-        return [attributes for name, attributes in self.seen if name == tag]
 
 
 def _accessible(page: Page) -> None:

@@ -10,8 +10,9 @@ import pytest
 from fintokenx.adapters.chain import HistoryClient, Rpc
 from fintokenx.adapters.chain.history import NEWEST_READ_AGAIN
 from tests.explorer.house import Window, window_on
-from tests.explorer.lag import Lagging, lagging
+from tests.explorer.lag import Lagging
 from tests.support import World
+from tests.wire import laid
 
 pytestmark = pytest.mark.anyio
 
@@ -26,7 +27,7 @@ async def window(world: World) -> AsyncIterator[Window]:
 async def node(window: Window) -> AsyncIterator[Lagging]:
     """The explorer's logs come from this one; the newest block was told by the one before the failover."""
     town = window.town
-    async with lagging(town.anvil.rpc_url) as made:
+    async with laid(Lagging(upstream=town.anvil.rpc_url)) as made:
         rpc = Rpc([made.url])
         window.chain.real = HistoryClient(rpc, town.deployment, town.state)
         try:

@@ -10,7 +10,6 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -313,40 +312,3 @@ async def invoice_house(cluster: str, template: str, folder: Path, reader: Docum
                 async with world.database.transaction(tenant_id) as tx:
                     await partner.open_tenant(tx, system(tenant_id, "seed"), terms=terms())
             yield house
-
-
-class Page(HTMLParser):
-    """A page of ours, read strictly: every element that is opened is closed, in order."""
-
-    VOID = frozenset({"meta", "input", "br"})
-
-    def __init__(self, html: str) -> None:
-        super().__init__(convert_charrefs=True)
-        self.open: list[str] = []
-        self.style = ""
-        self.text = ""
-        self.inputs: dict[str, str] = {}
-        self.buttons: dict[str, str] = {}
-        self.tags: set[str] = set()
-        self.feed(html)
-        self.close()
-        assert self.open == [], f"never closed: {self.open}"
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.add(tag)
-        given = {name: value or "" for name, value in attrs}
-        if tag == "input":
-            self.inputs[given["name"]] = given["value"]
-        if tag == "button":
-            self.buttons[given["value"]] = given["name"]
-        if tag not in self.VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag, f"</{tag}> closes another element"
-
-    def handle_data(self, data: str) -> None:
-        if self.open and self.open[-1] == "style":
-            self.style += data
-        else:
-            self.text += data

@@ -30,12 +30,12 @@ from tests.modules.invoice_house import (
     TERN,
     House,
     OneAtATime,
-    Page,
     Parties,
     Sample,
     invoice_house,
 )
 from tests.modules.parties_house import HERE, THERE
+from tests.pages import Page
 
 pytestmark = pytest.mark.anyio
 NOW = datetime(2026, 6, 16, 9, 0, tzinfo=UTC)

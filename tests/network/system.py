@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from fintokenx.app.local import LocalSystem, home
 from fintokenx.kernel.settings import Settings
 from fintokenx.sandbox.processes import Child, wait_http_ready
-from tests.network.wire import Wire
+from tests.network.lossy import LossyWire
 from tests.support import ROOT
 
 
@@ -17,7 +17,7 @@ from tests.support import ROOT
 class WiredSystem(LocalSystem):
     """``launcher`` is the module that stands in for the command line when the platform is started."""
 
-    wire: Wire
+    wire: LossyWire
     launcher: str
 
     def _write_settings(self, database_port: int, ports: dict[str, int]) -> Settings:

@@ -12,7 +12,7 @@ import pytest
 
 from fintokenx.app.api_client import eventually
 from tests.network.house import ALIVE, Crowd
-from tests.network.wire import Wire
+from tests.network.lossy import LossyWire
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
@@ -108,7 +108,7 @@ async def _kill_at(crowd: Crowd, size: Size, moments: list[int]) -> None:
 
 @pytest.mark.parametrize("size", SIZES)
 async def test_a_third_of_all_answers_to_sent_transactions_is_lost_and_each_is_minted_once(
-    crowd: Crowd, wire: Wire, size: Size, dice: random.Random
+    crowd: Crowd, wire: LossyWire, size: Size, dice: random.Random
 ) -> None:
     """The chain has each transaction, the platform does not know."""
     await crowd.gather(size.invoices)

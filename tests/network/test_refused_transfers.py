@@ -18,9 +18,10 @@ from fintokenx.kernel.vault import Vault
 from fintokenx.lifecycle.tokenisation.ports import Claims, RegisterIdentity, SignedTransaction
 from fintokenx.sandbox.anvil import CHAIN_ID
 from tests.failures.house import Company, House, open_house
+from tests.network.lossy import LossyWire
 from tests.network.system import WiredSystem
-from tests.network.wire import laid
 from tests.story.house import superuser
+from tests.wire import laid
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
@@ -30,7 +31,7 @@ REQUIRED = Claims.KYC_VERIFIED | Claims.AML_CLEARED | Claims.JURISDICTION_UK
 @pytest.fixture(scope="module")
 async def house(anyio_backend: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House]:
     """A platform that checks nothing, its people, and what they trade."""
-    async with laid() as wire:
+    async with laid(LossyWire()) as wire:
         system = WiredSystem("unchecked", wire, "tests.network.unchecked")
         async with open_house(tmp_path_factory.mktemp("unchecked"), system) as running:
             with running.at_home():

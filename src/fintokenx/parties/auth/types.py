@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from fintokenx.kernel.caller import Role
+from fintokenx.kernel.caller import Caller, Role
 from fintokenx.kernel.clock import Instant
 from fintokenx.kernel.errors import Forbidden, Invalid, NotFound, Refused, Unauthenticated
 from fintokenx.kernel.sealing import SealedColumn
@@ -106,6 +106,18 @@ class Session:
     state: str
     created_at: Instant
     expires_at: Instant
+
+    @property
+    def caller(self) -> Caller:
+        """Whoever signed in, as far as this sign-in goes."""
+        return Caller(
+            tenant_id=self.tenant_id,
+            role=self.role,
+            actor=self.subject_id,
+            subject_id=self.subject_id,
+            session_id=self.id,
+            aal=self.aal,
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
-from importlib.resources import files
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Depends, Form, Request
 from fastapi.responses import HTMLResponse
-from jinja2 import Environment, StrictUndefined
-from markupsafe import Markup
 
 from fintokenx.kernel.caller import Caller
 from fintokenx.kernel.db import Tx
 from fintokenx.kernel.edge import Edge
 from fintokenx.kernel.errors import Refused, Unavailable
+from fintokenx.kernel.pages import Pages
 from fintokenx.lifecycle.invoice.http.services import InvoiceServices, services
 from fintokenx.lifecycle.invoice.service import confirm
 from fintokenx.lifecycle.invoice.types import Document, PageChanged
@@ -23,19 +20,8 @@ from fintokenx.parties import auth
 
 router = APIRouter(include_in_schema=False)
 
-_FILES: Final = files("fintokenx.lifecycle.invoice") / "templates"
-_STYLE: Final = (_FILES / "style.css").read_text(encoding="utf-8")
-_STYLE_HASH: Final = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
-_TEMPLATES: Final = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
-_TEMPLATES.globals["style"] = Markup(_STYLE)  # noqa: S704 — our own stylesheet
-_CONFIRM: Final = _TEMPLATES.from_string((_FILES / "confirm.html").read_text(encoding="utf-8"))
-_DONE: Final = _TEMPLATES.from_string((_FILES / "done.html").read_text(encoding="utf-8"))
-_HEADERS: Final = {
-    "Content-Security-Policy": f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; form-action 'self';"
-    " base-uri 'none'; frame-ancestors 'none'",
-    "Cache-Control": "no-store",
-    "Referrer-Policy": "no-referrer",  # the address holds the link
-}
+_PAGES: Final = Pages("fintokenx.lifecycle.invoice")
+_CONFIRM: Final = _PAGES.template("confirm.html")
 _HEADINGS: Final = {
     404: "We do not know this link",
     409: "Nothing was changed",
@@ -71,7 +57,7 @@ async def show(link: str, request: Request, needs: Annotated[InvoiceServices, De
                 await confirm.viewed(tx, caller, reference=page.invoice.reference, page=archived)
     except (Refused, Unavailable) as fault:
         return _sorry(fault)
-    return HTMLResponse(content, 200, {**_HEADERS, "FX-Page-Hash": page_hash})
+    return _PAGES.answer(content, headers={"FX-Page-Hash": page_hash})
 
 
 @router.post("/confirm/{link}")
@@ -86,7 +72,7 @@ async def answer(
     edge: Edge = request.app.state.edge
     request_id: str = request.state.request_id
     if decision not in ("confirm", "decline"):
-        return _done("Please choose", "Go back and press one of the two buttons on the page.", 422)
+        return _PAGES.message("Please choose", "Go back and press one of the two buttons on the page.", 422)
     try:
         tenant_id = auth.tenant_of_magic_link(link)
         async with edge.database.transaction(tenant_id, request_id=request_id) as tx:
@@ -102,8 +88,8 @@ async def answer(
     except (Refused, Unavailable) as fault:
         return _sorry(fault)
     if decision == "decline":
-        return _done("Thank you", "It is on record that this is not your debt. It will not be financed.", 200)
-    return _done("Confirmed", _what_is_next(page), 200)
+        return _PAGES.message("Thank you", "It is on record that this is not your debt. It will not be financed.", 200)
+    return _PAGES.message("Confirmed", _what_is_next(page), 200)
 
 
 async def _opened(tx: Tx, link: str) -> tuple[Caller, confirm.ConfirmationPage]:
@@ -133,9 +119,7 @@ def _what_is_next(page: confirm.ConfirmationPage) -> str:
 
 def _sorry(fault: Refused | Unavailable) -> HTMLResponse:
     if isinstance(fault, Unavailable):
-        return _done("Not just now", "Something that we need does not answer. Please try again in a minute.", 503)
-    return _done(_HEADINGS.get(fault.status, "That did not work"), fault.title(), fault.status)
-
-
-def _done(heading: str, text: str, status: int) -> HTMLResponse:
-    return HTMLResponse(_DONE.render(heading=heading, text=text), status, _HEADERS)
+        return _PAGES.message(
+            "Not just now", "Something that we need does not answer. Please try again in a minute.", 503
+        )
+    return _PAGES.message(_HEADINGS.get(fault.status, "That did not work"), fault.title(), fault.status)

@@ -1,10 +1,11 @@
-"""Routes of tokenisation: all of them read; tokens move by business elsewhere."""
+"""Routes of tokenisation. None moves a token: business elsewhere does, and a recovery that an MLRO has allowed."""
 
 from fastapi import APIRouter
 
-from fintokenx.lifecycle.tokenisation.http import explorer, pages, tokens
+from fintokenx.lifecycle.tokenisation.http import explorer, pages, recoveries, tokens
 
 router = APIRouter()
 router.include_router(tokens.router)
+router.include_router(recoveries.router)
 router.include_router(explorer.router)
 router.include_router(pages.router)

@@ -11,8 +11,7 @@ from fintokenx import audit
 from fintokenx.kernel.caller import WrongRole
 from fintokenx.kernel.edge import Mutation, Query, mutation, problems, query
 from fintokenx.kernel.ids import TOKEN_REFERENCE_PATTERN
-from fintokenx.lifecycle.tokenisation.http.services import ExplorerServices, services
-from fintokenx.lifecycle.tokenisation.http.views import (
+from fintokenx.lifecycle.tokenisation.http.explorer_views import (
     AnchorPage,
     AnchorView,
     HoldingPage,
@@ -20,6 +19,7 @@ from fintokenx.lifecycle.tokenisation.http.views import (
     NewLinkView,
     TransferPage,
 )
+from fintokenx.lifecycle.tokenisation.http.services import ExplorerServices, services
 from fintokenx.lifecycle.tokenisation.service import explorer
 from fintokenx.lifecycle.tokenisation.types import HolderRequired, NotYourHoldings, UnknownToken, UnknownWallet
 from fintokenx.parties import auth

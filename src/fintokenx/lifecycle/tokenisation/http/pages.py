@@ -3,16 +3,11 @@ asks, so that whoever looks a link over in passing does not use it up; the butto
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import Awaitable, Callable
-from importlib.resources import files
 from typing import Annotated, Any, Final, TypeVar
 
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import HTMLResponse
-from jinja2 import Environment, StrictUndefined
-from markupsafe import Markup
 
 from fintokenx import audit
 from fintokenx.kernel.caller import Caller
@@ -20,6 +15,7 @@ from fintokenx.kernel.db import Tx
 from fintokenx.kernel.edge import Edge
 from fintokenx.kernel.errors import Refused, Unavailable
 from fintokenx.kernel.money import PENCE_MAX, Pence
+from fintokenx.kernel.pages import Pages
 from fintokenx.lifecycle.tokenisation.http.services import ExplorerServices, services
 from fintokenx.lifecycle.tokenisation.service import explorer
 from fintokenx.parties import auth, partner
@@ -31,17 +27,7 @@ ANCHORS_MAX: Final = 20
 
 Result = TypeVar("Result")
 
-_FILES: Final = files("fintokenx.lifecycle.tokenisation") / "templates"
-_STYLE: Final = (_FILES / "style.css").read_text(encoding="utf-8")
-_STYLE_HASH: Final = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
-_TEMPLATES: Final = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-_TEMPLATES.globals["style"] = Markup(_STYLE)  # noqa: S704 — our own stylesheet
-_HEADERS: Final = {
-    "Content-Security-Policy": f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; form-action 'self';"
-    " base-uri 'none'; frame-ancestors 'none'",
-    "Cache-Control": "no-store",
-    "Referrer-Policy": "no-referrer",  # the address holds the link
-}
+_PAGES: Final = Pages("fintokenx.lifecycle.tokenisation")
 _HEADINGS: Final = {404: "We do not know this link", 410: "This link is no longer valid"}
 
 
@@ -50,9 +36,8 @@ def _money(pence: int) -> str:
     return str(Pence(pence)) if 0 <= pence <= PENCE_MAX else f"{pence} pence"
 
 
-_TEMPLATES.filters["money"] = _money
-_ASK: Final = _TEMPLATES.from_string((_FILES / "message.html").read_text(encoding="utf-8"))
-_SHOW: Final = _TEMPLATES.from_string((_FILES / "explorer.html").read_text(encoding="utf-8"))
+_PAGES.environment.filters["money"] = _money
+_SHOW: Final = _PAGES.template("explorer.html")
 
 
 @router.get("/explorer/{link}")
@@ -65,7 +50,7 @@ async def ask(link: str, request: Request, needs: Annotated[ExplorerServices, De
     except (Refused, Unavailable) as fault:
         return _sorry(fault)
     text = "They are shown once. Nobody else’s are."
-    return _message("Your holdings", text, 200, button="Show my holdings")
+    return _PAGES.message("Your holdings", text, 200, button="Show my holdings")
 
 
 @router.post("/explorer/{link}")
@@ -81,7 +66,7 @@ async def show(link: str, request: Request, needs: Annotated[ExplorerServices, D
         content = await _page(run, known, needs)
     except (Refused, Unavailable) as fault:
         return _sorry(fault)
-    return HTMLResponse(content, 200, _HEADERS)
+    return _PAGES.answer(content)
 
 
 async def _page(run: explorer.Run, known: auth.PageLink, needs: ExplorerServices) -> str:
@@ -115,9 +100,5 @@ def _edge(request: Request) -> Edge:
 def _sorry(fault: Refused | Unavailable) -> HTMLResponse:
     if isinstance(fault, Unavailable):
         text = "The network or something else that we need does not answer, and we do not guess. Please try again."
-        return _message("Not just now", text, 503)
-    return _message(_HEADINGS.get(fault.status, "That did not work"), fault.title(), fault.status)
-
-
-def _message(heading: str, text: str, status: int, *, button: str = "") -> HTMLResponse:
-    return HTMLResponse(_ASK.render(heading=heading, text=text, button=button), status, _HEADERS)
+        return _PAGES.message("Not just now", text, 503)
+    return _PAGES.message(_HEADINGS.get(fault.status, "That did not work"), fault.title(), fault.status)

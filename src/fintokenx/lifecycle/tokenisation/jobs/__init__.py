@@ -13,7 +13,7 @@ from fintokenx.kernel.errors import Unavailable
 from fintokenx.kernel.jobs import Handler, Payload, TryAgain, Work
 from fintokenx.lifecycle.tokenisation.jobs.blocks import BlockWatch
 from fintokenx.lifecycle.tokenisation.jobs.kinds import Kinds
-from fintokenx.lifecycle.tokenisation.jobs.sending import Pump
+from fintokenx.lifecycle.tokenisation.jobs.pump import Pump
 from fintokenx.lifecycle.tokenisation.jobs.waiting import Away, waiting_while_away
 from fintokenx.lifecycle.tokenisation.ports import Chain, SubjectHashes
 from fintokenx.lifecycle.tokenisation.service import identity, minting, moving, reads, recovering

@@ -165,11 +165,4 @@ async def _signed_in(tx: Tx, claims: Claims) -> Caller:
     session = await store.live_session(tx, claims.session_id)
     if session is None or (session.subject_id, session.role) != (claims.subject_id, claims.role):
         raise SessionEnded
-    return Caller(
-        tenant_id=tx.tenant_id,
-        role=session.role,
-        actor=session.subject_id,
-        subject_id=session.subject_id,
-        session_id=session.id,
-        aal=session.aal,
-    )
+    return session.caller

@@ -81,14 +81,7 @@ async def open_page_link(tx: Tx, link: PageLink) -> Caller:
     session = await store.live_session(tx, session_id) if session_id else None
     if session is None:
         raise PageLinkOver
-    return Caller(
-        tenant_id=tx.tenant_id,
-        role=session.role,
-        actor=session.subject_id,
-        subject_id=session.subject_id,
-        session_id=session.id,
-        aal=session.aal,
-    )
+    return session.caller
 
 
 async def use_page_link(tx: Tx, caller: Caller, *, link: PageLink) -> None:
