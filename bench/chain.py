@@ -33,9 +33,9 @@ from typing import Any
 import uvloop
 from eth_utils.crypto import keccak
 
+from bench.minting import minted_from_invoices
 from bench.network import GENESIS, ROOT, Hand, fresh_network
 from bench.web3_side import Web3Side, web3_side
-from bench.whole import minted_from_invoices
 from fintokenx.adapters.chain import ChainClient, Deployment, StateClient, deploy
 from fintokenx.adapters.chain.deployment import MINTER
 from fintokenx.adapters.chain.signing import calldata

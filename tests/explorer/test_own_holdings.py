@@ -400,15 +400,16 @@ async def test_an_entry_that_names_another_holders_wallet_is_nobodys_own(window:
     promise = await window.town.house.promise(f"fund:{token.reference}:{window.town.asked}")
     minting = await window.town.chain.minting_wallet()
     mine, other = promise.arguments["to_wallet"], "0x" + "1" * 40
-    assert names_only(promise, token, own=[mine], minting_wallet=minting)
-    assert not names_only(promise, token, own=[other], minting_wallet=minting)
-    assert not names_only(promise, token, own=[], minting_wallet=minting)
+    assert names_only(promise, own=[mine], minting_wallet=minting)
+    assert not names_only(promise, own=[other], minting_wallet=minting)
+    assert not names_only(promise, own=[], minting_wallet=minting)
     bought = replace(promise, arguments={**promise.arguments, "from_wallet": other})
-    assert not names_only(bought, token, own=[mine], minting_wallet=minting)
+    assert not names_only(bought, own=[mine], minting_wallet=minting)
     await window.burned(token)
     burn = await window.town.house.promise(f"burn:{token.reference}")
-    assert names_only(burn, token, own=[mine], minting_wallet=minting)
-    assert not names_only(burn, replace(token, holder_wallet=other), own=[mine], minting_wallet=minting)
+    assert names_only(burn, own=[mine], minting_wallet=minting)
+    shared = replace(burn, arguments={**burn.arguments, "holders": [mine, other]})
+    assert not names_only(shared, own=[mine], minting_wallet=minting)
 
 
 async def test_what_confirms_a_transfer_among_other_things_is_nobodys_own(window: Window) -> None:

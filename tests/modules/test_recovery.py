@@ -504,24 +504,6 @@ async def test_a_burn_that_the_restored_database_forgot_is_found_although_a_wall
     assert office.house.chain.mined_calls(BurnReceivable) == [forgotten]
 
 
-async def test_a_burn_that_was_promised_before_promises_named_the_wallets_burns(office: Office) -> None:
-    """Of the version before: its holder is the one of the token's row."""
-    token = await office.house.held()
-    await office.house.move_invoice(token.invoice_reference, "TOKENISED", "SETTLING")
-    await office.house.request_burn(token)
-    named = await office.house.promise(f"burn:{token.reference}")
-    await office.house.seed(
-        audit.update(
-            "chain_tx",
-            key={"tenant_id": TENANT, "id": named.id},
-            before={"arguments": named.arguments},
-            after={"arguments": {"reason": "SETTLED"}},
-        )
-    )
-    await office.house.until_idle()
-    assert await office.house.state(token.invoice_reference) == "BURNED"
-
-
 async def test_a_frozen_subjects_recovery_is_looked_at_every_few_minutes_only(office: Office) -> None:
     await office.house.held()
     known = await office.request()

@@ -30,6 +30,12 @@ _CHAIN_TXS: Final = (
 )
 _SLICES: Final = "tenant_id, id, token_reference, index, face_pence, holder_subject_id, holder_wallet"
 _OPEN: Final = ["PROMISED", "RESERVED", "SIGNED"]
+_UNDECIDED: Final = (
+    "state <> 'SUPERSEDED' and (kind, state) <> ('transfer', 'REVERTED')"
+    " and (kind not in ('mint', 'burn', 'recovery') or state <> 'CONFIRMED' or block_number > $1)"
+)
+"""Not: mints, burns and recoveries confirmed by the block $1, which the tokens' rows tell; what was superseded; refused
+transfers."""
 
 
 def _token(row: Row | None) -> Token | None:
@@ -75,17 +81,13 @@ async def find_anywhere(connection: Connection, reference: str) -> dict[str, Any
 async def book(connection: Connection, *, block_number: int) -> Book:
     """Everything that the chain must agree with; ``connection`` reads all tenants (fx_auditor), in one snapshot.
 
-    Left out are transactions whose effect is in the other rows: mints, burns and recoveries confirmed by the block,
-    what was superseded, and refused transfers.
+    Left out are transactions whose effect is in the other rows (_UNDECIDED).
     """
     tokens = await connection.fetch(f"select {_TOKENS} from app.tokens order by tenant_id, reference")
     slices = await connection.fetch(f"select {_SLICES} from app.slices order by tenant_id, token_reference, index")
     wallets = await connection.fetch(f"select {_WALLETS} from app.wallets order by tenant_id, id")
     transactions = await connection.fetch(
-        f"""select {_CHAIN_TXS} from app.chain_tx
-             where state <> 'SUPERSEDED' and (kind, state) <> ('transfer', 'REVERTED')
-               and (kind not in ('mint', 'burn', 'recovery') or state <> 'CONFIRMED' or block_number > $1)
-             order by tenant_id, promised_at, id""",
+        f"select {_CHAIN_TXS} from app.chain_tx where {_UNDECIDED} order by tenant_id, promised_at, id",
         block_number,
     )
     return Book(
@@ -140,6 +142,12 @@ async def chain_txs_of_tokens(tx: Tx, references: list[str]) -> list[ChainTransa
         references,
     )
     return [found for row in rows if (found := _chain_tx(row))]
+
+
+async def undecided_ids(tx: Tx, ids: list[str], *, block_number: int) -> set[str]:
+    """Which of these chain transactions :func:`book` would not leave out at the block."""
+    rows = await tx.rows(f"select id from app.chain_tx where {_UNDECIDED} and id = any($2)", block_number, ids)
+    return {row["id"] for row in rows}
 
 
 async def chain_tx_by_id(tx: Tx, transaction_id: str) -> ChainTransaction | None:

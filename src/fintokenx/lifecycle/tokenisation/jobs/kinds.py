@@ -26,7 +26,7 @@ from fintokenx.lifecycle.tokenisation.ports import (
 )
 from fintokenx.lifecycle.tokenisation.service import identity, minting, moving, reads, recovering, sending
 from fintokenx.lifecycle.tokenisation.service.sending import Mined
-from fintokenx.lifecycle.tokenisation.types import ChainTransaction, Kind, Token, Wallet
+from fintokenx.lifecycle.tokenisation.types import ChainTransaction, Kind, Token
 
 log = structlog.get_logger("fintokenx.tokenisation")
 
@@ -51,10 +51,10 @@ class Kinds:
         references = [promise.token_reference for promise in promises if promise.token_reference is not None]
         async with work.transaction() as tx:
             tokens = await reads.tokens(tx, work.caller, references=references)
-            wallets = {
-                token.reference: await reads.wallets_of_holder(tx, work.caller, token)
-                for token in tokens.values()
-                if token.holder_subject_id is not None
+            keys = {
+                promise.business_key: await self._key(tx, work.caller, tokens[promise.token_reference or ""])
+                for promise in promises
+                if promise.kind is Kind.TRANSFER
             }
         minting_wallet = await self._chain.minting_wallet()
         calls: dict[str, Call] = {}
@@ -64,22 +64,15 @@ class Kinds:
             elif promise.kind is Kind.MINT:
                 calls[promise.business_key] = _mint(tokens[promise.token_reference], minting_wallet)
             else:
-                token = tokens[promise.token_reference]
-                calls[promise.business_key] = self._of_token(promise, token, wallets.get(token.reference, []))
+                key = keys.get(promise.business_key, "")
+                calls[promise.business_key] = _move_or_burn(promise, tokens[promise.token_reference], key)
         return calls
 
-    def _of_token(self, promise: ChainTransaction, token: Token, wallets: Sequence[Wallet]) -> Call:
-        if promise.kind is Kind.BURN:
-            reason = promise.arguments["reason"].encode().ljust(32, b"\0")
-            return BurnReceivable(token.token_id, _holders(promise, token), reason)
+    async def _key(self, tx: Tx, caller: Caller, token: Token) -> str:
+        """The vault's name of the key of the wallet that holds a token."""
+        wallets = await reads.wallets_of_holder(tx, caller, token)
         holder = next((wallet for wallet in wallets if wallet.address == token.holder_wallet), None)
-        return TransferToken(
-            from_wallet_key=holder.key_name if holder else self._minting_wallet_key,
-            from_wallet=promise.arguments["from_wallet"],
-            to_wallet=promise.arguments["to_wallet"],
-            token_id=token.token_id,
-            amount=token.face,
-        )
+        return holder.key_name if holder else self._minting_wallet_key
 
     async def _of_wallet(self, work: Work, promise: ChainTransaction) -> Call:
         wanted = promise.arguments
@@ -205,9 +198,17 @@ def _mint(token: Token, minting_wallet: str) -> MintReceivable:
     )
 
 
-def _holders(promise: ChainTransaction, token: Token) -> tuple[str, ...]:
-    """Whose parts a burn takes; of a promise that is older than these names, the wallet of the token's row."""
-    return tuple(promise.arguments.get("holders") or ([token.holder_wallet] if token.holder_wallet else []))
+def _move_or_burn(promise: ChainTransaction, token: Token, from_key: str) -> TransferToken | BurnReceivable:
+    if promise.kind is Kind.BURN:
+        reason = promise.arguments["reason"].encode().ljust(32, b"\0")
+        return BurnReceivable(token.token_id, tuple(promise.arguments["holders"]), reason)
+    return TransferToken(
+        from_wallet_key=from_key,
+        from_wallet=promise.arguments["from_wallet"],
+        to_wallet=promise.arguments["to_wallet"],
+        token_id=token.token_id,
+        amount=token.face,
+    )
 
 
 def _moving(promise: ChainTransaction) -> tuple[int, ...]:

@@ -163,7 +163,7 @@ async def holdings(viewer: Viewer, *, after: str | None, limit: int, reference: 
         events = await viewer.chain.events(at.number, theirs.wallets, afresh=afresh)
         ids = await _ids(viewer, theirs, events, reference)
         page = [each for each in ids if after is None or each > after][:limit]
-        known = await _details(viewer, page)
+        known = await _details(viewer, page, at=at)
         asked = [(int(each, 16), wallet) for each in page for wallet in theirs.wallets]
         try:
             held = await viewer.chain.held(at.number, asked)
@@ -196,7 +196,7 @@ async def events(viewer: Viewer, *, after: str | None, limit: int, reference: st
         if _hex(event) in wanted and (after is None or event.place < tuple(map(int, after.split("-"))))
     ]
     page = following[:limit]
-    known = await _details(viewer, sorted({_hex(event) for event in page}))
+    known = await _details(viewer, sorted({_hex(event) for event in page}), at=at)
     minting_wallet = await viewer.chain.minting_wallet()
     items = tuple(_told(event, theirs, known, minting_wallet) for event in page)
     return Events(at, items, "-".join(map(str, page[-1].place)) if len(following) > limit else None)
@@ -238,16 +238,19 @@ class Details:
     tokens: Mapping[int, Token]
     slices: Sequence[Slice]
     transactions: Sequence[ChainTransaction]
+    undecided: Sequence[ChainTransaction]
+    """Those of which the other rows do not say by the block whether they took effect."""
     behind: Mapping[audit.ChangedRow, audit.Behind]
 
 
-async def details(tx: Tx, caller: Caller, *, token_ids: list[str]) -> Details:
+async def details(tx: Tx, caller: Caller, *, token_ids: list[str], block_number: int) -> Details:
     """All about these tokens; what of it a holder may see is for the callers of this function to say."""
     caller.must_be(*STAFF, *HOLDERS, tenant_id=tx.tenant_id)
     tokens = await store.tokens_by_id(tx, token_ids)
     references = [token.reference for token in tokens]
     slices = await store.slices_of(tx, references)
     promises = await store.chain_txs_of_tokens(tx, references)
+    undecided = await store.undecided_ids(tx, [promise.id for promise in promises], block_number=block_number)
     invoices = {token.reference: token.invoice_reference for token in tokens}
     rows = [
         *(_row_of_token(token) for token in tokens),
@@ -255,7 +258,13 @@ async def details(tx: Tx, caller: Caller, *, token_ids: list[str]) -> Details:
         *(_row_of_promise(promise) for promise in promises),
     ]
     behind = await audit.behind(tx, caller, rows=rows)
-    return Details({token.token_id: token for token in tokens}, slices, promises, behind)
+    return Details(
+        {token.token_id: token for token in tokens},
+        slices,
+        promises,
+        [promise for promise in promises if promise.id in undecided],
+        behind,
+    )
 
 
 async def may_prove(tx: Tx, caller: Caller, *, transaction_id: str, minting_wallet: str) -> bool:
@@ -265,21 +274,19 @@ async def may_prove(tx: Tx, caller: Caller, *, transaction_id: str, minting_wall
     if promise is None or promise.state != "CONFIRMED":
         return False
     own = [wallet.address for wallet in await store.wallets_of(tx, caller.must_be_subject())]
-    token = await store.token(tx, promise.token_reference) if promise.token_reference else None
-    return names_only(promise, token, own=own, minting_wallet=minting_wallet)
+    return names_only(promise, own=own, minting_wallet=minting_wallet)
 
 
 # --- inside ---
 
 
-def names_only(promise: ChainTransaction, token: Token | None, *, own: Iterable[str], minting_wallet: str) -> bool:
-    """Whether one of ``own`` is named in the bytes of the transaction, and nobody else's. A burn names all wallets of
-    the one who holds the token."""
+def names_only(promise: ChainTransaction, *, own: Iterable[str], minting_wallet: str) -> bool:
+    """Whether one of ``own`` is named in the bytes of the transaction, and nobody else's."""
     match promise.kind:
         case Kind.TRANSFER | Kind.RECOVERY:
             named = {promise.arguments["from_wallet"], promise.arguments["to_wallet"]}
         case Kind.BURN:
-            named = {token.holder_wallet} if token else set()
+            named = set(promise.arguments["holders"])
         case Kind.MINT | Kind.IDENTITY | Kind.FLAG | Kind.REMOVAL:
             return False
     return bool(named & set(own)) and named <= {*own, minting_wallet}
@@ -304,8 +311,8 @@ async def _ids(viewer: Viewer, theirs: OfHolder, events: Sequence[WalletEvent], 
     return [wanted.token_id_hex]
 
 
-async def _details(viewer: Viewer, token_ids: list[str]) -> Details:
-    return await viewer.run(lambda tx: details(tx, viewer.caller, token_ids=token_ids))
+async def _details(viewer: Viewer, token_ids: list[str], *, at: ChainHead) -> Details:
+    return await viewer.run(lambda tx: details(tx, viewer.caller, token_ids=token_ids, block_number=at.number))
 
 
 def _hex(event: WalletEvent) -> str:
@@ -346,7 +353,7 @@ class _Chain:
 
 
 def _seen(theirs: OfHolder, known: Details, asked: Sequence[Holding], chain: _Chain) -> tuple[HoldingSeen, ...]:
-    book = Book(list(known.tokens.values()), known.slices, (), _undecided(known.transactions, chain.at))
+    book = Book(list(known.tokens.values()), known.slices, (), known.undecided)
     wanted = {
         each.token.token_id: each for each in expected(book, at=chain.at, minting_wallet=chain.minting_wallet).tokens
     }
@@ -375,23 +382,12 @@ def _seen(theirs: OfHolder, known: Details, asked: Sequence[Holding], chain: _Ch
     return tuple(found)
 
 
-def _undecided(promises: Sequence[ChainTransaction], at: ChainHead) -> list[ChainTransaction]:
-    """As :func:`store.book` leaves out what the other rows say already."""
-    return [
-        promise
-        for promise in promises
-        if promise.state != "SUPERSEDED"
-        and (promise.kind, promise.state) != (Kind.TRANSFER, "REVERTED")
-        and (promise.kind is Kind.TRANSFER or promise.state != "CONFIRMED" or (promise.block_number or 0) > at.number)
-    ]
-
-
 def _told(event: WalletEvent, theirs: OfHolder, known: Details, minting_wallet: str) -> EventSeen:
     confirmed = (each for each in known.transactions if each.state == "CONFIRMED")
     promise = next((each for each in confirmed if each.tx_hash == event.tx_hash), None)
     behind = known.behind.get(_row_of_promise(promise)) if promise else None
     token = known.tokens.get(event.token_id)
-    own = promise is not None and names_only(promise, token, own=theirs.wallets, minting_wallet=minting_wallet)
+    own = promise is not None and names_only(promise, own=theirs.wallets, minting_wallet=minting_wallet)
     direction = _direction(event, theirs.wallets)
     return EventSeen(
         event=event,
