@@ -9,7 +9,7 @@ FORGE := node_modules/.bin/forge
 # More than there are cores: much of a slow test is waiting.
 WORKERS ?= 4
 
-.PHONY: help setup setup-dev setup-contracts softhsm demo up down status test test-all test-contracts check format docs bench bench-audit bench-chain bench-gas lock clean
+.PHONY: help setup setup-dev setup-contracts softhsm demo up down status test soak test-all test-contracts check format docs bench bench-audit bench-chain bench-gas lock clean
 
 help: ## List what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -83,8 +83,10 @@ status: setup ## What runs, where
 test: setup-dev ## The tests (embedded Postgres, anvil, mock servers); under 15 minutes on 2 cores
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not soak" $(ARGS)
 
-test-all: setup-dev test-contracts ## All tests, the slow ones too
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
+soak: setup-dev ## The slow tests: crashes, long races, every planted hole; under 30 minutes on 2 cores
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m soak $(ARGS)
+
+test-all: test soak test-contracts ## All tests
 
 test-contracts: setup-dev setup-contracts ## Solidity: tests, invariants, coverage, lemmas, slither, gas, artifacts; minutes
 	@$(BIN)/python contracts/proof.py

@@ -514,7 +514,7 @@ async def open_house(home: Path, system: LocalSystem | None = None) -> AsyncIter
 
 
 def in_short(rows: Sequence[Any], kept: set[str]) -> list[Any]:
-    """The rows for `make test` as they are, the others marked for `make test-all`: the whole matrix takes long."""
+    """The rows for `make test` as they are, the others marked for `make soak`: the whole matrix takes long."""
     parameters = []
     for row in rows:
         mode = row if isinstance(row, str) else row.mode

@@ -161,7 +161,7 @@ def test_enough_holes_are_planted() -> None:
 
 
 AT_ONCE = 14
-"""So many are played in `make test`, the others in `make test-all`."""
+"""So many are played in `make test`, the others in `make soak`."""
 
 
 @pytest.mark.parametrize(
