@@ -8,6 +8,8 @@ BIN := $(VENV)/bin
 FORGE := node_modules/.bin/forge
 # More than there are cores: much of a slow test is waiting.
 WORKERS ?= 4
+# These are busy all the time.
+SOAK_WORKERS ?= 2
 
 .PHONY: help setup setup-dev setup-contracts softhsm demo up down status test soak test-all test-contracts check format docs bench bench-audit bench-chain bench-gas lock clean
 
@@ -84,7 +86,7 @@ test: setup-dev ## The tests (embedded Postgres, anvil, mock servers); under 15 
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not soak" $(ARGS)
 
 soak: setup-dev ## The slow tests: crashes, long races, every planted hole; under 30 minutes on 2 cores
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m soak $(ARGS)
+	@$(BIN)/python -m pytest -n $(SOAK_WORKERS) --dist worksteal -m soak $(ARGS)
 
 test-all: test soak test-contracts ## All tests
 

@@ -14,9 +14,15 @@ import pytest
 
 from tests.support import World, drop_database, make_template, world_from
 
+HANG_OF_A_SOAK_TEST_SECONDS = 900
+"""When a soak test is taken to hang: some take minutes alone, and twice that beside another."""
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Slow files go first: one that is started last keeps a single worker busy while the others are done."""
+    for item in items:
+        if item.get_closest_marker("soak") and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(HANG_OF_A_SOAK_TEST_SECONDS))
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: (item.path not in slow, item.path.parent.name not in ("story", "failures")))
 
