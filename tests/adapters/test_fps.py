@@ -374,6 +374,7 @@ async def test_an_account_that_the_bank_does_not_hold_is_not_an_unknown_payment(
 )
 async def test_the_mock_refuses_what_clearbank_refuses(house: House, headers: dict[str, str], status: int) -> None:
     whole = {"Authorization": f"Bearer {PAYMENTS_TOKEN}", "X-Request-Id": "r-1", "DigitalSignature": "AAAA"}
+    whole |= {"Content-Type": "application/json"}
     response = await house.http.post("/v3/payments/fps", content=b"{}", headers=whole | headers)
     assert response.status_code == status
 

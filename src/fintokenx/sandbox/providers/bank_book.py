@@ -12,7 +12,7 @@ import os
 import uuid
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -46,6 +46,10 @@ class Account:
     balance_pence: int
     passes_end_to_end: bool
     shows_transaction_ids: bool
+    shows_references: bool = True
+    shows_times: bool = True
+    narration_length: int | None = None
+    """Open Banking shows this much of a narration; None: all of it."""
     reserved_pence: int = 0
     bookings: list[Booking] = field(default_factory=list)
     oddities: list[dict[str, Any]] = field(default_factory=list)
@@ -124,7 +128,7 @@ class Book:
             os.close(self._journal)
 
     def open_account(
-        self, sort_code: str, account_number: str, name: str, balance_pence: int, **habits: bool
+        self, sort_code: str, account_number: str, name: str, balance_pence: int, **habits: bool | int | None
     ) -> Account:
         """:raises ValueError: there is such an account, or the balance is not whole pence, zero or more"""
         if type(balance_pence) is not int or balance_pence < 0:
@@ -138,6 +142,14 @@ class Book:
     def show_oddity(self, key: str, transaction: dict[str, Any]) -> None:
         """:raises KeyError: no such account"""
         self._record("oddity", account=self.accounts[key].key, transaction=transaction)
+
+    def change_habits(self, key: str, habits: dict[str, bool | int | None]) -> None:
+        """How an account shows on Open Banking from now on, its earlier lines too. :raises KeyError: no such account"""
+        self._record("habits", account=self.accounts[key].key, habits=habits)
+
+    def adjust(self, key: str, amount_pence: int) -> None:
+        """The balance changes and no line says why. :raises KeyError: no such account"""
+        self._record("adjusted", account=self.accounts[key].key, amount_pence=amount_pence)
 
     def knows_request(self, request_id: str) -> bool:
         """Whether the id was used in the last 24 hours."""
@@ -228,16 +240,16 @@ class Book:
     def _apply(self, event: str, fields: dict[str, Any]) -> None:
         match event:
             case "account":
-                habits = fields["habits"]
+                habits = {"passes_end_to_end": True, "shows_transaction_ids": True} | fields["habits"]
                 account = Account(
-                    fields["sort_code"],
-                    fields["account_number"],
-                    fields["name"],
-                    fields["balance_pence"],
-                    passes_end_to_end=habits.get("passes_end_to_end", True),
-                    shows_transaction_ids=habits.get("shows_transaction_ids", True),
+                    fields["sort_code"], fields["account_number"], fields["name"], fields["balance_pence"], **habits
                 )
                 self.accounts[account.key] = account
+            case "habits":
+                for name, value in fields["habits"].items():
+                    setattr(self.accounts[fields["account"]], name, value)
+            case "adjusted":
+                self.accounts[fields["account"]].balance_pence += fields["amount_pence"]
             case "oddity":
                 self.accounts[fields["account"]].oddities.append(fields["transaction"])
             case "request":
@@ -297,5 +309,8 @@ def account_id(surface: str, key: str) -> str:
 
 
 def instant(text: str) -> datetime:
-    """A query's timestamp; the zone is ignored, as Open Banking says. :raises ValueError: not a timestamp"""
-    return from_wire(datetime.fromisoformat(text).replace(tzinfo=None).isoformat() + "+00:00")
+    """A query's timestamp, which "must not include the timezone" and means UTC. :raises ValueError: anything else"""
+    at = datetime.fromisoformat(text)
+    if at.tzinfo is not None:
+        raise ValueError("a query's timestamp has no zone")
+    return at.replace(tzinfo=UTC)
