@@ -39,7 +39,7 @@ from fintokenx.kernel.bus import Reactions
 from fintokenx.kernel.caller import Role, system
 from fintokenx.kernel.canonical import canonical_json
 from fintokenx.kernel.clock import SystemClock
-from fintokenx.kernel.db import _BEGIN, Database, PinSigner, Pool, Tx, open_pool
+from fintokenx.kernel.db import _BEGIN, Database, PinSigner, Pool, Tx, clean_session, open_pool
 from fintokenx.kernel.ids import Ids
 from fintokenx.sandbox.postgres import EmbeddedPostgres
 
@@ -122,12 +122,10 @@ class Unchained:
     @asynccontextmanager
     async def transaction(self, tenant_id: str, *, early: bool) -> AsyncIterator[Tx]:
         """One pinned transaction; ``early``: committed as the product commits, else by an ordinary COMMIT."""
-        pin = self.pins.pin(tenant_id)
-        connection = await self.pool.acquire(timeout=10)
+        begin = _BEGIN if early else _BEGIN.replace("SET LOCAL synchronous_commit = off; ", "")
+        connection = await clean_session(self.pool)  # the product's own, which wipes it: not what is measured here
         try:
-            # The product's own beginning, which also wipes the pooled connection: not what is measured here.
-            await connection.execute(_BEGIN if early else _BEGIN.removesuffix("; SET LOCAL synchronous_commit = off"))
-            await connection.fetchval("select set_config('fx.pin', $1, true)", pin)
+            await connection.execute(begin.format(pin=self.pins.pin(tenant_id)))
             tx = Tx(connection, tenant_id, self.clock.now(), self.ids, Reactions(), "")
             yield tx
             await tx.flush_jobs()

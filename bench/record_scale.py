@@ -45,7 +45,7 @@ from fintokenx.audit.types import GENESIS_HASH, canonical_entry
 from fintokenx.kernel.bus import Reactions
 from fintokenx.kernel.caller import Caller, Role, system
 from fintokenx.kernel.clock import FixedClock, SystemClock
-from fintokenx.kernel.db import _BEGIN, Database, PinSigner, Pool, Tx, open_pool
+from fintokenx.kernel.db import Database, PinSigner, Pool, Tx, clean_session, open_pool
 from fintokenx.kernel.edge import Edge
 from fintokenx.kernel.ids import Ids, invoice_reference
 from fintokenx.kernel.notes import VerifierKey
@@ -370,9 +370,9 @@ class Unpinned(Database):
 
     @asynccontextmanager
     async def transaction(self, tenant_id: str, *, request_id: str = "") -> AsyncIterator[Tx]:
-        connection = await self._pool.acquire(timeout=10)
+        connection = await clean_session(self._pool)
         try:
-            await connection.execute(_BEGIN)
+            await connection.execute("BEGIN; SET LOCAL synchronous_commit = off")
             yield Naming(connection, tenant_id, self._clock.now(), self._ids, self._reactions, request_id)
             await connection.execute("COMMIT")
         finally:

@@ -13,7 +13,7 @@ from fastapi import APIRouter, Depends, Request
 
 from fintokenx.app import redteam
 from fintokenx.app.redteam import doors
-from fintokenx.kernel import db
+from fintokenx.kernel import sessions
 from fintokenx.kernel.caller import Caller
 from fintokenx.kernel.db import Tx
 from fintokenx.kernel.edge import Query, query
@@ -259,7 +259,7 @@ async def test_a_route_that_is_open_to_all_is_named(cluster: str, template: str,
 
 
 async def test_a_pool_that_carries_settings_over_is_named(place: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(db, "_BEGIN", "BEGIN; SET LOCAL synchronous_commit = off")
+    monkeypatch.setattr(sessions, "_WIPE", "SELECT 1")
     results = await place.play("RT-37", "RT-38")
     assert [result.broken for result in results.values()] == [True, True]
 

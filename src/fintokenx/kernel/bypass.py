@@ -11,7 +11,7 @@ from typing import Final
 import asyncpg
 
 from fintokenx.kernel.clock import Clock
-from fintokenx.kernel.db import COMMIT_DURABLY, Connection, DatabaseUnavailable, PinSigner, Pool
+from fintokenx.kernel.db import COMMIT_DURABLY, Connection, DatabaseUnavailable, PinSigner, Pool, clean_session
 from fintokenx.kernel.errors import Forbidden
 from fintokenx.kernel.ids import Ids
 
@@ -58,10 +58,7 @@ class Bypass:
         :raises BypassRefused: no open admin session of two active administrators
         :raises DatabaseUnavailable: no connection, or it broke
         """
-        try:
-            connection = await self._pool.acquire(timeout=10)
-        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as fault:
-            raise DatabaseUnavailable(type(fault).__name__) from fault
+        connection = await clean_session(self._pool)
         try:
             await self._leave_fingerprint(connection, question)
             await connection.execute(_READ)

@@ -21,6 +21,7 @@ from fintokenx.kernel.canonical import plain
 from fintokenx.kernel.clock import Clock, Instant
 from fintokenx.kernel.errors import Forbidden, Invalid, Refused, Unavailable
 from fintokenx.kernel.ids import Ids
+from fintokenx.kernel.sessions import NotClean, Session, come_clean, leave_idle
 
 Row = asyncpg.Record
 if TYPE_CHECKING:  # asyncpg's classes are generic for type checkers only
@@ -34,9 +35,11 @@ PIN_LIFE_SECONDS: Final = 300
 _TENANT: Final = re.compile(r"tnt_[a-z0-9_]{1,40}")
 # The flush barrier: WAL is sequential, so when this record is durable every earlier commit is (design/postgres.md §2c).
 _BARRIER: Final = "SELECT pg_logical_emit_message(false, 'fx', '', true)"
-# What injected SQL may have left on a pooled connection for whoever comes next — settings, cursors held open, channels
-# listened to — goes before anything else is done, in the same message: it costs no round trip.
-_BEGIN: Final = "BEGIN; RESET ALL; CLOSE ALL; UNLISTEN *; COMMIT; BEGIN; SET LOCAL synchronous_commit = off"
+# The pin goes in this message as text, and never through a prepared statement, which SQL in the session could replace.
+# It is letters, digits and dots. (Nobody but administrators sees other sessions' texts: bootstrap.sql.)
+_BEGIN: Final = "BEGIN; SET LOCAL synchronous_commit = off; SET LOCAL fx.pin = '{pin}'"
+_SESSIONS_TRIED: Final = 40
+"""As many as a pool can hold and more: each one that does not come clean is closed, and a new one is clean."""
 # COMMIT of an aborted transaction succeeds silently; a SELECT before it in the same message raises instead.
 COMMIT_DURABLY: Final = f"SELECT 1; COMMIT; {_BARRIER}"
 
@@ -190,14 +193,9 @@ class Database:
         """
         pin = self._pins.pin(tenant_id)
         destroyed: list[tuple[str, ...]] = []
+        connection = await clean_session(self._pool)
         try:
-            connection = await self._pool.acquire(timeout=10)
-        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as fault:
-            raise DatabaseUnavailable(type(fault).__name__) from fault
-        try:
-            await connection.execute(_BEGIN)
-            # A parameter, never text: pg_stat_activity shows every session's text to its whole role.
-            await connection.fetchval("select set_config('fx.pin', $1, true)", pin)
+            await connection.execute(_BEGIN.format(pin=pin))
             tx = Tx(connection, tenant_id, self._clock.now(), self._ids, self._reactions, request_id)
             tx.destroyed_keys = destroyed
             yield tx
@@ -275,18 +273,30 @@ def database_answers() -> Iterator[None]:
         raise named from fault
 
 
-async def _leave_clean(connection: RawConnection) -> None:
-    """Instead of asyncpg's RESET ALL round trip: we only ever SET LOCAL, so only an open transaction can leak. What
-    somebody else has set goes with the next BEGIN."""
-    if connection.is_in_transaction():
-        await connection.execute("ROLLBACK")
+async def clean_session(pool: Pool) -> Connection:
+    """A connection in which nothing is left of what was done in it before. Whoever takes it releases it.
+
+    :raises DatabaseUnavailable: there is none
+    """
+    for _ in range(_SESSIONS_TRIED):
+        try:
+            return await pool.acquire(timeout=10)
+        except NotClean:
+            continue
+        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as fault:
+            raise DatabaseUnavailable(type(fault).__name__) from fault
+    raise DatabaseUnavailable(NotClean.__name__)
 
 
 async def open_pool(dsn: str, password: str, *, size_max: int) -> Pool:
-    """A pool on ``dsn`` (which holds no password). :raises UnsafeRole: superuser, BYPASSRLS or an owner (TI-03)"""
+    """A pool on ``dsn`` (which holds no password), whose sessions come clean (kernel.sessions).
+
+    :raises UnsafeRole: superuser, BYPASSRLS or an owner (TI-03)
+    """
     pool = await asyncpg.create_pool(
-        dsn, password=password, min_size=1, max_size=size_max, reset=_leave_clean, init=_prepare, command_timeout=60
-    )
+        dsn, password=password, min_size=0, max_size=size_max, command_timeout=60, connection_class=Session,
+        init=_prepare, setup=come_clean, reset=leave_idle,
+    )  # fmt: skip
     async with pool.acquire() as connection:
         await refuse_unsafe_role(connection)
     return pool
