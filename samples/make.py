@@ -167,8 +167,8 @@ INVOICES: dict[str, Sample] = {
     ),
     "ferry-events-part-paid": Sample(
         "3108",
-        date(2026, 4, 27),
         date(2026, 5, 27),
+        date(2026, 6, 26),
         30,
         "30 days",
         FERRY,

@@ -16,7 +16,7 @@ from eth_utils.crypto import keccak
 from fintokenx.adapters.chain import Deployment
 from fintokenx.app import inspect
 from fintokenx.app.api_client import Api, ApiRefused, eventually
-from fintokenx.app.demo import FUNDED_WITH, LENDER, TENANT, Paper, Story, default_invoice, email_of
+from fintokenx.app.demo import FUNDED_WITH, LENDER, TENANT, Paper, Story, default_invoice
 from fintokenx.app.local import LocalSystem
 from fintokenx.app.provision import TENANTS
 from fintokenx.sandbox.anvil import ChainControl
@@ -42,7 +42,7 @@ async def story() -> AsyncIterator[Story]:
 
 async def test_a_lender_that_loses_its_wallet_is_paid_to_the_penny(story: Story) -> None:
     system = story.system
-    await inspect.create_staff(system, TENANT, "mlro", "Otto Second", email_of("second"))
+    await inspect.create_staff(system, TENANT, "mlro", "Otto Second", story.email_of("second"))
     second = await story.signed_in("second")
     lost = await story.lender.get("/v1/wallets/me")
     request = {"subject_id": story.subjects["lender"], "reason": REASON}

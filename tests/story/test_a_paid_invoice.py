@@ -290,7 +290,7 @@ async def test_the_chain_agrees_with_the_tables(tale: Told) -> None:
 
 async def test_the_lender_sees_its_burnt_token_with_the_way_in_and_out_and_the_proof_of_both(tale: Told) -> None:
     """Issue 4, must-show 7: what the lender, and nobody else, is told; by API and in a browser."""
-    lender, partner = await tale.story._signed_in_again("lender"), tale.story.partner
+    lender, partner = await tale.story.signed_in_again("lender"), tale.story.partner
     [held] = (await lender.get("/v1/explorer/holdings"))["items"]
     reference = tale.story.outcome.token_reference
     assert (held["token_reference"], held["state"], held["agreement"]) == (reference, "BURNED", "equal")

@@ -21,7 +21,7 @@ import asyncpg
 import pytest
 
 from fintokenx.adapters.blobs import DataKeys, EncryptedBlobs
-from fintokenx.app import catalogue, demo, inspect, wiring
+from fintokenx.app import cast, catalogue, demo, inspect, wiring
 from fintokenx.app.api_client import Api, ApiRefused, eventually
 from fintokenx.app.demo import TENANT, Paper, default_invoice
 from fintokenx.kernel.caller import system as system_caller
@@ -69,8 +69,8 @@ class After:
 @pytest.fixture(scope="module")
 async def after() -> AsyncIterator[After]:
     with pytest.MonkeyPatch.context() as names:
-        names.setattr(demo, "PEOPLE", PEOPLE)
-        names.setattr(demo, "email_of", address_of)
+        names.setattr(cast, "PEOPLE", PEOPLE)
+        names.setattr(cast.Cast, "email_of", lambda _cast, who: address_of(who))
         paper = Paper.read(default_invoice())
         async with running(the_day_after(paper)) as system:
             story = story_of(system, paper)
@@ -85,7 +85,7 @@ async def _told_and_erased(after: After) -> After:
     await story.tell(until="fund")
     after.blocked = {who: await _refusal(story.mlro, story.subjects[who]) for who in ERASED}
     await story.tell(since="mature_and_pay")
-    mlro = after.mlro = await story._signed_in_again("mlro")
+    mlro = after.mlro = await story.signed_in_again("mlro")
     await inspect.anchor_now(story.system)
     sealed = await _entries_with_seals(after)
     for start in range(0, len(sealed), 100):

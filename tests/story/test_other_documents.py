@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from fintokenx.app.api_client import Api, ApiRefused, eventually
-from fintokenx.app.demo import Company, Outcome, Paper, Story
+from fintokenx.app.cast import Company
+from fintokenx.app.demo import Outcome, Paper, Story
 from tests.story.house import SAMPLES, running, story_of, the_day_after
 
 pytestmark = pytest.mark.anyio

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
 from collections.abc import Callable
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from functools import partial
 from pathlib import Path
@@ -20,6 +19,7 @@ from rich.table import Table
 from fintokenx.adapters.documents import IsolatedReader
 from fintokenx.app import inspect, provision, wiring
 from fintokenx.app.api_client import Api, ApiRefused, GaveUp, eventually
+from fintokenx.app.cast import Cast, CastFailed, Company
 from fintokenx.app.local import LocalSystem, project_root
 from fintokenx.kernel.clock import Instant
 from fintokenx.kernel.errors import Refused
@@ -31,7 +31,6 @@ from fintokenx.lifecycle.invoice.ports import InvoiceOnPaper
 TENANT: Final = "tnt_fintokenx"
 DISCOUNT_BPS: Final = 150
 LENDER: Final = ("Castlegate Capital Ltd", "19955501", "990555", "20000055")
-PEOPLE: Final = {"seller": "Sana Seller", "buyer": "Bruno Buyer", "lender": "Lena Lender", "mlro": "Mira Officer"}
 CHAPTERS: Final = ("people", "upload", "confirm", "mint_and_list", "fund", "mature_and_pay", "settle", "prove")
 FUNDED_WITH: Final = 100_000_000_00  # pence on the lender's account
 
@@ -116,19 +115,6 @@ class Paper:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class Company:
-    """A member of the cast: ``who`` is its name in keys and addresses, ``role`` what it is to the platform."""
-
-    who: str
-    role: str
-    name: str
-    number: str
-    sort_code: str
-    account: str
-    balance_pence: int = 0
-
-
 @dataclass
 class Outcome:
     """How the story ended."""
@@ -142,41 +128,31 @@ class Outcome:
     entries_proved: int = 0
 
 
-@dataclass
-class Story:
+class Story(Cast):
     """The story on one system, chapter by chapter. Every step can be told again: keys make it happen once."""
 
-    system: LocalSystem
-    paper: Paper
-    console: Console
-    outcome: Outcome = field(default_factory=Outcome)
-    subjects: dict[str, str] = field(default_factory=dict)
-    _apis: list[Api] = field(default_factory=list)
-    _chapter: int = 0
+    def __init__(self, system: LocalSystem, paper: Paper, console: Console) -> None:
+        super().__init__(system, tenant_id=TENANT, name="demo")
+        self.paper = paper
+        self.console = console
+        self.outcome = Outcome()
+        self._chapter = 0
 
     async def tell(self, *, since: str = CHAPTERS[0], until: str = CHAPTERS[-1]) -> Outcome:
         """Play the chapters from ``since`` to ``until``, each in its turn. :raises StoryFailed: it went another way"""
-        self.settings = self.system.settings()
-        self.bank = self.settings.sandbox_control_urls["bank"]
         try:
             for chapter in CHAPTERS[CHAPTERS.index(since) : CHAPTERS.index(until) + 1]:
                 await getattr(self, f"_{chapter}")()
-        except (ApiRefused, GaveUp) as fault:
+        except (ApiRefused, CastFailed, GaveUp) as fault:
             raise StoryFailed(f"in chapter {self._chapter}: {fault}") from fault
         return self.outcome
-
-    async def aclose(self) -> None:
-        """Close the connections of everybody in it."""
-        for api in self._apis:
-            await api.aclose()
 
     # ── The cast ────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def _people(self) -> None:
         self.chapter("The cast: three companies pass gates 1 to 3")
-        self.api_key = await inspect.create_api_key(self.system, TENANT, "demo", ["*"])
-        self.partner = self._api()
-        await inspect.create_staff(self.system, TENANT, "mlro", PEOPLE["mlro"], email_of("mlro"))
+        await self.open(await inspect.create_api_key(self.system, TENANT, "demo", ["*"]))
+        await inspect.create_staff(self.system, TENANT, "mlro", self.person_of("mlro"), self.email_of("mlro"))
         self.mlro = await self.signed_in("mlro")
         cast = [
             Company("seller", "seller", *self.paper.seller, *self.paper.seller_account),
@@ -188,105 +164,6 @@ class Story:
         self.lender = await self.signed_in("lender")
         for company in cast:
             self.say(f"{company.who:<7} {company.name} ({company.number}) is [green]ACTIVE[/]")
-
-    async def enrol(self, *companies: Company) -> None:
-        """Register companies and see them through gates 1 to 3; ``subjects`` then knows their ids."""
-        for company in companies:
-            await self._open_account(company)
-            self.subjects[company.who] = await self._register(company)
-        await asyncio.gather(*(self._pass_gates(company.who) for company in companies))
-
-    async def _register(self, company: Company) -> str:
-        person = PEOPLE.get(company.who, f"{company.role.title()} Director")
-        subject = await self.partner.post(
-            "/v1/subjects",
-            {
-                "role": company.role,
-                "legal_name": company.name,
-                "company_number": company.number,
-                "representative_name": person,
-                "email": email_of(company.who),
-            },
-            key=f"demo-subject-{company.who}",
-        )
-        director = {"name": person, "born_on": "1980-02-29", "roles": ["director", "representative", "ubo"]}
-        account = {
-            "account_name": company.name,
-            "sort_code": company.sort_code,
-            "account_number": company.account,
-        }
-        form = {
-            "form_version": "2026-06",
-            "company_number": company.number,
-            "persons": [director],
-            "designated_account": account,
-        }
-        await self.partner.post(f"/v1/subjects/{subject['id']}/onboarding", form, key=f"demo-onboarding-{company.who}")
-        return str(subject["id"])
-
-    async def _pass_gates(self, who: str) -> None:
-        subject_id = self.subjects[who]
-
-        async def case() -> Any:
-            cases = await self.mlro.get("/v1/cases", limit=100)
-            mine = [c for c in cases["items"] if c["subject_id"] == subject_id and c["state"] == "OPEN"]
-            return mine[0] if mine else None
-
-        found = await eventually(f"{who}: gates 1 and 2", case)
-        decision = {"decision": "APPROVE", "rationale": "Identity verified, no hits, plausible business."}
-        await self.mlro.post(f"/v1/cases/{found['id']}/decision", decision, key=f"demo-approve-{who}")
-
-        async def active() -> Any:
-            return (await self.partner.get(f"/v1/subjects/{subject_id}"))["state"] == "ACTIVE"
-
-        await eventually(f"{who}: activation", active)
-
-    async def signed_in(self, who: str) -> Api:
-        """Ask for a code by mail, read the mailbox, sign in."""
-        await self.partner.post("/v1/sessions/codes", {"email": email_of(who)}, key=f"demo-code-{who}")
-        return await self._signed_in_with_newest_code(who, f"demo-signin-{who}")
-
-    async def _signed_in_with_newest_code(self, who: str, key: str, *, not_this: str | None = None) -> Api:
-        """A mail that is sent again, because the platform died in between, carries a new code and voids the old."""
-        tried = {not_this}
-
-        async def session() -> Any:
-            code = await self._mail(who, r"\b[0-9]{8}\b")
-            if code is None or code in tried:
-                return None
-            tried.add(code)
-            try:
-                return await self.partner.post("/v1/sessions", {"email": email_of(who), "code": code}, key=key + code)
-            except ApiRefused as refused:
-                if refused.code != "SIGN_IN_REFUSED":
-                    raise
-                return None
-
-        found = await eventually(f"the sign-in mail of {who}", session)
-        return self._api(found["access_token"])
-
-    async def _mail(self, who: str, pattern: str) -> str | None:
-        """What the newest matching mail to somebody says."""
-        async with httpx.AsyncClient(timeout=10, trust_env=False) as http:
-            box = await http.get(
-                f"{self.settings.sandbox_control_urls['mailbox']}/messages", params={"to": email_of(who)}
-            )
-        for message in reversed(_items(box.json())):
-            if found := re.search(pattern, message["text"]):
-                return found.group(0)
-        return None
-
-    async def _open_account(self, company: Company) -> None:
-        body = {
-            "sort_code": company.sort_code,
-            "account_number": company.account,
-            "name": company.name,
-            "balance_pence": company.balance_pence,
-        }
-        async with httpx.AsyncClient(timeout=10, trust_env=False) as http:
-            answer = await http.post(f"{self.bank}/control/accounts", json=body)
-            if answer.status_code not in (200, 201, 409):
-                raise StoryFailed(f"the mock bank did not open an account: {answer.text[:200]}")
 
     # ── The invoice ─────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -322,12 +199,12 @@ class Story:
 
     async def _confirm(self) -> None:
         self.chapter("The buyer confirms with one click")
-        reader = self._api(bare=True)
+        reader = self.api(bare=True)
 
         async def confirmed() -> Any:
             if await self._state() not in ("AWAITING_BUYER",):
                 return True
-            link = await self._mail("buyer", r"https?://\S+/confirm/\S+")
+            link = await self.mail("buyer", r"https?://\S+/confirm/\S+")
             if link is None:
                 return None
             try:
@@ -417,7 +294,7 @@ class Story:
     async def _show_transactions(self) -> None:
         token = self.outcome.token_reference
         found = await self.seller.get(f"/v1/tokens/{token}/transactions")
-        for transaction in _items(found):
+        for transaction in found["items"]:
             block = transaction.get("block_number")
             where = f"block {block}" if block else transaction["state"]
             self.say(f"{transaction['kind']:<9} {transaction['tx_hash']}  {where}")
@@ -481,18 +358,7 @@ class Story:
             if refused.code != "CLOCK_BACKWARDS":  # said once more after a lost answer: it is there already
                 raise
         # Sessions end after a while of business time: sign in again where the story goes on with one.
-        self.seller = await self._signed_in_again("seller")
-
-    async def _signed_in_again(self, who: str) -> Api:
-        stamp = f"{self.system.clock().now():%Y%m%d%H%M}"
-        before = await self._mail(who, r"\b[0-9]{8}\b")
-        await self.partner.post("/v1/sessions/codes", {"email": email_of(who)}, key=f"demo-code-{who}-{stamp}")
-        return await self._signed_in_with_newest_code(who, f"demo-signin-{who}-{stamp}", not_this=before)
-
-    def _api(self, token: str = "", *, bare: bool = False) -> Api:
-        api = Api(self.settings.public_url, api_key="" if bare else self.api_key, token=token)
-        self._apis.append(api)
-        return api
+        self.seller = await self.signed_in_again("seller")
 
     def chapter(self, title: str) -> None:
         """Begin a chapter."""
@@ -502,17 +368,6 @@ class Story:
     def say(self, text: str) -> None:
         """One line of it."""
         self.console.print(f"   {text}", highlight=False)
-
-
-def email_of(who: str) -> str:
-    """The address of somebody in the story; the mock mailbox keeps what is sent there."""
-    return f"{who}@demo.example"
-
-
-def _items(found: Any) -> list[dict[str, Any]]:
-    if isinstance(found, dict):
-        found = found.get("items") or found.get("messages") or []
-    return list(found)
 
 
 async def wallet_of(holder: Api) -> Any:

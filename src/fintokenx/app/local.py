@@ -127,7 +127,26 @@ class LocalSystem:
         )
 
     async def up(self, progress: Progress, *, start_at: Instant | None = None) -> Settings:
-        """Start everything that is not running. A new system's clock starts at ``start_at`` (default: now)."""
+        """Start everything that is not running. A new system's clock starts at ``start_at`` (default: now).
+
+        A start that fails or is interrupted leaves nothing running that it has started.
+        """
+        was_running = await self._any_part_runs()
+        try:
+            return await self._up(progress, start_at)
+        except BaseException:
+            if not was_running:
+                await self.down()
+            raise
+
+    async def _any_part_runs(self) -> bool:
+        if self.platform.alive or self.mocks.alive:
+            return True
+        if (self.folder / "ports.json").exists() and self.anvil().running:
+            return True
+        return (self.folder / "pg").exists() and (await self.postgres()).running
+
+    async def _up(self, progress: Progress, start_at: Instant | None) -> Settings:
         for part in ("", "vault", "blobs", "chain", "run"):
             (self.folder / part).mkdir(parents=True, exist_ok=True)
         progress("keys and credentials")

@@ -64,7 +64,7 @@ async def serve(system: LocalSystem) -> None:
             ),
             open_banking_token=known("bank/open-banking-token"),
         ),
-        "mailbox": mailbox.create_app(clock=clock, smtp_port=ports["smtp"]),
+        "mailbox": mailbox.create_app(clock=clock, smtp_port=ports["smtp"], state_path=system.folder / "mailbox.jsonl"),
     }
     servers = [
         uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=ports[name], log_level="warning", access_log=False))

@@ -458,6 +458,7 @@ def _fill(
             ChainControl(settings.chain_rpc_urls[0]),
             settings.sandbox_control_urls,
             open_to_all=settings.environment is Environment.LOCAL,
+            session_life=auth.SESSION_LIFE,
         )
     for name, value in state.items():
         setattr(app.state, name, value)

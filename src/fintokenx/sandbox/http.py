@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import httpx
@@ -51,12 +51,15 @@ class SandboxServices:
     """Control address of each mock server by name."""
     open_to_all: bool
     """``local`` only; elsewhere the controls are a platform administrator's, since they move everybody."""
+    session_life: timedelta
+    """How long a session lives: a move by so much signs everybody out."""
 
 
 class ClockView(BaseModel):
     """The one clock of platform, mock servers and chain."""
 
     now: datetime = Field(description="Business time, UTC.")
+    note: str | None = Field(None, description="What else the move has done, for people.")
 
 
 class MoveClock(BaseModel):
@@ -94,7 +97,7 @@ def _services(request: Request) -> SandboxServices:
 async def read_clock(request: Request) -> ClockView:
     """What time it is."""
     clock: Clock = _services(request).clock
-    return ClockView(now=clock.now())
+    return ClockView(now=clock.now(), note=None)
 
 
 @router.post("/clock", responses=problems(ClockBackwards, ClockTooFar))
@@ -103,9 +106,18 @@ async def move_clock(body: MoveClock, request: Request) -> ClockView:
     services = _services(request)
     if body.to.tzinfo is None:
         raise Invalid("the time needs an offset")
+    before = services.clock.now()
     services.clock.advance_to(body.to)
-    await services.chain.follow(int(services.clock.now().timestamp()))
-    return ClockView(now=services.clock.now())
+    now = services.clock.now()
+    await services.chain.follow(int(now.timestamp()))
+    if now - before < services.session_life:
+        return ClockView(now=now, note=None)
+    minutes = services.session_life // timedelta(minutes=1)
+    return ClockView(
+        now=now,
+        note=f"Sessions live {minutes} minutes of business time: everybody is signed out. Sign in again;"
+        " `fintokenx seed` does it for its cast.",
+    )
 
 
 @router.get("/providers")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 from rich.table import Table
@@ -16,13 +17,16 @@ from fintokenx.app.failed import LocalSystemFailed
 
 app = typer.Typer()
 
+SAMPLES_AT: Final = datetime(2026, 6, 16, 9)  # noqa: DTZ001 — typer's way of a default; UTC is added below
+"""When every invoice in samples/invoices has been issued and none is due."""
+
 
 @app.command()
 def up(
     system: System = "local",
     start_at: Annotated[
-        datetime, typer.Option(help="Where the clock of a new system starts, UTC; the samples are of 1 June 2026.")
-    ] = datetime(2026, 6, 2, 9),  # noqa: DTZ001 — typer's way of a default; UTC is added below
+        datetime, typer.Option(help="Where the clock of a new system starts, UTC. By then all samples are issued.")
+    ] = SAMPLES_AT,
 ) -> None:
     """Start a local system (Postgres, chain, mock servers, platform) for you to use; keeps its data over restarts."""
     chosen = system_named(system)
@@ -41,7 +45,8 @@ def up(
         f"The mock bank: {settings.bank_url}/control/accounts (open one), /control/payments (pay)", highlight=False
     )
     out.print(
-        "Next:          .venv/bin/fintokenx keys create --tenant tnt_fintokenx --name me   (header FX-Api-Key)",
+        "Next:          .venv/bin/fintokenx seed   (people in every role, signed in; API keys)\n"
+        "               .venv/bin/fintokenx keys create --tenant tnt_fintokenx --name me   (header FX-Api-Key)",
         highlight=False,
     )
     out.print("Stop it:       make down", highlight=False)
@@ -108,6 +113,32 @@ def demo(
         run(story.play(chosen, out))
     except (story.StoryFailed, LocalSystemFailed) as failed:
         fail(str(failed))
+
+
+@app.command()
+def seed(system: System = "", as_json: AsJson = False) -> None:
+    """Bring in people of every role in every tenant, signed in; print their tokens, and an API key for each tenant.
+
+    Call it again for fresh sessions: they live half an hour of the system's clock.
+    """
+    from fintokenx.app import seed as seeding
+
+    try:
+        found = run(seeding.seed(ready(system), step))
+    except seeding.SeedFailed as failed:
+        fail(str(failed))
+    if as_json:
+        out.print_json(json.dumps(asdict(found)))
+        return
+    table = Table("tenant", "role", "company", "subject", "signs in as", title="Signed in", title_justify="left")
+    for seat in found.seats:
+        table.add_row(seat.tenant_id, seat.role, seat.legal_name, seat.subject_id, seat.email)
+    out.print(table)
+    for seat in found.seats:
+        second = f"   TOTP secret {seat.totp_secret}" if seat.totp_secret else ""
+        print(f"{seat.tenant_id} {seat.role}: Authorization: Bearer {seat.token}{second}")  # noqa: T201 — never folded
+    for tenant_id, key in found.api_keys.items():
+        print(f"{tenant_id}: FX-Api-Key: {key}")  # noqa: T201
 
 
 @app.command(hidden=True)

@@ -7,6 +7,7 @@ routes ask :func:`require_both`; invoice uses up a link with :func:`consume_magi
 from fintokenx.parties.auth.service import (
     AUDIENCE,
     LOOKUPS_PATH,
+    SESSION_LIFE,
     Authenticator,
     AuthServices,
     IssuedPageLink,
@@ -91,6 +92,7 @@ __all__ = [
     "LOOKUPS_PATH",
     "SANCTIONS",
     "SEALED",
+    "SESSION_LIFE",
     "AdminSession",
     "AdminSessionOver",
     "AdminTokenRefused",

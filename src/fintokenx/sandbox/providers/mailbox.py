@@ -15,11 +15,13 @@ Modes of the SMTP side are switched at ``/control/mode`` as for every mock; thei
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from contextlib import asynccontextmanager, suppress
+from dataclasses import asdict, dataclass
 from email import message_from_bytes
 from email.policy import default as default_policy
+from pathlib import Path
 from typing import Any, Final
 
 from aiosmtpd import smtp as aiosmtpd
@@ -69,14 +71,51 @@ class Kept:
         }
 
 
+class Box:
+    """The kept messages by Message-ID, oldest first. With ``path`` they outlive the process: a line of JSON each, the
+    newest of a Message-ID counts, and a last line that was cut off by a crash is none."""
+
+    def __init__(self, path: Path | None) -> None:
+        self.messages: dict[str, Kept] = {}
+        self.arrived = 0
+        self._path = path
+        for line in path.read_text().splitlines() if path is not None and path.exists() else ():
+            with suppress(ValueError, TypeError):
+                self._remember(Kept(**json.loads(line)))
+        self._rewrite()
+
+    def keep(self, message: Kept) -> None:
+        """Keep a message, or that one arrived again; it is in the file when this returns."""
+        self._remember(message)
+        if self._path is not None:
+            with self._path.open("a") as file:
+                file.write(json.dumps(asdict(message)) + "\n")
+
+    def clear(self) -> None:
+        """Forget all."""
+        self.messages.clear()
+        self._rewrite()
+
+    def _remember(self, message: Kept) -> None:
+        self.messages[message.message_id] = message
+        self.arrived = max(self.arrived, message.number)
+        while len(self.messages) > KEPT_MAX:
+            self.messages.pop(next(iter(self.messages)))
+
+    def _rewrite(self) -> None:
+        if self._path is not None:
+            fresh = self._path.with_suffix(".new")
+            fresh.write_text("".join(json.dumps(asdict(message)) + "\n" for message in self.messages.values()))
+            fresh.replace(self._path)
+
+
 class _Sink:
     """aiosmtpd's handler; its method names are aiosmtpd's."""
 
-    def __init__(self, modes: Modes, clock: Clock) -> None:
-        self.kept: dict[str, Kept] = {}
+    def __init__(self, modes: Modes, clock: Clock, box: Box) -> None:
+        self._box = box
         self._modes = modes
         self._clock = clock
-        self._arrived = 0
 
     async def handle_EHLO(  # noqa: N802
         self,
@@ -123,14 +162,14 @@ class _Sink:
         content = envelope.content if isinstance(envelope.content, bytes) else b""
         message = message_from_bytes(content, policy=default_policy)
         body = message.get_body(("plain", "html"))
-        message_id = str(message.get("Message-ID", "")).strip() or f"<without-id-{self._arrived + 1}>"
-        again = self.kept.get(message_id)
+        message_id = str(message.get("Message-ID", "")).strip() or f"<without-id-{self._box.arrived + 1}>"
+        again = self._box.messages.get(message_id)
         if again is not None:
             again.deliveries += 1
+            self._box.keep(again)
             return again
-        self._arrived += 1
         kept = Kept(
-            self._arrived,
+            self._box.arrived + 1,
             message_id,
             str(message.get("From", "")),
             list(envelope.rcpt_tos),
@@ -138,20 +177,22 @@ class _Sink:
             body.get_content() if body is not None else "",
             to_wire(self._clock.now()),
         )
-        self.kept[message_id] = kept
-        while len(self.kept) > KEPT_MAX:
-            self.kept.pop(next(iter(self.kept)))
+        self._box.keep(kept)
         self._modes.effect(message_id, "message kept")
         return kept
 
 
-def create_app(*, clock: Clock, smtp_port: int, smtp_host: str = "127.0.0.1") -> Starlette:
-    """The mailbox as an ASGI application; its lifespan runs the SMTP server.
+def create_app(
+    *, clock: Clock, smtp_port: int, smtp_host: str = "127.0.0.1", state_path: Path | None = None
+) -> Starlette:
+    """The mailbox as an ASGI application; its lifespan runs the SMTP server. With ``state_path`` the mail is there
+    again after a restart.
 
     With ``smtp_port`` 0 the system chooses; ``GET /smtp`` tells the port either way.
     """
     modes = Modes("mailbox", clock, own=OWN_MODES)
-    sink = _Sink(modes, clock)
+    box = Box(state_path)
+    sink = _Sink(modes, clock, box)
     servers: list[asyncio.Server] = []
 
     @asynccontextmanager
@@ -166,16 +207,16 @@ def create_app(*, clock: Clock, smtp_port: int, smtp_host: str = "127.0.0.1") ->
 
     async def messages(request: Request) -> Response:
         to = request.query_params.get("to", "").lower()
-        found = [m.as_json() for m in sink.kept.values() if not to or to in (name.lower() for name in m.recipients)]
+        found = [m.as_json() for m in box.messages.values() if not to or to in (name.lower() for name in m.recipients)]
         return JSONResponse({"messages": found})
 
     async def message(request: Request) -> Response:
         wanted = request.path_params["number"]
-        found = next((kept for kept in sink.kept.values() if kept.number == wanted), None)
+        found = next((kept for kept in box.messages.values() if kept.number == wanted), None)
         return JSONResponse(found.as_json()) if found else Response(status_code=404)
 
     async def clear(_: Request) -> Response:
-        sink.kept.clear()
+        box.clear()
         return Response(status_code=204)
 
     async def smtp_address(_: Request) -> Response:

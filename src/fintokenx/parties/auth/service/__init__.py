@@ -44,6 +44,7 @@ from fintokenx.parties.auth.service.page_links import (
     use_page_link,
 )
 from fintokenx.parties.auth.service.sign_in import (
+    SESSION_LIFE,
     count_attempt,
     email_index_of,
     end_session,
@@ -74,6 +75,7 @@ __all__ = [
     "EXPIRE_ADMIN_SESSION_JOB",
     "EXPIRE_JOB",
     "LOOKUPS_PATH",
+    "SESSION_LIFE",
     "AuthServices",
     "Authenticator",
     "IssuedPageLink",
