@@ -11,7 +11,7 @@ WORKERS ?= 4
 # These are busy all the time.
 SOAK_WORKERS ?= 2
 
-.PHONY: help setup setup-dev setup-contracts softhsm demo up down status test soak test-all test-contracts check format docs bench bench-audit bench-chain bench-gas lock clean
+.PHONY: help setup setup-dev setup-contracts softhsm demo up down status test soak test-all test-contracts check format docs bench bench-audit bench-chain bench-gas bench-life lock clean
 
 help: ## List what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -108,7 +108,10 @@ format: setup-dev ## Format the code
 docs: setup-dev ## Print the generated documents
 	@$(BIN)/fintokenx docs
 
-bench: bench-audit bench-gas bench-chain ## All benchmarks
+bench: bench-life bench-audit bench-gas bench-chain ## All benchmarks
+
+bench-life: setup-dev ## What a life costs: 100 e-invoices from upload to settlement, eight at once [N=lives]
+	@$(BIN)/python -m bench.life $(if $(N),--lives $(N)) $(ARGS)
 
 bench-audit: setup-dev ## The record: append ratios, proofs, seals, verification, replay, isolation at a million entries
 	@$(BIN)/python -m bench.audit $(ARGS)

@@ -86,7 +86,7 @@ class Parties:
 
 
 class OneAtATime:
-    """The reader within this process, for tests that are not about reading: a process per document takes a second."""
+    """The reader within this process, for tests that are not about reading: no server to start for each test."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

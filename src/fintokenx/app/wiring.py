@@ -283,7 +283,10 @@ async def outside(on: Base) -> AsyncIterator[Outside]:
             security="none" if settings.environment is Environment.LOCAL else "starttls",
         )
         blobs = EncryptedBlobs(settings.blobs_url, vault, DataKeys(on.database, vault, os.urandom), os.urandom)
-        yield Outside(chain, identity, screening, payments, accounts, mailer, IsolatedReader(), blobs)
+        reader = IsolatedReader()
+        reader.prepare()
+        stack.callback(reader.close)
+        yield Outside(chain, identity, screening, payments, accounts, mailer, reader, blobs)
 
 
 def handlers(

@@ -1,21 +1,19 @@
 """The reader in a process of its own, so that a hostile file can at worst end that process.
 
 One process per file: nothing of one document can reach the next, and a crash leaves nothing to mend.
-The worker gets no environment (no secrets), a bounded address space and processor time, and may
-write no file. What it says comes back as JSON and is validated: the worker is not trusted.
+The worker gets no environment (no secrets), a bounded address space and processor time, one socket, and
+may open no file. What it says comes back as JSON and is validated: the worker is not trusted.
 """
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from threading import BoundedSemaphore
 from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from fintokenx.adapters.documents.reader import Limits
+from fintokenx.adapters.documents.workers import WAY, Job, Way, WorkerEnded, workers
 from fintokenx.lifecycle.invoice.ports import (
     ActiveContent,
     CurrencyUnsupported,
@@ -51,14 +49,12 @@ Task = Literal["inspect", "read"]
 
 
 class Order(BaseModel):
-    """What a worker is asked to do; the document follows on standard input."""
+    """What a worker is asked to do; the document follows."""
 
     model_config = ConfigDict(extra="forbid")
 
     task: Task
     limits: Limits
-    address_space_bytes: int
-    processor_seconds: int
 
 
 class Answer(BaseModel):
@@ -82,6 +78,7 @@ class IsolatedReader:
 
     Safe to call from several threads; at most ``workers_max`` processes run at once, others wait.
     A worker that crashes, runs out of memory or takes longer than ``timeout_seconds`` means `DamagedDocument`.
+    ``way`` is how a process comes into being, and ``worker`` the module that it runs.
     """
 
     def __init__(
@@ -91,11 +88,22 @@ class IsolatedReader:
         timeout_seconds: float = 20.0,
         address_space_bytes: int = 1024 * 1024 * 1024,
         workers_max: int = 2,
+        way: Way = WAY,
+        worker: str = _WORKER,
     ) -> None:
         self._limits = limits or Limits()
         self._timeout_seconds = timeout_seconds
         self._address_space_bytes = address_space_bytes
         self._slots = BoundedSemaphore(workers_max)
+        self._workers = workers(worker, way)
+
+    def prepare(self) -> None:
+        """Load the reader now, beside whatever else starts, so that the first document need not wait for it."""
+        self._workers.prepare()
+
+    def close(self) -> None:
+        """End what was started. A later document starts it again."""
+        self._workers.close()
 
     def inspect(self, content: bytes) -> DocumentKind:
         """Decide by content what this is and whether we take it.
@@ -127,23 +135,15 @@ class IsolatedReader:
         return answer
 
     def _run(self, task: Task, content: bytes) -> Answer:
-        order = Order(
-            task=task,
-            limits=self._limits,
+        job = Job(
+            order=ORDER.dump_json(Order(task=task, limits=self._limits)),
+            content=content,
             address_space_bytes=self._address_space_bytes,
             processor_seconds=int(self._timeout_seconds) + 1,
         )
         try:
-            done = subprocess.run(
-                [sys.executable, "-B", "-m", _WORKER, ORDER.dump_json(order).decode()],
-                input=content,
-                capture_output=True,
-                timeout=self._timeout_seconds,
-                env={"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-                check=True,
-            )
-            return ANSWER.validate_json(done.stdout)
-        except subprocess.TimeoutExpired as error:
+            return ANSWER.validate_json(self._workers.ask(job, seconds=self._timeout_seconds))
+        except TimeoutError as error:
             raise DamagedDocument("it takes too long to read") from error
-        except (subprocess.CalledProcessError, ValidationError) as error:
+        except (WorkerEnded, ValidationError) as error:
             raise DamagedDocument("it cannot be read safely") from error
