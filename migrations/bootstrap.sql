@@ -42,6 +42,11 @@ begin
                  current_database());
   execute format('alter database %I set search_path = app, fx', current_database());
   execute format('alter database %I set timezone = %L', current_database(), 'UTC');
+  -- The worker's statements are probes of an index: not to be planned anew by how empty the queue was a moment ago.
+  alter role fx_worker set enable_seqscan = off;
+  alter role fx_worker set enable_bitmapscan = off;
+  alter role fx_worker set enable_sort = off;
+  alter role fx_worker set enable_incremental_sort = off;
   -- Whoever stops inside a transaction may hold the chain's lock (a deferred trigger takes it), and nobody else commits.
   for serving in select unnest(array['fx_app', 'fx_worker', 'fx_platform']) loop
     execute format('alter role %I set idle_in_transaction_session_timeout = %L', serving, '60s');

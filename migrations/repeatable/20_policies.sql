@@ -13,8 +13,11 @@ drop policy if exists bypass_reads on app.audit_entries;
 create policy bypass_reads on app.audit_entries for select to fx_bypass using ((select fx.bypass_active()));
 
 drop policy if exists tenant_only on ops.jobs;
+-- A tenant leases nothing to itself, and what falls due by the clock is promised by the worker alone.
 create policy tenant_only on ops.jobs for all to fx_app
-  using (tenant_id = (select fx.tenant())) with check (tenant_id = (select fx.tenant()));
+  using (tenant_id = (select fx.tenant()))
+  with check (tenant_id = (select fx.tenant()) and leased_until is null
+              and not (state = 'READY' and payload ? 'every_seconds'));
 drop policy if exists worker_claims on ops.jobs;
 create policy worker_claims on ops.jobs for all to fx_worker using (true) with check (true);
 

@@ -14,8 +14,6 @@ from fintokenx.app import wiring
 from fintokenx.app.docs import facts
 from tests.architecture.house import PACKAGE, Copy, modules, nodes, sources, strings
 
-HOME = ("tnt_any",)
-
 
 class Nothing:
     """Stands for everything that a handler is built on; building one must do nothing with it."""
@@ -80,7 +78,7 @@ def test_every_promised_job_has_a_handler() -> None:
     keepers = kept()
     assert {name: place for name, place in promised(PACKAGE, keepers).items() if name not in keepers} == {}
     assert {later.job for later in wiring.reactions().afterwards} <= keepers
-    assert {job.name for job in wiring.periodic(HOME)} <= keepers
+    assert {job.name for job in wiring.periodic()} <= keepers
 
 
 def test_every_handler_is_asked_for() -> None:

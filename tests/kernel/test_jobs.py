@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Any
 
@@ -12,76 +10,14 @@ import asyncpg
 import pytest
 
 from fintokenx import audit
-from fintokenx.kernel.db import Row, StaleRow
+from fintokenx.kernel.db import StaleRow
 from fintokenx.kernel.errors import Refused, Unavailable
-from fintokenx.kernel.jobs import BACKOFF_SECONDS, Handler, LeaseLost, Payload, Periodic, TryAgain, Work, Worker
+from fintokenx.kernel.jobs import BACKOFF_SECONDS, LeaseLost, Payload, Periodic, TryAgain, Work, Worker
 from tests.database.things import A, B, all_entries, change, noted, thing
+from tests.kernel.shop import Shop, effect, until
 from tests.support import World
 
 pytestmark = pytest.mark.anyio
-
-
-async def until(condition: Callable[[], Awaitable[Any]], seconds: float = 15.0) -> None:
-    """Poll; fail when it does not come true."""
-    deadline = time.monotonic() + seconds
-    while not await condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        await asyncio.sleep(0.01)
-
-
-class Shop:
-    """Workers on one world, and its jobs as the superuser sees them."""
-
-    def __init__(self, world: World) -> None:
-        self.world = world
-        self.workers: list[tuple[Worker, asyncio.Task[None], Any]] = []
-
-    async def start(self, *, periodic: tuple[Periodic, ...] = (), concurrency: int = 8, **handlers: Handler) -> Worker:
-        """One more worker with its own pool of claims."""
-        claims = await self.world.pool("fx_worker", 2)
-        worker = Worker(
-            claims=claims,
-            database=self.world.database,
-            handlers=handlers,
-            periodic=periodic,
-            clock=self.world.clock,
-            ids=self.world.ids,
-            concurrency=concurrency,
-            poll_seconds=0.02,
-        )
-        self.workers.append((worker, asyncio.create_task(worker.run()), claims))
-        return worker
-
-    async def close(self) -> None:
-        """Stop them all."""
-        for worker, task, claims in self.workers:
-            worker.stop()
-            await task
-            await claims.close()
-        self.workers = []
-
-    async def promise(self, name: str, count: int = 1, tenant: str = A, **payload: Any) -> None:
-        """Enqueue jobs."""
-        async with self.world.database.transaction(tenant) as tx:
-            for number in range(count):
-                tx.enqueue(name, {**payload, "n": number}, dedupe_key=f"{number}")
-
-    async def jobs(self) -> list[Row]:
-        """All of them."""
-        superuser = await self.world.connect("postgres")
-        rows: list[Row] = await superuser.fetch("select * from ops.jobs order by id")
-        await superuser.close()
-        return rows
-
-    async def all_in(self, state: str) -> bool:
-        """Whether every job is in that state."""
-        return {job["state"] for job in await self.jobs()} == {state}
-
-    async def sql(self, statement: str, *arguments: Any) -> None:
-        """As superuser."""
-        superuser = await self.world.connect("postgres")
-        await superuser.execute(statement, *arguments)
-        await superuser.close()
 
 
 @pytest.fixture
@@ -89,12 +25,6 @@ async def shop(world: World) -> Any:
     opened = Shop(world)
     yield opened
     await opened.close()
-
-
-async def effect(work: Work, payload: Payload) -> None:
-    """Make a thing and complete, in one transaction."""
-    async with work.completing() as tx:
-        await change(tx, "THING_MAKE", audit.insert("things", thing(work.tenant_id, f"t{payload['n']}")))
 
 
 async def test_three_workers_do_every_job_once_and_no_job_twice_at_once(shop: Shop) -> None:

@@ -37,6 +37,10 @@ class Lists:
         return ScreeningAnswer(self.verdict, name.external_id, (), b"{}")
 
 
+async def open_tenants() -> tuple[str, ...]:
+    return HOME, TENANT
+
+
 @dataclass
 class Desk:
     """The house of tokenisation, and the job that confirms the list."""
@@ -53,7 +57,7 @@ class Desk:
     async def confirm(self) -> None:
         """One run of the job."""
         world = self.house.world
-        job = sanctions.Confirmation(world.database, self.lists, self, (HOME, TENANT))
+        job = sanctions.Confirmation(world.database, self.lists, self, open_tenants)
         row: Any = {"id": world.ids.new("job"), "name": sanctions.JOB, "tenant_id": HOME, "attempts": 1, "lease": "x"}
         await job.confirm(Work(world.database, row), {})
 

@@ -107,7 +107,7 @@ async def house(
         settings = _settings(world, folder)
         async with wiring.base(settings, pool_size=2) as on:
             await provision.tenants(on.database)
-        app = wiring.create_app(settings, tenants=())
+        app = wiring.create_app(settings)
         for router in routers:
             app.include_router(router)
         async with app.router.lifespan_context(app):

@@ -107,5 +107,5 @@ async def test_a_check_that_fails_does_not_keep_the_others_from_looking(world: W
 
 
 def test_the_watch_is_due_once_a_day() -> None:
-    [due] = [job for job in wiring.periodic(()) if job.name == watch.JOB]
+    [due] = [job for job in wiring.periodic() if job.name == watch.JOB]
     assert (due.every, due.tenant_id) == (timedelta(days=1), HOME)

@@ -113,6 +113,6 @@ async def test_a_platform_that_starts_during_a_halt_buys_nothing_before_it_has_s
 
 
 def test_the_watch_looks_often_enough_to_know() -> None:
-    [due] = [job for job in wiring.periodic(()) if job.name == halt.JOB]
+    [due] = [job for job in wiring.periodic() if job.name == halt.JOB]
     assert due.every.total_seconds() < wiring.STALL_SECONDS
     assert due.tenant_id == HOME

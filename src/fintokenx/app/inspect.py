@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -29,6 +30,7 @@ async def auditor(of: LocalSystem) -> AsyncIterator[RawConnection]:
     password = await of.vault().secret(provision.password_of("fx_auditor"))
     connection = await asyncpg.connect(wiring.dsn(settings, "fx_auditor"), password=password)
     await connection.set_type_codec("json", schema="pg_catalog", encoder=str, decoder=str)
+    await connection.set_type_codec("jsonb", schema="pg_catalog", encoder=json.dumps, decoder=json.loads)
     try:
         yield connection
     finally:

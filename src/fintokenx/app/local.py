@@ -24,6 +24,7 @@ from fintokenx.kernel.clock import Instant
 from fintokenx.kernel.credentials import date_first_versions
 from fintokenx.kernel.settings import Environment, Settings
 from fintokenx.kernel.vault import Vault
+from fintokenx.parties import partner
 from fintokenx.sandbox.anvil import CHAIN_ID, Anvil
 from fintokenx.sandbox.clock import SandboxClock
 from fintokenx.sandbox.postgres import EmbeddedPostgres
@@ -171,7 +172,8 @@ class LocalSystem:
             await provision.tenants(on.database)
         progress("mock servers")
         self._start(self.mocks, "mocks", f"http://127.0.0.1:{ports['bank']}/control/mode")
-        await _open_collections_accounts(settings)
+        for terms in provision.TENANTS.values():
+            await open_collections_account(settings, terms.collections)
         progress("the platform")
         self._start(self.platform, "serve", f"{settings.public_url}/healthz")
         (home() / "current").write_text(self.name)
@@ -283,17 +285,16 @@ def _must_be_free(port: int, what: str) -> None:
             )
 
 
-async def _open_collections_accounts(settings: Settings) -> None:
-    """At the mock bank, the accounts on which the tenants collect."""
+async def open_collections_account(settings: Settings, collections: partner.CollectionsAccount) -> None:
+    """At the mock bank, the account on which a tenant collects."""
+    account = {
+        "sort_code": collections.sort_code,
+        "account_number": collections.account_number,
+        "name": collections.name,
+        "balance_pence": 0,
+    }
     async with httpx.AsyncClient(timeout=10.0, trust_env=False) as http:
-        for terms in provision.TENANTS.values():
-            account = {
-                "sort_code": terms.collections.sort_code,
-                "account_number": terms.collections.account_number,
-                "name": terms.collections.name,
-                "balance_pence": 0,
-            }
-            await http.post(f"{settings.bank_url}/control/accounts", json=account)
+        await http.post(f"{settings.bank_url}/control/accounts", json=account)
 
 
 def _preferred(name: str, system: str) -> int:

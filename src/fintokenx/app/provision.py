@@ -31,7 +31,7 @@ PIN_KEY: Final = "db/pin-key"
 REFERENCE_KEY: Final = "references/key"
 FINGERPRINT_KEY: Final = "idempotency/key"
 
-_ALL_FEATURES: Final = {"invoices": True, "funding": True, "secondary": True, "stablecoin": False}
+ALL_FEATURES: Final = {"invoices": True, "funding": True, "secondary": True, "stablecoin": False}
 
 TENANTS: Final[Mapping[str, partner.TenantTerms]] = {
     "tnt_fintokenx": partner.TenantTerms(
@@ -39,7 +39,7 @@ TENANTS: Final[Mapping[str, partner.TenantTerms]] = {
         custom_domain=None,
         theme={},
         plan="own",
-        scope_rules=_ALL_FEATURES,
+        scope_rules=ALL_FEATURES,
         mail_from="invoices@fintokenx.example",
         collections=partner.CollectionsAccount("FinToken X Client Money", "990001", "10000001"),
         asking_discount_bps=150,
@@ -49,7 +49,7 @@ TENANTS: Final[Mapping[str, partner.TenantTerms]] = {
         custom_domain="receivables.mercia.example",
         theme={},
         plan="partner",
-        scope_rules=_ALL_FEATURES,
+        scope_rules=ALL_FEATURES,
         mail_from="receivables@mercia.example",
         collections=partner.CollectionsAccount("Mercia Receivables Client Money", "990002", "10000002"),
         asking_discount_bps=150,
@@ -116,9 +116,14 @@ async def tenants(database: Database) -> list[str]:
     opened = []
     for tenant_id, terms in TENANTS.items():
         try:
-            async with database.transaction(tenant_id, request_id="provision") as tx:
-                await partner.open_tenant(tx, system(tenant_id, "provision"), terms=terms)
-            opened.append(tenant_id)
+            await open_tenant(database, tenant_id, terms)
         except partner.TenantExists:
             continue
+        opened.append(tenant_id)
     return opened
+
+
+async def open_tenant(database: Database, tenant_id: str, terms: partner.TenantTerms) -> None:
+    """Open one. :raises partner.TenantExists, partner.BadTerms:"""
+    async with database.transaction(tenant_id, request_id="provision") as tx:
+        await partner.open_tenant(tx, system(tenant_id, "provision"), terms=terms)

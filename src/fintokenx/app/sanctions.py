@@ -10,6 +10,7 @@ from typing import Final, Protocol
 from fintokenx.kernel.caller import system
 from fintokenx.kernel.db import Database
 from fintokenx.kernel.jobs import Handler, Payload, TryAgain, Work
+from fintokenx.kernel.periodic import OpenTenants
 from fintokenx.lifecycle import tokenisation
 from fintokenx.parties.kyc.ports import NameScreening, ScreeningName, Verdict
 
@@ -33,7 +34,7 @@ class Confirmation:
     database: Database
     screening: NameScreening
     chain: SanctionsList
-    tenants: tuple[str, ...]
+    open_tenants: OpenTenants
 
     def handlers(self) -> Mapping[str, Handler]:
         """By job name."""
@@ -46,7 +47,7 @@ class Confirmation:
         answer = await self.screening.screen(ScreeningName("fintokenx-freshness", "company", "FinToken X"))
         if answer.verdict is Verdict.PENDING:
             raise TryAgain("the sanctions lists gave no verdict", seconds=WAIT_SECONDS)
-        left = [await self._unflagged(work, tenant_id) for tenant_id in self.tenants]
+        left = [await self._unflagged(work, tenant_id) for tenant_id in await self.open_tenants()]
         if any(left):
             raise TryAgain(f"{sum(left)} sanctioned wallets are not flagged on chain yet", seconds=WAIT_SECONDS)
         await self.chain.refresh_sanctions()

@@ -68,6 +68,7 @@ from fintokenx.kernel.db import Database, PinSigner, Pool, open_pool
 from fintokenx.kernel.edge import Edge
 from fintokenx.kernel.ids import Ids
 from fintokenx.kernel.notes import VerifierKey
+from fintokenx.kernel.periodic import OpenTenants, Periodic
 from fintokenx.kernel.sealing import Sealer
 from fintokenx.kernel.settings import Environment, Settings
 from fintokenx.kernel.vault import Vault
@@ -296,7 +297,7 @@ def handlers(
     sealer_pool: Pool,
     auditor_pool: Pool,
     reference_key: bytes,
-    tenants: tuple[str, ...],
+    open_tenants: OpenTenants,
 ) -> Mapping[str, jobs.Handler]:
     """Every job of the platform by name. :raises ValueError: two modules own one name"""
     kyc_services = kyc.KycServices(to.identity, to.screening, sealer, to.blobs)
@@ -322,7 +323,7 @@ def handlers(
         SampleJob(auditor_pool, on.database).handlers(),
         ReconciliationJob(auditor_pool, on.database, to.network.state).handlers(),
         watch.Watch((watch.redteam_overdue, watch.credentials_are_young(on.database, on.vault, on.clock))).handlers(),
-        sanctions.Confirmation(on.database, to.screening, to.network.chain, tenants).handlers(),
+        sanctions.Confirmation(on.database, to.screening, to.network.chain, open_tenants).handlers(),
         halt.HaltWatch(blocks).handlers(),
     ]
     found: dict[str, jobs.Handler] = {}
@@ -333,27 +334,26 @@ def handlers(
     return found
 
 
-def periodic(tenants: tuple[str, ...]) -> tuple[jobs.Periodic, ...]:
+SETTLEMENT_SEEN_WITHIN: Final = timedelta(minutes=15)
+"""Money that nobody expects is seen so soon; what somebody expects, within seconds."""
+NET_EVERY: Final = timedelta(hours=1)
+"""How often a net under lost jobs is drawn where nothing is open."""
+
+
+def periodic() -> tuple[Periodic, ...]:
     """What falls due by the clock."""
-    per_tenant = [
-        job
-        for tenant_id in tenants
-        for job in (
-            jobs.Periodic("settlement.collect", timedelta(seconds=5), tenant_id),
-            jobs.Periodic("settlement.resume", timedelta(minutes=5), tenant_id),
-            jobs.Periodic("tokenisation.walk", timedelta(minutes=1), tenant_id),
-            jobs.Periodic("marketplace.walk", timedelta(minutes=5), tenant_id),
-            jobs.Periodic("invoice.fall_due", timedelta(minutes=15), tenant_id),
-        )
-    ]
     return (
-        jobs.Periodic("audit.anchor", audit.SEAL_EVERY, HOME_TENANT),
-        jobs.Periodic("audit.replay_sample", timedelta(hours=1), HOME_TENANT),
-        jobs.Periodic("tokenisation.reconcile", timedelta(hours=1), HOME_TENANT),
-        jobs.Periodic(sanctions.JOB, sanctions.EVERY, HOME_TENANT),
-        jobs.Periodic(watch.JOB, watch.EVERY, HOME_TENANT),
-        jobs.Periodic(halt.JOB, halt.EVERY, HOME_TENANT),
-        *per_tenant,
+        Periodic("audit.anchor", audit.SEAL_EVERY, HOME_TENANT),
+        Periodic("audit.replay_sample", timedelta(hours=1), HOME_TENANT),
+        Periodic("tokenisation.reconcile", timedelta(hours=1), HOME_TENANT),
+        Periodic(sanctions.JOB, sanctions.EVERY, HOME_TENANT),
+        Periodic(watch.JOB, watch.EVERY, HOME_TENANT),
+        Periodic(halt.JOB, halt.EVERY, HOME_TENANT),
+        Periodic("settlement.collect", timedelta(seconds=5), each_tenant=True, resting=SETTLEMENT_SEEN_WITHIN),
+        Periodic("settlement.resume", timedelta(minutes=5), each_tenant=True, resting=NET_EVERY),
+        Periodic("tokenisation.walk", timedelta(minutes=1), each_tenant=True, resting=NET_EVERY),
+        Periodic("marketplace.walk", timedelta(minutes=5), each_tenant=True, resting=NET_EVERY),
+        Periodic("invoice.fall_due", timedelta(minutes=15), each_tenant=True, resting=NET_EVERY),
     )
 
 
@@ -379,7 +379,7 @@ async def _alive(worker: jobs.Worker) -> bool:
     return worker.alive
 
 
-def create_app(settings: Settings, *, tenants: tuple[str, ...]) -> FastAPI:
+def create_app(settings: Settings) -> FastAPI:
     """The platform as one ASGI application; its lifespan connects everything and runs the worker."""
     ids = Ids(open_clock(settings), os.urandom)
     swagger_ui = Path(__file__).resolve().parents[3] / "node_modules" / "swagger-ui-dist"
@@ -406,11 +406,13 @@ def create_app(settings: Settings, *, tenants: tuple[str, ...]) -> FastAPI:
             _fill(app, on, to, sealer, sealer_pool, reference_key, fingerprint_key)
             app.state.bypass = Bypass(platform, pins=on.pins, clock=on.clock, ids=on.ids)
             app.state.log = await log_identity(settings, on.vault)
+            open_tenants = partial(partner.open_tenants, claims)
             worker = jobs.Worker(
                 claims=claims,
                 database=on.database,
-                handlers=handlers(on, to, sealer, sealer_pool, auditor_pool, reference_key, tenants),
-                periodic=periodic(tenants),
+                handlers=handlers(on, to, sealer, sealer_pool, auditor_pool, reference_key, open_tenants),
+                periodic=periodic(),
+                open_tenants=open_tenants,
                 clock=on.clock,
                 ids=on.ids,
             )

@@ -14,10 +14,11 @@ outside with no transaction open, a short transaction to write. The last one com
 from __future__ import annotations
 
 import asyncio
+import json
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
 
@@ -25,10 +26,12 @@ import asyncpg
 import structlog
 
 from fintokenx.kernel.caller import Caller, system
+from fintokenx.kernel.claim import CLAIM
 from fintokenx.kernel.clock import Clock, Instant
 from fintokenx.kernel.db import Database, Pool, Row, Tx
 from fintokenx.kernel.errors import Refused, Unavailable
 from fintokenx.kernel.ids import Ids
+from fintokenx.kernel.periodic import OpenTenants, Periodic, Schedule
 
 log = structlog.get_logger("fintokenx.jobs")
 
@@ -42,8 +45,8 @@ LEASE_SECONDS: Final = 20
 """How long a job stays with a worker that says nothing: after a kill it is claimed again that much later."""
 
 RENEW_SECONDS: Final = 5.0
-SLOT_SECONDS: Final = 1.0
-"""How often one looks whether the last job of a periodic one has ended."""
+SETTLE_PAUSES_SECONDS: Final = (0.05, 0.2, 0.0)
+"""A lease that is being renewed at this moment is locked for a millisecond."""
 ALIVE_SECONDS: Final = 30.0
 SWEEP_EVERY: Final = timedelta(hours=1)
 KEPT_FOR: Final = timedelta(days=30)
@@ -71,8 +74,16 @@ class Work:
         self.name: str = row["name"]
         self.tenant_id: str = row["tenant_id"]
         self.attempts: int = row["attempts"]
+        self.every_seconds: float | None = None
+        """Of a periodic job: when it falls due next."""
         self._lease: str = row["lease"]
         self.completed = False
+        self.rests = False
+
+    def may_rest(self) -> None:
+        """For a periodic job: nothing is open in this tenant, so that looking again rarely is enough until one of its
+        other jobs runs."""
+        self.rests = True
 
     @property
     def caller(self) -> Caller:
@@ -110,18 +121,16 @@ class Work:
 Handler = Callable[[Work, Payload], Awaitable[None]]
 
 
-@dataclass(frozen=True, slots=True)
-class Periodic:
-    """A job that falls due every ``every`` of business time for one tenant: once per slot, and not again while the
-    last one is unfinished, so that an outage leaves one job to catch up and not a thousand."""
-
-    name: str
-    every: timedelta
-    tenant_id: str
+async def _nobody() -> tuple[str, ...]:
+    return ()
 
 
 class Worker:
-    """Claims due jobs of all tenants (as fx_worker) and runs their handlers (as fx_app, pinned)."""
+    """Claims due jobs of all tenants (as fx_worker) and runs their handlers (as fx_app, pinned).
+
+    Tenants take turns, one job each, and one tenant has ``per_tenant`` jobs running at most (default: two thirds of all
+    places), so that however much waits there, and however slow it is, others are served.
+    """
 
     def __init__(
         self,
@@ -132,23 +141,25 @@ class Worker:
         periodic: tuple[Periodic, ...],
         clock: Clock,
         ids: Ids,
-        concurrency: int = 8,
+        open_tenants: OpenTenants = _nobody,
+        concurrency: int = 12,
+        per_tenant: int | None = None,
         poll_seconds: float = 0.25,
         machine_seconds: Callable[[], float] = time.monotonic,
     ) -> None:
         self._claims = claims
         self._database = database
         self._handlers = dict(handlers)
-        self._periodic = periodic
+        self._schedule = Schedule(claims, periodic, open_tenants=open_tenants, ids=ids, machine_seconds=machine_seconds)
         self._clock = clock
         self._ids = ids
         self._concurrency = concurrency
+        self._per_tenant = per_tenant or max(1, concurrency * 2 // 3)
+        self._served = ""
         self._poll_seconds = poll_seconds
         self._due = asyncio.Event()
         self._stopping = False
         self._running: dict[asyncio.Task[None], Row] = {}
-        self._slots: dict[Periodic, int] = {}
-        self._not_before: dict[Periodic, float] = {}
         self._swept_at = clock.now()
         self._machine_seconds = machine_seconds
         self._came_round_at = machine_seconds()
@@ -178,7 +189,7 @@ class Worker:
         while not self._stopping:
             self._came_round_at = self._machine_seconds()
             try:
-                await self._insert_due_periodic_jobs()
+                await self._look_at_the_clock()
                 free = self._concurrency - len(self._running)
                 claimed = await self._claim(free) if free else []
             except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as fault:
@@ -191,26 +202,40 @@ class Worker:
                 task = asyncio.create_task(self._run_one(row))
                 self._running[task] = row
                 task.add_done_callback(self._ended)
-            if not claimed:
+            if claimed:
+                await self._wake({row["tenant_id"] for row in claimed if not row["periodic"]})
+            else:
                 await self._rest()
 
+    async def _wake(self, tenant_ids: set[str]) -> None:
+        """Best effort: what rests falls due later by itself."""
+        try:
+            await self._schedule.wake(tenant_ids, self._clock.now())
+        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as fault:
+            log.warning("tenants_not_woken", fault=type(fault).__name__)
+
     async def _renew_leases(self) -> None:
-        """Keep what is being worked on; a job whose task is gone runs out by itself."""
+        """Keep what is being worked on; a job whose task is gone runs out by itself. A row that its own transaction
+        has locked waits for the next time: it must not keep all the others from being renewed."""
         while True:
             await asyncio.sleep(RENEW_SECONDS)
-            rows = list(self._running.values())
-            if not rows:
-                continue
             try:
-                await self._claims.execute(
-                    "update ops.jobs set leased_until = clock_timestamp() + make_interval(secs => $1)"
-                    " where id = any($2) and lease = any($3) and state = 'READY'",
-                    LEASE_SECONDS,
-                    [row["id"] for row in rows],
-                    [row["lease"] for row in rows],
-                )
+                await self._renew()
             except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as fault:
                 log.warning("job_renew_failed", fault=type(fault).__name__)
+
+    async def _renew(self) -> None:
+        rows = list(self._running.values())
+        if not rows:
+            return
+        await self._claims.execute(
+            "update ops.jobs set leased_until = clock_timestamp() + make_interval(secs => $1) where id in"
+            " (select id from ops.jobs where id = any($2) and lease = any($3) and state = 'READY'"
+            " for update skip locked)",
+            LEASE_SECONDS,
+            [row["id"] for row in rows],
+            [row["lease"] for row in rows],
+        )
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._running.pop(task, None)
@@ -223,71 +248,50 @@ class Worker:
             return
         self._due.clear()
 
-    async def _insert_due_periodic_jobs(self) -> None:
+    async def _look_at_the_clock(self) -> None:
         now = self._clock.now()
-        for periodic in self._periodic:
-            slot = int(now.timestamp() // periodic.every.total_seconds())
-            if self._slots.get(periodic) == slot or self._machine_seconds() < self._not_before.get(periodic, 0.0):
-                continue
-            # A slot that begins while the last job is unfinished is looked at again: its job falls due when that ends,
-            # and not a whole slot later. What happened in between would wait for so long.
-            there = await self._claims.fetchval(
-                "with fresh as ("
-                " insert into ops.jobs (id, tenant_id, name, payload, dedupe_key, state, run_at, attempts, created_at)"
-                " select $1, $2, $3, jsonb_build_object('every_seconds', $6::float8), $4, 'READY', $5, 0, $5"
-                " where not exists (select from ops.jobs where tenant_id = $2 and name = $3 and state = 'READY')"
-                " on conflict (tenant_id, name, dedupe_key) do nothing returning 1)"
-                " select exists (select from fresh) or exists"
-                " (select from ops.jobs where tenant_id = $2 and name = $3 and dedupe_key = $4)",
-                self._ids.new("job"),
-                periodic.tenant_id,
-                periodic.name,
-                f"slot:{slot}",
-                now,
-                periodic.every.total_seconds(),
-            )
-            if there:
-                self._slots[periodic] = slot
-            else:
-                self._not_before[periodic] = self._machine_seconds() + SLOT_SECONDS
+        await self._schedule.promise_due(now)
         if now - self._swept_at > SWEEP_EVERY:
             await self._sweep(now)
             self._swept_at = now
 
     async def _sweep(self, now: Instant) -> None:
-        """Forget finished jobs: periodic ones after an hour, others after a month. What is dead stays to be seen."""
+        """Forget finished jobs: periodic ones after an hour, others after a month. What is dead stays to be seen, and
+        what somebody holds locked to be swept another time."""
         await self._claims.execute(
-            "delete from ops.jobs where state = 'DONE' and finished_at <"
-            " case when payload ? 'every_seconds' then $1::timestamptz else $2::timestamptz end",
+            "delete from ops.jobs where id in (select id from ops.jobs where state = 'DONE' and finished_at <"
+            " case when payload ? 'every_seconds' then $1::timestamptz else $2::timestamptz end"
+            " for update skip locked)",
             now - SWEEP_EVERY,
             now - KEPT_FOR,
         )
 
     async def _claim(self, limit: int) -> list[Row]:
-        """Lease due jobs. Leases run on the database's clock: moving the business clock must not expire them."""
-        return await self._claims.fetch(
-            # Materialised: as a subquery it may be run once per row, and then claims more than the limit.
-            """with due as materialized (
-                 select id from ops.jobs
-                  where state = 'READY' and run_at <= $3
-                    and (leased_until is null or leased_until < clock_timestamp())
-                  order by run_at limit $4 for update skip locked)
-               update ops.jobs j
-                  set lease = $1, leased_until = clock_timestamp() + make_interval(secs => $2),
-                      attempts = j.attempts + 1, first_run_at = coalesce(j.first_run_at, $3)
-                 from due where j.id = due.id
-              returning j.id, j.tenant_id, j.name, j.payload, j.attempts, j.lease, j.first_run_at""",
+        """Lease due jobs, from the tenant after the one that was served last. Leases run on the database's clock:
+        moving the business clock must not expire them."""
+        running = Counter(row["tenant_id"] for row in self._running.values())
+        claimed = await self._claims.fetch(
+            CLAIM,
             self._ids.new("ls"),
             LEASE_SECONDS,
             self._clock.now(),
             limit,
+            self._served,
+            self._per_tenant,
+            dict(running),
         )
+        if claimed:
+            self._served = max(claimed, key=lambda row: row["place"])["tenant_id"]
+        return claimed
 
     async def _run_one(self, row: Row) -> None:
         work = Work(self._database, row)
         try:
             handler = self._handlers[work.name]
-            await handler(work, row["payload"])
+            payload: Payload = json.loads(row["payload"])
+            if row["periodic"]:
+                work.every_seconds = float(payload["every_seconds"])
+            await handler(work, payload)
             if not work.completed:
                 async with work.completing():
                     pass
@@ -296,26 +300,35 @@ class Worker:
         except LeaseLost:
             log.warning("job_lease_lost", job=work.name, job_id=work.id)
         except (Refused, Unavailable) as fault:
-            await self._failed(row, _named(fault))
+            await self._failed(row, work, _named(fault))
         except Exception as fault:  # a fault of ours: loud in the log, retried like the rest, dead after a day
             log.exception("job_fault", job=work.name, job_id=work.id)
-            await self._failed(row, f"{type(fault).__name__} {getattr(fault, 'sqlstate', '')}".strip())
+            await self._failed(row, work, f"{type(fault).__name__} {getattr(fault, 'sqlstate', '')}".strip())
+        else:
+            if work.rests and row["periodic"]:
+                await self._let_rest(work)
 
-    async def _failed(self, row: Row, error: str) -> None:
+    async def _let_rest(self, work: Work) -> None:
+        """Best effort: otherwise its next turn says it again."""
+        try:
+            await self._schedule.rest(work.name, work.tenant_id, self._clock.now())
+        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as fault:
+            log.warning("tenant_not_resting", fault=type(fault).__name__)
+
+    async def _failed(self, row: Row, work: Work, error: str) -> None:
         log.warning("job_failed", job=row["name"], job_id=row["id"], attempts=row["attempts"], error=error)
         first: Instant = row["first_run_at"]
         if self._clock.now() - first > timedelta(hours=LIFE_HOURS) and row["attempts"] > len(BACKOFF_SECONDS):
             await self._bury(row, error)
             return
         seconds: float = BACKOFF_SECONDS[min(row["attempts"], len(BACKOFF_SECONDS)) - 1]
-        if "every_seconds" in row["payload"]:  # a periodic job waits no longer than for its next turn
-            seconds = min(seconds, row["payload"]["every_seconds"])
+        if work.every_seconds is not None:  # a periodic job waits no longer than for its next turn
+            seconds = min(seconds, work.every_seconds)
         await self._put_back(row, seconds=seconds, error=error, counted=True)
 
     async def _put_back(self, row: Row, *, seconds: float, error: str, counted: bool) -> None:
         await self._settle(
-            "update ops.jobs set leased_until = null, last_error = $3, run_at = $4, attempts = attempts - $5"
-            " where id = $1 and lease = $2 and state = 'READY'",
+            "leased_until = null, last_error = $3, run_at = $4, attempts = attempts - $5",
             row,
             error,
             self._clock.now() + timedelta(seconds=seconds),
@@ -325,17 +338,21 @@ class Worker:
     async def _bury(self, row: Row, error: str) -> None:
         log.error("job_dead", job=row["name"], job_id=row["id"], error=error)
         await self._settle(
-            "update ops.jobs set state = 'DEAD', leased_until = null, last_error = $3, finished_at = $4"
-            " where id = $1 and lease = $2 and state = 'READY'",
-            row,
-            error,
-            self._clock.now(),
+            "state = 'DEAD', leased_until = null, last_error = $3, finished_at = $4", row, error, self._clock.now()
         )
 
-    async def _settle(self, sql: str, row: Row, *arguments: Any) -> None:
-        """Best effort: when this fails the lease runs out and the job is claimed again."""
+    async def _settle(self, change: str, row: Row, *arguments: Any) -> None:
+        """Best effort: when this fails the lease runs out and the job is claimed again. What somebody holds locked is
+        not waited for: whoever waits keeps a connection from the claims of all tenants."""
+        sql = (
+            f"update ops.jobs set {change} where id in"
+            " (select id from ops.jobs where id = $1 and lease = $2 and state = 'READY' for update skip locked)"
+        )
         try:
-            await self._claims.execute(sql, row["id"], row["lease"], *arguments)
+            for pause in SETTLE_PAUSES_SECONDS:
+                if await self._claims.execute(sql, row["id"], row["lease"], *arguments) != "UPDATE 0":
+                    return
+                await asyncio.sleep(pause)
         except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as fault:
             log.warning("job_settle_failed", job_id=row["id"], fault=type(fault).__name__)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from fintokenx.app.cli import audit, chain, db, people, redteam, systems, vault
+from fintokenx.app.cli import audit, chain, db, people, redteam, systems, tenants, vault
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, help="FinToken X: turn confirmed invoices into money, provably."
@@ -14,6 +14,7 @@ app.add_typer(db.app, name="db")
 app.add_typer(audit.app, name="audit")
 app.add_typer(redteam.app, name="redteam")
 app.add_typer(chain.app, name="chain")
+app.add_typer(tenants.app, name="tenants")
 app.add_typer(people.keys, name="keys")
 app.add_typer(people.staff, name="staff")
 app.add_typer(vault.app, name="vault")

@@ -200,7 +200,7 @@ def audit_replay(
 
     chosen = ready(system)
     if tenant:
-        must_be_tenant(tenant)
+        must_be_tenant(chosen, tenant)
     with progress_bar() as bar:
         task = bar.add_task("entries", total=None)
 

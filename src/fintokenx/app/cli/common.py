@@ -90,9 +90,10 @@ def progress_bar() -> Progress:
     return Progress(*columns, console=err, transient=True, disable=not err.is_terminal)
 
 
-def must_be_tenant(tenant: str) -> None:
-    """Stop here unless there is such a tenant."""
-    from fintokenx.app import provision
+def must_be_tenant(of: Any, tenant: str) -> None:
+    """Stop here unless the system has such a tenant."""
+    from fintokenx.app import tenancy
 
-    if tenant not in provision.TENANTS:
-        fail(f"no such tenant; there are: {', '.join(provision.TENANTS)}")
+    known = [found.id for found in run(tenancy.tenants(of))]
+    if tenant not in known:
+        fail(f"no such tenant; there are: {', '.join(known)}")

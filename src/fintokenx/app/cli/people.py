@@ -15,7 +15,7 @@ staff = typer.Typer(no_args_is_help=True, help="People of the platform's own.")
 
 @keys.command("create")
 def keys_create(
-    tenant: Annotated[str, typer.Option("--tenant", help="tnt_fintokenx or tnt_mercia.")],
+    tenant: Annotated[str, typer.Option("--tenant", help="Whose; see `fintokenx tenants list`.")],
     name: Annotated[str, typer.Option("--name", help="What the key is for.")],
     scope: Annotated[
         list[str] | None, typer.Option("--scope", help="e.g. invoices:write; default: everything.")
@@ -25,9 +25,10 @@ def keys_create(
     """Make an API key for a tenant. It is shown once, here, and stored only as a hash."""
     from fintokenx.app import inspect
 
-    must_be_tenant(tenant)
+    chosen = ready(system)
+    must_be_tenant(chosen, tenant)
 
-    print(run(inspect.create_api_key(ready(system), tenant, name, scope or ["*"])))  # noqa: T201 — bare, for $(…)
+    print(run(inspect.create_api_key(chosen, tenant, name, scope or ["*"])))  # noqa: T201 — bare, for $(…)
 
 
 @staff.command("create")
@@ -35,13 +36,14 @@ def staff_create(
     role: Annotated[str, typer.Option("--role", help="mlro, compliance or platform_admin.")],
     name: Annotated[str, typer.Option("--name", help="The person's name (stored sealed).")],
     email: Annotated[str, typer.Option("--email", help="Signs in with codes sent here (stored sealed).")],
-    tenant: Annotated[str, typer.Option("--tenant", help="tnt_fintokenx or tnt_mercia.")] = "tnt_fintokenx",
+    tenant: Annotated[str, typer.Option("--tenant", help="Whose; see `fintokenx tenants list`.")] = "tnt_fintokenx",
     system: System = "",
 ) -> None:
     """Make a member of staff, who then signs in by e-mail code like everybody."""
     from fintokenx.app import inspect
 
-    must_be_tenant(tenant)
+    chosen = ready(system)
+    must_be_tenant(chosen, tenant)
     if role not in ("mlro", "compliance", "platform_admin"):
         fail("a role of staff is mlro, compliance or platform_admin")
     if role == "platform_admin" and tenant != "tnt_fintokenx":
@@ -51,4 +53,4 @@ def staff_create(
     if not 1 <= len(name.strip()) <= 200 or not name.isprintable():
         fail("a person's name has 1 to 200 visible characters")
 
-    print(run(inspect.create_staff(ready(system), tenant, role, name, email)))  # noqa: T201 — bare, for $(…)
+    print(run(inspect.create_staff(chosen, tenant, role, name, email)))  # noqa: T201 — bare, for $(…)

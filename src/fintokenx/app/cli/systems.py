@@ -146,12 +146,12 @@ def serve(system: System = "") -> None:
     """Run the platform in the foreground."""
     import uvicorn
 
-    from fintokenx.app import provision, wiring
+    from fintokenx.app import wiring
     from fintokenx.kernel import logs
 
     logs.configure()
     settings = ready(system).settings()
-    application = wiring.create_app(settings, tenants=tuple(provision.TENANTS))
+    application = wiring.create_app(settings)
     uvicorn.run(
         application, host=settings.listen_host, port=settings.listen_port, log_level="warning", access_log=False,
         timeout_graceful_shutdown=10,

@@ -61,6 +61,8 @@ POLICIES: Final = {
     ("ops.admin_doors", "fingerprint_keeps", "fx_fingerprint", "true"): "in definers only",
     ("ops.bypass_grants", "fingerprint_keeps", "fx_fingerprint", "true"): "in definers only",
     ("ops.jobs", "worker_claims", "fx_worker", "true"): "claims jobs of all tenants",
+    ("ops.periodic_turns", "worker_keeps", "fx_worker", "true"): "when whose periodic jobs are due; nobody else's",
+    ("app.tenants", "worker_counts", "fx_worker", "true"): "ids and states of those whom it works for",
     ("ops.subject_keys", "auditor_counts", "fx_auditor", "true"): "which keys are destroyed; no key",
     ("ops.log_tiles", "sealer_grows", "fx_sealer", "true"): "hashes of all tenants, which disclose nothing",
 }
@@ -74,13 +76,13 @@ READERS: Final = {
 
 MACHINERY: Final = {
     "admin_doors", "api_key_use", "audit_pending", "bypass_grants", "client_balances", "idempotency_keys", "inbox",
-    "jobs", "login_codes", "login_throttles", "mfa_tries", "page_links", "subject_keys",
+    "jobs", "login_codes", "login_throttles", "mfa_tries", "page_links", "periodic_turns", "subject_keys",
     "tenant_keys",
 }  # fmt: skip
 """Tables outside app that carry a tenant: not domain state."""
 
 INDEXES_ACROSS_TENANTS: Final = {
-    "ops.jobs_due": "for the worker",
+    "ops.periodic_turns_due": "for the worker",
 }
 """Indexes of tenant tables that do not begin with the tenant."""
 
@@ -89,10 +91,14 @@ WRITES_OF_MACHINERY: Final = {
     ("fx_app", "ops", "jobs"), ("fx_app", "ops", "login_codes"), ("fx_app", "ops", "login_throttles"),
     ("fx_app", "ops", "mfa_tries"), ("fx_app", "ops", "page_links"), ("fx_app", "ops", "subject_keys"),
     ("fx_app", "ops", "tenant_keys"),
-    ("fx_worker", "ops", "jobs"), ("fx_sealer", "app", "merkle_batches"), ("fx_sealer", "app", "chain_anchors"),
+    ("fx_worker", "ops", "jobs"), ("fx_worker", "ops", "periodic_turns"),
+    ("fx_sealer", "app", "merkle_batches"), ("fx_sealer", "app", "chain_anchors"),
     ("fx_sealer", "ops", "log_tiles"),
 }  # fmt: skip
 """Which login writes which table at all; domain rows are written by fx.change alone."""
 
-CROSS_TENANT: Final = {"fx_worker": {"ops.jobs"}, "fx_auditor": {"app", "ops.subject_keys"}}
+CROSS_TENANT: Final = {
+    "fx_worker": {"ops.jobs", "ops.periodic_turns", "app.tenants"},
+    "fx_auditor": {"app", "ops.subject_keys"},
+}
 """What a login reads of all tenants by design: a table, or a whole schema. Nothing else, and nobody else."""

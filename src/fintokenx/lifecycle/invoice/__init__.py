@@ -17,7 +17,7 @@ from fintokenx.lifecycle.invoice.service.onward import (
     settling,
     tokenised,
 )
-from fintokenx.lifecycle.invoice.service.reads import documents, find_anywhere, get, page
+from fintokenx.lifecycle.invoice.service.reads import any_open, documents, find_anywhere, get, page
 from fintokenx.lifecycle.invoice.service.submit import submit, withdraw
 from fintokenx.lifecycle.invoice.types import (
     SEALED,
@@ -61,6 +61,7 @@ __all__ = [
     "SameParty",
     "TenorTooLong",
     "UnknownInvoice",
+    "any_open",
     "collected",
     "committed",
     "confirm",

@@ -10,6 +10,7 @@ from fintokenx.kernel.blobs import Blobs
 from fintokenx.kernel.jobs import Handler, Payload, Work
 from fintokenx.lifecycle.invoice.ports import DamagedDocument, DocumentReader, DocumentRefused, Reading
 from fintokenx.lifecycle.invoice.service import examine, onward
+from fintokenx.lifecycle.invoice.service.reads import any_open
 from fintokenx.lifecycle.invoice.types import Document
 from fintokenx.parties import compliance
 
@@ -80,6 +81,8 @@ class InvoiceJobs:
         """FUNDED → DUE for every invoice whose maturity has come, one transaction each."""
         async with work.transaction() as tx:
             due = await onward.fallen_due(tx, work.caller, day=tx.at.date())
+            if not await any_open(tx, work.caller):
+                work.may_rest()
         for reference in due:
             async with work.transaction() as tx:
                 await onward.fall_due(tx, work.caller, reference=reference)

@@ -123,6 +123,12 @@ async def has_any(tx: Tx, party_id: str, *, but_in: Sequence[str]) -> bool:
     return bool(found)
 
 
+async def any_but_in(tx: Tx, ended: Sequence[str]) -> bool:
+    """Whether the tenant has an invoice in another state than these. Spelled out, for the index of open ones."""
+    states = ", ".join(f"'{state}'" for state in ended)
+    return bool(await tx.value(f"select exists (select from app.invoices where state not in ({states}))"))
+
+
 def row_of(invoice: Invoice, number_normalised: str) -> audit.RowChange:
     """A new invoice."""
     return audit.insert(

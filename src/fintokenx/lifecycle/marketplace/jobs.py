@@ -8,6 +8,7 @@ import structlog
 
 from fintokenx.kernel.errors import Refused
 from fintokenx.kernel.jobs import Handler, Payload, Work
+from fintokenx.lifecycle import invoice
 from fintokenx.lifecycle.marketplace import service
 
 log = structlog.get_logger("fintokenx.marketplace")
@@ -31,6 +32,8 @@ async def walk(work: Work, _payload: Payload) -> None:
     """
     async with work.transaction() as tx:
         waiting = await service.unlisted(tx, work.caller)
+        if not waiting and not await invoice.any_open(tx, work.caller):
+            work.may_rest()
     refusals: list[Refused] = []
     for found in waiting:
         if found.token_reference is None:

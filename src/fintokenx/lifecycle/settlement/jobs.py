@@ -21,7 +21,7 @@ from fintokenx.lifecycle.settlement.ports import (
     PaymentState,
     TokenTransfers,
 )
-from fintokenx.lifecycle.settlement.service import collecting, funding, readings, reconciling, resuming, walking
+from fintokenx.lifecycle.settlement.service import collecting, funding, readings, reads, reconciling, resuming, walking
 from fintokenx.lifecycle.settlement.types import LinesNotTaken, Purpose
 
 log = structlog.get_logger("fintokenx.settlement")
@@ -184,6 +184,8 @@ class SettlementJobs:
             raise LinesNotTaken(f"{len(left)} of {len(fresh)}")
         async with work.completing() as tx:
             await readings.whole(tx, work.caller, account=account)
+            if not fresh and await reads.nothing_expected(tx, work.caller):
+                work.may_rest()
 
     async def _taken(self, work: Work, account: BankAccount, credit: BankCredit) -> bool:
         """Whether a line was dealt with. What one line does wrong must not keep the others out of the books."""
@@ -214,6 +216,8 @@ class SettlementJobs:
         """Promise again what is still to be done: the net under jobs that were lost or given up."""
         async with work.completing() as tx:
             await resuming.promise_again(tx, work.caller, job_id=work.id)
+            if await reads.nothing_expected(tx, work.caller):
+                work.may_rest()
 
 
 def _look_again(payload: Payload, at: Instant, reason: str, *, seconds: float) -> None:

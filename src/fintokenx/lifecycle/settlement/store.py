@@ -183,6 +183,17 @@ async def has_money_for(tx: Tx, subject_id: str) -> bool:
     return bool(found)
 
 
+async def any_under_way(tx: Tx, account: BankAccount) -> bool:
+    """Whether a payment of the tenant has not come to its end, or lines of the account may have been left for later."""
+    found = await tx.value(
+        """select exists (select from app.payment_instructions where state in ('QUEUED', 'HELD', 'SENT'))
+               or exists (select from app.disbursements where state not in ('CANCELLED', 'REFUNDED', 'CLOSED'))
+               or exists (select from app.statement_readings where account = $1 and gap_since is not null)""",
+        account.sort_code + account.account_number,
+    )
+    return bool(found)
+
+
 async def invoices_with_refund_due(tx: Tx) -> list[str]:
     """Invoices whose buyers have paid more than they owed and wait for the rest."""
     rows = await tx.rows(

@@ -10,7 +10,7 @@ from typing import Final
 
 from fintokenx import audit
 from fintokenx.kernel.caller import Caller, Role
-from fintokenx.kernel.db import Tx
+from fintokenx.kernel.db import Pool, RawConnection, Tx, database_answers
 from fintokenx.kernel.machine import NOTHING
 from fintokenx.kernel.settings import Environment
 from fintokenx.kernel.vault import Vault
@@ -18,11 +18,13 @@ from fintokenx.parties.partner import store
 from fintokenx.parties.partner.events import ApiKeyRevoked, TenantOpened
 from fintokenx.parties.partner.transitions import API_KEY, KEEPERS, TENANT
 from fintokenx.parties.partner.types import (
+    ASKING_DISCOUNT_BPS_MAX,
     KEY_NAME_LENGTH_MAX,
     ApiKey,
     ApiKeyRefused,
     BadKeyName,
     BadScope,
+    BadTerms,
     Feature,
     OutOfScope,
     Tenant,
@@ -48,9 +50,11 @@ class PartnerServices:
 async def open_tenant(tx: Tx, caller: Caller, *, terms: TenantTerms) -> Tenant:
     """Open the tenant that ``tx`` is pinned to.
 
+    :raises BadTerms: they are not such as can be agreed
     :raises TenantExists: it is open already
     """
     caller.must_be(Role.PLATFORM_ADMIN, Role.SYSTEM, tenant_id=tx.tenant_id)
+    _refuse_bad(terms)
     await store.lock(tx, "tenants")
     if await store.tenant(tx) is not None:
         raise TenantExists(tx.tenant_id)
@@ -67,6 +71,37 @@ async def tenant(tx: Tx) -> Tenant:
     if found is None:
         raise UnknownTenant
     return found
+
+
+def _refuse_bad(terms: TenantTerms) -> None:
+    collections = terms.collections
+    said = {
+        "the name has 1 to 120 visible characters": (terms.display_name, r"(?=.*\S).{1,120}"),
+        "the address of its mail reads name@domain": (terms.mail_from, r"[^@\s]{1,64}@[^@\s]{3,190}"),
+        "the account's name has 1 to 140 visible characters": (collections.name, r"(?=.*\S).{1,140}"),
+        "a sort code has six digits": (collections.sort_code, r"[0-9]{6}"),
+        "an account number has eight digits": (collections.account_number, r"[0-9]{8}"),
+    }
+    for rule, (text, pattern) in said.items():
+        if not text.isprintable() or not re.fullmatch(pattern, text):
+            raise BadTerms(rule)
+    if not 1 <= terms.asking_discount_bps <= ASKING_DISCOUNT_BPS_MAX:
+        raise BadTerms(f"the discount it asks for lies between 1 and {ASKING_DISCOUNT_BPS_MAX} basis points")
+
+
+async def tenants_everywhere(auditor: RawConnection) -> list[Tenant]:
+    """All tenants with their terms, oldest first, as the auditor sees them."""
+    return await store.tenants_everywhere(auditor)
+
+
+async def open_tenants(worker: Pool) -> tuple[str, ...]:
+    """Ids of the tenants that are open now, for the platform's own work in all of them; as the table says at this
+    moment, so that one that is opened while the platform runs is served.
+
+    :raises DatabaseUnavailable: the database does not answer
+    """
+    with database_answers():
+        return await store.open_tenants(worker)
 
 
 async def require_feature(tx: Tx, feature: Feature) -> None:

@@ -5,9 +5,13 @@ from __future__ import annotations
 from typing import Any, Final
 
 from fintokenx import audit
-from fintokenx.kernel.db import Row, Tx
+from fintokenx.kernel.db import Pool, RawConnection, Row, Tx
 from fintokenx.parties.partner.types import ApiKey, CollectionsAccount, Tenant, TenantTerms
 
+_TENANT: Final = (
+    "tenant_id, display_name, custom_domain, theme, plan, scope_rules, mail_from, collections_account_name,"
+    " collections_sort_code, collections_account_number, asking_discount_bps, state, opened_at"
+)
 _KEY: Final = "k.tenant_id, k.id, k.name, k.scopes, k.state, k.created_at, k.created_by, u.last_used_at"
 _KEYS: Final = "app.api_keys k left join ops.api_key_use u on u.tenant_id = k.tenant_id and u.key_id = k.id"
 
@@ -19,13 +23,17 @@ async def lock(tx: Tx, thing: str) -> None:
 
 async def tenant(tx: Tx) -> Tenant | None:
     """The pinned tenant."""
-    row = await tx.row(
-        """select tenant_id, display_name, custom_domain, theme, plan, scope_rules, mail_from,
-                  collections_account_name, collections_sort_code, collections_account_number, asking_discount_bps,
-                  state, opened_at from app.tenants"""
-    )
-    if row is None:
-        return None
+    row = await tx.row(f"select {_TENANT} from app.tenants")
+    return _tenant(row) if row else None
+
+
+async def tenants_everywhere(connection: RawConnection) -> list[Tenant]:
+    """All tenants, oldest first, for a login that may read all of them."""
+    rows = await connection.fetch(f"select {_TENANT} from app.tenants order by opened_at, tenant_id")
+    return [_tenant(row) for row in rows]
+
+
+def _tenant(row: Row) -> Tenant:
     terms = TenantTerms(
         display_name=row["display_name"],
         custom_domain=row["custom_domain"],
@@ -62,6 +70,12 @@ def tenant_opened(tenant: Tenant) -> audit.RowChange:
             "opened_at": tenant.opened_at,
         },
     )
+
+
+async def open_tenants(pool: Pool) -> tuple[str, ...]:
+    """Ids of the tenants that are served, for a login that may read all of them."""
+    rows = await pool.fetch("select tenant_id from app.tenants where state = 'ACTIVE' order by tenant_id")
+    return tuple(row["tenant_id"] for row in rows)
 
 
 async def api_key(tx: Tx, key_id: str) -> ApiKey | None:

@@ -80,6 +80,15 @@ class TenantExists(Refused):
     code = "TENANT_EXISTS"
 
 
+ASKING_DISCOUNT_BPS_MAX: Final = 5000
+
+
+class BadTerms(Invalid):
+    """These terms cannot be agreed with a tenant."""
+
+    code = "TENANT_TERMS_INVALID"
+
+
 class UnknownTenant(NotFound):
     """There is no such tenant."""
 

@@ -50,6 +50,12 @@ async def page(tx: Tx, caller: Caller, *, state: str | None, after: str | None, 
     return await store.page(tx, party_id=own, state=state, after=after, limit=limit)
 
 
+async def any_open(tx: Tx, caller: Caller) -> bool:
+    """Whether the tenant has an invoice that has not come to its end."""
+    caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
+    return await store.any_but_in(tx, INVOICE.terminal_states)
+
+
 async def documents(tx: Tx, caller: Caller, *, reference: str) -> list[Document]:
     """The artefacts of an invoice that the caller may see, oldest first."""
     await get(tx, caller, reference=reference)

@@ -6,6 +6,7 @@ from fintokenx.kernel.caller import Caller, Role
 from fintokenx.kernel.db import Tx
 from fintokenx.lifecycle import invoice
 from fintokenx.lifecycle.settlement import store
+from fintokenx.lifecycle.settlement.service.instructing import collections_account
 from fintokenx.lifecycle.settlement.types import Disbursement, Instruction, UnknownDisbursement
 from fintokenx.parties import auth
 
@@ -35,6 +36,13 @@ async def must_not_need(tx: Tx, caller: Caller, *, subject_id: str) -> None:
     for reference in await store.invoices_with_refund_due(tx):
         if (await invoice.get(tx, caller, reference=reference)).obligor_id == subject_id:
             raise auth.ErasureBlocked("REFUND_DUE")
+
+
+async def nothing_expected(tx: Tx, caller: Caller) -> bool:
+    """Whether no money of the tenant is on its way or owed, so that its account need be read only now and then."""
+    caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
+    account = await collections_account(tx)
+    return not await invoice.any_open(tx, caller) and not await store.any_under_way(tx, account)
 
 
 async def live_commitment_of(tx: Tx, caller: Caller, *, invoice_reference: str) -> Disbursement | None:

@@ -11,6 +11,7 @@ from fintokenx.kernel.clock import Instant
 from fintokenx.kernel.db import Tx
 from fintokenx.kernel.errors import Unavailable
 from fintokenx.kernel.jobs import Handler, Payload, TryAgain, Work
+from fintokenx.lifecycle import invoice
 from fintokenx.lifecycle.tokenisation.jobs.blocks import BlockWatch
 from fintokenx.lifecycle.tokenisation.jobs.kinds import Kinds
 from fintokenx.lifecycle.tokenisation.jobs.pump import Pump
@@ -205,6 +206,9 @@ class TokenisationJobs:
             for recovery in await recovering.all_under_way(tx, work.caller):
                 key = _turn_of(recovery.id, recovery.decided_at or recovery.requested_at, tx.at)
                 tx.enqueue("tokenisation.recover", {"recovery_id": recovery.id}, dedupe_key=key)
+            rounds = (self._rounds.get((work.tenant_id, what)) for what in ("wallets", "holders"))
+            if not any(rounds) and not tx.jobs and not await invoice.any_open(tx, work.caller):
+                work.may_rest()
         if faults:
             raise faults[0]
 

@@ -1,0 +1,102 @@
+"""Workers on one world, and what the tests of jobs do with them."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from fintokenx import audit
+from fintokenx.kernel.db import Row
+from fintokenx.kernel.jobs import Handler, Payload, Periodic, Work, Worker
+from fintokenx.kernel.periodic import OpenTenants
+from tests.database.things import A, change, thing
+from tests.support import World
+
+
+async def until(condition: Callable[[], Awaitable[Any]], seconds: float = 15.0) -> None:
+    """Poll; fail when it does not come true."""
+    deadline = time.monotonic() + seconds
+    while not await condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        await asyncio.sleep(0.01)
+
+
+class Shop:
+    """Workers on one world, and its jobs as the superuser sees them."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.workers: list[tuple[Worker, asyncio.Task[None], Any]] = []
+
+    async def start(
+        self,
+        *,
+        periodic: tuple[Periodic, ...] = (),
+        concurrency: int = 8,
+        per_tenant: int | None = None,
+        open_tenants: OpenTenants | None = None,
+        **handlers: Handler,
+    ) -> Worker:
+        """One more worker with its own pool of claims."""
+        claims = await self.world.pool("fx_worker", 2)
+        worker = Worker(
+            claims=claims,
+            database=self.world.database,
+            handlers=handlers,
+            periodic=periodic,
+            open_tenants=open_tenants or self.nobody,
+            clock=self.world.clock,
+            ids=self.world.ids,
+            concurrency=concurrency,
+            per_tenant=per_tenant,
+            poll_seconds=0.02,
+        )
+        self.workers.append((worker, asyncio.create_task(worker.run()), claims))
+        return worker
+
+    async def nobody(self) -> tuple[str, ...]:
+        """No tenant is open."""
+        return ()
+
+    async def close(self) -> None:
+        """Stop them all."""
+        for worker, task, claims in self.workers:
+            worker.stop()
+            await task
+            await claims.close()
+        self.workers = []
+
+    async def promise(self, name: str, count: int = 1, tenant: str = A, **payload: Any) -> None:
+        """Enqueue jobs."""
+        async with self.world.database.transaction(tenant) as tx:
+            for number in range(count):
+                tx.enqueue(name, {**payload, "n": number}, dedupe_key=f"{number}")
+
+    async def jobs(self) -> list[Row]:
+        """All of them."""
+        superuser = await self.world.connect("postgres")
+        rows: list[Row] = await superuser.fetch("select * from ops.jobs order by id")
+        await superuser.close()
+        return rows
+
+    async def leases(self) -> dict[str, Any]:
+        """Until when each job is leased."""
+        return {job["id"]: job["leased_until"] for job in await self.jobs()}
+
+    async def all_in(self, state: str) -> bool:
+        """Whether every job is in that state."""
+        return {job["state"] for job in await self.jobs()} == {state}
+
+    async def sql(self, statement: str, *arguments: Any) -> None:
+        """As superuser."""
+        superuser = await self.world.connect("postgres")
+        await superuser.execute(statement, *arguments)
+        await superuser.close()
+
+
+async def effect(work: Work, payload: Payload) -> None:
+    """Make a thing and complete, in one transaction."""
+    async with work.completing() as tx:
+        await change(tx, "THING_MAKE", audit.insert("things", thing(work.tenant_id, f"t{payload['n']}")))
