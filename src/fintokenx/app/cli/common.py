@@ -27,7 +27,8 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")
 
 def fail(message: str, code: int = 1) -> NoReturn:
     """Say what is wrong in one line and exit. What a user typed may stand in it."""
-    err.print(f"[bold red]error:[/] {escape(_printable(message))}", highlight=False)
+    # Not folded: whoever reads it from a pipe looks for words, and a path may be of any length.
+    err.print(f"[bold red]error:[/] {escape(_printable(message))}", highlight=False, soft_wrap=True)
     raise typer.Exit(code)
 
 
