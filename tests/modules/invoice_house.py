@@ -38,7 +38,8 @@ from tests.modules.parties_house import HERE, NUMBERS, THERE, terms
 from tests.support import ROOT, World, names, world_from
 
 SAMPLES = ROOT / "samples" / "invoices"
-SHARED = ROOT.parent / "shared" / "data" / "invoices"
+THIRD_PARTY = ROOT / "tests" / "data" / "invoices"
+"""Invoices in layouts that we did not make."""
 SEED = system(HERE, "seed")
 DEADLINE_SECONDS = 60
 ADDRESS = "203.0.113.77"

@@ -86,6 +86,7 @@ PAID: Final = _tiers(
     r"""(?:less:?\s+)?(?:deposit|payments?|amount|prepayment)(?:\s+already)?\s+(?:received|paid)|(?:already\s+)?paid(?:\s+to\s+date)?
     |less:?\s+(?:deposit|payments?|prepayment|paid)|(?:less\s+)?deposit|received\s+(?:with\s+thanks|to\s+date)|prepaid"""
 )
+ROUNDING: Final = _tiers(r"round(?:ing|ed)(?:\s+(?:amount|adjustment|off|up|down))?")
 ADJUSTMENT: Final = _tiers(
     r"(?:less\s+)?(?:\w+\s+)?discount|carriage|(?:delivery|shipping|postage)(?:\s+\S+){0,2}|p\s?&\s?p|rounding|surcharge"
 )
@@ -137,6 +138,12 @@ class Page:
                 if other.top > cell.top + 0.5 * cell.height and _overlap(cell, other):
                     return other
         return None
+
+    def above(self, cell: Cell, *, lines: float = 1.7) -> Cell | None:
+        """The cell on the row before that shares some of this one's width, at most so many line heights up."""
+        row = self.layout.rows[cell.row - 1] if cell.row else ()
+        near = (o for o in row if o.page == cell.page and cell.top - o.top <= lines * max(cell.height, o.height))
+        return next((other for other in near if _overlap(other, cell)), None)
 
     def block(self, cell: Cell) -> list[Cell]:
         """The cell and the left-aligned lines under it, up to the first gap: an address, usually."""

@@ -22,6 +22,8 @@ _SEPARATORS: Final = "|·•"
 _SPACE_GAP_EMS: Final = 0.16
 _EM_OF_BOX: Final = 0.84
 """A character's loose box is its ascent plus descent: near enough 1.19 em in common fonts."""
+_WITHOUT_INK: Final = frozenset({0xA0, 0xAD, *range(0x2000, 0x2010), 0x202F, 0x205F, 0x2060, 0x3000, 0xFEFF})
+"""Spaces of all widths, soft hyphens, joiners and marks: the gap that they leave is what counts."""
 _INVISIBLE: Final = 3
 """Text rendering mode 3: neither fill nor stroke (ISO 32000-1 table 106)."""
 
@@ -123,7 +125,7 @@ def _glyphs(page: pypdfium2.PdfPage, text_page: pypdfium2.PdfTextPage) -> tuple[
     invisible = False
     for index in range(text_page.count_chars()):
         codepoint = pdfium_raw.FPDFText_GetUnicode(text_page, index)
-        if codepoint <= 0x20 or codepoint in (0xA0, 0xAD) or 0xD800 <= codepoint <= 0xDFFF or codepoint > 0x10FFFF:
+        if codepoint <= 0x20 or codepoint in _WITHOUT_INK or 0xD800 <= codepoint <= 0xDFFF or codepoint > 0x10FFFF:
             continue
         left, bottom, right, top = text_page.get_charbox(index, loose=True)
         if right <= crop[0] or left >= crop[2] or top <= crop[1] or bottom >= crop[3]:
@@ -171,18 +173,28 @@ def _cells(line: list[Glyph], *, row: int, page: int) -> Iterator[Cell]:
     run: list[Glyph] = []
     words = ""
     reach = 0.0
-    for glyph in line:
+    for index, glyph in enumerate(line):
         gap = (glyph.left - reach) / glyph.em
-        if run and (gap > _CELL_GAP_EMS or glyph.text in _SEPARATORS):
+        separates = glyph.text in _SEPARATORS and not _is_decimal_point(line, index)
+        if run and (gap > _CELL_GAP_EMS or separates):
             yield _cell(run, words, row, page)
             run, words = [], ""
-        if glyph.text in _SEPARATORS:
+        if separates:
             continue
         words += (" " if run and gap > _SPACE_GAP_EMS else "") + glyph.text
         run.append(glyph)
         reach = max(reach, glyph.right) if len(run) > 1 else glyph.right
     if run:
         yield _cell(run, words, row, page)
+
+
+def _is_decimal_point(line: list[Glyph], index: int) -> bool:
+    """``£1,234·56``: a dot at mid-height, close between digits."""
+    if line[index].text != "·" or not 0 < index < len(line) - 1:
+        return False
+    before, dot, after = line[index - 1 : index + 2]
+    close = max(dot.left - before.right, after.left - dot.right) < _SPACE_GAP_EMS * dot.em
+    return close and before.text.isdigit() and after.text.isdigit()
 
 
 def _cell(run: list[Glyph], words: str, row: int, page: int) -> Cell:

@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Final, TypeVar
 
-from fintokenx.adapters.documents import labels
+from fintokenx.adapters.documents import labels, remarks
+from fintokenx.adapters.documents.amounts import find_amounts
 from fintokenx.adapters.documents.labels import Page, strongest
 from fintokenx.adapters.documents.layout import Layout
 from fintokenx.adapters.documents.parties import find_parties
+from fintokenx.adapters.documents.terms import Terms, find_due_dates, find_terms_in_prose, parse_terms
 from fintokenx.adapters.documents.totals import find_totals
-from fintokenx.adapters.documents.values import Terms, find_amounts, parse_date, parse_terms
+from fintokenx.adapters.documents.values import parse_date
 from fintokenx.kernel.money import Pence
 from fintokenx.lifecycle.invoice.ports import InvoiceOnPaper, NotAnInvoice
 
@@ -28,15 +30,6 @@ _OTHER_TITLES: Final = re.compile(
 )
 _INVOICE_TITLE: Final = re.compile(r"(?i)^\W*(?:(?:vat|tax|sales|commercial)\s+)?invoice\b")
 _NUMBER: Final = re.compile(r"(?=.*\d)(?:[A-Z]{1,6} )?[A-Za-z0-9][A-Za-z0-9/_.\-]{0,29}|\d{1,6}(?: \d{1,6}){1,3}")
-_DUE_IN_TEXT: Final = re.compile(
-    r"(?i)\b(?:due|payable|pay|paid|payment|settle|settlement)\b[^.\d]{0,40}?\b(?:by|on|before|than)\s+(?=\S*\d|\w+day)"
-)
-_TERMS_IN_TEXT: Final = re.compile(
-    r"(?i)\b(?:pay(?:ment|able)?|due|settle(?:ment)?|terms)\b[^.;]{0,60}?\d{1,3}\s*-?\s*days[^.;]{0,60}|\bnet\s+\d{1,3}\s+days[^.;]{0,40}"
-)
-_NOT_TERMS: Final = re.compile(
-    r"(?i)\b(?:not|interest|late|overdue|claims?|returns?|notif\w*|disput\w*|discount|valid)\b"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +53,9 @@ def read_page(layout: Layout) -> PageInvoice:
     parties = find_parties(page)
     doubts = [*totals.doubts, *parties.doubts]
     terms = _terms(page, doubts)
+    doubts += remarks.doubts_about(" ".join(cell.text for cell in row) for row in layout.rows)
+    if remarks.is_assigned(layout.flow):
+        doubts.append("PAYEE_IS_NOT_SELLER")
     fields = InvoiceOnPaper(
         invoice_number=_one(page, labels.INVOICE_NUMBER, parse_number, "invoice_number", doubts),
         issue_date=_one(page, labels.ISSUE_DATE, parse_date, "issue_date", doubts),
@@ -70,6 +66,7 @@ def read_page(layout: Layout) -> PageInvoice:
         vat=_pence(totals.vat),
         total=_pence(totals.total),
         amount_paid=_pence(totals.paid),
+        amount_due=_pence(totals.due),
         seller=parties.seller,
         buyer=parties.buyer,
         sort_code=parties.sort_code,
@@ -127,11 +124,10 @@ def _one(
 
 
 def _due_date(page: Page, doubts: list[str]) -> date | None:
-    """Printed beside a label, else in a sentence such as "payment is due by 3 May 2026"."""
-    if printed := _one(page, labels.DUE_DATE, parse_date, "due_date", doubts):
-        return printed
-    flow = page.layout.flow
-    dates = {due for match in _DUE_IN_TEXT.finditer(flow) if (due := parse_date(flow[match.end() :][:40]))}
+    """Printed beside a label, or in a sentence such as "payment is due by 3 May 2026": one, or none is picked."""
+    dates = strongest(list(page.find(labels.DUE_DATE, parse_date))) | find_due_dates(page.layout.flow)
+    if len(dates) > 1:
+        doubts.append("AMBIGUOUS:due_date")
     return dates.pop() if len(dates) == 1 else None
 
 
@@ -139,8 +135,7 @@ def _terms(page: Page, doubts: list[str]) -> Terms | None:
     """Beside a label, else in a sentence about payment; claims, interest and discounts are other periods."""
     found = strongest(list(page.find(labels.TERMS, parse_terms)))
     if not found:
-        sentences = (match.group() for match in _TERMS_IN_TEXT.finditer(page.layout.flow))
-        found = {terms for text in sentences if not _NOT_TERMS.search(text) and (terms := parse_terms(text))}
+        found = find_terms_in_prose(page.layout.flow)
     if len(found) > 1:
         doubts.append("AMBIGUOUS:payment_terms_days")
     return found.pop() if len(found) == 1 else None

@@ -13,6 +13,8 @@ from fintokenx.adapters.documents.layout import Cell
 from fintokenx.adapters.documents.values import (
     COMPANY_NUMBER,
     bank_details_of_iban,
+    is_company,
+    is_payee,
     name_key,
     normalise_company_number,
     normalise_vat,
@@ -155,7 +157,8 @@ def _seller_name(page: Page, outside: list[Cell], buyer: str | None, doubts: lis
             doubts.append("AMBIGUOUS:seller.name")
             return None
         if names:
-            if any(not same_name(payee, names[0]) for payee in payees):
+            own = [*names, *_brands(page)]
+            if any(not is_payee(payee, own) for payee in [*payees, *_account_names(page, buyer)]):
                 doubts.append("PAYEE_IS_NOT_SELLER")
             spellings = [*names, *payees, *([letterhead] if letterhead else [])]
             return next((each for each in spellings if same_name(each, names[0]) and not each.isupper()), names[0])
@@ -188,6 +191,23 @@ def _labelled_sellers(page: Page) -> Iterator[str]:
 def _payees(page: Page, outside: list[Cell]) -> Iterator[str]:
     yield from (match["name"] for cell in outside if (match := _PAY_TO.search(cell.text)))
     yield from (found.value for found in page.find(labels.ACCOUNT_NAME, _company_name))
+
+
+def _brands(page: Page) -> list[str]:
+    """What heads the first page, unless that is a company's name: a brand in which the seller may hold its account."""
+    return [cell.text for row in page.layout.rows[:3] for cell in row if cell.page == 0 and not is_company(cell.text)]
+
+
+def _account_names(page: Page, buyer: str | None) -> Iterator[str]:
+    """The names of accounts, companies' or not; a person's is a stranger's, too."""
+    for found in page.find(labels.ACCOUNT_NAME, _account_name):
+        if not (buyer and same_name(found.value, buyer)):
+            yield found.value
+
+
+def _account_name(text: str) -> str | None:
+    company = _company_name(text)
+    return company or (text.strip() if re.fullmatch(r"[^\W\d_][^\d:]{2,60}", text.strip()) else None)
 
 
 def _reach(page: Page, cell: Cell) -> str:

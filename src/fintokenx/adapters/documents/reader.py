@@ -7,17 +7,20 @@ is not found 200; never below 0. No text layer means 0, because nothing was read
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
 from lxml import etree
 
+from fintokenx.adapters.documents import en16931
 from fintokenx.adapters.documents.layout import Layout, lay_out
-from fintokenx.adapters.documents.page_invoice import PageInvoice, read_page
+from fintokenx.adapters.documents.page_invoice import read_page
 from fintokenx.adapters.documents.pdf_safety import check_pdf
-from fintokenx.adapters.documents.values import Terms, same_name
+from fintokenx.adapters.documents.terms import Terms
+from fintokenx.adapters.documents.values import same_name
 from fintokenx.adapters.documents.xml_invoice import XmlInvoice, read_cii, read_ubl
-from fintokenx.adapters.documents.xml_safety import looks_like_xml, parse_xml, xml_kind
+from fintokenx.adapters.documents.xml_safety import looks_like_xml, parse_xml, xml_kind, xml_text
 from fintokenx.lifecycle.invoice.ports import (
     DocumentKind,
     EmptyFile,
@@ -27,20 +30,16 @@ from fintokenx.lifecycle.invoice.ports import (
     UnsupportedContent,
 )
 
-XML_READER: Final = "fintokenx-xml/1"
-TEXT_READER: Final = "fintokenx-text/1"
+XML_READER: Final = "fintokenx-xml/2"
+TEXT_READER: Final = "fintokenx-text/2"
 
 _BLOCKING: Final = (
-    "NOT_FOUND:",
-    "XML_AND_PAGE_DISAGREE:",
-    "TOTALS_DO_NOT_ADD_UP",
-    "LINES_DO_NOT_ADD_UP",
-    "AMBIGUOUS:total",
-    "MIXED_CURRENCIES",
-    "HIDDEN_TEXT",
-    "PAYEE_IS_NOT_SELLER",
+    *("NOT_FOUND:", "NOT_ON_PAGE:", "XML_AND_PAGE_DISAGREE:", "AMBIGUOUS:total", "AMBIGUOUS:due_date", "INSTALMENTS"),
+    *("MIXED_CURRENCIES", "HIDDEN_TEXT", "PAYEE_IS_NOT_SELLER", "SUM_LACKS:"),
+    *en16931.DOUBTS,
 )
 _OPTIONAL: Final = ("net", "vat", "sort_code", "account_number")
+_REQUIRED: Final = ("invoice_number", "issue_date", "due_date", "currency", "total")
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +85,8 @@ class TextReader:
         stated = read_ubl(sniffed.xml) if sniffed.kind == "ubl" else read_cii(sniffed.xml)
         if sniffed.kind == "factur_x":
             return _read_factur_x(stated, lay_out(content), sniffed.xml_text)
-        return _reading(sniffed.kind, XML_READER, 10_000, stated.fields, stated.terms, stated.doubts, sniffed.xml_text)
+        fields, doubts = _completed(stated.fields, stated.terms, stated.doubts)
+        return _rated(sniffed.kind, XML_READER, 10_000, fields, doubts + _missing(fields), sniffed.xml_text)
 
     def _sniff(self, content: bytes) -> _Sniffed:
         limits = self._limits
@@ -101,10 +101,10 @@ class TextReader:
             root = parse_xml(safe.invoice_xml, bytes_max=limits.xml_bytes_max)
             if xml_kind(root) != "cii":
                 raise UnsupportedContent("the embedded XML is not a CII invoice")
-            return _Sniffed("factur_x", root, safe.invoice_xml.decode())
+            return _Sniffed("factur_x", root, xml_text(safe.invoice_xml))
         if looks_like_xml(content):
             root = parse_xml(content, bytes_max=limits.xml_bytes_max)
-            return _Sniffed(xml_kind(root), root, content.decode("utf-8-sig"))
+            return _Sniffed(xml_kind(root), root, xml_text(content))
         raise UnsupportedContent("neither PDF nor XML")
 
 
@@ -112,19 +112,21 @@ def _read_pdf(layout: Layout) -> Reading:
     if not layout.rows:
         return Reading("pdf", TEXT_READER, 0, InvoiceOnPaper(), ("NO_TEXT_LAYER",), layout.text)
     page = read_page(layout)
-    doubts = [*page.doubts, *_layout_doubts(layout)]
-    return _reading("pdf", TEXT_READER, 9_500, page.fields, page.terms, doubts, layout.text)
+    fields, doubts = _completed(page.fields, page.terms, [*page.doubts, *_layout_doubts(layout)])
+    return _rated("pdf", TEXT_READER, 9_500, fields, doubts + _missing(fields), layout.text)
 
 
 def _read_factur_x(stated: XmlInvoice, layout: Layout, xml_text: str) -> Reading:
-    """The XML gives the fields; the page, which is what people approve, must not say anything else."""
+    """Both are read. The XML gives the fields; the page, which is what people approve, keeps every doubt of its own."""
     text = f"{layout.text}\n{xml_text}"
+    fields, doubts = _completed(stated.fields, stated.terms, stated.doubts)
+    doubts += _missing(fields)
     if not layout.rows:
-        doubts = [*stated.doubts, "NO_TEXT_LAYER"]
-        return replace(_reading("factur_x", XML_READER, 0, stated.fields, stated.terms, doubts, text), confidence_bps=0)
+        return replace(_rated("factur_x", XML_READER, 0, fields, [*doubts, "NO_TEXT_LAYER"], text), confidence_bps=0)
     page = read_page(layout)
-    doubts = [*stated.doubts, *_layout_doubts(layout), *_disagreements(stated.fields, page)]
-    return _reading("factur_x", XML_READER, 10_000, stated.fields, stated.terms, doubts, text)
+    printed, on_page = _completed(page.fields, page.terms, [*page.doubts, *_layout_doubts(layout)])
+    on_page += [each.replace("NOT_FOUND:", "NOT_ON_PAGE:") for each in _missing(printed)]
+    return _rated("factur_x", XML_READER, 10_000, fields, doubts + on_page + _disagreements(fields, printed), text)
 
 
 def _layout_doubts(layout: Layout) -> list[str]:
@@ -132,13 +134,9 @@ def _layout_doubts(layout: Layout) -> list[str]:
     return ["HIDDEN_TEXT"] if layout.has_invisible_text else []
 
 
-def _disagreements(stated: InvoiceOnPaper, page: PageInvoice) -> list[str]:
-    """Fields on which XML and page differ, and totals that the page does not show or that do not add up on it."""
-    doubts = [each for each in page.doubts if each in ("TOTALS_DO_NOT_ADD_UP", "MIXED_CURRENCIES")]
-    printed = page.fields
-    for name in ("invoice_number", "total"):
-        if getattr(printed, name) is None:
-            doubts.append(f"NOT_ON_PAGE:{name}")
+def _disagreements(stated: InvoiceOnPaper, printed: InvoiceOnPaper) -> list[str]:
+    """Fields on which XML and page differ."""
+    doubts = []
     for name, ours, theirs in _pairs(stated, printed):
         if ours is None or theirs is None or ours == theirs:
             continue
@@ -151,7 +149,7 @@ def _disagreements(stated: InvoiceOnPaper, page: PageInvoice) -> list[str]:
 def _pairs(one: InvoiceOnPaper, other: InvoiceOnPaper) -> list[tuple[str, object, object]]:
     plain = (
         *("invoice_number", "issue_date", "due_date", "payment_terms_days", "currency", "net", "vat", "total"),
-        *("amount_paid", "sort_code", "account_number", "purchase_order"),
+        *("amount_paid", "amount_due", "sort_code", "account_number", "purchase_order"),
     )
     pairs = [(name, getattr(one, name), getattr(other, name)) for name in plain]
     for role in ("seller", "buyer"):
@@ -160,41 +158,32 @@ def _pairs(one: InvoiceOnPaper, other: InvoiceOnPaper) -> list[tuple[str, object
     return pairs
 
 
-def _reading(
-    kind: DocumentKind,
-    reader: str,
-    confidence_bps: int,
-    fields: InvoiceOnPaper,
-    terms: Terms | None,
-    doubts: list[str],
-    text: str,
-) -> Reading:
-    """Derive the due date where only terms are given, check what every invoice must satisfy, and rate."""
-    if fields.due_date is None and terms and fields.issue_date:
-        fields = replace(fields, due_date=terms.due(fields.issue_date))
-    elif terms and fields.issue_date and fields.due_date != terms.due(fields.issue_date):
-        doubts = [*doubts, "TERMS_AND_DUE_DATE_DISAGREE"]
-    doubts = [*doubts, *_missing(fields), *_sums(fields)]
+def _completed(fields: InvoiceOnPaper, terms: Terms | None, doubts: Sequence[str]) -> tuple[InvoiceOnPaper, list[str]]:
+    """Derive the due date where only terms are given, and check what every invoice must satisfy."""
+    found = [*doubts]
+    due = terms.due(fields.issue_date) if terms and fields.issue_date else None
+    if fields.due_date is None and due and not {"AMBIGUOUS:due_date", "UNREADABLE:due_date"} & set(found):
+        fields = replace(fields, due_date=due)
+    elif fields.due_date and due and fields.due_date != due:
+        found.append("TERMS_AND_DUE_DATE_DISAGREE")
+    if fields.amount_paid:
+        found.append("PART_PAID")
+    if fields.total is not None and not fields.total:
+        found.append("NOTHING_TO_PAY")
     if fields.issue_date and fields.due_date and fields.due_date < fields.issue_date:
-        doubts.append("DUE_BEFORE_ISSUE")
+        found.append("DUE_BEFORE_ISSUE")
+    return fields, found
+
+
+def _missing(fields: InvoiceOnPaper) -> list[str]:
+    return [f"NOT_FOUND:{name}" for name in _REQUIRED if getattr(fields, name) is None]
+
+
+def _rated(
+    kind: DocumentKind, reader: str, confidence_bps: int, fields: InvoiceOnPaper, doubts: list[str], text: str
+) -> Reading:
     doubts = list(dict.fromkeys(doubts))
     lost = sum(3_000 if each.startswith(_BLOCKING) else 1_500 for each in doubts)
     lost += sum(200 for name in _OPTIONAL if getattr(fields, name) is None)
     lost += sum(200 for party in (fields.seller, fields.buyer) if party.name is None)
     return Reading(kind, reader, max(0, confidence_bps - lost), fields, tuple(doubts), text)
-
-
-def _missing(fields: InvoiceOnPaper) -> list[str]:
-    required = ("invoice_number", "issue_date", "due_date", "currency", "total")
-    return [f"NOT_FOUND:{name}" for name in required if getattr(fields, name) is None]
-
-
-def _sums(fields: InvoiceOnPaper) -> list[str]:
-    doubts = ["PART_PAID"] if fields.amount_paid else []
-    if fields.total is None:
-        return doubts
-    if not fields.total:
-        doubts.append("NOTHING_TO_PAY")
-    if fields.net is not None and fields.vat is not None and fields.net + fields.vat != fields.total:
-        doubts.append("TOTALS_DO_NOT_ADD_UP")
-    return doubts

@@ -12,10 +12,11 @@ from dataclasses import dataclass, field
 from itertools import combinations, permutations
 from typing import Final
 
-from fintokenx.adapters.documents import labels
+from fintokenx.adapters.documents import en16931, labels
+from fintokenx.adapters.documents.amounts import Amount, amounts_in, find_amounts, is_cut
 from fintokenx.adapters.documents.labels import Page
 from fintokenx.adapters.documents.layout import Cell
-from fintokenx.adapters.documents.values import Amount, find_amounts, find_dates
+from fintokenx.adapters.documents.values import find_dates
 from fintokenx.lifecycle.invoice.ports import CurrencyUnsupported, NotAnInvoice
 
 _TAIL: Final = re.compile(
@@ -24,6 +25,8 @@ _TAIL: Final = re.compile(
 )
 _RATE: Final = re.compile(r"(?<![\d.,])(\d{1,2})(?:\.(\d{1,2}))?\s*%")
 _GBP: Final = re.compile(r"£|\bGBP\b|\bpounds?\s+sterling\b", re.IGNORECASE)
+_SPLIT_EMS: Final = 3.5
+"""How far apart the parts of one number may stand."""
 _FOREIGN: Final = re.compile(r"[€$]\s?\d|\d\s?€|\b(?:EUR|USD|CHF)\s?\d|\d\s?(?:EUR|USD|CHF)\b")
 
 
@@ -48,6 +51,8 @@ class Totals:
     vat: int | None = None
     total: int | None = None
     paid: int | None = None
+    due: int | None = None
+    """What a balance says is asked for now."""
     currency: str | None = None
     doubts: list[str] = field(default_factory=list)
 
@@ -69,7 +74,8 @@ def find_totals(page: Page) -> Totals:
     _settle(page, found, due)
     if found.total is None and len({each.pence for each in due}) > 1:
         found.doubts.append("AMBIGUOUS:total")
-    _check_payable(found, due, balances)
+    found.due = balances[0] if len(set(balances)) == 1 else None
+    _check_sums(page, found, {each.pence for each in due if each.tier > 0} | set(balances))
     _settle_currency(page, found, due)
     if found.total is not None and found.total < 0:
         raise NotAnInvoice("it asks for less than nothing")
@@ -111,17 +117,23 @@ def _settle(page: Page, found: Totals, due: list[Sum]) -> None:
     net_values = {net.pence for net in nets if net.tier == min(other.tier for other in nets)}
     found.net = net_values.pop() if len(net_values) == 1 else None
     found.vat = next(iter(vats)) if len(vats) == 1 else None
-    if found.net is not None and found.net + (found.vat or 0) != found.total:
-        found.doubts.append("TOTALS_DO_NOT_ADD_UP")
 
 
-def _check_payable(found: Totals, due: list[Sum], balances: list[int]) -> None:
-    """What is asked for now must be the total less what was paid: a retention or a CIS deduction is neither."""
+def _check_sums(page: Page, found: Totals, asked: set[int]) -> None:
+    """What is printed must add up, and what is asked for now be the total less what was paid, rounded perhaps.
+
+    A retention or a CIS deduction is neither a payment nor a rounding.
+    """
+    printed = {"BT-109": found.net, "BT-110": found.vat, "BT-112": found.total, "BT-113": found.paid}
+    amounts = {term: pence for term, pence in printed.items() if pence is not None}
+    found.doubts += en16931.broken(amounts, complete=False)
     if found.total is None:
         return
-    asked = set(balances) | {each.pence for each in due if each.tier > 0}
-    if asked - {found.total, found.total - (found.paid or 0)}:
-        found.doubts.append("PAYABLE_DIFFERS_FROM_TOTAL")
+    roundings = {0, *(each.pence for each in _sums(page, labels.ROUNDING))}
+    for each in asked - {found.total}:
+        if all(en16931.broken(amounts | {"BT-115": each, "BT-114": some}, complete=False) for some in roundings):
+            found.doubts.append("PAYABLE_DIFFERS_FROM_TOTAL")
+            return
 
 
 def _settle_currency(page: Page, found: Totals, due: list[Sum]) -> None:
@@ -160,9 +172,13 @@ def _with_code(amount: Amount, label: str) -> Amount:
 
 def _amount_of(page: Page, cell: Cell, rest: str) -> Amount | None:
     amounts = find_amounts(rest)
+    if _is_cut(page, cell, is_label=True):
+        return None
     for other in page.layout.rows[cell.row]:
         if other.left <= cell.left:
             continue
+        if _is_cut(page, other):
+            return None
         here = find_amounts(other.text)
         if not here and re.match(r"\W*[A-Za-z]{3,}", other.text):
             break
@@ -174,8 +190,22 @@ def _amount_of(page: Page, cell: Cell, rest: str) -> Amount | None:
     if re.search(r"\d", _RATE.sub("", rest)) or page.in_line_table(cell):
         return None
     under = page.below(cell)
+    if under and _is_cut(page, under):
+        return None
     below = find_amounts(under.text) if under and not re.match(r"\W*[A-Za-z]{4,}", under.text) else []
     return below[0] if len(below) == 1 and not find_dates(under.text if under else "") else None
+
+
+def _is_cut(page: Page, cell: Cell, *, is_label: bool = False) -> bool:
+    """Whether the number in a cell may go on in the next one or below, or have begun above: then it is none."""
+    right, under, above = page.right_of(cell), page.below(cell, lines=1.7), page.above(cell)
+    if right:
+        near = right.left - cell.right < _SPLIT_EMS * cell.height
+        if is_cut(cell.text, right.text, signed=is_label or not near):
+            return True
+    return bool(
+        (under and is_cut(cell.text, under.text, signed=True)) or (above and is_cut(above.text, cell.text, signed=True))
+    )
 
 
 def _vats(page: Page) -> set[int]:
@@ -206,8 +236,7 @@ def _vat_amount(page: Page, cell: Cell) -> Amount | None:
 
 
 def _last_amount_start(text: str) -> int:
-    starts = [match.start() for match in re.finditer(r"[£€$]?\s?\d[\d,]*\.\d\d(?!\s*%)", text)]
-    return starts[-1] if starts else 0
+    return max((start for start, _ in amounts_in(text)), default=0)
 
 
 def _adjustments(page: Page) -> set[int]:

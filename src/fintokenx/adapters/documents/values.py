@@ -1,4 +1,4 @@
-"""Values as UK invoices write them: dates, sterling, terms, register and bank numbers. All pure.
+"""Values as UK invoices write them: dates, names, register and bank numbers. All pure.
 
 Each parser returns None for what it does not fully understand; none of them guesses.
 """
@@ -6,12 +6,9 @@ Each parser returns None for what it does not fully understand; none of them gue
 from __future__ import annotations
 
 import re
-from calendar import monthrange
-from dataclasses import dataclass
-from datetime import date, timedelta
+from collections.abc import Iterable
+from datetime import date
 from typing import Final
-
-from fintokenx.kernel.money import PENCE_MAX, Pence
 
 _MONTHS: Final = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _MONTH: Final = (
@@ -28,61 +25,34 @@ _DATE: Final = re.compile(
 )
 _WEEKDAY: Final = r"(?:(?:mon|tue|tues|wed|wednes|thu|thur|thurs|fri|sat|satur|sun)(?:day)?\.?,?\s+)?"
 
-_AMOUNT: Final = re.compile(
-    r"""(?ix)(?<![\w.,/£$€-])
-      (?P<minus>[-−–(])?
-      (?P<code>GBP|EUR|USD|CHF|£|€|\$)?\s?
-      (?P<minus2>[-−]\s?)?
-      (?P<pounds>\d{1,3}(?:,\d{3})+|\d{1,12})
-      (?:\.(?P<pence>\d{2}))?
-      (?![\d,]|\.\d|\s*%)
-      (?:\s?(?P<code2>GBP|EUR|USD|CHF|€)\b|€)?
-      (?P<minus3>\)|\s?CR\b|-(?!\w))?"""
-)
-_CURRENCIES: Final = {"£": "GBP", "€": "EUR", "$": "USD"}
-
-_WORDS: Final = {"seven": 7, "ten": 10, "fourteen": 14, "thirty": 30, "sixty": 60, "ninety": 90}
-_TERMS: Final = re.compile(
-    r"(?i)(?<![\w.,/])(?P<days>\d{1,3}|seven|ten|fourteen|thirty|sixty|ninety)(?!\d)(?:\s*\(\d{1,3}\))?"
-    r"\s*-?\s*(?P<unit>(?:calendar\s+)?days?\b['’]?)?"
-)
-_NET_BEFORE: Final = re.compile(r"(?i)\b(?:net|eom\s*\+?)\s*$")
-_NET_AFTER: Final = re.compile(r"(?i)\s*net\b")
-_EOM_BEFORE: Final = re.compile(r"(?i)\beom\s*\+?\s*$")
-_SENTENCE_END: Final = re.compile(r"[.;](?:\s|$)")
-_END_OF_MONTH: Final = re.compile(r"(?i)\b(?:e\.?o\.?m\b|end\s+of\s+(?:the\s+)?(?:\w+\s+)?month|month[\s-]end)")
-_NOT_CALENDAR_DAYS: Final = re.compile(r"(?i)^\s*(?:working|business|banking)\b")
-
 _VAT_WEIGHTS: Final = (8, 7, 6, 5, 4, 3, 2)
 _COMPANY_PREFIXES: Final = "OC|SO|NC|SC|NI|R0|AC|SA|NA|FC|SF|NF|LP|SL|NL|IP|SP|NP|RS|RC|SR|NR|CE|CS|GE|GS|GN|OE|ZC|SZ"
 COMPANY_NUMBER: Final = rf"(?:(?:{_COMPANY_PREFIXES})\s?\d{{6}}|\d{{7,8}})"
 """Companies House numbers as printed: eight digits, seven without the leading nought, or prefix and six."""
 
 
-@dataclass(frozen=True, slots=True)
-class Amount:
-    """What stands on the paper: exact pence, and the currency where a sign or code says it."""
-
-    pence: int
-    currency: str | None
-
-    @property
-    def money(self) -> Pence:
-        """The amount, whatever its currency: check that first."""
-        return Pence(self.pence)
+_XSD_DATE: Final = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})(?:Z|[+-](?:0[0-9]|1[0-3]):[0-5][0-9]|[+-]14:00)?")
+_LEGAL_FORM: Final = re.compile(
+    r"(?i)(?<!\w)(?:ltd|limited|plc|p\.\s?l\.\s?c|llp|l\.l\.p|lp|cic|c\.i\.c|cyf|cyfyngedig|ccc|inc|gmbh|bv|sarl)\.?\s*$"
+)
 
 
-@dataclass(frozen=True, slots=True)
-class Terms:
-    """``days`` calendar days, counted from the end of the issue month where ``from_end_of_month``."""
+def parse_xsd_date(text: str) -> date | None:
+    """``2026-07-08``; an ``xsd:date`` may carry a zone (``Z``, ``+01:00``), which does not move the day."""
+    match = _XSD_DATE.fullmatch(text)
+    try:
+        return date.fromisoformat(match[1]) if match else None
+    except ValueError:
+        return None
 
-    days: int
-    from_end_of_month: bool
 
-    def due(self, issued: date) -> date:
-        """The day on which payment falls due."""
-        start = issued.replace(day=monthrange(issued.year, issued.month)[1]) if self.from_end_of_month else issued
-        return start + timedelta(days=self.days)
+def parse_cii_date(text: str) -> date | None:
+    """``20260708``, which CII calls format 102; also with the dashes or the zone of an ``xsd:date``."""
+    match = re.fullmatch(r"([0-9]{4})-?([0-9]{2})-?([0-9]{2})(Z|[+-][0-9]{2}:?[0-9]{2})?", text)
+    try:
+        return date(int(match[1]), int(match[2]), int(match[3])) if match else None
+    except ValueError:
+        return None
 
 
 def parse_date(text: str) -> date | None:
@@ -117,52 +87,6 @@ def _year(digits: str) -> int:
     return int(digits) + (2000 if len(digits) == 2 else 0)
 
 
-def find_amounts(text: str) -> list[Amount]:
-    """Sterling and foreign amounts: with two decimals, or whole where a currency sign says that it is money."""
-    found: list[Amount] = []
-    for match in _AMOUNT.finditer(text):
-        code = match["code"] or match["code2"] or ("€" if match.group().rstrip().endswith("€") else None)
-        if match["pence"] is None and code is None:
-            continue
-        pence = int(match["pounds"].replace(",", "")) * 100 + int(match["pence"] or 0)
-        negative = _is_negative(match["minus"], match["minus2"], match["minus3"])
-        if pence <= PENCE_MAX:
-            currency = _CURRENCIES.get(code, code.upper()) if code else None
-            found.append(Amount(-pence if negative else pence, currency))
-    return found
-
-
-def _is_negative(before: str | None, between: str | None, after: str | None) -> bool:
-    """``-£5.00``, ``£-5.00``, ``£5.00-``, ``£5.00 CR`` and the bookkeeper's ``(£5.00)``."""
-    if before == "(":
-        return after == ")"
-    return bool(before or between or (after and after != ")"))
-
-
-def parse_terms(text: str) -> Terms | None:
-    """``Net 30 days from end of month``, ``30 days``, ``strictly net 14``: the first sentence that has terms.
-
-    A sentence with two different terms (an early-payment discount, say) is not understood.
-    """
-    for sentence in _SENTENCE_END.split(text):
-        found = {terms for match in _TERMS.finditer(sentence) if (terms := _terms(sentence, match))}
-        if found:
-            return found.pop() if len(found) == 1 else None
-    return None
-
-
-def _terms(sentence: str, match: re.Match[str]) -> Terms | None:
-    before, after = sentence[: match.start()], sentence[match.end() :]
-    if not (match["unit"] or _NET_BEFORE.search(before) or _NET_AFTER.match(after)):
-        return None
-    if _NOT_CALENDAR_DAYS.match(after) or re.match(r"\s*%", after):
-        return None
-    days = _WORDS[match["days"].lower()] if match["days"].isalpha() else int(match["days"])
-    if not 0 < days <= 365:
-        return None
-    return Terms(days, bool(_END_OF_MONTH.search(after) or _EOM_BEFORE.search(before)))
-
-
 def normalise_vat(text: str) -> str | None:
     """``GB`` + nine digits if the check digits hold (HMRC's mod 97, old and 9755 series), else None."""
     digits = re.sub(r"\D", "", text.upper().removeprefix("GB"))
@@ -190,15 +114,6 @@ def bank_details_of_iban(iban: str) -> tuple[str, str] | None:
     return compact[8:14], compact[14:]
 
 
-def decimal_to_pence(text: str) -> int | None:
-    """An XML decimal as exact pence; None if it is not whole pence or beyond what we record."""
-    match = re.fullmatch(r"\s*(?P<sign>[+-]?)(?P<pounds>\d{1,14})(?:\.(?P<pence>\d{0,2})0*)?\s*", text)
-    if not match:
-        return None
-    pence = int(match["pounds"]) * 100 + int((match["pence"] or "").ljust(2, "0"))
-    return None if pence > PENCE_MAX else -pence if match["sign"] == "-" else pence
-
-
 def same_name(one: str, other: str) -> bool:
     """Whether two spellings name one company: case, spaces, punctuation and Ltd/Limited do not count."""
     return name_key(one) == name_key(other)
@@ -209,3 +124,19 @@ def name_key(name: str) -> str:
     words = re.sub(r"[^\w ]", "", name.casefold().replace("&", " and ")).split()
     short = {"limited": "ltd", "the": "", "company": "co"}
     return " ".join(filter(None, (short.get(word, word) for word in words)))
+
+
+def is_payee(payee: str, seller: Iterable[str]) -> bool:
+    """Whether an account in this name is the seller's: one of its names, its legal form left out perhaps.
+
+    A bank's form of the name may lack "Limited"; "Ltd" for "plc" is another company.
+    """
+    named = [*seller]
+    if _LEGAL_FORM.search(payee):
+        return any(same_name(payee, name) for name in named)
+    return any(name_key(payee) in (name_key(name), name_key(_LEGAL_FORM.sub("", name))) for name in named)
+
+
+def is_company(name: str) -> bool:
+    """Whether the name ends in a legal form, so that it can only be that company's."""
+    return bool(_LEGAL_FORM.search(name))

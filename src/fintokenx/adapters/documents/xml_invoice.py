@@ -1,37 +1,38 @@
-"""The fields of UBL 2.1 and UN/CEFACT CII invoices (EN 16931 terms BT-*), and the sums that must hold in them."""
+"""The fields of UBL 2.1 and UN/CEFACT CII invoices (EN 16931 terms BT-*), and what a person must look at in them.
+
+An XML invoice is trusted no more than a page: every doubt that a page can raise, it raises too.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Final
 
 from lxml import etree
 
+from fintokenx.adapters.documents import en16931, remarks
+from fintokenx.adapters.documents.amounts import decimal_to_pence
+from fintokenx.adapters.documents.terms import Terms, find_due_dates, find_terms, find_terms_in_prose
 from fintokenx.adapters.documents.values import (
-    Terms,
-    bank_details_of_iban,
-    decimal_to_pence,
+    is_company,
+    is_payee,
     normalise_company_number,
     normalise_vat,
-    parse_terms,
+    parse_cii_date,
+    parse_xsd_date,
 )
-from fintokenx.kernel.money import Pence
+from fintokenx.adapters.documents.xml_source import Source
 from fintokenx.lifecycle.invoice.ports import CurrencyUnsupported, InvoiceOnPaper, NotAnInvoice, PartyOnPaper
 
-_NAMESPACES: Final = {
-    "cac": "urn:oasis:names:specification:ubl:schema:xsd:CommonAggregateComponents-2",
-    "cbc": "urn:oasis:names:specification:ubl:schema:xsd:CommonBasicComponents-2",
-    "ram": "urn:un:unece:uncefact:data:standard:ReusableAggregateBusinessInformationEntity:100",
-    "rsm": "urn:un:unece:uncefact:data:standard:CrossIndustryInvoice:100",
-    "udt": "urn:un:unece:uncefact:data:standard:UnqualifiedDataType:100",
-}
 _PLAIN_INVOICE: Final = "380"
 _SPECIAL_INVOICES: Final = frozenset({"82", "326", "383", "384", "386", "388", "389", "393", "395", "751", "780"})
 """UNTDID 1001 codes that ask for payment but that a person should see (corrected, prepaid, already factored …)."""
 _CREDIT_NOTES: Final = frozenset({"81", "83", "261", "262", "296", "308", "381", "396", "420", "458", "532"})
+_PROFILES_WITHOUT_LINES: Final = re.compile(r"(?i)\b(?:minimum|basicwl)\b")
+_GROUPING_LINES: Final = frozenset({"GROUP", "INFORMATION"})
+"""CII lines that sum up or explain others."""
 
 
 @dataclass(slots=True)
@@ -43,171 +44,273 @@ class XmlInvoice:
     doubts: list[str] = field(default_factory=list)
 
 
+@dataclass(frozen=True, slots=True)
+class _Payees:
+    """Who gets the money, where it is said: BG-10, and the names of accounts (BT-85)."""
+
+    parties: int
+    names: list[str]
+    company_numbers: list[str]
+    account_names: list[str]
+
+
 def read_ubl(root: etree._Element) -> XmlInvoice:
     """Read a UBL 2.1 Invoice.
 
-    :raises NotAnInvoice: the type code says credit note, pro forma …
+    :raises NotAnInvoice: the type code says credit note, pro forma …; a negative total
     :raises CurrencyUnsupported: not in GBP
     """
-    source = _Source(root)
-    type_doubts = _check_type(source.text("cbc:InvoiceTypeCode"))
-    currency = _check_currency(source.text("cbc:DocumentCurrencyCode"))
+    source = Source(root)
+    _check_type(source, "cbc:InvoiceTypeCode")
+    _check_currency(source, "cbc:DocumentCurrencyCode")
     totals = "cac:LegalMonetaryTotal/cbc:"
-    sort_code, account_number = _ubl_bank(source)
-    terms = parse_terms(source.text("cac:PaymentTerms/cbc:Note") or "")
+    means, payment_terms = "cac:PaymentMeans/", "cac:PaymentTerms/cbc:"
+    account = f"{means}cac:PayeeFinancialAccount/"
+    seller = _ubl_party(source, "cac:AccountingSupplierParty/cac:Party/", "seller")
+    sort_code, account_number = source.bank(
+        set(source.texts(f"{account}cbc:ID")), set(source.texts(f"{account}cac:FinancialInstitutionBranch/cbc:ID"))
+    )
+    prose = source.texts("cbc:Note") + source.texts(f"{means}cbc:InstructionNote")
+    notes = source.texts(f"{payment_terms}Note")
     fields = InvoiceOnPaper(
-        invoice_number=source.text("cbc:ID"),
-        issue_date=source.date("cbc:IssueDate"),
-        due_date=source.date("cbc:DueDate") or source.date("cac:PaymentMeans/cbc:PaymentDueDate"),
-        payment_terms_days=terms.days if terms else None,
-        currency=currency,
-        net=source.money(f"{totals}TaxExclusiveAmount", "net"),
-        vat=source.money(f"cac:TaxTotal/cbc:TaxAmount[@currencyID='{currency}']", "vat"),
-        total=source.money(f"{totals}TaxInclusiveAmount", "total"),
-        amount_paid=source.money(f"{totals}PrepaidAmount", "amount_paid") or None,
-        seller=_ubl_party(source, "cac:AccountingSupplierParty/cac:Party/", "seller"),
+        invoice_number=source.one("cbc:ID", "invoice_number"),
+        issue_date=_only_date(source, "issue_date", source.dates("issue_date", parse_xsd_date, "cbc:IssueDate")),
+        due_date=_due_date(
+            source,
+            source.dates(
+                "due_date", parse_xsd_date, "cbc:DueDate", f"{means}cbc:PaymentDueDate",
+                f"{payment_terms}PaymentDueDate", f"{payment_terms}InstallmentDueDate",
+            ),
+            notes + prose,
+        ),
+        currency=source.currency,
+        net=source.amount("BT-109", "net", f"{totals}TaxExclusiveAmount"),
+        vat=source.amount("BT-110", "vat", "cac:TaxTotal/cbc:TaxAmount"),
+        total=source.amount("BT-112", "total", f"{totals}TaxInclusiveAmount"),
+        amount_paid=source.amount("BT-113", "amount_paid", f"{totals}PrepaidAmount") or None,
+        amount_due=source.amount("BT-115", "amount_due", f"{totals}PayableAmount"),
+        seller=seller,
         buyer=_ubl_party(source, "cac:AccountingCustomerParty/cac:Party/", "buyer"),
         sort_code=sort_code,
         account_number=account_number,
-        purchase_order=source.text("cac:OrderReference/cbc:ID"),
+        purchase_order=source.one("cac:OrderReference/cbc:ID", "purchase_order"),
+    )  # fmt: skip
+    _ubl_sums(source, totals)
+    _check_payees(
+        source,
+        [seller.name, *source.texts("cac:AccountingSupplierParty/cac:Party/cac:PartyName/cbc:Name")],
+        seller,
+        _Payees(
+            len(source.nodes("cac:PayeeParty")),
+            source.texts("cac:PayeeParty/cac:PartyName/cbc:Name")
+            + source.texts("cac:PayeeParty/cac:PartyLegalEntity/cbc:RegistrationName"),
+            source.texts("cac:PayeeParty/cac:PartyLegalEntity/cbc:CompanyID"),
+            source.texts(f"{account}cbc:Name") + source.texts(f"{account}cbc:AliasName"),
+        ),
     )
-    source.check_currencies(currency)
-    source.check_sum("cac:InvoiceLine/cbc:LineExtensionAmount", f"{totals}LineExtensionAmount")
-    return XmlInvoice(fields, terms, type_doubts + source.doubts)
+    source.check_currencies(source.one("cbc:TaxCurrencyCode", "tax_currency"))
+    parts = source.texts(f"{payment_terms}Amount")
+    shares = [
+        share for share in source.texts(f"{payment_terms}PaymentPercent") if not re.fullmatch(r"100(\.0*)?", share)
+    ]
+    return _finished(source, fields, notes, prose, parts + shares)
 
 
 def read_cii(root: etree._Element) -> XmlInvoice:
     """Read a CII D16B CrossIndustryInvoice (Factur-X 1, ZUGFeRD 2, XRechnung).
 
-    :raises NotAnInvoice: the type code says credit note, pro forma …
+    :raises NotAnInvoice: the type code says credit note, pro forma …; a negative total
     :raises CurrencyUnsupported: not in GBP
     """
-    source = _Source(root)
+    source = Source(root)
     trade = "rsm:SupplyChainTradeTransaction/ram:"
     settlement = f"{trade}ApplicableHeaderTradeSettlement/ram:"
     agreement = f"{trade}ApplicableHeaderTradeAgreement/ram:"
     totals = f"{settlement}SpecifiedTradeSettlementHeaderMonetarySummation/ram:"
-    type_doubts = _check_type(source.text("rsm:ExchangedDocument/ram:TypeCode"))
-    currency = _check_currency(source.text(f"{settlement}InvoiceCurrencyCode"))
-    sort_code, account_number = _cii_bank(source, f"{settlement}SpecifiedTradeSettlementPaymentMeans/ram:")
-    terms = parse_terms(source.text(f"{settlement}SpecifiedTradePaymentTerms/ram:Description") or "")
+    means, payment_terms = (
+        f"{settlement}SpecifiedTradeSettlementPaymentMeans/ram:",
+        f"{settlement}SpecifiedTradePaymentTerms/ram:",
+    )
+    account = f"{means}PayeePartyCreditorFinancialAccount/ram:"
+    _check_type(source, "rsm:ExchangedDocument/ram:TypeCode")
+    _check_currency(source, f"{settlement}InvoiceCurrencyCode")
+    seller = _cii_party(source, f"{agreement}SellerTradeParty/ram:", "seller")
+    sort_code, account_number = source.bank(
+        {*source.texts(f"{account}IBANID"), *source.texts(f"{account}ProprietaryID")},
+        set(source.texts(f"{means}PayeeSpecifiedCreditorFinancialInstitution/ram:ClearingSystemReference")),
+    )
+    prose = source.texts("rsm:ExchangedDocument/ram:IncludedNote/ram:Content") + source.texts(f"{means}Information")
+    notes = source.texts(f"{payment_terms}Description")
     fields = InvoiceOnPaper(
-        invoice_number=source.text("rsm:ExchangedDocument/ram:ID"),
-        issue_date=source.date("rsm:ExchangedDocument/ram:IssueDateTime/udt:DateTimeString[@format='102']"),
-        due_date=source.date(
-            f"{settlement}SpecifiedTradePaymentTerms/ram:DueDateDateTime/udt:DateTimeString[@format='102']"
+        invoice_number=source.one("rsm:ExchangedDocument/ram:ID", "invoice_number"),
+        issue_date=_only_date(
+            source, "issue_date", _cii_dates(source, "issue_date", "rsm:ExchangedDocument/ram:IssueDateTime/udt:")
         ),
-        payment_terms_days=terms.days if terms else None,
-        currency=currency,
-        net=source.money(f"{totals}TaxBasisTotalAmount", "net"),
-        vat=source.money(f"{totals}TaxTotalAmount[@currencyID='{currency}']", "vat"),
-        total=source.money(f"{totals}GrandTotalAmount", "total"),
-        amount_paid=source.money(f"{totals}TotalPrepaidAmount", "amount_paid") or None,
-        seller=_cii_party(source, f"{agreement}SellerTradeParty/ram:", "seller"),
+        due_date=_due_date(
+            source, _cii_dates(source, "due_date", f"{payment_terms}DueDateDateTime/udt:"), notes + prose
+        ),
+        currency=source.currency,
+        net=source.amount("BT-109", "net", f"{totals}TaxBasisTotalAmount"),
+        vat=source.amount("BT-110", "vat", f"{totals}TaxTotalAmount"),
+        total=source.amount("BT-112", "total", f"{totals}GrandTotalAmount"),
+        amount_paid=source.amount("BT-113", "amount_paid", f"{totals}TotalPrepaidAmount") or None,
+        amount_due=source.amount("BT-115", "amount_due", f"{totals}DuePayableAmount"),
+        seller=seller,
         buyer=_cii_party(source, f"{agreement}BuyerTradeParty/ram:", "buyer"),
         sort_code=sort_code,
         account_number=account_number,
-        purchase_order=source.text(f"{agreement}BuyerOrderReferencedDocument/ram:IssuerAssignedID"),
+        purchase_order=source.one(f"{agreement}BuyerOrderReferencedDocument/ram:IssuerAssignedID", "purchase_order"),
     )
-    source.check_currencies(currency)
-    source.check_sum(
-        f"{trade}IncludedSupplyChainTradeLineItem/ram:SpecifiedLineTradeSettlement"
-        "/ram:SpecifiedTradeSettlementLineMonetarySummation/ram:LineTotalAmount",
-        f"{totals}LineTotalAmount",
+    _cii_sums(source, trade, settlement, totals)
+    _check_payees(
+        source,
+        [
+            seller.name,
+            *source.texts(f"{agreement}SellerTradeParty/ram:SpecifiedLegalOrganization/ram:TradingBusinessName"),
+        ],
+        seller,
+        _Payees(
+            len(source.nodes(f"{settlement}PayeeTradeParty")),
+            source.texts(f"{settlement}PayeeTradeParty/ram:Name"),
+            source.texts(f"{settlement}PayeeTradeParty/ram:SpecifiedLegalOrganization/ram:ID"),
+            source.texts(f"{account}AccountName"),
+        ),
     )
-    return XmlInvoice(fields, terms, type_doubts + source.doubts)
+    source.check_currencies(source.one(f"{settlement}TaxCurrencyCode", "tax_currency"))
+    return _finished(source, fields, notes, prose, source.texts(f"{payment_terms}PartialPaymentAmount"))
 
 
-def _check_type(code: str | None) -> list[str]:
+def _finished(
+    source: Source, fields: InvoiceOnPaper, notes: list[str], prose: list[str], parts: list[str]
+) -> XmlInvoice:
+    """Terms from words, the sums, and what notes say besides. ``parts``: amounts or shares due at a time."""
+    found = {terms for note in notes for terms in find_terms(note)}
+    found |= {terms for text in prose for terms in find_terms_in_prose(text)}
+    if len(found) > 1:
+        source.doubts.append("AMBIGUOUS:payment_terms_days")
+    terms = found.pop() if len(found) == 1 else None
+    due = source.amounts.get("BT-115")
+    if any(decimal_to_pence(part) != due for part in parts):
+        source.doubts.append("INSTALMENTS")
+    source.doubts += en16931.broken(source.amounts, complete=True)
+    source.doubts += remarks.doubts_about(notes + prose)
+    return XmlInvoice(replace(fields, payment_terms_days=terms.days if terms else None), terms, source.doubts)
+
+
+def _check_type(source: Source, path: str) -> None:
     """BT-3, UNTDID 1001."""
-    if code in _CREDIT_NOTES:
+    codes = set(source.texts(path))
+    if codes & _CREDIT_NOTES:
         raise NotAnInvoice("credit note")
-    if code == _PLAIN_INVOICE:
-        return []
-    if code in _SPECIAL_INVOICES:
-        return [f"SPECIAL_INVOICE_TYPE:{code}"]
-    raise NotAnInvoice("the document type code is not one of an invoice")
+    if not codes or codes - _SPECIAL_INVOICES - {_PLAIN_INVOICE}:
+        raise NotAnInvoice("the document type code is not one of an invoice")
+    source.doubts += [f"SPECIAL_INVOICE_TYPE:{code}" for code in sorted(codes - {_PLAIN_INVOICE})]
 
 
-def _check_currency(code: str | None) -> str:
+def _check_currency(source: Source, path: str) -> None:
     """BT-5."""
-    if code != "GBP":
-        raise CurrencyUnsupported("not in GBP", currency=code if re.fullmatch("[A-Z]{3}", code or "") else None)
-    return code
+    codes = source.texts(path)
+    if set(codes) != {"GBP"}:
+        code = next((code for code in codes if code != "GBP"), "")
+        raise CurrencyUnsupported("not in GBP", currency=code if re.fullmatch("[A-Z]{3}", code) else None)
+    source.currency = "GBP"
 
 
-class _Source:
-    """Typed look-ups in the XML. What is there but cannot be read becomes a doubt, never a guess."""
-
-    def __init__(self, root: etree._Element) -> None:
-        self._root = root
-        self.doubts: list[str] = []
-
-    def texts(self, path: str) -> list[str]:
-        """The non-empty texts at the path, stripped."""
-        found = (node.text for node in self._root.findall(path, _NAMESPACES))
-        return [text.strip() for text in found if text and text.strip()]
-
-    def text(self, path: str) -> str | None:
-        """The first text at the path."""
-        return next(iter(self.texts(path)), None)
-
-    def date(self, path: str) -> date | None:
-        """ISO, or the basic form that CII format 102 has."""
-        text = self.text(path)
-        if text is None:
-            return None
-        try:
-            return date.fromisoformat(text)
-        except ValueError:
-            self.doubts.append("UNREADABLE:date")
-            return None
-
-    def money(self, path: str, name: str) -> Pence | None:
-        """Whole pence; several different amounts where one is expected are a doubt."""
-        texts = set(self.texts(path))
-        if not texts:
-            return None
-        pence = {decimal_to_pence(text) for text in texts}
-        (amount,) = pence if len(pence) == 1 else (None,)
-        if amount is None:
-            self.doubts.append(f"UNREADABLE:{name}")
-            return None
-        if amount < 0:
-            raise NotAnInvoice("it asks for less than nothing")
-        return Pence(amount)
-
-    def checked(self, texts: list[str], name: str, normalise: Callable[[str], str | None]) -> str | None:
-        """The first value that normalises; present but invalid is a doubt."""
-        values = [value for text in texts if (value := normalise(text))]
-        if texts and not values:
-            self.doubts.append(f"UNREADABLE:{name}")
-        return values[0] if values else None
-
-    def check_currencies(self, currency: str) -> None:
-        """No amount that we use may be in another currency than the document's (VAT accounting currency aside)."""
-        for node in self._root.iter(
-            "{*}PayableAmount", "{*}TaxInclusiveAmount", "{*}GrandTotalAmount", "{*}LineTotalAmount"
-        ):
-            if node.get("currencyID", currency) != currency:
-                self.doubts.append("MIXED_CURRENCIES")
-                return
-
-    def check_sum(self, parts: str, whole: str) -> None:
-        """BR-CO-10: the line net amounts add up to the sum that is stated."""
-        amounts = [decimal_to_pence(text) for text in self.texts(parts)]
-        stated = self.text(whole)
-        if stated is None or not amounts:
-            return
-        if None in amounts or sum(amount or 0 for amount in amounts) != decimal_to_pence(stated):
-            self.doubts.append("LINES_DO_NOT_ADD_UP")
+def _only_date(source: Source, name: str, dates: set[date]) -> date | None:
+    if len(dates) > 1:
+        source.doubts.append(f"AMBIGUOUS:{name}")
+    return next(iter(dates)) if len(dates) == 1 else None
 
 
-def _ubl_party(source: _Source, party: str, role: str) -> PartyOnPaper:
+def _due_date(source: Source, stated: set[date], notes: list[str]) -> date | None:
+    """BT-9, and the dates by which notes want to be paid: one, or none is picked."""
+    return _only_date(source, "due_date", stated | {due for note in notes for due in find_due_dates(note)})
+
+
+def _cii_dates(source: Source, name: str, holder: str) -> set[date]:
+    """Format 102 is the only one that EN 16931 knows; a date in another is there and unread."""
+    strings = source.nodes(f"{holder}DateTimeString")
+    if any(node.get("format", "102") != "102" for node in strings) or source.nodes(f"{holder}DateTime"):
+        source.doubts.append(f"UNREADABLE:{name}")
+        return set()
+    return source.dates(name, parse_cii_date, f"{holder}DateTimeString")
+
+
+def _ubl_sums(source: Source, totals: str) -> None:
+    source.amount("BT-106", "line_total", f"{totals}LineExtensionAmount")
+    source.amount("BT-107", "allowances", f"{totals}AllowanceTotalAmount")
+    source.amount("BT-108", "charges", f"{totals}ChargeTotalAmount")
+    source.amount("BT-114", "rounding", f"{totals}PayableRoundingAmount")
+    lines = source.nodes("cac:InvoiceLine")
+    source.add_up("BT-131", source.nodes("cac:InvoiceLine/cbc:LineExtensionAmount"), expected=len(lines))
+    source.add_up("BT-117", source.nodes("cac:TaxTotal/cac:TaxSubtotal/cbc:TaxAmount"))
+    for node in source.nodes("cac:AllowanceCharge"):
+        _allowance_or_charge(source, node, "cbc:ChargeIndicator", "cbc:Amount")
+    _check_prepayments(source, source.nodes("cac:PrepaidPayment/cbc:PaidAmount"))
+    if any(text.strip("0.") for text in source.texts("cac:WithholdingTaxTotal/cbc:TaxAmount")):
+        source.doubts.append("PAYABLE_DIFFERS_FROM_TOTAL")
+
+
+def _cii_sums(source: Source, trade: str, settlement: str, totals: str) -> None:
+    source.amount("BT-106", "line_total", f"{totals}LineTotalAmount")
+    source.amount("BT-107", "allowances", f"{totals}AllowanceTotalAmount")
+    source.amount("BT-108", "charges", f"{totals}ChargeTotalAmount")
+    source.amount("BT-114", "rounding", f"{totals}RoundingAmount")
+    status = "ram:AssociatedDocumentLineDocument/ram:LineStatusReasonCode"
+    lines = [
+        line
+        for line in source.nodes(f"{trade}IncludedSupplyChainTradeLineItem")
+        if not _GROUPING_LINES & {node.text for node in source.nodes(status, line)}
+    ]
+    sums = "ram:SpecifiedLineTradeSettlement/ram:SpecifiedTradeSettlementLineMonetarySummation/ram:LineTotalAmount"
+    source.add_up("BT-131", [node for line in lines for node in source.nodes(sums, line)], expected=len(lines))
+    profile = "rsm:ExchangedDocumentContext/ram:GuidelineSpecifiedDocumentContextParameter/ram:ID"
+    if not lines and "BT-106" in source.amounts and _PROFILES_WITHOUT_LINES.search(" ".join(source.texts(profile))):
+        source.amounts["BT-131"] = source.amounts["BT-106"]
+    source.add_up("BT-117", source.nodes(f"{settlement}ApplicableTradeTax/ram:CalculatedAmount"))
+    for node in source.nodes(f"{settlement}SpecifiedTradeAllowanceCharge"):
+        _allowance_or_charge(source, node, "ram:ChargeIndicator/udt:Indicator", "ram:ActualAmount")
+    source.add_up("BT-99", source.nodes(f"{settlement}SpecifiedLogisticsServiceCharge/ram:AppliedAmount"))
+    _check_prepayments(source, source.nodes(f"{settlement}SpecifiedAdvancePayment/ram:PaidAmount"))
+
+
+def _allowance_or_charge(source: Source, node: etree._Element, indicator: str, amount: str) -> None:
+    """BG-20 and BG-21: the indicator says which."""
+    says = "".join((each.text or "").strip() for each in source.nodes(indicator, node))
+    term = {"false": "BT-92", "0": "BT-92", "true": "BT-99", "1": "BT-99"}.get(says)
+    if term is None:
+        source.doubts.append("UNREADABLE:allowance_or_charge")
+    else:
+        source.add_up(term, source.nodes(amount, node))
+
+
+def _check_prepayments(source: Source, nodes: list[etree._Element]) -> None:
+    """Payments listed one by one are what BT-113 sums up."""
+    source.add_up("prepayments", nodes)
+    if source.amounts.pop("prepayments", None) not in (None, source.amounts.get("BT-113", 0)):
+        source.doubts.append("AMBIGUOUS:amount_paid")
+
+
+def _check_payees(source: Source, names: list[str | None], seller: PartyOnPaper, payees: _Payees) -> None:
+    """BG-10 stands where another than the seller is paid; so may the account's name (BT-85) say.
+
+    A trading name is the seller's own unless it is a company's.
+    """
+    own = [name for name in names if name and (name == seller.name or not is_company(name))]
+    strangers = [name for name in payees.names + payees.account_names if not is_payee(name, own)]
+    numbers = {normalise_company_number(text) for text in payees.company_numbers}
+    if strangers or (numbers and seller.company_number and numbers != {seller.company_number}):
+        source.doubts.append("PAYEE_IS_NOT_SELLER")
+    elif payees.parties and not (payees.names or numbers):
+        source.doubts.append("UNREADABLE:payee")
+
+
+def _ubl_party(source: Source, party: str, role: str) -> PartyOnPaper:
     legal = f"{party}cac:PartyLegalEntity/cbc:"
     vat = source.texts(f"{party}cac:PartyTaxScheme/cbc:CompanyID")
     return PartyOnPaper(
-        name=source.text(f"{legal}RegistrationName") or source.text(f"{party}cac:PartyName/cbc:Name"),
+        name=source.one(f"{legal}RegistrationName", f"{role}.name")
+        or source.one(f"{party}cac:PartyName/cbc:Name", f"{role}.name"),
         company_number=source.checked(
             source.texts(f"{legal}CompanyID"), f"{role}.company_number", normalise_company_number
         ),
@@ -217,9 +320,9 @@ def _ubl_party(source: _Source, party: str, role: str) -> PartyOnPaper:
     )
 
 
-def _cii_party(source: _Source, party: str, role: str) -> PartyOnPaper:
+def _cii_party(source: Source, party: str, role: str) -> PartyOnPaper:
     return PartyOnPaper(
-        name=source.text(f"{party}Name"),
+        name=source.one(f"{party}Name", f"{role}.name"),
         company_number=source.checked(
             source.texts(f"{party}SpecifiedLegalOrganization/ram:ID"),
             f"{role}.company_number",
@@ -228,36 +331,4 @@ def _cii_party(source: _Source, party: str, role: str) -> PartyOnPaper:
         vat_number=source.checked(
             source.texts(f"{party}SpecifiedTaxRegistration/ram:ID[@schemeID='VA']"), f"{role}.vat_number", normalise_vat
         ),
-    )
-
-
-def _ubl_bank(source: _Source) -> tuple[str | None, str | None]:
-    account = "cac:PaymentMeans/cac:PayeeFinancialAccount/"
-    accounts = set(source.texts(f"{account}cbc:ID"))
-    branches = set(source.texts(f"{account}cac:FinancialInstitutionBranch/cbc:ID"))
-    return _bank(source, accounts, branches)
-
-
-def _cii_bank(source: _Source, means: str) -> tuple[str | None, str | None]:
-    ibans = set(source.texts(f"{means}PayeePartyCreditorFinancialAccount/ram:IBANID"))
-    accounts = ibans or set(source.texts(f"{means}PayeePartyCreditorFinancialAccount/ram:ProprietaryID"))
-    branches = set(source.texts(f"{means}PayeeSpecifiedCreditorFinancialInstitution/ram:ClearingSystemReference"))
-    return _bank(source, accounts, branches)
-
-
-def _bank(source: _Source, accounts: set[str], branches: set[str]) -> tuple[str | None, str | None]:
-    """BT-84 is an IBAN or an account number; the branch, where there is one, is the sort code."""
-    if len(accounts) > 1 or len(branches) > 1:
-        source.doubts.append("AMBIGUOUS:account_number")
-        return None, None
-    account = re.sub(r"[\s-]", "", next(iter(accounts), ""))
-    branch = re.sub(r"[\s-]", "", next(iter(branches), ""))
-    if from_iban := bank_details_of_iban(account):
-        return from_iban
-    if account[:2].isalpha():
-        source.doubts.append("UNREADABLE:account_number")
-        return None, None
-    return (
-        branch if re.fullmatch(r"\d{6}", branch) else None,
-        account if re.fullmatch(r"\d{8}", account) else None,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from typing import Final, Literal
 
 from lxml import etree
@@ -18,29 +19,46 @@ UBL_INVOICE: Final = "{urn:oasis:names:specification:ubl:schema:xsd:Invoice-2}In
 UBL_CREDIT_NOTE: Final = "{urn:oasis:names:specification:ubl:schema:xsd:CreditNote-2}CreditNote"
 CII_INVOICE: Final = "{urn:un:unece:uncefact:data:standard:CrossIndustryInvoice:100}CrossIndustryInvoice"
 
-_BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
+_ENCODINGS: Final = (
+    # What the first bytes say (XML 1.0, appendix F): byte order marks, then UTF-16 without one.
+    (codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF32_BE, "utf-32"), (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"), (b"<\0", "utf-16-le"), (b"\0<", "utf-16-be"),
+)  # fmt: skip
 
 
 def looks_like_xml(content: bytes) -> bool:
-    """Whether the first byte that is neither a UTF-8 byte order mark nor white space opens a tag."""
-    return content.removeprefix(_BYTE_ORDER_MARK)[:64].lstrip().startswith(b"<")
+    """Whether the first character that is neither a byte order mark nor white space opens a tag."""
+    encoding = _encoding(content)
+    whole_units = content[: 128 if encoding != "utf-8" else 64]
+    return whole_units.decode(encoding, errors="ignore").lstrip().startswith("<")
+
+
+def xml_text(content: bytes) -> str:
+    """The text of XML in UTF-8 or UTF-16, the encodings that every reader of XML must know.
+
+    :raises UnsupportedContent: in another
+    """
+    encoding = _encoding(content)
+    try:
+        if encoding == "utf-32":
+            raise ValueError
+        return content.decode(encoding)
+    except ValueError as error:
+        raise UnsupportedContent("XML must be UTF-8 or UTF-16") from error
 
 
 def parse_xml(content: bytes, *, bytes_max: int) -> etree._Element:
-    """The root element of UTF-8 XML that has no document type declaration.
+    """The root element of XML that has no document type declaration.
 
     :raises FileTooLarge: more than ``bytes_max``
     :raises ActiveContent: it declares a document type or entities
-    :raises UnsupportedContent: not UTF-8
+    :raises UnsupportedContent: neither UTF-8 nor UTF-16
     :raises DamagedDocument: not well formed
     """
     if len(content) > bytes_max:
         raise FileTooLarge(f"XML larger than {bytes_max} bytes")
-    try:
-        content.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise UnsupportedContent("XML must be UTF-8") from error
-    if b"<!DOCTYPE" in content or b"<!ENTITY" in content:
+    text = xml_text(content)
+    if "<!DOCTYPE" in text or "<!ENTITY" in text:
         raise ActiveContent("XML with a document type or entities")
     parser = etree.XMLParser(
         encoding="utf-8",  # wins over the declaration, so what was searched above is what is parsed
@@ -54,7 +72,7 @@ def parse_xml(content: bytes, *, bytes_max: int) -> etree._Element:
         remove_pis=True,
     )
     try:
-        root = etree.fromstring(content.removeprefix(_BYTE_ORDER_MARK), parser)
+        root = etree.fromstring(text.encode(), parser)
     except (etree.XMLSyntaxError, ValueError) as error:
         raise DamagedDocument("not well-formed XML") from error
     if root.getroottree().docinfo.internalDTD is not None:
@@ -75,3 +93,7 @@ def xml_kind(root: etree._Element) -> Literal["ubl", "cii"]:
     if root.tag == UBL_CREDIT_NOTE:
         raise NotAnInvoice("credit note")
     raise UnsupportedContent("neither a UBL 2.1 invoice nor a CII invoice")
+
+
+def _encoding(content: bytes) -> str:
+    return next((encoding for mark, encoding in _ENCODINGS if content.startswith(mark)), "utf-8")

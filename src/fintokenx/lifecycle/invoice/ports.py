@@ -100,6 +100,8 @@ class InvoiceOnPaper:
     total: Pence | None = None
     """The gross invoice total."""
     amount_paid: Pence | None = None
+    amount_due: Pence | None = None
+    """What is asked for now (BT-115), where the document says so beside the total."""
     seller: PartyOnPaper = PartyOnPaper()
     buyer: PartyOnPaper = PartyOnPaper()
     sort_code: str | None = None
@@ -116,7 +118,7 @@ class Reading:
 
     kind: DocumentKind
     reader: str
-    """Name and version, e.g. ``fintokenx-text/1``: stands on the vision_runs row."""
+    """Name and version, e.g. ``fintokenx-text/2``: stands on the vision_runs row."""
     confidence_bps: int
     """0 … 10,000."""
     fields: InvoiceOnPaper

@@ -48,7 +48,9 @@ def _fields(invoice: Invoice, paper: InvoiceOnPaper) -> list[str]:
 
 
 def _still_to_pay(paper: InvoiceOnPaper) -> Pence | None:
-    """What can be financed: the total less what the document says was paid (the reader doubts such paper anyway)."""
+    """What can be financed: what the document asks for now, else its total less what it says was paid."""
+    if paper.amount_due is not None:
+        return paper.amount_due
     if paper.total is None or paper.amount_paid is None:
         return paper.total
     return paper.total - paper.amount_paid
