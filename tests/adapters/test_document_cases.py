@@ -198,6 +198,7 @@ def test_the_second_set_reads_alike_in_isolation() -> None:
         reading = reader.read(content)
         assert reading == read(content), syntax
         assert {*PAYABLE, *PAYEE} <= set(reading.doubts)
+    assert reader.read(UBL.decode().encode("utf-16")).doubts == ()
 
 
 @pytest.mark.parametrize("syntax", ALL)
