@@ -15,11 +15,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fintokenx.adapters.blobs import DataKeys, EncryptedBlobs
+from fintokenx.adapters.blobs import TENANT_KEYS, DataKeys, EncryptedBlobs
 from fintokenx.adapters.vault import LocalVault
 from fintokenx.kernel.blobs import Blobs, BlobTampered
 from fintokenx.kernel.errors import Unavailable
-from fintokenx.kernel.sealing import KEY_LIFE_SECONDS, Shredded, shred
+from fintokenx.kernel.sealing import KEY_LIFE_SECONDS, Shredded, shred, shred_tenant, wrapping_key_of
 from fintokenx.kernel.vault import VaultUnavailable
 from tests.support import World
 
@@ -223,12 +223,12 @@ async def test_the_row_holds_a_wrapped_key_that_only_its_tenant_sees(house: Hous
     await house.blobs().put(A, "pdf", CONTENT)
     _, key = await house.keys().to_write(A)
     async with house.world.database.transaction(A) as tx:
-        wrapped = await tx.value("select wrapped_key from ops.tenant_keys")
+        wrapped = await tx.value("select wrapped_key from ops.tenant_keys where wrapped_by = 'tenant/tnt_alpha/wrap'")
     assert key not in wrapped
     async with house.world.database.transaction(B) as tx:
         assert await tx.value("select count(*) from ops.tenant_keys") == 0
     with pytest.raises(ValueError):
-        await house.vault.unwrap("blobs/kek", wrapped, context=f"{B}|blobs-1".encode())
+        await house.vault.unwrap(wrapping_key_of(A), wrapped, context=f"ops.tenant_keys|{B}|blobs-1".encode())
 
 
 async def test_processes_that_race_for_the_first_key_agree_on_one(house: House) -> None:
@@ -258,10 +258,9 @@ async def test_a_vault_that_is_down_stops_new_keys_but_not_those_in_memory(house
 
 async def test_destroyed_keys_leave_no_readable_blob_and_let_none_be_written(house: House) -> None:
     """PA-10: offboarding."""
-    keys = house.keys()
-    blobs = house.blobs(keys)
+    blobs = house.blobs()
     of_a, of_b = await blobs.put(A, "pdf", CONTENT), await blobs.put(B, "pdf", CONTENT)
-    await keys.shred(A)
+    await shred_tenant(house.world.database, house.vault, (TENANT_KEYS,), A)
     for each in (blobs, house.blobs()):
         with pytest.raises(Shredded):
             await each.get(A, of_a.storage_ref)
@@ -278,7 +277,7 @@ async def test_a_data_key_is_neither_replaced_nor_revived(house: House) -> None:
     with pytest.raises(asyncpg.InsufficientPrivilegeError):
         async with house.world.database.transaction(A) as tx:
             await tx.write("delete from ops.tenant_keys")
-    await house.keys().shred(A)
+    await shred_tenant(house.world.database, house.vault, (TENANT_KEYS,), A)
     with pytest.raises(asyncpg.InsufficientPrivilegeError):
         async with house.world.database.transaction(A) as tx:
             await tx.write("update ops.tenant_keys set wrapped_key = '\\x00', shredded_at = null")

@@ -21,7 +21,7 @@ from eth_utils.crypto import keccak
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fintokenx.kernel.vault import Vault, VaultUnavailable
+from fintokenx.kernel.vault import Vault, VaultUnavailable, WrappingKeyDestroyed
 from tests.adapters.vaults import CANARY, ENSURES, KINDS, House, flipped, house_of
 from tests.key_files import files_of, key_files
 
@@ -120,6 +120,21 @@ async def test_a_wrapped_key_unwraps_only_whole_under_its_key_and_context(vault:
         with pytest.raises(ValueError):
             await vault.unwrap(name, changed, context=context)
     assert await vault.unwrap("kek", wrapped, context=b"tnt_a") == b"k" * 32
+
+
+@pytest.mark.parametrize("made_before", [True, False])
+async def test_a_destroyed_wrapping_key_is_gone_for_ever_and_for_every_process(house: House, made_before: bool) -> None:
+    vault, other = house.open(), house.open()
+    wrapped = await vault.wrap("kept", b"k", context=b"")
+    closed = await other.wrap("gone", b"k", context=b"") if made_before else wrapped
+    for _ in range(2):
+        await vault.destroy_wrapping_key("gone")
+    for each in (vault, other, house.open()):
+        with pytest.raises(WrappingKeyDestroyed):
+            await each.unwrap("gone", closed, context=b"")
+        with pytest.raises(WrappingKeyDestroyed):
+            await each.wrap("gone", b"k", context=b"")
+        assert await each.unwrap("kept", wrapped, context=b"") == b"k"
 
 
 async def test_a_key_or_secret_that_was_never_made_is_a_key_error(vault: Vault) -> None:
@@ -238,6 +253,7 @@ async def test_while_the_switch_is_down_nothing_is_signed_or_told(vault: Vault, 
         vault.sign_rsa_sha256("k", b""),
         vault.wrap("kek", b"k", context=b""),
         vault.unwrap("kek", wrapped, context=b""),
+        vault.destroy_wrapping_key("kek"),
         vault.secret("name"),
         vault.put_secret("name", "other"),
         vault.ensure_ed25519("new"),

@@ -32,8 +32,8 @@ async def filled(cluster: str, things_template: str) -> AsyncIterator[World]:
                 for sql in (
                     "insert into ops.idempotency_keys values ($1, 'k', 'p', 'r', '\\x00', 200, '{}', '', now())",
                     "insert into ops.inbox values ($1, 'bank', $1, now())",
-                    "insert into ops.subject_keys values ($1, 'sub_1', '\\x00', now(), null)",
-                    "insert into ops.tenant_keys values ($1, 'k', '\\x00', now(), null)",
+                    "insert into ops.subject_keys values ($1, 'sub_1', '\\x00', now(), null, 'w')",
+                    "insert into ops.tenant_keys values ($1, 'k', '\\x00', now(), null, 'w')",
                     "insert into ops.api_key_use values ($1, 'k', now())",
                     "insert into ops.page_links values ($1, 'ses_1', 'pgl_' || repeat('0', 26), now(), null)",
                 ):

@@ -23,6 +23,7 @@ from fintokenx.kernel.sealing import (
     Shredded,
     commitment,
     commitment_of,
+    wrapping_key_of,
 )
 from fintokenx.kernel.vault import VaultUnavailable
 from tests.support import World
@@ -209,10 +210,12 @@ async def test_keys_lie_wrapped_in_their_tenants_rows_only(office: Office) -> No
     assert await office.key_rows(B) == []
     wrapped = row["wrapped_key"]
     assert isinstance(wrapped, bytes)
-    assert len(await office.vault.unwrap("subjects/kek", wrapped, context=f"{A}|{ANN}".encode())) == 32
-    for context in (f"{B}|{ANN}", f"{A}|{BOB}"):
+    assert row["wrapped_by"] == "tenant/tnt_alpha/wrap"
+    name, place = wrapping_key_of(A), f"ops.subject_keys|{A}|{ANN}"
+    assert len(await office.vault.unwrap(name, wrapped, context=place.encode())) == 32
+    for context in (f"ops.tenant_keys|{A}|{ANN}", f"ops.subject_keys|{B}|{ANN}", f"ops.subject_keys|{A}|{BOB}"):
         with pytest.raises(ValueError):
-            await office.vault.unwrap("subjects/kek", wrapped, context=context.encode())
+            await office.vault.unwrap(name, wrapped, context=context.encode())
 
 
 async def test_a_key_row_that_was_copied_from_another_subject_opens_nothing(office: Office) -> None:
@@ -241,6 +244,8 @@ async def test_a_key_row_that_was_copied_from_another_subject_opens_nothing(offi
         "update ops.subject_keys set wrapped_key = '\\x00' where subject_id = 'sub_ann'",
         "update ops.subject_keys set wrapped_key = '\\x00', shredded_at = null where subject_id = 'sub_bob'",
         "update ops.subject_keys set shredded_at = now() where subject_id = 'sub_bob'",
+        "update ops.subject_keys set wrapped_key = '\\x00', wrapped_by = 'tenant/tnt_beta/wrap'",
+        "update ops.subject_keys set wrapped_key = '\\x00', wrapped_by = 'tenant/tnt_alpha/wrap'",
         "update ops.subject_keys set tenant_id = 'tnt_beta'",
         "delete from ops.subject_keys",
         "truncate ops.subject_keys",

@@ -31,7 +31,7 @@ import fintokenx.parties.partner.http as partner_http
 import fintokenx.sandbox.http as sandbox_http
 from fintokenx import audit
 from fintokenx.adapters.ais import OpenBankingClient
-from fintokenx.adapters.blobs import DataKeys, EncryptedBlobs
+from fintokenx.adapters.blobs import TENANT_KEYS, DataKeys, EncryptedBlobs
 from fintokenx.adapters.chain import (
     MINTING_WALLET,
     AnchorClient,
@@ -59,7 +59,7 @@ from fintokenx.app.provision import (
     pin_signer,
 )
 from fintokenx.audit.jobs import AuditJobs, SampleJob
-from fintokenx.kernel import jobs
+from fintokenx.kernel import jobs, rewrapping
 from fintokenx.kernel.bus import Reactions
 from fintokenx.kernel.bypass import Bypass
 from fintokenx.kernel.clock import Clock, SystemClock
@@ -69,7 +69,7 @@ from fintokenx.kernel.edge import Edge
 from fintokenx.kernel.ids import Ids
 from fintokenx.kernel.notes import VerifierKey
 from fintokenx.kernel.periodic import OpenTenants, Periodic
-from fintokenx.kernel.sealing import Sealer
+from fintokenx.kernel.sealing import SUBJECT_KEYS, Sealer
 from fintokenx.kernel.settings import Environment, Settings
 from fintokenx.kernel.vault import Vault
 from fintokenx.lifecycle import tokenisation
@@ -325,6 +325,7 @@ def handlers(
         watch.Watch((watch.redteam_overdue, watch.credentials_are_young(on.database, on.vault, on.clock))).handlers(),
         sanctions.Confirmation(on.database, to.screening, to.network.chain, open_tenants).handlers(),
         halt.HaltWatch(blocks).handlers(),
+        rewrapping.Rewrapping(on.vault, (SUBJECT_KEYS, TENANT_KEYS)).handlers(),
     ]
     found: dict[str, jobs.Handler] = {}
     for module in owned:
@@ -349,6 +350,7 @@ def periodic() -> tuple[Periodic, ...]:
         Periodic(sanctions.JOB, sanctions.EVERY, HOME_TENANT),
         Periodic(watch.JOB, watch.EVERY, HOME_TENANT),
         Periodic(halt.JOB, halt.EVERY, HOME_TENANT),
+        Periodic(rewrapping.JOB, rewrapping.EVERY, each_tenant=True, resting=rewrapping.RESTING),
         Periodic("settlement.collect", timedelta(seconds=5), each_tenant=True, resting=SETTLEMENT_SEEN_WITHIN),
         Periodic("settlement.resume", timedelta(minutes=5), each_tenant=True, resting=NET_EVERY),
         Periodic("tokenisation.walk", timedelta(minutes=1), each_tenant=True, resting=NET_EVERY),

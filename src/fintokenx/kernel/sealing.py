@@ -1,8 +1,10 @@
 """Personal data at rest: ciphertext under a key per person, beside a salted commitment that survives the key (AD-14).
 
 Whoever erases a person destroys one key. What was written, hashed and anchored stays as it is, and a field can still be
-proved by whoever kept its salt and value. Limits, told plainly: a wrapped key lives on in database backups for as long
-as these are kept, in another process's memory for :data:`KEY_LIFE_SECONDS`, and a ciphertext shows its value's length.
+proved by whoever kept its salt and value. A whole tenant is closed by destroying one key in the vault, which wraps all
+of its data keys: that holds for every backup, too. Limits, told plainly: one person's wrapped key lives on in backups
+of the database for as long as these are kept, any key in another process's memory for :data:`KEY_LIFE_SECONDS`, and a
+ciphertext shows its value's length.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ import hashlib
 import hmac
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -23,7 +25,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from fintokenx.kernel.db import Database, Tx
 from fintokenx.kernel.errors import Refused
 from fintokenx.kernel.ids import Entropy
-from fintokenx.kernel.vault import Vault
+from fintokenx.kernel.vault import Vault, WrappingKeyDestroyed
 
 KEY_LIFE_SECONDS: Final = 30
 """How long a clear key may stay in memory: the longest that another process can still read what was shredded."""
@@ -36,7 +38,7 @@ _NAME: Final = re.compile(r"[^|\x00]{1,200}")
 
 
 class Shredded(Refused):
-    """This personal data was erased."""
+    """This data was erased."""
 
     code = "PERSONAL_DATA_SHREDDED"
     status = 410
@@ -122,15 +124,25 @@ class SealedColumn:
 
 @dataclass(frozen=True, slots=True)
 class KeyTable:
-    """A table of wrapped data keys; ``column`` names a key within its tenant (migration 0003)."""
+    """A table of wrapped data keys; ``column`` names a key within its tenant (migrations 0003, 0053)."""
 
     name: str
     column: str
-    wrapping_key: str
-    """The vault's key under which these are wrapped."""
+    shared_wrapping_key: str
+    """The vault's key that wrapped those of all tenants before each had one of its own."""
+
+    def context(self, wrapped_by: str, tenant_id: str, name: str) -> bytes:
+        """What a wrapped key is bound to."""
+        place = f"{tenant_id}|{name}"
+        return (place if wrapped_by == self.shared_wrapping_key else f"{self.name}|{place}").encode()
 
 
 SUBJECT_KEYS: Final = KeyTable("ops.subject_keys", "subject_id", "subjects/kek")
+
+
+def wrapping_key_of(tenant_id: str) -> str:
+    """The vault's key under which all data keys of a tenant are wrapped."""
+    return f"tenant/{tenant_id}/wrap"
 
 
 class WrappedKeys:
@@ -158,7 +170,7 @@ class WrappedKeys:
     async def find(self, tenant_id: str, name: str) -> bytes | None:
         """The clear key, None when there never was one.
 
-        :raises Shredded: it was destroyed
+        :raises Shredded: it was destroyed, or the tenant's wrapping key was
         :raises ValueError: the stored bytes do not unwrap for this tenant and name
         """
         if key := self._memory.get(tenant_id, name):
@@ -166,7 +178,8 @@ class WrappedKeys:
         moment = self._memory.moment()
         async with self._database.transaction(tenant_id) as tx:
             row = await tx.row(
-                f"select wrapped_key from {self._table.name} where tenant_id = $1 and {self._table.column} = $2",
+                f"select wrapped_key, wrapped_by from {self._table.name}"
+                f" where tenant_id = $1 and {self._table.column} = $2",
                 tenant_id,
                 name,
             )
@@ -174,7 +187,11 @@ class WrappedKeys:
             return None
         if row["wrapped_key"] is None:
             raise Shredded()
-        key = await self._vault.unwrap(self._table.wrapping_key, row["wrapped_key"], context=_context(tenant_id, name))
+        context = self._table.context(row["wrapped_by"], tenant_id, name)
+        try:
+            key = await self._vault.unwrap(row["wrapped_by"], row["wrapped_key"], context=context)
+        except WrappingKeyDestroyed as fault:
+            raise Shredded() from fault
         self._memory.keep(tenant_id, name, key=key, moment=moment)
         return key
 
@@ -182,14 +199,21 @@ class WrappedKeys:
         """The clear key; made now if need be, or taken from whoever made it at the same moment. Raises as find."""
         if key := await self.find(tenant_id, name):
             return key
-        wrapped = await self._vault.wrap(self._table.wrapping_key, self._entropy(32), context=_context(tenant_id, name))
+        wrapped_by = wrapping_key_of(tenant_id)
+        context = self._table.context(wrapped_by, tenant_id, name)
+        try:
+            wrapped = await self._vault.wrap(wrapped_by, self._entropy(32), context=context)
+        except WrappingKeyDestroyed as fault:
+            raise Shredded() from fault
         async with self._database.transaction(tenant_id) as tx:
             await tx.write(
-                f"""insert into {self._table.name} (tenant_id, {self._table.column}, wrapped_key, created_at)
-                    values ($1, $2, $3, $4) on conflict do nothing""",
+                f"""insert into {self._table.name}
+                      (tenant_id, {self._table.column}, wrapped_key, wrapped_by, created_at)
+                    values ($1, $2, $3, $4, $5) on conflict do nothing""",
                 tenant_id,
                 name,
                 wrapped,
+                wrapped_by,
                 tx.at,
             )
         key = await self.find(tenant_id, name)
@@ -228,6 +252,25 @@ async def shred(tx: Tx, subject_id: str) -> None:
     """
     _bound_to(subject_id, "-")
     await _destroy(tx, SUBJECT_KEYS, subject_id)
+
+
+async def shred_tenant(database: Database, vault: Vault, tables: Sequence[KeyTable], tenant_id: str) -> None:
+    """Close all that a tenant has stored, for ever (PA-10): its wrapping key in the vault, then its wrapped keys.
+
+    After the first step nothing opens any more, from a backup of the database neither: the second only tidies up.
+    Repeating it is harmless, and finishes what was interrupted. Other processes forget after :data:`KEY_LIFE_SECONDS`.
+    """
+    await vault.destroy_wrapping_key(wrapping_key_of(tenant_id))
+    async with database.transaction(tenant_id) as tx:
+        for table in tables:
+            rows = await tx.rows(
+                f"""update {table.name} set wrapped_key = null, shredded_at = $2
+                     where tenant_id = $1 and shredded_at is null returning {table.column} as name""",
+                tenant_id,
+                tx.at,
+            )
+            tx.wrote = True
+            tx.destroyed_keys += [(table.name, tenant_id, row["name"]) for row in rows]
 
 
 class Sealer:
@@ -298,10 +341,6 @@ def _bound_to(subject_id: str, field: str) -> bytes:
     if not _NAME.fullmatch(subject_id) or not _NAME.fullmatch(field):
         raise ValueError("not a subject or field name")
     return f"{subject_id}|{field}".encode()
-
-
-def _context(tenant_id: str, name: str) -> bytes:
-    return f"{tenant_id}|{name}".encode()
 
 
 def _to_text(box: bytes) -> str:

@@ -14,6 +14,10 @@ class VaultUnavailable(Unavailable):
         super().__init__("vault", detail, outcome_unknown=False)
 
 
+class WrappingKeyDestroyed(Exception):
+    """The wrapping key was destroyed: what it has wrapped stays closed, in backups too, and nobody makes it anew."""
+
+
 class Vault(Protocol):
     """What the platform may ask of its vault. Key names are paths such as ``auth/jwt/1``.
 
@@ -50,11 +54,23 @@ class Vault(Protocol):
         ...
 
     async def wrap(self, name: str, data_key: bytes, *, context: bytes) -> bytes:
-        """Encrypt a data key under the named AES-256 key (made on first use), bound to ``context``."""
+        """Encrypt a data key under the named AES-256 key (made on first use), bound to ``context``.
+
+        :raises WrappingKeyDestroyed: by :meth:`destroy_wrapping_key`
+        """
         ...
 
     async def unwrap(self, name: str, wrapped: bytes, *, context: bytes) -> bytes:
-        """Undo :meth:`wrap`. :raises ValueError: wrong key, wrong context or changed bytes"""
+        """Undo :meth:`wrap`.
+
+        :raises ValueError: wrong key, wrong context or changed bytes
+        :raises WrappingKeyDestroyed: by :meth:`destroy_wrapping_key`
+        """
+        ...
+
+    async def destroy_wrapping_key(self, name: str) -> None:
+        """Destroy the key of :meth:`wrap`, for ever: no key is made under this name any more. Harmless when done twice,
+        and when there never was one."""
         ...
 
     async def secret(self, name: str) -> str:

@@ -79,10 +79,6 @@ class DataKeys:
             return await self._subjects.find(tenant_id, key_id.removeprefix(_OF_SUBJECT))
         return await self._keys.find(tenant_id, key_id)
 
-    async def shred(self, tenant_id: str) -> None:
-        """Make every blob of the tenant unreadable, for ever (PA-10)."""
-        await self._keys.shred(tenant_id, KEY_ID)
-
 
 class EncryptedBlobs:
     """Implements ``kernel.blobs.Blobs``. Both methods may open a short transaction of their own: call them outside

@@ -24,9 +24,11 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from fintokenx.adapters.vault.names import must_be_a_name
 from fintokenx.adapters.vault.sealed_file import Contents, SealedFile
 from fintokenx.kernel.ids import Entropy
-from fintokenx.kernel.vault import VaultUnavailable
+from fintokenx.kernel.vault import VaultUnavailable, WrappingKeyDestroyed
 
 _NONCE_BYTES: Final = 12
+_DESTROYED: Final = b""
+"""What stands in the place of a destroyed key, so that none is made there again."""
 _Key = TypeVar("_Key")
 
 
@@ -78,16 +80,26 @@ class LocalVault:
     async def wrap(self, name: str, data_key: bytes, *, context: bytes) -> bytes:
         contents = await self._with("aes", name, lambda: self._entropy(32))
         nonce = self._entropy(_NONCE_BYTES)
-        return nonce + AESGCM(_material(contents, "aes", name)).encrypt(nonce, data_key, context)
+        return nonce + _wrapping_key(contents, name).encrypt(nonce, data_key, context)
 
     async def unwrap(self, name: str, wrapped: bytes, *, context: bytes) -> bytes:
-        key = AESGCM(_material(self._file.read(), "aes", name))
+        key = _wrapping_key(self._file.read(), name)
         if len(wrapped) < _NONCE_BYTES + 16:
             raise ValueError("too short to be a wrapped key")
         try:
             return key.decrypt(wrapped[:_NONCE_BYTES], wrapped[_NONCE_BYTES:], context)
         except InvalidTag as fault:
             raise ValueError("wrong key, wrong context or changed bytes") from fault
+
+    async def destroy_wrapping_key(self, name: str) -> None:
+        must_be_a_name(name)
+
+        def destroy(current: Contents) -> Contents | None:
+            if current.keys.get(f"aes:{name}") == _DESTROYED:
+                return None
+            return Contents({**current.keys, f"aes:{name}": _DESTROYED}, current.secrets)
+
+        await asyncio.to_thread(self._file.update, destroy)
 
     async def secret(self, name: str) -> str:
         return self._file.read().secrets[name]
@@ -135,6 +147,13 @@ class LocalVault:
 
 def _material(contents: Contents, kind: str, name: str) -> bytes:
     return contents.keys[f"{kind}:{name}"]
+
+
+def _wrapping_key(contents: Contents, name: str) -> AESGCM:
+    material = _material(contents, "aes", name)
+    if material == _DESTROYED:
+        raise WrappingKeyDestroyed(name)
+    return AESGCM(material)
 
 
 def _loaded(contents: Contents, kind: str, name: str, load: Callable[[bytes], _Key]) -> _Key:

@@ -86,7 +86,7 @@ class Pkcs11Vault:
         must_be_a_name(name)
 
         def encrypt(session: Session) -> bytes:
-            key = objects.ensured_secret_key(session, self._folder, "aes", name)
+            key = objects.ensured_wrapping_key(session, self._folder, name)
             nonce = session.raw.generate_random(_NONCE_BYTES * 8)
             return nonce + _gcm(key.encrypt, data_key, nonce, context)
 
@@ -94,7 +94,7 @@ class Pkcs11Vault:
 
     async def unwrap(self, name: str, wrapped: bytes, *, context: bytes) -> bytes:
         def decrypt(session: Session) -> bytes:
-            key = objects.secret_key(session, "aes", name)
+            key = objects.wrapping_key(session, name)
             if len(wrapped) < _NONCE_BYTES + _TAG_BYTES:
                 raise ValueError("too short to be a wrapped key")
             try:
@@ -104,6 +104,10 @@ class Pkcs11Vault:
                 raise ValueError("wrong key, wrong context or changed bytes") from fault
 
         return await ask(self._location, decrypt)
+
+    async def destroy_wrapping_key(self, name: str) -> None:
+        must_be_a_name(name)
+        await ask(self._location, lambda session: objects.destroy_wrapping_key(session, self._folder, name))
 
     async def secret(self, name: str) -> str:
         return await ask(self._location, lambda session: objects.credential(session, name))

@@ -18,6 +18,7 @@ from pkcs11 import Attribute, KeyType, MechanismFlag, ObjectClass
 
 from fintokenx.adapters.vault.lock import exclusive
 from fintokenx.adapters.vault.token import MARK, Session, TokenLost
+from fintokenx.kernel.vault import WrappingKeyDestroyed
 
 _UNFINISHED: Final = "unfinished"
 _NUMBER_BYTES: Final = 8
@@ -91,14 +92,48 @@ def ensured_secret_key(session: Session, folder: Path, kind: str, name: str) -> 
     with exclusive(folder / "lock"):
         if (found := session.key(ObjectClass.SECRET_KEY, label)) is not None:
             return found
-        if kind == "aes":
-            use = MechanismFlag.ENCRYPT | MechanismFlag.DECRYPT
-            return session.raw.generate_key(
-                KeyType.AES, 256, store=True, label=label, capabilities=use, template=_CLOSED
-            )
-        return session.raw.generate_key(
-            KeyType.GENERIC_SECRET, 256, store=True, label=label, capabilities=_SIGNS, template=_CLOSED
-        )
+        return _new_secret_key(session, kind, name)
+
+
+def _new_secret_key(session: Session, kind: str, name: str) -> Any:
+    label = f"{kind}:{name}"
+    if kind == "aes":
+        use = MechanismFlag.ENCRYPT | MechanismFlag.DECRYPT
+        return session.raw.generate_key(KeyType.AES, 256, store=True, label=label, capabilities=use, template=_CLOSED)
+    return session.raw.generate_key(
+        KeyType.GENERIC_SECRET, 256, store=True, label=label, capabilities=_SIGNS, template=_CLOSED
+    )
+
+
+def wrapping_key(session: Session, name: str) -> Any:
+    """The key of wrap. :raises WrappingKeyDestroyed: it was, or is being. :raises KeyError: there never was one"""
+    if session.objects(ObjectClass.DATA, f"destroyed:{name}"):
+        raise WrappingKeyDestroyed(name)
+    return secret_key(session, "aes", name)
+
+
+def ensured_wrapping_key(session: Session, folder: Path, name: str) -> Any:
+    """The key of wrap; made if there never was one. :raises WrappingKeyDestroyed: it was, or is being"""
+    try:
+        return wrapping_key(session, name)
+    except KeyError:
+        pass
+    with exclusive(folder / "lock"):
+        try:
+            return wrapping_key(session, name)  # another process was faster
+        except KeyError:
+            return _new_secret_key(session, "aes", name)
+
+
+def destroy_wrapping_key(session: Session, folder: Path, name: str) -> None:
+    """The mark that it is destroyed stands before it goes: a process that is killed in between leaves it destroyed."""
+    with exclusive(folder / "lock"):
+        session.must_be_whole()
+        if not session.objects(ObjectClass.DATA, f"destroyed:{name}"):
+            _new_data(session, f"destroyed:{name}", b"for ever")
+        for key in session.objects(ObjectClass.SECRET_KEY, f"aes:{name}"):
+            key.destroy()
+        session.keys.pop((ObjectClass.SECRET_KEY, f"aes:{name}"), None)
 
 
 def credential(session: Session, name: str) -> str:
