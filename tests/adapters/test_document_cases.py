@@ -343,7 +343,7 @@ ODD: Final[dict[str, tuple[bytes, tuple[str, ...]]]] = {
         with_more(CII, CII_DUE, "<ram:PartialPaymentAmount>600.00</ram:PartialPaymentAmount>"), ("INSTALMENTS",),
     ),
     "all at a time": (with_more(CII, CII_DUE, "<ram:PartialPaymentAmount>1200.00</ram:PartialPaymentAmount>"), ()),
-    "a payee without a name": (with_more(UBL, MEANS, payee("", "")), ("UNREADABLE:payee",)),
+    "a payee without a name": (with_more(UBL, MEANS, payee("", "")), PAYEE),
     "a payee with the seller's name only": (with_more(UBL, MEANS, payee(SELLER, "01234567")), PAYEE),
     "a payee with the seller's number": (with_more(UBL, MEANS, payee("", "19845102")), ()),
 }  # fmt: skip
@@ -456,6 +456,66 @@ def test_a_number_that_is_cut_is_none(cells: tuple[tuple[float, float, str], ...
 def test_a_number_is_right_whatever_parts_its_thousands(written: str) -> None:
     reading = totals((40, 300, "Invoice total"), (200, 300, written))
     assert (reading.fields.total, reading.doubts) == (Pence(123_456), ())
+
+
+# --- what pages say in their own words
+
+
+@pytest.mark.parametrize(
+    "label",
+    [
+        *("Amount due now", "Please pay", "Now due", "Payable now", "To pay now", "Amount to pay", "Total to pay now"),
+        *("Net amount due", "Amount now payable", "Payment due", "Payment required", "Please remit", "Amount owed"),
+        *(
+            "Balance outstanding",
+            "Total due now",
+            "Due this month",
+            "This payment",
+            "Less CIS @ 20%",
+            "Less retention 5%",
+        ),
+        *("Retention", "CIS tax deducted", "Less contra", "Set-off", "Less credit", "Credit note CN-12"),
+    ],
+)
+def test_a_page_that_asks_for_less_in_any_words_is_doubted(label: str) -> None:
+    assert PAYABLE[0] in read(page(HONEST, (40, 400, label), (180, 400, "£600.00"))).doubts
+    assert PAYABLE[0] in read(page(HONEST, (40, 400, f"{label}: £600.00"))).doubts
+
+
+@pytest.mark.parametrize("label", ["Amount due now", "Please pay", "Payment due", "Total due now", "Balance due"])
+def test_a_page_that_asks_for_all_of_it_in_any_words_is_not(label: str) -> None:
+    assert read(page(HONEST, (40, 400, label), (180, 400, "£1,200.00"))).doubts == ()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        *("Please make payment to {}", "Cheques payable to {}", "Pay to: {}", "Remit to: {}", "Beneficiary: {}"),
+        *("Bank account name: {}", "A/C Name: {}", "Account holder: {}", "Account in the name of {}", "Please pay {}"),
+        *("Payments should be made to {}, sort code 11-22-33", "Payable only to {}", "All payments to {} only"),
+        "BACS: {} 11-22-33 11112222",
+    ],
+)
+def test_a_page_that_names_another_payee_in_any_words_is_doubted(words: str) -> None:
+    assert read(page(HONEST, (40, 400, words.format(FACTOR)))).doubts == PAYEE
+    assert read(page(HONEST, (40, 400, words.format(SELLER)))).doubts == ()
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        ("Due date: 20 June 2026 and 8 September 2026",),
+        ("Due date: 20 June 2026 (£600), 8 September 2026 (£600)",),
+        ("Due 20 June 2026", "Due 8 September 2026"),
+        ("1st part due 20 June 2026", "2nd part due 8 September 2026"),
+        ("Payable by 20 June 2026", "The rest is payable by 8 September 2026"),
+    ],
+)
+def test_of_several_due_dates_on_a_page_none_is_picked(rows: tuple[str, ...]) -> None:
+    notes = [(40.0, 400 + 14.0 * index, row) for index, row in enumerate(rows)]
+    reading = read(page(replace(HONEST, due=()), *notes))
+    assert reading.fields.due_date is None
+    assert {"AMBIGUOUS:due_date", *NO_DUE} <= set(reading.doubts)
 
 
 # --- words

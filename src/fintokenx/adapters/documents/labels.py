@@ -57,6 +57,7 @@ BUYER_ALONE: Final = _tiers(
 SELLER_ALONE: Final = _tiers(r"provider|supplier|seller|vendor|from|(?:issued|invoiced)\s+by|supplied\s+by|payee")
 ACCOUNT_NAME: Final = _tiers(
     r"(?:bank\s+)?(?:account|a/c|acct?\.?)\s+name|name\s+(?:of|on)\s+account|payee(?:\s+name)?"
+    r"|beneficiary(?:\s+name)?|(?:account|a/c)\s+holder|account\s+in\s+the\s+name\s+of"
 )
 
 TOTAL: Final = _tiers(
@@ -70,6 +71,12 @@ BALANCE: Final = _tiers(
     r"(?:outstanding\s+)?balance(?:\s+(?:now\s+)?(?:due|outstanding|payable|remaining|to\s+pay|owing))?"
     r"|amount\s+outstanding|outstanding(?:\s+amount)?|remaining(?:\s+to\s+pay)?"
 )
+ASKED: Final = _tiers(
+    r"""(?:(?:total|net)\s+)?(?:(?:amount|sum|total|balance|payment)\s+)?(?:now\s+)?(?:due|payable|owing|owed|required|requested
+    |to\s+pay|to\s+be\s+paid)(?:\s+(?:now|immediately|today|this\s+(?:month|time|period)))?
+    |please\s+(?:pay|remit)(?:\s+now)?|pay\s+now|this\s+payment"""
+)
+"""What is asked for now, in words that are no name of a total."""
 NET: Final = _tiers(
     r"""net(?:\s+(?:total|amount|value|invoice|goods|payable))?|total\s+net(?:\s+amount)?|(?:total\s+)?taxable(?:\s+amount)?
     |(?:sub[\s-]?)?(?:total|amount)\s+(?:amount\s+)?(?:ex(?:c(?:l(?:\.|uding|usive)?)?)?\.?(?:\s+of)?|before|without)\s+(?:vat|tax)

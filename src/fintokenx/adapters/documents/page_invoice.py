@@ -15,7 +15,7 @@ from fintokenx.adapters.documents.layout import Layout
 from fintokenx.adapters.documents.parties import find_parties
 from fintokenx.adapters.documents.terms import Terms, find_due_dates, find_terms_in_prose, parse_terms
 from fintokenx.adapters.documents.totals import find_totals
-from fintokenx.adapters.documents.values import parse_date
+from fintokenx.adapters.documents.values import parse_date, parse_dates
 from fintokenx.kernel.money import Pence
 from fintokenx.lifecycle.invoice.ports import InvoiceOnPaper, NotAnInvoice
 
@@ -125,7 +125,8 @@ def _one(
 
 def _due_date(page: Page, doubts: list[str]) -> date | None:
     """Printed beside a label, or in a sentence such as "payment is due by 3 May 2026": one, or none is picked."""
-    dates = strongest(list(page.find(labels.DUE_DATE, parse_date))) | find_due_dates(page.layout.flow)
+    printed = strongest(list(page.find(labels.DUE_DATE, parse_dates)))
+    dates = {each for several in printed for each in several} | find_due_dates(page.layout.flow)
     if len(dates) > 1:
         doubts.append("AMBIGUOUS:due_date")
     return dates.pop() if len(dates) == 1 else None

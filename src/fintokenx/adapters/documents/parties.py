@@ -27,7 +27,9 @@ _NAME: Final = rf"(?P<name>[A-Z0-9][\w&'’.,()+/ -]{{0,90}}?\s{_SUFFIX}\b)\.?"
 _COMPANY: Final = re.compile(rf"{_NAME}(?=$|\s*[,(:–-]|\s+(?i:t/a|trading|is|reg|registered|company|co|vat)\b)")
 _TRADES_FOR: Final = re.compile(rf"(?i:\btrading\s+(?:name|style|division)\s+of|\bon\s+behalf\s+of)\s+{_NAME}")
 _PAY_TO: Final = re.compile(
-    rf"(?:(?i:account\s+name|a/c\s+name|account\s+holder|payee|payable\s+to|bacs\s+to|(?:transfer|payments?)\s+to))"
+    r"(?:(?i:account\s+name|a/c\s+name|account\s+holder|payee|beneficiary(?:\s+name)?|in\s+the\s+name\s+of|bacs(?:\s+to)?"
+    r"|payable\s+(?:only\s+)?to|(?:transfer|remit(?:tances?)?)\s+to|please\s+pay"
+    r"|pay(?:ments?)?(?:\s+(?:should|must|to|is\s+to))?(?:\s+be)?(?:\s+made)?(?:\s+only)?\s+to))"
     rf"\s*:?\s*{_NAME}"
 )
 _STATEMENT: Final = re.compile(

@@ -21,9 +21,12 @@ _ASSIGNED: Final = re.compile(
 )
 _WITHHELD: Final = re.compile(
     r"(?i)\b(?:retention(?!\s+of\s+(?:title|ownership|property))|retained|retainage|withheld|withholding"
-    r"|cis\b|construction\s+industry\s+scheme)"
+    r"|cis\b|construction\s+industry\s+scheme|contra\b|set[\s-]?off\b|less:?\s+credit\b|credit\s+note\b)"
 )
-_INSTALMENTS: Final = re.compile(r"(?i)\binstall?ments?\b|\bstage(?:d)?\s+payments?\b")
+_INSTALMENTS: Final = re.compile(
+    r"(?i)\binstall?ments?\b|\bstage(?:d)?\s+payments?\b|\b(?:two|three|four|[2-9])\s+(?:equal\s+)?(?:halves|parts|payments)\b"
+    r"|\b(?:first|second|third|final|last|1st|2nd|3rd|[4-9]th)\s+(?:part\s+)?payment\b"
+)
 _NEGATED: Final = re.compile(
     r"(?i)\b(?:no|not|nil|nothing|without|none|never|exempt|n/a|gross\s+(?:payment\s+)?status|interest|disput\w*)\b"
 )

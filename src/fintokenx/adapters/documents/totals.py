@@ -75,7 +75,8 @@ def find_totals(page: Page) -> Totals:
     if found.total is None and len({each.pence for each in due}) > 1:
         found.doubts.append("AMBIGUOUS:total")
     found.due = balances[0] if len(set(balances)) == 1 else None
-    _check_sums(page, found, {each.pence for each in due if each.tier > 0} | set(balances))
+    asked = {each.pence for each in due if each.tier > 0} | {each.pence for each in _sums(page, labels.ASKED)}
+    _check_sums(page, found, asked | set(balances))
     _settle_currency(page, found, due)
     if found.total is not None and found.total < 0:
         raise NotAnInvoice("it asks for less than nothing")

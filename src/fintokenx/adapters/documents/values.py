@@ -23,6 +23,7 @@ _DATE: Final = re.compile(
     | (?P<month3>{_MONTH})\s*(?P<day3>\d{{1,2}})(?:st|nd|rd|th)?(?:\s*,\s*|\s+)(?P<year3>\d{{4}})
     )(?![\w/-])"""
 )
+_IN_A_LIST: Final = re.compile(r"(?i)[\s,;&/()£\d.–-]*(?:and|then|plus|or)?[\s,;&/()£\d.–-]*")
 _WEEKDAY: Final = r"(?:(?:mon|tue|tues|wed|wednes|thu|thur|thurs|fri|sat|satur|sun)(?:day)?\.?,?\s+)?"
 
 _VAT_WEIGHTS: Final = (8, 7, 6, 5, 4, 3, 2)
@@ -63,6 +64,21 @@ def parse_date(text: str) -> date | None:
     weekday = re.match(_WEEKDAY, text, re.IGNORECASE)
     match = _DATE.match(text, weekday.end() if weekday else 0)
     return _date(match) if match else None
+
+
+def parse_dates(text: str) -> frozenset[date] | None:
+    """The date that ``text`` starts with, and those listed behind it."""
+    first = parse_date(text)
+    if first is None:
+        return None
+    found, end = {first}, 0
+    for match in _DATE.finditer(text):
+        if end and not _IN_A_LIST.fullmatch(text[end : match.start()]):
+            break
+        end = match.end()
+        if each := _date(match):
+            found.add(each)
+    return frozenset(found)
 
 
 def find_dates(text: str) -> list[date]:

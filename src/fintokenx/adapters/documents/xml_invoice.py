@@ -299,10 +299,13 @@ def _check_payees(source: Source, names: list[str | None], seller: PartyOnPaper,
     own = [name for name in names if name and (name == seller.name or not is_company(name))]
     strangers = [name for name in payees.names + payees.account_names if not is_payee(name, own)]
     numbers = {normalise_company_number(text) for text in payees.company_numbers}
-    if strangers or (numbers and seller.company_number and numbers != {seller.company_number}):
+    told = bool(payees.names or numbers)
+    if (
+        strangers
+        or (payees.parties and not told)
+        or (numbers and numbers != {seller.company_number or next(iter(numbers))})
+    ):
         source.doubts.append("PAYEE_IS_NOT_SELLER")
-    elif payees.parties and not (payees.names or numbers):
-        source.doubts.append("UNREADABLE:payee")
 
 
 def _ubl_party(source: Source, party: str, role: str) -> PartyOnPaper:
