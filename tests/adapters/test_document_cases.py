@@ -343,6 +343,10 @@ ODD: Final[dict[str, tuple[bytes, tuple[str, ...]]]] = {
         with_more(CII, CII_DUE, "<ram:PartialPaymentAmount>600.00</ram:PartialPaymentAmount>"), ("INSTALMENTS",),
     ),
     "all at a time": (with_more(CII, CII_DUE, "<ram:PartialPaymentAmount>1200.00</ram:PartialPaymentAmount>"), ()),
+    "notes without end": (
+        with_more(UBL, MEANS, in_ubl("PaymentTerms", f"<cbc:Note>{'30 days ' * 10_000}</cbc:Note>")),
+        ("UNREADABLE:notes",),
+    ),
     "a payee without a name": (with_more(UBL, MEANS, payee("", "")), PAYEE),
     "a payee with the seller's name only": (with_more(UBL, MEANS, payee(SELLER, "01234567")), PAYEE),
     "a payee with the seller's number": (with_more(UBL, MEANS, payee("", "19845102")), ()),

@@ -35,6 +35,7 @@ _NUMBER: Final = re.compile(
 )
 _DRESS: Final = re.compile(r"(?i)[\s£€$():.−–-]|GBP|EUR|USD|CHF|\bCR\b")
 _CURRENCIES: Final = {"£": "GBP", "€": "EUR", "$": "USD"}
+_ALONE_MAX: Final = 60
 _REACH: Final = 14
 """How many characters around a run can belong to it."""
 
@@ -75,7 +76,7 @@ def _amounts_of(
     starts = [0, *(gap.end() for gap in _NEXT_AMOUNT.finditer(run.group()))]
     pieces = [run.group()[start:end].strip() for start, end in zip(starts, [*starts[1:], None], strict=True)]
     numbers = [_NUMBER.fullmatch(_plain(piece)) for piece in pieces]
-    alone = len(pieces) == 1 and not _DRESS.sub("", text[: run.start()] + text[run.end() :])
+    alone = len(pieces) == 1 and len(text) < _ALONE_MAX and not _DRESS.sub("", text[: run.start()] + text[run.end() :])
     for index, (start, number) in enumerate(zip(starts, numbers, strict=True)):
         first, last = index == 0, index == len(pieces) - 1
         before, after = (head["code"] if first else None), (foot["code"] if last else None)

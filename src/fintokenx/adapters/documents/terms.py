@@ -59,6 +59,8 @@ _TERMS_IN_TEXT: Final = re.compile(
 _DISCOUNT_BEFORE: Final = re.compile(
     r"(?i)\b(?:discount|rebate|deduct\w*|less|early)\b|%\s*(?:off|if|for|when|on|within)\b"
 )
+_CONTEXT: Final = 80
+"""How many characters around a number can say what it is."""
 _PAID_ALREADY: Final = re.compile(r"(?i)\b(?:received|deposit|thank|already|paid\s+on|prepa\w+)\b")
 
 
@@ -136,7 +138,8 @@ def _terms_of(sentence: str) -> Iterator[Terms]:
     counts = list(_TERMS.finditer(sentence))
     several = len([each for each in counts if each["unit"]]) > 1 or bool(_SHORTHAND.search(sentence))
     for match in counts:
-        before, after = sentence[: match.start()], sentence[match.end() :]
+        before = sentence[max(0, match.start() - _CONTEXT) : match.start()]
+        after = sentence[match.end() : match.end() + _CONTEXT]
         net = bool(_NET_BEFORE.search(before) or _NET_AFTER.match(after))
         if discount and not (several and (net or _WITHOUT_DISCOUNT.search(before))):
             continue

@@ -24,6 +24,7 @@ _DATE: Final = re.compile(
     )(?![\w/-])"""
 )
 _IN_A_LIST: Final = re.compile(r"(?i)[\s,;&/()£\d.–-]*(?:and|then|plus|or)?[\s,;&/()£\d.–-]*")
+_LIST_GAP_MAX: Final = 30
 _WEEKDAY: Final = r"(?:(?:mon|tue|tues|wed|wednes|thu|thur|thurs|fri|sat|satur|sun)(?:day)?\.?,?\s+)?"
 
 _VAT_WEIGHTS: Final = (8, 7, 6, 5, 4, 3, 2)
@@ -73,7 +74,7 @@ def parse_dates(text: str) -> frozenset[date] | None:
         return None
     found, end = {first}, 0
     for match in _DATE.finditer(text):
-        if end and not _IN_A_LIST.fullmatch(text[end : match.start()]):
+        if end and not (match.start() - end < _LIST_GAP_MAX and _IN_A_LIST.fullmatch(text[end : match.start()])):
             break
         end = match.end()
         if each := _date(match):

@@ -31,6 +31,7 @@ _SPECIAL_INVOICES: Final = frozenset({"82", "326", "383", "384", "386", "388", "
 """UNTDID 1001 codes that ask for payment but that a person should see (corrected, prepaid, already factored …)."""
 _CREDIT_NOTES: Final = frozenset({"81", "83", "261", "262", "296", "308", "381", "396", "420", "458", "532"})
 _PROFILES_WITHOUT_LINES: Final = re.compile(r"(?i)\b(?:minimum|basicwl)\b")
+_NOTES_CHARACTERS_MAX: Final = 50_000
 _GROUPING_LINES: Final = frozenset({"GROUP", "INFORMATION"})
 """CII lines that sum up or explain others."""
 
@@ -70,8 +71,8 @@ def read_ubl(root: etree._Element) -> XmlInvoice:
     sort_code, account_number = source.bank(
         set(source.texts(f"{account}cbc:ID")), set(source.texts(f"{account}cac:FinancialInstitutionBranch/cbc:ID"))
     )
-    prose = source.texts("cbc:Note") + source.texts(f"{means}cbc:InstructionNote")
-    notes = source.texts(f"{payment_terms}Note")
+    prose = _notes(source, "cbc:Note", f"{means}cbc:InstructionNote")
+    notes = _notes(source, f"{payment_terms}Note")
     fields = InvoiceOnPaper(
         invoice_number=source.one("cbc:ID", "invoice_number"),
         issue_date=_only_date(source, "issue_date", source.dates("issue_date", parse_xsd_date, "cbc:IssueDate")),
@@ -139,8 +140,8 @@ def read_cii(root: etree._Element) -> XmlInvoice:
         {*source.texts(f"{account}IBANID"), *source.texts(f"{account}ProprietaryID")},
         set(source.texts(f"{means}PayeeSpecifiedCreditorFinancialInstitution/ram:ClearingSystemReference")),
     )
-    prose = source.texts("rsm:ExchangedDocument/ram:IncludedNote/ram:Content") + source.texts(f"{means}Information")
-    notes = source.texts(f"{payment_terms}Description")
+    prose = _notes(source, "rsm:ExchangedDocument/ram:IncludedNote/ram:Content", f"{means}Information")
+    notes = _notes(source, f"{payment_terms}Description")
     fields = InvoiceOnPaper(
         invoice_number=source.one("rsm:ExchangedDocument/ram:ID", "invoice_number"),
         issue_date=_only_date(
@@ -195,6 +196,15 @@ def _finished(
     source.doubts += en16931.broken(source.amounts, complete=True)
     source.doubts += remarks.doubts_about(notes + prose)
     return XmlInvoice(replace(fields, payment_terms_days=terms.days if terms else None), terms, source.doubts)
+
+
+def _notes(source: Source, *paths: str) -> list[str]:
+    """The texts there; more than anybody would read is a doubt."""
+    texts = [text for path in paths for text in source.texts(path)]
+    if sum(map(len, texts)) > _NOTES_CHARACTERS_MAX:
+        source.doubts.append("UNREADABLE:notes")
+        return []
+    return texts
 
 
 def _check_type(source: Source, path: str) -> None:
