@@ -423,6 +423,11 @@ class House:
         answer = await self.http.get(f"{self.url}/readyz")
         return answer.status_code, {name: view["state"] for name, view in answer.json()["components"].items()}
 
+    async def reasons(self) -> dict[str, str]:
+        """What /readyz says of why a component is down."""
+        answer = await self.http.get(f"{self.url}/readyz")
+        return {name: view["reason"] for name, view in answer.json()["components"].items() if view["reason"]}
+
     async def alerts(self, resource: str) -> list[str]:
         """Causes of the alerts about something."""
         page = await (await self.mlro()).get("/v1/alerts", limit=200)

@@ -152,6 +152,12 @@ class Desk:
         async with self.world.database.transaction(A) as tx:
             return [alert.cause for alert in await compliance.alerts(tx, MLRO, state=None, after="", limit=50)]
 
+    async def raised(self) -> list[str]:
+        """Causes of the alerts that are open."""
+        async with self.world.database.transaction(A) as tx:
+            found = await compliance.alerts(tx, MLRO, state="RAISED", after="", limit=50)
+        return [alert.cause for alert in found]
+
     async def decide_all(self, decision: compliance.Decision) -> None:
         """Decide every open case, and let kyc act on it."""
         for case in await self.cases():
@@ -276,6 +282,7 @@ async def test_a_provider_that_takes_more_than_a_minute_raises_one_alert(desk: D
     desk.identity.set("up")
     await desk.settled(rounds=6)
     assert (await desk.standing(subject))[0] == "IN_REVIEW"
+    assert await desk.raised() == [], "nobody waits any more"
 
 
 @pytest.mark.parametrize("mode", ["down", "timeout", "5xx", "malformed", "unknown_verdict"])
@@ -298,6 +305,7 @@ async def test_a_provider_that_fails_never_lets_anybody_through(desk: Desk, gate
     desk.wait(60)
     await desk.settled(rounds=6)
     assert await desk.standing(subject) == ("IN_REVIEW", ["CLEAR", "CLEAR", "RUNNING"])
+    assert await desk.raised() == []
 
 
 async def test_answers_that_were_lost_do_not_open_an_applicant_twice(desk: Desk) -> None:

@@ -262,7 +262,7 @@ async def test_a_check_that_cannot_look_does_not_keep_back_what_another_found(of
 
     work: Any = Work(office.world, system(HERE, watch.JOB))
     with pytest.raises(VaultUnavailable):
-        await watch.Watch((away, finds)).look(work, {})
+        await watch.Watch((watch.Check((), away), watch.Check((), finds))).look(work, {})
     assert work.completed == 0
     assert await office.alerts() == [("CREDENTIAL_OLD", "credential/x", 1)]
 

@@ -256,6 +256,11 @@ class Place:
             found = await compliance.alerts(tx, officer, state=None, after="", limit=200)
         return Counter((alert.cause, alert.resource) for alert in found)
 
+    async def raised(self) -> set[str]:
+        """Causes of the alerts that are open."""
+        async with self.tx() as tx:
+            return {row["cause"] for row in await tx.rows("select cause from app.alerts where state = 'RAISED'")}
+
     async def alerted(self, cause: str, resource: str) -> None:
         """Work until there is such an alert."""
 
@@ -889,6 +894,7 @@ async def test_nothing_closes_until_the_sellers_bank_shows_the_credit(place: Pla
     await place.until(made.id, "CLOSED")
     assert (await place.trail(reference)).count("RECON_ALERT") == 1
     assert await place.alerts() == {("RECONCILIATION_LATE", reference): 1}
+    assert await place.raised() == set(), "its cause is gone"
 
 
 async def test_an_advance_that_our_bank_does_not_pay_for_four_hours_is_told_too(place: Place) -> None:
@@ -917,8 +923,10 @@ async def test_a_bank_that_hears_nothing_of_a_lenders_payment_is_told_of_once(pl
     assert place.world.clock.now() - sent_at > timedelta(minutes=14)
     await place.until_hours(2)
     assert await place.alerts() == {("PAYMENT_UNDECIDED", reference): 1}
+    assert await place.raised() == {"PAYMENT_UNDECIDED"}
     await place.bank.mode("up")
     await place.until(made.id, "CLOSED")
+    assert await place.raised() == set()
 
 
 async def test_only_the_advance_itself_to_the_penny_closes_and_only_once(place: Place) -> None:
@@ -1307,7 +1315,13 @@ async def test_a_statement_that_cannot_be_read_for_four_hours_is_told_of_once(pl
     assert await place.alerts() == {("STATEMENT_UNREADABLE", "04000412345678"): 1}
     await place.bank.mode("up")
     await place.until_idle()
-    assert await place.trail("04000412345678") == ["RECON_GAP", "ALERT_RAISE", "RECON_WHOLE"]
+    assert await place.trail("04000412345678") == [
+        "RECON_GAP",
+        "ALERT_RAISE",
+        "RECON_WHOLE",
+        "ALERT_CLEAR",
+    ]
+    assert await place.raised() == set()
 
 
 # ── Frozen parties
@@ -1446,3 +1460,26 @@ async def test_staff_see_collections_and_customers_do_not(place: Place, client: 
     assert one.json() == page["items"][0]
     assert (await client.get("/v1/collections", headers=as_("lender"))).status_code == 403
     assert (await client.get("/v1/collections/col_none", headers=as_("compliance"))).status_code == 404
+
+
+async def test_a_tenant_rests_only_while_no_money_of_its_is_expected(place: Place) -> None:
+    """Its account is then read every quarter of an hour; while an invoice is open, a payment is under way or a reading
+    was not whole, every few seconds."""
+
+    async def rests() -> bool:
+        async with place.tx() as tx:
+            return await reads.nothing_expected(tx, PLATFORM)
+
+    assert await rests()
+    await place.bank.mode("down", only="GET /open-banking")
+    await place.ask("settlement.collect")
+
+    async def gap() -> bool:
+        return not await rests()
+
+    await place.work_until(gap)
+    await place.bank.mode("up")
+    await place.until_idle()
+    assert await rests()
+    await place.listed()
+    assert not await rests()

@@ -60,6 +60,7 @@ HIDDEN = (
     "ALERT_RAISE",
     "ALERT_ACK",
     "ALERT_CLOSE",
+    "ALERT_CLEAR",
     "KYC_DELAY_ALERT",
     "GATE_START",
     "GATE_HOLD",

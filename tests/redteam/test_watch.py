@@ -28,7 +28,7 @@ def pass_days(world: World, days: int) -> None:
 
 
 async def look(world: World) -> None:
-    await watch.Watch((watch.redteam_overdue,)).look(work(world), {})
+    await watch.Watch((watch.REDTEAM_OVERDUE,)).look(work(world), {})
 
 
 async def alerts(world: World) -> list[tuple[str, int]]:
@@ -78,6 +78,30 @@ async def test_a_good_run_is_good_for_a_quarter_and_a_broken_one_for_nothing(wor
     assert await alerts(world) == [("REDTEAM_OVERDUE", 1)]
 
 
+async def test_a_good_run_ends_the_alert(world: World) -> None:
+    await provision.tenants(world.database)
+    pass_days(world, 93)
+    await look(world)
+    await record(world, run(world))
+    await look(world)
+    async with world.database.transaction(HOME) as tx:
+        assert await tx.value("select state from app.alerts") == "AUTO_CLEARED"
+
+
+async def test_a_check_that_could_not_look_ends_no_alert(world: World) -> None:
+    await provision.tenants(world.database)
+    pass_days(world, 93)
+    await look(world)
+
+    async def fails(_work: Work) -> list[watch.Found]:
+        raise RuntimeError("what now")
+
+    with pytest.raises(ExceptionGroup):
+        await watch.Watch((watch.Check(("REDTEAM_OVERDUE",), fails),)).look(work(world), {})
+    async with world.database.transaction(HOME) as tx:
+        assert await tx.value("select state from app.alerts") == "RAISED"
+
+
 async def test_runs_are_listed_newest_first_to_staff_alone(world: World) -> None:
     await provision.tenants(world.database)
     first = run(world)
@@ -102,7 +126,7 @@ async def test_a_check_that_fails_does_not_keep_the_others_from_looking(world: W
         return []
 
     with pytest.raises(ExceptionGroup):
-        await watch.Watch((fails, looks)).look(work(world), {})
+        await watch.Watch((watch.Check((), fails), watch.Check((), looks))).look(work(world), {})
     assert looked == [HOME]
 
 

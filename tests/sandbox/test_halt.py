@@ -7,9 +7,12 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+import typer
+from rich.console import Console
 
 from fintokenx.adapters.chain import ChainClient, Deployment
-from fintokenx.app import halt, provision, wiring
+from fintokenx.app import halt, health, provision, wiring
+from fintokenx.app.cli import common, systems
 from fintokenx.kernel.jobs import Work
 from fintokenx.kernel.money import Pence
 from fintokenx.lifecycle.tokenisation.jobs.blocks import BlockWatch, ChainHalted
@@ -55,6 +58,18 @@ class Watched:
             rows = await tx.rows("select cause, occurrences from app.alerts order by cause")
         return [(row["cause"], row["occurrences"]) for row in rows]
 
+    async def states(self) -> list[str]:
+        """States of the alerts."""
+        async with self._world.database.transaction(HOME) as tx:
+            return sorted(row["state"] for row in await tx.rows("select state from app.alerts"))
+
+    async def sees_the_end(self) -> None:
+        async def seen() -> bool:
+            await self.look()
+            return "RAISED" not in await self.states()
+
+        await until(seen)
+
     async def may_buy(self) -> bool:
         """Whether a purchase may begin now."""
         try:
@@ -62,10 +77,10 @@ class Watched:
         except ChainHalted:
             return False
 
-    async def sees_a_halt(self, occurrences: int) -> None:
+    async def sees_a_halt(self, *states: str) -> None:
         async def seen() -> bool:
             await self.look()
-            return await self.told() == [(halt.CAUSE, occurrences)]
+            return await self.states() == list(states)
 
         await until(seen)
 
@@ -82,7 +97,7 @@ async def test_a_halt_is_told_once_stops_purchases_and_ends_by_itself(world: Wor
     await watched.look()
     assert await watched.may_buy()
     await net.front.switch_off(*names[:3])
-    await watched.sees_a_halt(1)
+    await watched.sees_a_halt("RAISED")
     await watched.look()
     assert await watched.told() == [(halt.CAUSE, 1)]
     with pytest.raises(ChainHalted, match=r"chain: halted: no new block for 2\.5 s"):
@@ -92,14 +107,45 @@ async def test_a_halt_is_told_once_stops_purchases_and_ends_by_itself(world: Wor
     assert await net.count() == 0
     await net.front.switch_on(names[0])
     await until(watched.may_buy)
-    await watched.look()
+    await watched.sees_the_end()
     for tx_hash in waiting:
         await net.mined(tx_hash)
     assert await net.count() == 2
-    assert await watched.told() == [(halt.CAUSE, 1)], "the alert waits for a person"
+    assert await watched.states() == ["AUTO_CLEARED"]
 
     await net.front.switch_off(names[0])
-    await watched.sees_a_halt(2)
+    await watched.sees_a_halt("AUTO_CLEARED", "RAISED")
+
+
+async def test_a_platform_that_starts_after_a_halt_clears_its_alert_once_it_has_seen_a_block(
+    world: World, net: Network
+) -> None:
+    """Not before: that nothing is known to stand still is no sign that it goes on."""
+    await provision.tenants(world.database)
+    before = Watched(world, net)
+    await net.front.switch_off(*net.front.names[:3])
+    await before.sees_a_halt("RAISED")
+    after = Watched(world, net)
+    await after.look()
+    await after.look()
+    assert await after.states() == ["RAISED"]
+    await net.front.switch_on(net.front.names[0])
+    await after.sees_the_end()
+    assert await after.states() == ["AUTO_CLEARED"]
+
+
+async def test_readiness_calls_a_halted_chain_down_and_says_why(world: World, net: Network) -> None:
+    watched = Watched(world, net)
+    parts = {"chain": health.Component(watched.blocks.healthy, needed=False)}
+    assert (await health.look_at(parts)).components["chain"].state == "up"
+    await net.front.switch_off(*net.front.names[:3])
+
+    async def seen() -> bool:
+        return (await health.look_at(parts)).status == "degraded"
+
+    await until(seen)
+    chain = (await health.look_at(parts)).components["chain"]
+    assert (chain.state, chain.reason) == ("down", "halted: no new block for 2.5 s")
 
 
 async def test_a_platform_that_starts_during_a_halt_buys_nothing_before_it_has_seen_a_block(
@@ -110,6 +156,30 @@ async def test_a_platform_that_starts_during_a_halt_buys_nothing_before_it_has_s
     begun = time.monotonic()
     assert not await watched.may_buy()
     assert time.monotonic() - begun >= 1.2
+
+
+def test_the_command_line_shows_a_halted_chain_as_such_and_sends_nobody_to_start_it(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Its process runs, and it answers."""
+    running = {"running": True, "url": "http://x", "urls": {}}
+    found = {
+        "system": "local", "clock": "2026-06-02", "platform": running, "mock_servers": running, "chain": running,
+        "readiness": {"components": {"chain": {"state": "down", "needed": False, "reason": "halted: no new block"}}},
+    }  # fmt: skip
+    Console(width=140).print(systems.status_table(found))
+    shown = capsys.readouterr().out
+    assert "running, but halted: no new block" in shown
+    assert "down: halted: no new block" in shown
+
+    async def halted() -> None:
+        raise ChainHalted(10)
+
+    with pytest.raises(typer.Exit):
+        common.run(halted())
+    told = capsys.readouterr().err
+    assert "halted" in told
+    assert "make up" not in told
 
 
 def test_the_watch_looks_often_enough_to_know() -> None:

@@ -32,13 +32,13 @@ RESOURCE: Final = "chain"
 class HaltWatch:
     """Looks whether blocks come, and tells of each halt once.
 
-    That a halt is over is seen at the next look and needs nobody; the alert stays until a person closes it. An alert
-    that is open when another halt begins counts it.
+    That a halt is over is seen when a block comes and needs nobody: the alert ends with it, unless a person has taken
+    it up. An alert that is open when another halt begins counts it.
     """
 
     def __init__(self, blocks: BlockWatch) -> None:
         self._blocks = blocks
-        self._halted = False
+        self._halted: bool | None = None  # nobody has looked since this process started
 
     def handlers(self) -> Mapping[str, Handler]:
         """By job name; periodic."""
@@ -47,13 +47,15 @@ class HaltWatch:
     async def look(self, work: Work, _payload: Payload) -> None:
         """Look once. :raises ChainUnavailable: nobody answers, which is another matter: /readyz says it"""
         halted = await self._blocks.stalled()
-        if halted == self._halted:
+        if halted == self._halted or not (halted or self._blocks.coming):
             return
         if halted:
             log.error("chain_halted")
             await _tell(work)
         else:
             log.info("chain_goes_on")
+            async with work.transaction() as tx:
+                await compliance.clear_alert(tx, work.caller, cause=CAUSE, resource=RESOURCE)
         self._halted = halted
 
 

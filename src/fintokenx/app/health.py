@@ -12,9 +12,12 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 
+from fintokenx.kernel.errors import Unavailable
+
 router = APIRouter(tags=["health"])
 
 Check = Callable[[], Awaitable[bool]]
+"""Whether it is up. One that knows why not raises :class:`~fintokenx.kernel.errors.Unavailable`: its detail is told."""
 CHECK_SECONDS_MAX = 3.0
 
 
@@ -31,6 +34,7 @@ class ComponentView(BaseModel):
 
     state: Literal["up", "down"]
     needed: bool = Field(description="Whether the platform is not ready without it.")
+    reason: str | None = Field(None, description="Why it is down, where that is known.")
 
 
 class Readiness(BaseModel):
@@ -58,8 +62,8 @@ async def look_at(components: Mapping[str, Component]) -> Readiness:
     """Ask all components at once, each for three seconds at most."""
     answers = await asyncio.gather(*(_is_up(component) for component in components.values()))
     views = {
-        name: ComponentView(state="up" if up else "down", needed=component.needed)
-        for (name, component), up in zip(components.items(), answers, strict=True)
+        name: ComponentView(state="up" if up else "down", needed=component.needed, reason=reason)
+        for (name, component), (up, reason) in zip(components.items(), answers, strict=True)
     }
     if any(view.needed and view.state == "down" for view in views.values()):
         return Readiness(status="not_ready", components=views)
@@ -67,11 +71,16 @@ async def look_at(components: Mapping[str, Component]) -> Readiness:
     return Readiness(status="degraded" if degraded else "ready", components=views)
 
 
-async def _is_up(component: Component) -> bool:
+async def _is_up(component: Component) -> tuple[bool, str | None]:
+    """Whether it is, and why not."""
     try:
-        return await asyncio.wait_for(component.check(), CHECK_SECONDS_MAX)
+        return await asyncio.wait_for(component.check(), CHECK_SECONDS_MAX), None
+    except TimeoutError:
+        return False, f"no answer within {CHECK_SECONDS_MAX:g} s"
+    except Unavailable as fault:
+        return False, fault.detail
     except Exception:  # whatever it was, it is not up
-        return False
+        return False, None
 
 
 async def answers(url: str) -> bool:

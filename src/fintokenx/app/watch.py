@@ -36,8 +36,13 @@ class Found:
     severity: compliance.Severity
 
 
-Check = Callable[[Work], Awaitable[list[Found]]]
-"""Looks at one thing, in transactions of its own, and returns what is not as it should be."""
+@dataclass(frozen=True, slots=True)
+class Check:
+    """Looks at one thing, in transactions of its own, and returns what is not as it should be. ``causes`` are all that
+    it may find: what it finds no more is cleared."""
+
+    causes: tuple[str, ...]
+    look: Callable[[Work], Awaitable[list[Found]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +64,10 @@ class Watch:
         faults: list[Exception] = []
         for check in self.checks:
             try:
-                for found in await check(work):
-                    await _tell(work, found)
+                found = await check.look(work)
+                for one in found:
+                    await _tell(work, one)
+                await _clear(work, check.causes, found)
             except Exception as fault:  # told when all have looked
                 faults.append(fault)
         if faults and all(isinstance(fault, Unavailable) for fault in faults):
@@ -78,11 +85,21 @@ async def _tell(work: Work, found: Found) -> None:
             await audit.change(tx, work.caller, action="ALERT_RAISE", resource=found.resource, move=move)
 
 
-async def redteam_overdue(work: Work) -> list[Found]:
+async def _clear(work: Work, causes: Sequence[str], found: Sequence[Found]) -> None:
+    async with work.transaction() as tx:
+        for cause in causes:
+            standing = {one.resource for one in found if one.cause == cause}
+            await compliance.clear_alerts_but(tx, work.caller, cause=cause, standing=standing)
+
+
+async def _redteam_overdue(work: Work) -> list[Found]:
     """No run of the red team in a quarter turned every attack away (TI-09)."""
     async with work.transaction() as tx:
         overdue = await audit.redteam_overdue(tx, work.caller)
     return [Found("REDTEAM_OVERDUE", "redteam", compliance.Severity.WARNING)] if overdue else []
+
+
+REDTEAM_OVERDUE: Final = Check(("REDTEAM_OVERDUE",), _redteam_overdue)
 
 
 def credentials_are_young(database: Database, vault: Vault, clock: Clock) -> Check:
@@ -102,4 +119,4 @@ def credentials_are_young(database: Database, vault: Vault, clock: Clock) -> Che
                 found.append(Found("CREDENTIAL_OLD", resource, compliance.Severity.WARNING))
         return found
 
-    return check
+    return Check(("CREDENTIAL_LOST", "CREDENTIAL_OLD"), check)

@@ -232,6 +232,7 @@ class Outside:
     """The clients of every outside system."""
 
     network: Network
+    blocks: BlockWatch
     identity: SumsubClient
     screening: ComplyAdvantageClient
     payments: ClearBankClient
@@ -287,7 +288,8 @@ async def outside(on: Base) -> AsyncIterator[Outside]:
         reader = IsolatedReader()
         reader.prepare()
         stack.callback(reader.close)
-        yield Outside(chain, identity, screening, payments, accounts, mailer, reader, blobs)
+        coming = BlockWatch(chain.chain, stall_seconds=STALL_SECONDS, machine_seconds=time.monotonic)
+        yield Outside(chain, coming, identity, screening, payments, accounts, mailer, reader, blobs)
 
 
 def handlers(
@@ -301,8 +303,7 @@ def handlers(
 ) -> Mapping[str, jobs.Handler]:
     """Every job of the platform by name. :raises ValueError: two modules own one name"""
     kyc_services = kyc.KycServices(to.identity, to.screening, sealer, to.blobs)
-    blocks = BlockWatch(to.network.chain, stall_seconds=STALL_SECONDS, machine_seconds=time.monotonic)
-    tokens = halt.OnlyWhileBlocksCome(to.network.chain, blocks)
+    tokens = halt.OnlyWhileBlocksCome(to.network.chain, to.blocks)
     owned: list[Mapping[str, jobs.Handler]] = [
         AUTH_HANDLERS,
         kyc.handlers(kyc_services),
@@ -321,10 +322,10 @@ def handlers(
         NotificationJobs(to.mailer, sealer, on.settings.public_url).handlers(),
         AuditJobs(sealer_pool, to.network.anchors, on.clock, VaultSigner(on.vault), on.settings.log_origin).handlers(),
         SampleJob(auditor_pool, on.database).handlers(),
-        ReconciliationJob(auditor_pool, on.database, to.network.state).handlers(),
-        watch.Watch((watch.redteam_overdue, watch.credentials_are_young(on.database, on.vault, on.clock))).handlers(),
+        ReconciliationJob(auditor_pool, on.database, to.network.state, open_tenants).handlers(),
+        watch.Watch((watch.REDTEAM_OVERDUE, watch.credentials_are_young(on.database, on.vault, on.clock))).handlers(),
         sanctions.Confirmation(on.database, to.screening, to.network.chain, open_tenants).handlers(),
-        halt.HaltWatch(blocks).handlers(),
+        halt.HaltWatch(to.blocks).handlers(),
         rewrapping.Rewrapping(on.vault, (SUBJECT_KEYS, TENANT_KEYS)).handlers(),
     ]
     found: dict[str, jobs.Handler] = {}
@@ -372,7 +373,7 @@ def components(on: Base, to: Outside) -> dict[str, health.Component]:
     return {
         "database": health.Component(on.database.healthy, needed=True),
         "vault": health.Component(on.vault.healthy, needed=True),
-        "chain": health.Component(to.network.chain.healthy, needed=False),
+        "chain": health.Component(to.blocks.healthy, needed=False),
         **{name: health.Component(partial(health.answers, url), needed=False) for name, url in asked.items()},
     }
 

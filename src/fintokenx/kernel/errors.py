@@ -58,8 +58,10 @@ class Unavailable(Exception):
     """An outside system did not answer usefully. Not a refusal: nothing is known, so nothing is concluded.
 
     ``outcome_unknown`` says that the request may have taken effect; the caller must look it up before
-    sending it again.
+    sending it again. ``answers`` says that it is there and cannot do what it is for.
     """
+
+    answers: ClassVar[bool] = False
 
     def __init__(self, system: str, detail: str, *, outcome_unknown: bool = True) -> None:
         self.system = system

@@ -155,14 +155,6 @@ class ChainClient:
         await self.broadcast(signed.raw)
         return signed.tx_hash
 
-    async def healthy(self) -> bool:
-        """Whether a node answers now."""
-        try:
-            await self.head()
-        except ChainUnavailable:
-            return False
-        return True
-
     def _key_of(self, call: Call) -> str:
         match call:
             case RegisterIdentity() | RemoveIdentity():

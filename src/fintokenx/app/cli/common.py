@@ -50,6 +50,8 @@ def run(work: Coroutine[Any, Any, Result]) -> Result:
     except Refused as refusal:
         fail(f"{refusal.title()} {refusal.detail} [{refusal.code}]")
     except Unavailable as fault:
+        if fault.answers:
+            fail(f"the {fault.system} answers and does nothing ({fault.detail}); starting the system is no remedy")
         fail(f"the {fault.system} does not answer ({fault.detail}); is the system up? Try: make up")
     except BadSettings as fault:
         fail(str(fault))

@@ -7,7 +7,7 @@ import json
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import typer
 from rich.table import Table
@@ -87,14 +87,23 @@ def status(system: System = "", as_json: AsJson = False) -> None:
     elif not found["set_up"]:
         out.print(f"{chosen.name}: not set up. `make up` or `make demo` makes one.")
     else:
-        table = Table("part", "state", "where", title=f"system {chosen.name}, clock {found['clock']}")
-        for part in ("platform", "mock_servers", "chain"):
-            where = found[part].get("url") or ", ".join(found[part].get("urls", {}).values())
-            table.add_row(part, "running" if found[part]["running"] else "stopped", where)
-        for name, component in found.get("readiness", {}).get("components", {}).items():
-            table.add_row(f"  {name}", component["state"], "needed" if component["needed"] else "")
-        out.print(table)
+        out.print(status_table(found))
     raise typer.Exit(0 if ready in ("ready", "degraded") else 1)
+
+
+def status_table(found: dict[str, Any]) -> Table:
+    """What runs; a part whose process runs and that is of no use is not called running only."""
+    components = found.get("readiness", {}).get("components", {})
+    table = Table("part", "state", "where", title=f"system {found['system']}, clock {found['clock']}")
+    for part in ("platform", "mock_servers", "chain"):
+        where = found[part].get("url") or ", ".join(found[part].get("urls", {}).values())
+        state = "running" if found[part]["running"] else "stopped"
+        reason = components.get(part, {}).get("reason")
+        table.add_row(part, f"{state}, but {reason}" if reason and found[part]["running"] else state, where)
+    for name, component in components.items():
+        said = ": ".join(filter(None, (component["state"], component.get("reason"))))
+        table.add_row(f"  {name}", said, "needed" if component["needed"] else "")
+    return table
 
 
 @app.command()

@@ -183,6 +183,12 @@ async def has_money_for(tx: Tx, subject_id: str) -> bool:
     return bool(found)
 
 
+async def any_undecided(tx: Tx, invoice_reference: str) -> bool:
+    """Whether a payment of an invoice is with its bank."""
+    sql = "select exists (select from app.payment_instructions where invoice_reference = $1 and state = 'SENT')"
+    return bool(await tx.value(sql, invoice_reference))
+
+
 async def any_under_way(tx: Tx, account: BankAccount) -> bool:
     """Whether a payment of the tenant has not come to its end, or lines of the account may have been left for later."""
     found = await tx.value(

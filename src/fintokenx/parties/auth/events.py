@@ -91,6 +91,14 @@ class SignInBlocked(Fact):
 
 
 @dataclass(frozen=True, slots=True)
+class SignInsRefused(Fact):
+    """So many sign-ins as this subject were refused one after the other within a window (AU-13)."""
+
+    subject_id: str
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True)
 class MagicLinkIssued(Fact):
     """A buyer has a new link to an invoice; earlier ones are dead."""
 

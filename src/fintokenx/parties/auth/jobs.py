@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from fintokenx.kernel.clock import from_wire
 from fintokenx.kernel.jobs import Handler, Payload, Work
 from fintokenx.parties.auth import service
 
@@ -20,7 +21,16 @@ async def expire_admin_session(work: Work, payload: Payload) -> None:
         await service.expire_admin_session(tx, work.caller, admin_session_id=payload["admin_session_id"])
 
 
+async def tell_of_refused_sign_ins(work: Work, payload: Payload) -> None:
+    """Due seconds after the fifth try for one address within a window."""
+    async with work.completing() as tx:
+        await service.tell_of_refusals(
+            tx, work.caller, email_index=payload["email_index"], window_from=from_wire(payload["window_from"])
+        )
+
+
 HANDLERS: Final[dict[str, Handler]] = {
     service.EXPIRE_JOB: expire_magic_link,
+    service.REFUSED_JOB: tell_of_refused_sign_ins,
     service.EXPIRE_ADMIN_SESSION_JOB: expire_admin_session,
 }

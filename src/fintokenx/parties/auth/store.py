@@ -19,6 +19,7 @@ from fintokenx.parties.auth.types import (
     Purpose,
     Session,
     Subject,
+    Throttle,
 )
 
 _SUBJECT: Final = (
@@ -211,8 +212,8 @@ async def active_administrators(tx: Tx) -> list[str]:
     return [row["id"] for row in rows]
 
 
-async def count_sign_in(tx: Tx, email_index: str, *, attempts: int, codes: int, window_seconds: int) -> tuple[int, int]:
-    """Add to an address's throttle; returns (attempts, codes) of the present window, this one included."""
+async def count_sign_in(tx: Tx, email_index: str, *, attempts: int, codes: int, window_seconds: int) -> Throttle:
+    """Add to an address's throttle; the present window, this one included."""
     tx.wrote = True
     row = await tx.row(
         f"""insert into ops.login_throttles as t (tenant_id, email_index, window_from, attempts, codes)
@@ -221,7 +222,7 @@ async def count_sign_in(tx: Tx, email_index: str, *, attempts: int, codes: int, 
              window_from = case when {_WINDOW_OVER} then excluded.window_from else t.window_from end,
              attempts = excluded.attempts + case when {_WINDOW_OVER} then 0 else t.attempts end,
              codes = excluded.codes + case when {_WINDOW_OVER} then 0 else t.codes end
-           returning attempts, codes""",
+           returning window_from, attempts, codes""",
         tx.tenant_id,
         email_index,
         tx.at,
@@ -231,7 +232,15 @@ async def count_sign_in(tx: Tx, email_index: str, *, attempts: int, codes: int, 
     )
     if row is None:
         raise LookupError("an upsert that returns always returns")
-    return row["attempts"], row["codes"]
+    return Throttle(**dict(row))
+
+
+async def throttle(tx: Tx, email_index: str) -> Throttle | None:
+    """How often an address was tried in its last window."""
+    row = await tx.row(
+        "select window_from, attempts, codes from ops.login_throttles where email_index = $1", email_index
+    )
+    return Throttle(**dict(row)) if row else None
 
 
 async def forget_attempts(tx: Tx, email_index: str) -> None:

@@ -123,6 +123,7 @@ ACTIONS = (
     Action("SUBJECT_ERASE", _COMPLIANCE, staff_only=True),
     Action("LOGIN_CODE_REQUEST", (Role.PARTNER_ADMIN, Role.SYSTEM)),
     Action("SIGN_IN_BLOCKED", (Role.PARTNER_ADMIN, Role.SYSTEM)),
+    Action("SIGN_INS_REFUSED", (Role.SYSTEM,)),
     Action("SESSION_OPEN", SIGNED_IN),
     Action("SESSION_END", SIGNED_IN, on_behalf_of="optional"),
     Action("MFA_FACTOR_ADD", SIGNED_IN),

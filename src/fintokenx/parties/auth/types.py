@@ -134,6 +134,16 @@ class MagicLink:
 
 
 @dataclass(frozen=True, slots=True)
+class Throttle:
+    """How often one address was tried and written to in a window of time. A sign-in that goes well sets the tries back
+    to zero."""
+
+    window_from: Instant
+    attempts: int
+    codes: int
+
+
+@dataclass(frozen=True, slots=True)
 class Attempt:
     """One try to sign in, counted and committed before its code is looked at."""
 

@@ -7,7 +7,7 @@ from fintokenx.audit.events import StateDrifted
 from fintokenx.kernel.bus import Afterwards, InStep
 from fintokenx.kernel.caller import system
 from fintokenx.kernel.db import Tx
-from fintokenx.parties.auth.events import SubjectErased
+from fintokenx.parties.auth.events import SignInsRefused, SubjectErased
 from fintokenx.parties.compliance import service
 from fintokenx.parties.compliance.types import Severity
 
@@ -25,5 +25,18 @@ async def alarm_of_drift(tx: Tx, drifted: StateDrifted) -> None:
     await audit.change(tx, caller, action="ALERT_RAISE", resource=resource, move=move)
 
 
-IN_STEP: tuple[InStep, ...] = (InStep(SubjectErased, refuse_erasure), InStep(StateDrifted, alarm_of_drift))
+async def alarm_of_refusals(tx: Tx, refused: SignInsRefused) -> None:
+    """Somebody tries to sign in as another, or cannot: an alert, or one more occurrence of the open one (AU-13)."""
+    caller = system(tx.tenant_id, "sign-in")
+    move = await service.raise_alert(
+        tx, caller, cause="SIGN_INS_REFUSED", resource=refused.subject_id, severity=Severity.WARNING
+    )
+    await audit.change(tx, caller, action="ALERT_RAISE", resource=refused.subject_id, move=move)
+
+
+IN_STEP: tuple[InStep, ...] = (
+    InStep(SubjectErased, refuse_erasure),
+    InStep(StateDrifted, alarm_of_drift),
+    InStep(SignInsRefused, alarm_of_refusals),
+)
 AFTERWARDS: tuple[Afterwards, ...] = ()

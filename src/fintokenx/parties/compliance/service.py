@@ -173,6 +173,30 @@ async def raise_alert(
     return audit.Move((store.new_alert(tx, alert),), (AlertRaised(alert.id, cause, resource, severity.value),))
 
 
+async def clear_alert(tx: Tx, caller: Caller, *, cause: str, resource: str) -> None:
+    """The cause is gone by itself: an alert that nobody has taken up ends, recorded as ALERT_CLEAR. One that somebody
+    has acknowledged stays with them. The same cause raises a new alert from now on."""
+    caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
+    if await store.open_alert(tx, cause, resource) is None:
+        return  # the usual case, without a lock
+    await store.lock(tx, f"alerts:{cause}:{resource}")
+    known = await store.open_alert(tx, cause, resource)
+    if known is None or known.state != "RAISED":
+        return
+    line = ALERT.next(known.state, "clear")
+    row = store.changed_alert(tx, known, state=line.target, closed_at=tx.at, closed_by=caller.actor)
+    await audit.change(tx, caller, action=line.action, resource=resource, move=audit.Move((row,)))
+
+
+async def clear_alerts_but(tx: Tx, caller: Caller, *, cause: str, standing: Collection[str]) -> None:
+    """Whoever looks at all that this cause may be true of found it true of the resources ``standing`` and of no other:
+    clear the alerts about others."""
+    caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
+    for known in await store.raised_alerts(tx, cause):
+        if known.resource not in standing:
+            await clear_alert(tx, caller, cause=cause, resource=known.resource)
+
+
 async def acknowledge_alert(tx: Tx, caller: Caller, *, alert_id: str) -> Alert:
     """Say that somebody is looking at it."""
     caller.must_be(*_DECIDERS, tenant_id=tx.tenant_id)

@@ -79,6 +79,12 @@ async def open_alert(tx: Tx, cause: str, resource: str) -> Alert | None:
     )
 
 
+async def raised_alerts(tx: Tx, cause: str) -> list[Alert]:
+    """The alerts for this cause that nobody has taken up."""
+    rows = await tx.rows(f"select {_ALERT} from app.alerts where state = 'RAISED' and cause = $1 order by id", cause)
+    return [Alert(**dict(row)) for row in rows]
+
+
 async def alerts(tx: Tx, *, state: str | None, after: str, limit: int) -> list[Alert]:
     """Oldest first."""
     rows = await tx.rows(

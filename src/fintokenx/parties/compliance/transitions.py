@@ -39,6 +39,7 @@ ALERT = Machine(
             (NOTHING, "raise_on_unmatched_credit", "RAISED", "RECEIVE_CREDIT"),
             ("RAISED", "acknowledge", "ACKED", "ALERT_ACK"),
             ("RAISED|ACKED", "close", "CLOSED", "ALERT_CLOSE"),
+            ("RAISED", "clear", "AUTO_CLEARED", "ALERT_CLEAR"),
         ]
     ),
 )
@@ -52,4 +53,5 @@ ACTIONS: tuple[Action, ...] = (
     Action("ALERT_RAISE", roles=(Role.SYSTEM,), staff_only=True),
     Action("ALERT_ACK", roles=_DECIDERS, staff_only=True),
     Action("ALERT_CLOSE", roles=_DECIDERS, staff_only=True),
+    Action("ALERT_CLEAR", roles=(Role.SYSTEM,), staff_only=True),
 )

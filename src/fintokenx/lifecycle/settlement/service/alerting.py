@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from fintokenx import audit
 from fintokenx.kernel.caller import Caller, Role
 from fintokenx.kernel.db import Tx
 from fintokenx.lifecycle.settlement.types import Instruction
 from fintokenx.parties import compliance
+
+LATE: Final = "RECONCILIATION_LATE"
+UNDECIDED: Final = "PAYMENT_UNDECIDED"
 
 
 async def payment_escalated(tx: Tx, caller: Caller, payment: Instruction, *, event: str) -> audit.Move:
@@ -39,11 +44,23 @@ async def credit_late(tx: Tx, caller: Caller, invoice_reference: str) -> audit.M
     return await compliance.raise_alert(
         tx,
         caller,
-        cause="RECONCILIATION_LATE",
+        cause=LATE,
         resource=invoice_reference,
         severity=compliance.Severity.CRITICAL,
         event="raise_on_late_credit",
     )
+
+
+async def credit_seen(tx: Tx, caller: Caller, invoice_reference: str) -> None:
+    """The seller's bank shows the advance: nobody need look for it any more."""
+    caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
+    await compliance.clear_alert(tx, caller, cause=LATE, resource=invoice_reference)
+
+
+async def decided(tx: Tx, caller: Caller, invoice_reference: str) -> None:
+    """Its bank has decided every payment of an invoice."""
+    caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
+    await compliance.clear_alert(tx, caller, cause=UNDECIDED, resource=invoice_reference)
 
 
 async def credit_unmatched(tx: Tx, caller: Caller, collection_id: str) -> audit.Move:

@@ -16,8 +16,10 @@ from fintokenx.lifecycle.settlement import store
 from fintokenx.lifecycle.settlement.ports import BankAccount
 from fintokenx.lifecycle.settlement.service import alerting, instructing
 from fintokenx.lifecycle.settlement.types import RECONCILED_WITHIN_SECONDS, Reading
-from fintokenx.parties import partner
+from fintokenx.parties import compliance, partner
 
+UNREADABLE: Final = "STATEMENT_UNREADABLE"
+NOT_TAKEN: Final = "STATEMENT_LINE_NOT_TAKEN"
 OVERLAP: Final = timedelta(hours=48)
 """Banks book late: every reading goes this far behind what is known."""
 
@@ -37,14 +39,14 @@ async def not_read(tx: Tx, caller: Caller, *, account: BankAccount) -> None:
     caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
     since = await _gap_since(tx, caller, account)
     if tx.at - since > timedelta(seconds=RECONCILED_WITHIN_SECONDS):
-        await alerting.alert_once(tx, caller, cause="STATEMENT_UNREADABLE", resource=_number(account))
+        await alerting.alert_once(tx, caller, cause=UNREADABLE, resource=_number(account))
 
 
 async def not_taken(tx: Tx, caller: Caller, *, account: BankAccount) -> None:
     """Lines were shown that could not be booked: remember since when, and tell somebody at once, once."""
     caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
     await _gap_since(tx, caller, account)
-    await alerting.alert_once(tx, caller, cause="STATEMENT_LINE_NOT_TAKEN", resource=_number(account))
+    await alerting.alert_once(tx, caller, cause=NOT_TAKEN, resource=_number(account))
 
 
 async def whole(tx: Tx, caller: Caller, *, account: BankAccount) -> None:
@@ -55,6 +57,8 @@ async def whole(tx: Tx, caller: Caller, *, account: BankAccount) -> None:
         return
     move = audit.Move((store.changed_reading(known, gap_since=None),))
     await audit.change(tx, caller, action="RECON_WHOLE", resource=_number(account), move=move)
+    for cause in (UNREADABLE, NOT_TAKEN):
+        await compliance.clear_alert(tx, caller, cause=cause, resource=_number(account))
 
 
 async def _gap_since(tx: Tx, caller: Caller, account: BankAccount) -> Instant:

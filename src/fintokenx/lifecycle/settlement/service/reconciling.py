@@ -65,6 +65,7 @@ async def acknowledge(tx: Tx, caller: Caller, *, watch: Watch, credits_seen: lis
     )
     move = audit.Move(rows, (DisbursementClosed(disbursement.id, disbursement.invoice_reference),))
     await audit.change(tx, caller, action=transition.action, resource=disbursement.invoice_reference, move=move)
+    await alerting.credit_seen(tx, caller, disbursement.invoice_reference)
     return True
 
 

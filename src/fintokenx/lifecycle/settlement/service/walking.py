@@ -87,6 +87,8 @@ async def conclude(tx: Tx, caller: Caller, *, end_to_end_id: str, outcome: Payme
             await _returned(tx, caller, instruction, outcome, audit.Move())
         case PaymentState.PENDING:
             return
+    if not await store.any_undecided(tx, instruction.invoice_reference):
+        await alerting.decided(tx, caller, instruction.invoice_reference)
 
 
 async def returned(
@@ -113,7 +115,7 @@ async def alert_when_slow(tx: Tx, caller: Caller, *, end_to_end_id: str) -> None
     payment = await locked(tx, end_to_end_id)
     if payment is None or payment.state != "SENT" or not is_slow(payment, tx.at):
         return
-    await alerting.alert_once(tx, caller, cause="PAYMENT_UNDECIDED", resource=payment.invoice_reference)
+    await alerting.alert_once(tx, caller, cause=alerting.UNDECIDED, resource=payment.invoice_reference)
 
 
 def is_slow(payment: Instruction, at: Instant) -> bool:

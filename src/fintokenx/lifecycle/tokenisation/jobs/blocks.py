@@ -14,6 +14,8 @@ _POLL_SECONDS: Final = 0.25
 class ChainHalted(ChainUnavailable):
     """The network answers and makes no blocks: nothing that is sent would take effect."""
 
+    answers = True
+
     def __init__(self, seconds: float) -> None:
         super().__init__(f"halted: no new block for {seconds:g} s", outcome_unknown=False)
 
@@ -45,6 +47,17 @@ class BlockWatch:
             self._number, self._since = head.number, now
         self._looked_at = now
         return now - self._since >= self._stall_seconds
+
+    @property
+    def coming(self) -> bool:
+        """Whether the last look saw that a new block had come since the one before."""
+        return self._seen_coming
+
+    async def healthy(self) -> bool:
+        """True while it makes blocks, as far as is known. :raises ChainHalted, ChainUnavailable: it does not"""
+        if await self.stalled():
+            raise ChainHalted(self._stall_seconds)
+        return True
 
     async def must_go_on(self) -> None:
         """Return once it is certain that blocks come: one did lately, or does so now (one block's time at most).

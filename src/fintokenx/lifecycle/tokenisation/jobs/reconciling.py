@@ -10,9 +10,11 @@ import structlog
 from fintokenx.kernel.caller import system
 from fintokenx.kernel.db import Database, Pool
 from fintokenx.kernel.jobs import Handler, Payload, Work
+from fintokenx.kernel.periodic import OpenTenants
 from fintokenx.lifecycle.tokenisation.jobs.waiting import waiting_while_away
 from fintokenx.lifecycle.tokenisation.ports import ChainState
 from fintokenx.lifecycle.tokenisation.service import reconciliation
+from fintokenx.lifecycle.tokenisation.types import Reconciliation
 
 log = structlog.get_logger("fintokenx.tokenisation")
 
@@ -27,6 +29,7 @@ class ReconciliationJob:
     pool: Pool
     database: Database
     chain: ChainState
+    open_tenants: OpenTenants
 
     def handlers(self) -> dict[str, Handler]:
         """By job name."""
@@ -43,3 +46,11 @@ class ReconciliationJob:
             tenant_id = drift.tenant_id or work.tenant_id
             async with self.database.transaction(tenant_id, request_id=work.id) as tx:
                 await reconciliation.raise_drift(tx, system(tenant_id, work.name), drift=drift)
+        await self._clear(work, found)
+
+    async def _clear(self, work: Work, found: Reconciliation) -> None:
+        """What differed before and does so no longer, in whatever tenant: the job knows these from the alerts."""
+        for tenant_id in await self.open_tenants():
+            theirs = [drift for drift in found.drifts if (drift.tenant_id or work.tenant_id) == tenant_id]
+            async with self.database.transaction(tenant_id, request_id=work.id) as tx:
+                await reconciliation.clear_drifts_but(tx, system(tenant_id, work.name), drifts=theirs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Final
 
@@ -64,8 +65,19 @@ async def _book(pool: Pool, block_number: int) -> Book:
 async def raise_drift(tx: Tx, caller: Caller, *, drift: Drift) -> None:
     """Tell people that database and chain differ, once per thing while the alert is open."""
     caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
-    resource = f"{drift.kind.name} {drift.resource}"
+    resource = _named(drift)
     move = await compliance.raise_alert(
         tx, caller, cause=CAUSE, resource=resource, severity=compliance.Severity.CRITICAL
     )
     await audit.change(tx, caller, action="ALERT_RAISE", resource=resource, move=move)
+
+
+async def clear_drifts_but(tx: Tx, caller: Caller, *, drifts: Sequence[Drift]) -> None:
+    """These are all the drifts of this tenant: what was told of others is over."""
+    caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
+    standing = {_named(drift) for drift in drifts}
+    await compliance.clear_alerts_but(tx, caller, cause=CAUSE, standing=standing)
+
+
+def _named(drift: Drift) -> str:
+    return f"{drift.kind.name} {drift.resource}"

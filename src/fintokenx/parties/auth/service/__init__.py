@@ -44,6 +44,7 @@ from fintokenx.parties.auth.service.page_links import (
     use_page_link,
 )
 from fintokenx.parties.auth.service.sign_in import (
+    REFUSED_JOB,
     SESSION_LIFE,
     count_attempt,
     email_index_of,
@@ -52,6 +53,7 @@ from fintokenx.parties.auth.service.sign_in import (
     me,
     request_login_code,
     sign_in,
+    tell_of_refusals,
 )
 from fintokenx.parties.auth.service.subjects import (
     SealedPerson,
@@ -75,6 +77,7 @@ __all__ = [
     "EXPIRE_ADMIN_SESSION_JOB",
     "EXPIRE_JOB",
     "LOOKUPS_PATH",
+    "REFUSED_JOB",
     "SESSION_LIFE",
     "AuthServices",
     "Authenticator",
@@ -131,6 +134,7 @@ __all__ = [
     "step_up",
     "subject",
     "subject_of_company",
+    "tell_of_refusals",
     "tenant_of_magic_link",
     "use_page_link",
     "visible_subject",

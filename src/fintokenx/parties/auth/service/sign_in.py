@@ -10,6 +10,7 @@ from typing import Final
 
 from fintokenx import audit
 from fintokenx.kernel.caller import Caller, Role
+from fintokenx.kernel.clock import Instant, to_wire
 from fintokenx.kernel.db import Tx
 from fintokenx.kernel.machine import NOTHING
 from fintokenx.parties.auth import events, store
@@ -33,6 +34,8 @@ CODE_LIFE_SECONDS: Final = 600
 ATTEMPTS_MAX: Final = 5
 CODES_MAX: Final = 5
 WINDOW_SECONDS: Final = 900
+REFUSED_JOB: Final = "auth.tell_of_refused_sign_ins"
+REFUSED_KNOWN_SECONDS: Final = 10
 SESSION_LIFE: Final = timedelta(minutes=30)
 _DOOR: Final = (Role.PARTNER_ADMIN, Role.SYSTEM)
 _NOBODYS: Final = LoginCode("", bytes(16), bytes(32))
@@ -49,8 +52,8 @@ async def request_login_code(tx: Tx, caller: Caller, *, email_index: str, role: 
     Answers alike whether there is such a subject or not, and whether the throttle is open or not.
     """
     caller.must_be(*_DOOR, tenant_id=tx.tenant_id)
-    _, codes = await store.count_sign_in(tx, email_index, attempts=0, codes=1, window_seconds=WINDOW_SECONDS)
-    if codes > CODES_MAX:
+    now = await store.count_sign_in(tx, email_index, attempts=0, codes=1, window_seconds=WINDOW_SECONDS)
+    if now.codes > CODES_MAX:
         return
     for found in await store.subjects_of_email(tx, email_index, role):
         move = audit.Move(facts=(events.LoginCodeWanted(found.id),))
@@ -75,12 +78,33 @@ async def issue_login_code(tx: Tx, caller: Caller, *, subject_id: str) -> str:
 async def count_attempt(tx: Tx, caller: Caller, *, email_index: str) -> Attempt:
     """Count a try before looking at its code. To be committed by itself: a refusal must not undo the count."""
     caller.must_be(*_DOOR, tenant_id=tx.tenant_id)
-    attempts, _ = await store.count_sign_in(tx, email_index, attempts=1, codes=0, window_seconds=WINDOW_SECONDS)
+    now = await store.count_sign_in(tx, email_index, attempts=1, codes=0, window_seconds=WINDOW_SECONDS)
     await store.count_against_codes(tx, email_index)
-    if attempts == ATTEMPTS_MAX + 1:
-        move = audit.Move(facts=(events.SignInBlocked(email_index, attempts),))
+    if now.attempts == ATTEMPTS_MAX:
+        # Whether this one is refused too is known when it has ended. Of an unknown address it is promised alike.
+        since = to_wire(now.window_from)
+        tx.enqueue(
+            REFUSED_JOB,
+            {"email_index": email_index, "window_from": since},
+            dedupe_key=f"{email_index}:{since}",
+            run_at=tx.at + timedelta(seconds=REFUSED_KNOWN_SECONDS),
+        )
+    if now.attempts == ATTEMPTS_MAX + 1:
+        move = audit.Move(facts=(events.SignInBlocked(email_index, now.attempts),))
         await audit.change(tx, caller, action="SIGN_IN_BLOCKED", resource=email_index, move=move)
-    return Attempt(email_index, allowed=attempts <= ATTEMPTS_MAX)
+    return Attempt(email_index, allowed=now.attempts <= ATTEMPTS_MAX)
+
+
+async def tell_of_refusals(tx: Tx, caller: Caller, *, email_index: str, window_from: Instant) -> None:
+    """Five tries for one address in one window: unless the last one went well, each account of this address is told of,
+    once per window (AU-13)."""
+    caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
+    now = await store.throttle(tx, email_index)
+    if now is not None and now.window_from == window_from and now.attempts < ATTEMPTS_MAX:
+        return
+    for found in await store.subjects_of_email(tx, email_index, None):
+        move = audit.Move(facts=(events.SignInsRefused(found.id, ATTEMPTS_MAX),))
+        await audit.change(tx, caller, action="SIGN_INS_REFUSED", resource=found.id, move=move)
 
 
 async def sign_in(tx: Tx, caller: Caller, *, attempt: Attempt, code: str) -> Session:

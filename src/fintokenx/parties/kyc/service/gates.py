@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Final
 
 from fintokenx import audit
 from fintokenx.kernel.caller import Caller, Role
@@ -24,6 +25,8 @@ from fintokenx.parties.kyc.types import (
     OnboardingFile,
     Outcome,
 )
+
+_DELAY: Final = "KYC_DELAY"
 
 
 async def check_of(tx: Tx, caller: Caller, *, run_id: str) -> Check | None:
@@ -64,7 +67,7 @@ async def hold(tx: Tx, caller: Caller, *, run_id: str) -> None:
     alert = await compliance.raise_alert(
         tx,
         caller,
-        cause=f"GATE{run.gate}_HELD",
+        cause=_held_cause(run.gate),
         resource=run.subject_id,
         severity=compliance.Severity.CRITICAL,
         event="raise_on_hold",
@@ -83,13 +86,14 @@ async def still_waiting(tx: Tx, caller: Caller, *, run_id: str) -> None:
         line = GATE_RUN.next(run.state, "resume")
         move = audit.Move((store.changed_run(tx, run, state=line.target),))
         await audit.change(tx, caller, action=line.action, resource=run.subject_id, move=move)
+        await compliance.clear_alert(tx, caller, cause=_held_cause(run.gate), resource=run.subject_id)
     late = tx.at - run.started_at > timedelta(seconds=DELAY_ALERT_SECONDS)
     if not late or run.delay_alerted_at is not None:
         return
     alert = await compliance.raise_alert(
         tx,
         caller,
-        cause="KYC_DELAY",
+        cause=_DELAY,
         resource=run.subject_id,
         severity=compliance.Severity.WARNING,
         event="raise_on_delay",
@@ -126,6 +130,7 @@ async def conclude(tx: Tx, caller: Caller, *, run_id: str, outcome: Outcome) -> 
     await audit.change(
         tx, caller, action=line.action, resource=run.subject_id, move=audit.Move((ended, *hits)) + times + consequences
     )
+    await _clear_alerts(tx, caller, run)
 
 
 async def event_received(tx: Tx, caller: Caller, *, event: VerificationEvent) -> None:
@@ -143,6 +148,16 @@ async def event_received(tx: Tx, caller: Caller, *, event: VerificationEvent) ->
     run = (await store.newest_runs(tx, file_id)).get(Gate.IDENTITY)
     if run is not None and run.verdict is None:
         tx.enqueue("kyc.gate1_look", {"run_id": run.id}, dedupe_key=event.event_id)
+
+
+def _held_cause(gate: int) -> str:
+    return f"GATE{gate}_HELD"
+
+
+async def _clear_alerts(tx: Tx, caller: Caller, run: GateRun) -> None:
+    """There is a verdict: neither does the provider keep silent nor does anybody wait."""
+    for cause in (_held_cause(run.gate), _DELAY):
+        await compliance.clear_alert(tx, caller, cause=cause, resource=run.subject_id)
 
 
 @dataclass(frozen=True, slots=True)
