@@ -14,7 +14,6 @@ from fintokenx.kernel.errors import Unavailable
 from fintokenx.kernel.jobs import Handler, Payload, TryAgain, Work
 from fintokenx.lifecycle.settlement.ports import (
     AccountInformation,
-    BankAccount,
     BankCredit,
     FasterPayments,
     PaymentOutcome,
@@ -22,7 +21,7 @@ from fintokenx.lifecycle.settlement.ports import (
     TokenTransfers,
 )
 from fintokenx.lifecycle.settlement.service import collecting, funding, readings, reads, reconciling, resuming, walking
-from fintokenx.lifecycle.settlement.types import LinesNotTaken, Purpose
+from fintokenx.lifecycle.settlement.types import LinesNotTaken, Purpose, Statement
 
 log = structlog.get_logger("fintokenx.settlement")
 
@@ -175,9 +174,10 @@ class SettlementJobs:
             async with work.transaction() as tx:
                 await readings.not_read(tx, work.caller, account=account)
             raise
+        statement = Statement(account, since, tuple(seen))
         async with work.transaction() as tx:
-            fresh = await reconciling.unknown_lines(tx, work.caller, account=account, credits_seen=seen)
-        left = [credit for credit in fresh if not await self._taken(work, account, credit)]
+            fresh = await reconciling.open_lines(tx, work.caller, statement=statement)
+        left = [credit for credit in fresh if not await self._taken(work, statement, credit)]
         if left:
             async with work.transaction() as tx:
                 await readings.not_taken(tx, work.caller, account=account)
@@ -187,15 +187,15 @@ class SettlementJobs:
             if not fresh and await reads.nothing_expected(tx, work.caller):
                 work.may_rest()
 
-    async def _taken(self, work: Work, account: BankAccount, credit: BankCredit) -> bool:
+    async def _taken(self, work: Work, statement: Statement, credit: BankCredit) -> bool:
         """Whether a line was dealt with. What one line does wrong must not keep the others out of the books."""
         try:
             async with work.transaction() as tx:
-                await reconciling.take_line(tx, work.caller, account=account, credit=credit)
+                await reconciling.take_line(tx, work.caller, statement=statement, credit=credit)
         except Unavailable:
             raise
         except Exception:  # anticipated or a fault of ours: this line only; the job fails for it at the end
-            log.exception("line_not_taken", transaction_id=credit.transaction_id)
+            log.exception("line_not_taken", transaction_id=credit.transaction_id, source=credit.source)
             return False
         return True
 

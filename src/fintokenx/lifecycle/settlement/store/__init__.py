@@ -1,4 +1,4 @@
-"""All SQL of settlement."""
+"""The SQL of settlement; that of statement lines is in :mod:`lines`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from fintokenx.kernel.db import Row, Tx
 from fintokenx.kernel.money import Pence
 from fintokenx.lifecycle.settlement.types import (
     BankAccount,
-    BankCredit,
     Collection,
     Disbursement,
     Instruction,
@@ -318,13 +317,15 @@ async def newest_line_at(tx: Tx, account: BankAccount) -> Instant | None:
 
 
 async def oldest_open_at(tx: Tx, account: BankAccount) -> Instant | None:
-    """From when on lines of an account may have been left for later: since a reading of it was not whole, or since a
-    payment was sent that its bank has not decided."""
+    """From when on lines of an account may have been left for later: since a reading of it was not whole, since a
+    payment was sent that its bank has not decided, or since a line that a person is to decide or has just decided."""
     at: Instant | None = await tx.value(
         """select min(at) from (
              select gap_since as at from app.statement_readings where account = $1
              union all
-             select sent_at from app.payment_instructions where state = 'SENT') as open""",
+             select sent_at from app.payment_instructions where state = 'SENT'
+             union all
+             select booked_at from app.reconciliations where account = $1 and kind = 'doubt') as open""",
         account.sort_code + account.account_number,
     )
     return at
@@ -356,41 +357,12 @@ def changed_reading(known: Reading, *, gap_since: Instant | None) -> audit.RowCh
     )
 
 
-async def known_lines(tx: Tx, account: BankAccount, transaction_ids: Sequence[str]) -> set[str]:
-    """Which of these lines have been dealt with."""
-    rows = await tx.rows(
-        "select transaction_id from app.reconciliations where account = $1 and transaction_id = any($2)",
-        account.sort_code + account.account_number,
-        list(transaction_ids),
-    )
-    return {row["transaction_id"] for row in rows}
-
-
 async def line_of(tx: Tx, kind: str, matched_to: str) -> str | None:
     """The line that was found to be this, if one was."""
     found: str | None = await tx.value(
         "select transaction_id from app.reconciliations where kind = $1 and matched_to = $2", kind, matched_to
     )
     return found
-
-
-def reconciled(tx: Tx, account: BankAccount, credit: BankCredit, *, kind: str, matched_to: str) -> audit.RowChange:
-    """What a line of a statement turned out to be."""
-    return audit.insert(
-        "reconciliations",
-        {
-            "tenant_id": tx.tenant_id,
-            "id": tx.ids.new("rec"),
-            "account": account.sort_code + account.account_number,
-            "transaction_id": credit.transaction_id,
-            "amount_pence": credit.amount,
-            "booked_at": credit.booked_at,
-            "kind": kind,
-            "matched_to": matched_to,
-            "method": "AIS",
-            "reconciled_at": tx.at,
-        },
-    )
 
 
 async def overdue(tx: Tx, *, before: Instant) -> list[tuple[str, str]]:
