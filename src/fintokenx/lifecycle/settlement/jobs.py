@@ -14,13 +14,23 @@ from fintokenx.kernel.errors import Unavailable
 from fintokenx.kernel.jobs import Handler, Payload, TryAgain, Work
 from fintokenx.lifecycle.settlement.ports import (
     AccountInformation,
+    BankAccount,
     BankCredit,
     FasterPayments,
     PaymentOutcome,
     PaymentState,
     TokenTransfers,
 )
-from fintokenx.lifecycle.settlement.service import collecting, funding, readings, reads, reconciling, resuming, walking
+from fintokenx.lifecycle.settlement.service import (
+    balances,
+    collecting,
+    funding,
+    readings,
+    reads,
+    reconciling,
+    resuming,
+    walking,
+)
 from fintokenx.lifecycle.settlement.types import LinesNotTaken, Purpose, Statement
 
 log = structlog.get_logger("fintokenx.settlement")
@@ -38,7 +48,7 @@ class SettlementJobs:
     tokens: TokenTransfers
 
     def handlers(self) -> dict[str, Handler]:
-        """By job name. ``settlement.collect`` and ``settlement.resume`` are to be run periodically."""
+        """By job name. ``collect``, ``check_balance`` and ``resume`` are to be run periodically."""
         return {
             "settlement.disburse": self.disburse,
             "settlement.pay": self.pay,
@@ -47,6 +57,7 @@ class SettlementJobs:
             "settlement.follow_token": self.follow_token,
             "settlement.await_seller_credit": self.await_seller_credit,
             "settlement.collect": self.collect,
+            "settlement.check_balance": self.check_balance,
             "settlement.allocate": self.allocate,
             "settlement.release_held": self.release_held,
             "settlement.resume": self.resume,
@@ -78,6 +89,9 @@ class SettlementJobs:
         async with work.transaction() as tx:
             sending = await walking.start(tx, work.caller, end_to_end_id=end_to_end_id)
         if sending is None:
+            return
+        if isinstance(sending, walking.Waiting):
+            _look_again(payload, sending.at, "books and bank differ", seconds=_WAIT_MAX_SECONDS)
             return
         waited_since = sending.instruction.sent_at or sending.at
         try:
@@ -186,6 +200,32 @@ class SettlementJobs:
             await readings.whole(tx, work.caller, account=account)
             if not fresh and await reads.nothing_expected(tx, work.caller):
                 work.may_rest()
+
+    async def check_balance(self, work: Work, _payload: Payload) -> None:
+        """Hold the books against the bank's own balance; a difference is believed when it is found twice."""
+        async with work.transaction() as tx:
+            account, since = await readings.statement(tx, work.caller)
+        found = await self._compared(work, account, since)
+        if not found.is_explained:
+            found = await self._compared(work, account, since)
+        async with work.completing() as tx:
+            await balances.conclude(tx, work.caller, account=account, found=found)
+            if found.bank == found.books and await reads.nothing_expected(tx, work.caller):
+                work.may_rest()
+
+    async def _compared(self, work: Work, account: BankAccount, since: Instant) -> balances.Comparison:
+        async with work.transaction() as tx:
+            asked_at = tx.at
+        try:
+            bank = await self.information.balance(account)
+            seen = await self.information.credits(account, since)
+        except Unavailable:
+            async with work.transaction() as tx:
+                await balances.not_read(tx, work.caller, account=account)
+            raise
+        statement = Statement(account, since, tuple(seen))
+        async with work.transaction() as tx:
+            return await balances.compare(tx, work.caller, statement=statement, bank=bank, asked_at=asked_at)
 
     async def _taken(self, work: Work, statement: Statement, credit: BankCredit) -> bool:
         """Whether a line was dealt with. What one line does wrong must not keep the others out of the books."""

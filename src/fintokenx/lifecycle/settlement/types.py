@@ -300,11 +300,33 @@ class Collection:
 @dataclass(frozen=True, slots=True)
 class Reading:
     """How an account's statement is being read. ``gap_since``: the first of the readings that were not whole and that
-    no whole one has followed; None while nothing is missing. ``account``: sort code and account number."""
+    no whole one has followed; None while nothing is missing. ``balance_gap_since``: the same of its balance.
+    ``account``: sort code and account number."""
 
     tenant_id: str
     account: str
     gap_since: Instant | None
+    balance_gap_since: Instant | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """What the bank has of ours and what the books say, which nothing on its way explains. ``account``: sort code and
+    account number."""
+
+    tenant_id: str
+    id: str
+    account: str
+    bank: Pence
+    books: Pence
+    state: str
+    opened_at: Instant
+    closed_at: Instant | None
+
+    @property
+    def surplus(self) -> Pence:
+        """What the bank has beyond the books; below zero what it lacks."""
+        return self.bank - self.books
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,6 +55,7 @@ def sighting(tx: Tx, statement: Statement, credit: BankCredit, line: Line | None
 
 async def note_form(tx: Tx, caller: Caller, seen: Sighting, line: Line) -> None:
     """Keep what a known line is shown as now, so that it is known by that too."""
+    caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
     ids = {form.transaction_id for form in line.forms if form.source == seen.form.source}
     move = audit.Move((lines_store.shown(tx, seen, has_id=seen.form.transaction_id in ids),))
     await audit.change(tx, caller, action="RECON_SAME", resource=line.id, move=move)
@@ -62,6 +63,7 @@ async def note_form(tx: Tx, caller: Caller, seen: Sighting, line: Line) -> None:
 
 async def doubt(tx: Tx, caller: Caller, seen: Sighting, may_be: tuple[str, ...]) -> None:
     """Leave a line to a person: it is kept, not booked, and somebody is told."""
+    caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
     transition = LINE_DOUBT.next(NOTHING, "open")
     rows = lines_store.reconciled(tx, seen, kind="doubt", matched_to=seen.line_id)
     move = audit.Move((*rows, lines_store.new_doubt(tx, seen, may_be)))
@@ -93,6 +95,8 @@ async def decide(tx: Tx, caller: Caller, *, line_id: str, same_as: str | None) -
         raise NotThatLine
     rows = lines_store.decided_doubt(tx, known, state=transition.target, by=caller.actor, repeat_of=same_as)
     await audit.change(tx, caller, action=transition.action, resource=line_id, move=audit.Move(tuple(rows)))
+    if same_as is None:
+        tx.enqueue("settlement.collect", {}, dedupe_key=line_id)
     decided = await lines_store.doubt(tx, line_id)
     return decided or known
 

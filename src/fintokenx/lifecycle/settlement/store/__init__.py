@@ -334,7 +334,7 @@ async def oldest_open_at(tx: Tx, account: BankAccount) -> Instant | None:
 async def reading(tx: Tx, account: BankAccount) -> Reading | None:
     """How an account's statement is being read; None while it has always been read whole."""
     row = await tx.row(
-        "select tenant_id, account, gap_since from app.statement_readings where account = $1",
+        "select tenant_id, account, gap_since, balance_gap_since from app.statement_readings where account = $1",
         account.sort_code + account.account_number,
     )
     return Reading(**dict(row)) if row else None
@@ -343,17 +343,23 @@ async def reading(tx: Tx, account: BankAccount) -> Reading | None:
 def new_reading(new: Reading) -> audit.RowChange:
     """The row of the first reading of an account that was not whole."""
     return audit.insert(
-        "statement_readings", {"tenant_id": new.tenant_id, "account": new.account, "gap_since": new.gap_since}
+        "statement_readings",
+        {
+            "tenant_id": new.tenant_id,
+            "account": new.account,
+            "gap_since": new.gap_since,
+            "balance_gap_since": new.balance_gap_since,
+        },
     )
 
 
-def changed_reading(known: Reading, *, gap_since: Instant | None) -> audit.RowChange:
+def changed_reading(known: Reading, **after: Instant | None) -> audit.RowChange:
     """A gap begins or ends."""
     return audit.update(
         "statement_readings",
         key={"tenant_id": known.tenant_id, "account": known.account},
-        before={"gap_since": known.gap_since},
-        after={"gap_since": gap_since},
+        before={name: getattr(known, name) for name in after},
+        after=after,
     )
 
 
