@@ -97,7 +97,7 @@ class House:
     async def mode(self, mode: str, **setting: Any) -> None:
         await self.control("mode", {"mode": mode, **setting})
 
-    async def open_account(self, account: BankAccount, balance_pence: int = 0, **habits: bool) -> None:
+    async def open_account(self, account: BankAccount, balance_pence: int = 0, **habits: Any) -> None:
         body = {"sort_code": account.sort_code, "account_number": account.account_number, "name": account.name}
         await self.control("accounts", {**body, "balance_pence": balance_pence, **habits})
 

@@ -64,6 +64,8 @@ SHARED_INSIDE = {
     "fintokenx.lifecycle.settlement.service.instructing.designated_account": "a read for the files of its service",
     "fintokenx.lifecycle.settlement.service.instructing.funding": "rows for the files of its service",
     "fintokenx.lifecycle.settlement.service.instructing.outward": "rows for the files of its service",
+    "fintokenx.lifecycle.settlement.service.lines.lock": "a lock for the files of its service",
+    "fintokenx.lifecycle.settlement.service.lines.verdicts": "a read for the files of its service",
     "fintokenx.lifecycle.settlement.service.reads.locked": "a lock for the files of its service",
     "fintokenx.lifecycle.settlement.service.reads.of_instruction": "a read for the files of its service",
     "fintokenx.lifecycle.settlement.service.walking.locked": "a lock for the files of its service",

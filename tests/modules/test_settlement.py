@@ -6,15 +6,13 @@ The bank is the real mock bank over HTTP behind the real clients; the chain is t
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import itertools
 import json
 import random
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
-from datetime import date, timedelta
+from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -26,28 +24,19 @@ from fastapi import FastAPI, Request, Response
 
 from fintokenx import audit
 from fintokenx.app.halt import OnlyWhileBlocksCome
-from fintokenx.kernel.bus import Reactions
-from fintokenx.kernel.caller import Caller, Role, WrongRole, system
-from fintokenx.kernel.clock import to_wire
-from fintokenx.kernel.db import AdministratorRefused, Tx
+from fintokenx.kernel.caller import Caller, Role, WrongRole
+from fintokenx.kernel.clock import Instant, to_wire
+from fintokenx.kernel.db import AdministratorRefused
 from fintokenx.kernel.edge import Edge, problem
 from fintokenx.kernel.errors import Refused
-from fintokenx.kernel.ids import invoice_reference
-from fintokenx.kernel.jobs import Worker
 from fintokenx.kernel.machine import NOTHING, IllegalTransition, Machine
 from fintokenx.kernel.money import ZERO, Pence
-from fintokenx.lifecycle import invoice, ledger, marketplace, settlement, tokenisation
-from fintokenx.lifecycle.invoice.transitions import INVOICE
-from fintokenx.lifecycle.marketplace import jobs as marketplace_jobs
-from fintokenx.lifecycle.marketplace import reactions as marketplace_reactions
+from fintokenx.lifecycle import ledger, marketplace, settlement, tokenisation
 from fintokenx.lifecycle.settlement import http as settlement_http
-from fintokenx.lifecycle.settlement import reactions as settlement_reactions
 from fintokenx.lifecycle.settlement.ports import (
-    BankAccount,
     BankCredit,
     PaymentOutcome,
     PaymentState,
-    TokenTransfers,
 )
 from fintokenx.lifecycle.settlement.service import (
     funding,
@@ -60,348 +49,29 @@ from fintokenx.lifecycle.settlement.service import (
     walking,
 )
 from fintokenx.lifecycle.settlement.transitions import MACHINES
-from fintokenx.lifecycle.settlement.types import Price, portions
-from fintokenx.lifecycle.tokenisation import reactions as tokenisation_reactions
-from fintokenx.lifecycle.tokenisation.jobs import TokenisationJobs
+from fintokenx.lifecycle.settlement.types import Price, Statement, portions
 from fintokenx.lifecycle.tokenisation.jobs.blocks import BlockWatch
 from fintokenx.lifecycle.tokenisation.ports import BurnReceivable, ChainHead, ChainUnavailable
-from fintokenx.parties import auth, compliance
-from fintokenx.sandbox.providers.bank_book import account_id
-from tests.adapters.bank_house import House as BankHouse
-from tests.adapters.bank_house import bank_house
+from fintokenx.parties import auth
 from tests.database.administrators import People, admin_session, administrators
-from tests.fakes.bank import MortalPayments
-from tests.fakes.chain import MINTER_KEY, LedgerChain
-from tests.support import World, names, world_from
+from tests.modules.settlement_house import (
+    ACCOUNT_OF,
+    BUYER,
+    COLLECTIONS,
+    DISCOUNT,
+    FACE,
+    LENDER,
+    NET,
+    PLATFORM,
+    SELLER,
+    TENANT,
+    Place,
+    settlement_house,
+)
 
 pytestmark = pytest.mark.anyio
 
-TENANT = "tnt_a"
-PLATFORM = system(TENANT, "test")
-KEY = b"k" * 32
-FACE, BPS = Pence(1_000_000), 180
-DISCOUNT, NET = Pence(18_000), Pence(982_000)
-DEADLINE_SECONDS = 40
 VECTORS = json.loads((Path(__file__).parent.parent / "vectors" / "discount.json").read_text())["vectors"]
-
-COLLECTIONS = BankAccount("A Collections", "040004", "12345678")
-LENDER = BankAccount("A lender Ltd", "040404", "11111111")
-SELLER = BankAccount("A seller Ltd", "040404", "22222222")
-BUYER = BankAccount("A buyer Ltd", "040404", "33333333")
-ACCOUNT_OF = {"lender": LENDER, "seller": SELLER, "buyer": BUYER}
-
-
-class Hashes:
-    async def blind_index(self, name: str, value: str) -> str:
-        return hashlib.sha256(f"{name}|{value}".encode()).hexdigest()
-
-
-@dataclass
-class Place:
-    """A tenant, its bank, the chain and all jobs between an invoice's confirmation and its settlement."""
-
-    world: World
-    bank: BankHouse
-    chain: LedgerChain
-    payments: MortalPayments
-    parties: dict[str, str] = field(default_factory=dict)
-    numbers: int = 0
-    tick_seconds: float = 5.0
-    tokens: TokenTransfers | None = None
-    """What settlement asks before money moves; the chain itself where it is None."""
-
-    @asynccontextmanager
-    async def tx(self) -> AsyncIterator[Tx]:
-        async with self.world.database.transaction(TENANT, request_id="req_test") as tx:
-            yield tx
-
-    def handlers(self) -> dict[str, Any]:
-        tokens = TokenisationJobs(
-            chain=self.chain, hashes=Hashes(), reference_key=KEY, minting_wallet_key=MINTER_KEY, stall_seconds=60.0,
-            machine_seconds=lambda: 0.0,
-        )  # fmt: skip
-        jobs = settlement.SettlementJobs(self.payments, self.bank.information(), self.tokens or self.chain)
-        return {**tokens.handlers(), **marketplace_jobs.HANDLERS, **jobs.handlers()}
-
-    async def seed(self, *rows: audit.RowChange) -> None:
-        async with self.tx() as tx:
-            await audit.change(tx, PLATFORM, action="TEST_SEED", resource="test", move=audit.Move(rows))
-
-    async def ask(self, job: str, payload: dict[str, Any] | None = None) -> None:
-        async with self.tx() as tx:
-            tx.enqueue(job, payload or {}, dedupe_key=tx.ids.new("ask"))
-
-    async def work_until(self, done: Callable[[], Awaitable[bool]]) -> None:
-        """Run the worker, with business time and the bank's time passing, until ``done``."""
-        claims = await self.world.pool("fx_worker")
-        worker = Worker(
-            claims=claims, database=self.world.database, handlers=self.handlers(), periodic=(),
-            clock=self.world.clock, ids=self.world.ids, poll_seconds=0.01,
-        )  # fmt: skip
-        running = asyncio.create_task(worker.run())
-        try:
-            async with asyncio.timeout(DEADLINE_SECONDS):
-                while not await done():
-                    self.time_passes(self.tick_seconds)
-                    await asyncio.sleep(0.02)
-        finally:
-            worker.stop()
-            await running
-            await claims.close()
-
-    def time_passes(self, seconds: float) -> None:
-        self.world.clock.set(self.world.clock.now() + timedelta(seconds=seconds))
-        self.bank.clock.set(self.world.clock.now())
-        self.bank.time_passes(1)
-
-    async def until_hours(self, hours: float) -> None:
-        """Let the jobs run for some hours of business time."""
-        end = self.world.clock.now() + timedelta(hours=hours)
-
-        async def over() -> bool:
-            return self.world.clock.now() >= end
-
-        await self.work_until(over)
-
-    async def until_idle(self) -> None:
-        await self.work_until(self._idle)
-
-    async def _idle(self) -> bool:
-        async with self.tx() as tx:
-            return not await tx.value("select count(*) from ops.jobs where state = 'READY'")
-
-    async def until(self, disbursement_id: str, *states: str) -> settlement.Disbursement:
-        async def reached() -> bool:
-            return (await self.disbursement(disbursement_id)).state in states
-
-        await self.work_until(reached)
-        return await self.disbursement(disbursement_id)
-
-    async def listed(self, *, face: Pence = FACE) -> str:
-        """A confirmed invoice that has been minted and listed; its reference."""
-        self.numbers += 1
-        reference = invoice_reference(self.numbers, KEY)
-        await self.seed(_invoice_row(self, reference, face))
-        await self.ask("tokenisation.mint", {"reference": reference})
-        await self.until_idle()
-        assert (await self.invoice(reference)).state == "LISTED"
-        return reference
-
-    async def lend(self, reference: str, **changes: Any) -> settlement.Disbursement:
-        """The lender funds the listing of an invoice."""
-        async with self.tx() as tx:
-            listing = await marketplace.listing_of(tx, PLATFORM, invoice_reference=reference)
-        async with self.tx() as tx:
-            return await settlement.commit(tx, self.caller("lender"), listing_id=listing.id, **changes)
-
-    async def funded(self) -> settlement.Disbursement:
-        """A disbursement that has come to its good end."""
-        made = await self.lend(await self.listed())
-        return await self.until(made.id, "CLOSED")
-
-    def caller(self, role: str) -> Caller:
-        return Caller(TENANT, Role(role), self.parties[role], subject_id=self.parties[role], has_api_key=True)
-
-    async def disbursement(self, disbursement_id: str) -> settlement.Disbursement:
-        async with self.tx() as tx:
-            return await settlement.disbursement(tx, PLATFORM, disbursement_id=disbursement_id)
-
-    async def invoice(self, reference: str) -> invoice.Invoice:
-        async with self.tx() as tx:
-            return await invoice.get(tx, PLATFORM, reference=reference)
-
-    async def listing_state(self, reference: str) -> str:
-        async with self.tx() as tx:
-            return (await marketplace.listing_of(tx, PLATFORM, invoice_reference=reference)).state
-
-    async def collect(self) -> list[settlement.Collection]:
-        """Read the bank's lines and do everything that follows from them."""
-        self.time_passes(1)
-        await self.ask("settlement.collect")
-        await self.until_idle()
-        return await self.collections()
-
-    async def collections(self, state: str | None = None) -> list[settlement.Collection]:
-        async with self.tx() as tx:
-            return await settlement.collections(tx, PLATFORM, state=state, after=None, limit=200)
-
-    async def trail(self, resource: str) -> list[str]:
-        return names(await self.entries(resource))
-
-    async def entries(self, resource: str) -> list[audit.Entry]:
-        async with self.tx() as tx:
-            return await audit.entries_of(tx, PLATFORM, resources=[resource])
-
-    async def facts(self, resource: str) -> Counter[str]:
-        return Counter(f["fact"] for entry in await self.entries(resource) for f in json.loads(entry.diff)["facts"])
-
-    async def balances(self) -> dict[str, int]:
-        """Credit less debit of every account that is not zero; the books must balance and agree with the bank."""
-        async with self.tx() as tx:
-            trial = await ledger.trial_balance(tx, PLATFORM)
-        assert trial.difference == ZERO
-        found = {a.code: a.credit.value - a.debit.value for a in trial.accounts if a.credit != a.debit}
-        assert -found.get("bank:collections", 0) == await self.bank.balance_pence(COLLECTIONS)
-        return found
-
-    async def effects(self) -> dict[str, int]:
-        """How often each end-to-end id moved money at the bank."""
-        rows = (await self.bank.http.get("/control/instructions")).json()["instructions"]
-        return {row["endToEndId"]: row["effects"] for row in rows}
-
-    async def alerts(self) -> Counter[tuple[str, str]]:
-        """How often each alert was raised, by cause and what it is about."""
-        officer = Caller(TENANT, Role.MLRO, "sub_officer", subject_id="sub_officer")
-        async with self.tx() as tx:
-            found = await compliance.alerts(tx, officer, state=None, after="", limit=200)
-        return Counter((alert.cause, alert.resource) for alert in found)
-
-    async def raised(self) -> set[str]:
-        """Causes of the alerts that are open."""
-        async with self.tx() as tx:
-            return {row["cause"] for row in await tx.rows("select cause from app.alerts where state = 'RAISED'")}
-
-    async def alerted(self, cause: str, resource: str) -> None:
-        """Work until there is such an alert."""
-
-        async def there() -> bool:
-            return (cause, resource) in await self.alerts()
-
-        await self.work_until(there)
-
-    async def admin(self, *statements: str) -> None:
-        """As the superuser: what no role of the product may do."""
-        admin = await self.world.connect("postgres")
-        for statement in statements:
-            await admin.execute(statement)
-        await admin.close()
-
-    async def lose(self, job: str) -> None:
-        """From now on every job of this name is lost the moment it is promised; see :meth:`find_again`."""
-        await self.admin(
-            "create function public.lose() returns trigger language plpgsql as $$ begin return null; end $$",
-            f"create trigger lose before insert on ops.jobs for each row when (new.name = '{job}')"
-            " execute function public.lose()",
-        )
-
-    async def find_again(self) -> None:
-        """Jobs are no longer lost."""
-        await self.admin("drop trigger lose on ops.jobs", "drop function public.lose()")
-
-    async def jobs(self, name: str) -> list[dict[str, Any]]:
-        """The jobs of a name that wait for their turn."""
-        async with self.tx() as tx:
-            rows = await tx.rows("select * from ops.jobs where name = $1 and state = 'READY' order by id", name)
-        return [dict(row) for row in rows]
-
-    async def lines(self) -> list[tuple[str, int]]:
-        """Kinds and amounts of the lines that have been dealt with."""
-        async with self.tx() as tx:
-            rows = await tx.rows("select kind, amount_pence from app.reconciliations order by kind, amount_pence")
-        return [(row["kind"], row["amount_pence"]) for row in rows]
-
-    async def sent(self, reference: str) -> settlement.Disbursement:
-        """A disbursement whose lender's payment has just been handed to the bank; no job has run for it."""
-        made = await self.lend(reference)
-        async with self.tx() as tx:
-            await funding.checked(tx, PLATFORM, disbursement_id=made.id, allowed=True, reason="")
-        async with self.tx() as tx:
-            assert await walking.start(tx, PLATFORM, end_to_end_id=made.id) is not None
-        return made
-
-    async def show(self, amount_pence: int, transaction_id: str, **changes: Any) -> None:
-        """The statement of collections shows a credit that no payment at this bank explains."""
-        row = {
-            "AccountId": account_id("open-banking", COLLECTIONS.sort_code + COLLECTIONS.account_number),
-            "TransactionId": transaction_id, "CreditDebitIndicator": "Credit", "Status": "Booked",
-            "BookingDateTime": to_wire(self.world.clock.now()),
-            "Amount": {"Amount": f"{amount_pence // 100}.{amount_pence % 100:02d}", "Currency": "GBP"},
-        }  # fmt: skip
-        numbers = {"sort_code": COLLECTIONS.sort_code, "account_number": COLLECTIONS.account_number}
-        await self.bank.control("oddities", {**numbers, "transaction": row | changes})
-
-    async def tell(self, role: str, event: auth.SubjectEvent) -> None:
-        """A compliance officer freezes or unfreezes a party."""
-        officer = Caller(TENANT, Role.COMPLIANCE, "sub_officer", subject_id="sub_officer")
-        action = {auth.SubjectEvent.FREEZE: "SUBJECT_FREEZE", auth.SubjectEvent.UNFREEZE: "SUBJECT_UNFREEZE"}[event]
-        async with self.tx() as tx:
-            move = await auth.advance(tx, officer, subject_id=self.parties[role], event=event)
-            await audit.change(tx, officer, action=action, resource=self.parties[role], move=move)
-
-
-def _invoice_row(place: Place, reference: str, face: Pence) -> audit.RowChange:
-    return audit.insert(
-        "invoices",
-        {
-            "tenant_id": TENANT, "reference": reference, "originator_id": place.parties["seller"],
-            "obligor_id": place.parties["buyer"], "invoice_number": reference,
-            "invoice_number_normalised": reference.replace("-", ""), "face_value_pence": face, "collected_pence": 0,
-            "currency": "GBP", "issue_date": date(2026, 6, 1), "tenor_days": 90, "maturity_date": date(2026, 8, 30),
-            "asking_discount_bps": BPS, "state": "CONFIRMED", "token_reference": None,
-            "document_sha256": hashlib.sha256(reference.encode()).hexdigest(), "created_at": place.world.clock.now(),
-        },
-    )  # fmt: skip
-
-
-def _party_rows(place: Place, subject_id: str, role: str) -> list[audit.RowChange]:
-    now, account = place.world.clock.now(), ACCOUNT_OF[role]
-    key = {"tenant_id": TENANT, "subject_id": subject_id}
-    file_id = place.world.ids.new("onb")
-    return [
-        audit.insert(
-            "subjects",
-            {"tenant_id": TENANT, "id": subject_id, "role": role, "legal_name": account.name, "state": "ACTIVE",
-             "created_at": now},
-        ),
-        audit.insert(
-            "onboarding_files",
-            {**key, "id": file_id, "form_version": "2026-06", "state": "DRAFT", "company_name": account.name,
-             "company_number": "01234567", "opened_at": now},
-        ),
-        audit.insert(
-            "designated_accounts",
-            {**key, "id": place.world.ids.new("acc"), "file_id": file_id, "account_name": account.name,
-             "sort_code": account.sort_code, "account_number": account.account_number, "designated_at": now},
-        ),
-    ]  # fmt: skip
-
-
-def _tenant_row(world: World) -> audit.RowChange:
-    return audit.insert(
-        "tenants",
-        {
-            "tenant_id": TENANT, "display_name": "A", "theme": {}, "plan": "partner", "scope_rules": {"funding": True},
-            "mail_from": "invoices@a.example", "collections_account_name": COLLECTIONS.name,
-            "collections_sort_code": COLLECTIONS.sort_code, "asking_discount_bps": 180, "state": "ACTIVE",
-            "collections_account_number": COLLECTIONS.account_number, "opened_at": world.clock.now(),
-        },
-    )  # fmt: skip
-
-
-async def _let_tests_seed(world: World) -> None:
-    """One action of the tests' own that may put rows of other modules into any state."""
-    admin = await world.connect("postgres")
-    states = {
-        "tenant": ["ACTIVE"], "subject": ["ACTIVE"], "onboarding_file": ["DRAFT"],
-        "invoice": list(INVOICE.states),
-    }  # fmt: skip
-    pairs = [(m, a, b) for m, known in states.items() for a in ("", *known) for b in known if a != b]
-    await admin.executemany(
-        "insert into fx.machine_transitions (machine, from_state, event, to_state, action)"
-        " values ($1, $2, 'seed', $3, 'TEST_SEED')",
-        pairs,
-    )
-    await admin.execute("insert into app.audit_actions values ('TEST_SEED', false, '{system}', 'forbidden')")
-    await admin.close()
-
-
-REACTIONS = Reactions(
-    afterwards=(
-        *tokenisation_reactions.AFTERWARDS,
-        *marketplace_reactions.AFTERWARDS,
-        *settlement_reactions.AFTERWARDS,
-    )
-)
 
 
 @pytest.fixture
@@ -412,21 +82,8 @@ def habits() -> dict[str, bool]:
 
 @pytest.fixture
 async def place(cluster: str, template: str, tmp_path: Path, habits: dict[str, bool]) -> AsyncIterator[Place]:
-    """A lender with £100,000, a seller with nothing, a buyer with £100,000, and an empty collections account."""
-    async with (
-        world_from(cluster, template, reactions=REACTIONS) as world,
-        bank_house(tmp_path / "bank.journal") as bank,
-    ):
-        await _let_tests_seed(world)
-        made = Place(world, bank, LedgerChain(), MortalPayments(bank.payments()))
-        bank.clock.set(world.clock.now())
-        made.parties = {role: world.ids.new("sub") for role in ACCOUNT_OF}
-        await made.seed(_tenant_row(world))
-        for role, subject_id in made.parties.items():
-            await made.seed(*_party_rows(made, subject_id, role))
-        for account, pence in ((LENDER, 10_000_000), (SELLER, 0), (BUYER, 10_000_000), (COLLECTIONS, 0)):
-            await bank.open_account(account, pence, **habits)
-        await made.ask("tokenisation.issue_claims", {"subject_id": made.parties["lender"], "role": "lender"})
+    """The house with the accounts of these habits."""
+    async with settlement_house(cluster, template, tmp_path, habits) as made:
         yield made
 
 
@@ -1159,7 +816,8 @@ async def test_a_payer_without_an_id_is_not_another_payer(place: Place) -> None:
     async with place.tx() as tx:
         await walking.conclude(tx, PLATFORM, end_to_end_id=made.id, outcome=settled)
     async with place.tx() as tx:
-        await reconciling.take_line(tx, PLATFORM, account=COLLECTIONS, credit=shown)
+        statement = Statement(COLLECTIONS, shown.booked_at, (shown,))
+        await reconciling.take_line(tx, PLATFORM, statement=statement, credit=shown)
     assert await place.lines() == [("funding", NET.value)]
 
 
@@ -1180,14 +838,23 @@ class Account:
     pence: int = 0
     lines: list[BankCredit] = field(default_factory=list)
 
+    @property
+    def since(self) -> Instant:
+        return min(line.booked_at for line in self.lines)
+
     def shown(self, end_to_end_id: str, reference: str) -> BankCredit:
         """Somebody pays the amount of a payment under its name, in one of the ways in which banks show that."""
         named = self.chance.choice([end_to_end_id, "", "NOTPROVIDED"])
         return BankCredit(self.place.world.ids.new("tx"), NET, self.place.world.clock.now(), reference, named)
 
     async def take(self, credit: BankCredit) -> None:
+        """One of the lines, off the statement as it is now."""
+        if credit not in self.lines:
+            self.lines.append(credit)
+        statement = Statement(COLLECTIONS, self.since, tuple(self.lines))
         async with self.place.tx() as tx:
-            await reconciling.take_line(tx, PLATFORM, account=COLLECTIONS, credit=credit)
+            if credit in await reconciling.open_lines(tx, PLATFORM, statement=statement):
+                await reconciling.take_line(tx, PLATFORM, statement=statement, credit=credit)
 
     async def happen(self, leg: str, outcome: str, credits_shown: list[BankCredit], *, told: bool = False) -> None:
         """A payment's outcome, and lines that name it, in any order; at last the statement is read once more."""
@@ -1462,24 +1129,24 @@ async def test_staff_see_collections_and_customers_do_not(place: Place, client: 
     assert (await client.get("/v1/collections/col_none", headers=as_("compliance"))).status_code == 404
 
 
-async def test_a_tenant_rests_only_while_no_money_of_its_is_expected(place: Place) -> None:
-    """Its account is then read every quarter of an hour; while an invoice is open, a payment is under way or a reading
-    was not whole, every few seconds."""
-
-    async def rests() -> bool:
+async def test_an_officer_sees_and_decides_what_a_doubtful_line_is(place: Place, client: httpx.AsyncClient) -> None:
+    now = place.world.clock.now()
+    lines_shown = [BankCredit(name, Pence(500), now, "", "") for name in ("T1", "T2")]
+    for line in lines_shown:
         async with place.tx() as tx:
-            return await reads.nothing_expected(tx, PLATFORM)
-
-    assert await rests()
-    await place.bank.mode("down", only="GET /open-banking")
-    await place.ask("settlement.collect")
-
-    async def gap() -> bool:
-        return not await rests()
-
-    await place.work_until(gap)
-    await place.bank.mode("up")
-    await place.until_idle()
-    assert await rests()
-    await place.listed()
-    assert not await rests()
+            statement = Statement(COLLECTIONS, now, (line,))
+            await reconciling.take_line(tx, PLATFORM, statement=statement, credit=line)
+    page = (await client.get("/v1/line-doubts?state=OPEN", headers=as_("compliance"))).json()
+    [doubt] = page["items"]
+    assert (doubt["amount_pence"], doubt["state"], page["next"]) == (500, "OPEN", None)
+    assert (await client.get("/v1/line-doubts", headers=as_("lender"))).status_code == 403
+    place_of_it = f"/v1/line-doubts/{doubt['line_id']}/decision"
+    for body in ({}, {"decision": "SAME"}, {"decision": "NEW", "same_as": doubt["may_be"][0]}, {"decision": "BOTH"}):
+        assert (await client.post(place_of_it, json=body, headers=as_("compliance"))).status_code == 422
+    body = {"decision": "SAME", "same_as": doubt["may_be"][0]}
+    assert (await client.post(place_of_it, json=body, headers=as_("partner_admin"))).status_code == 403
+    decided = await client.post(place_of_it, json=body, headers=as_("compliance"))
+    assert (decided.status_code, decided.json()["state"]) == (200, "SAME"), decided.text
+    again = await client.post(place_of_it, json=body, headers=as_("compliance", "k2"))
+    assert (again.status_code, again.json()["code"]) == (409, "ILLEGAL_TRANSITION")
+    assert len(await place.collections()) == 1

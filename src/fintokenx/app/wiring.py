@@ -353,6 +353,7 @@ def periodic() -> tuple[Periodic, ...]:
         Periodic(halt.JOB, halt.EVERY, HOME_TENANT),
         Periodic(rewrapping.JOB, rewrapping.EVERY, each_tenant=True, resting=rewrapping.RESTING),
         Periodic("settlement.collect", timedelta(seconds=5), each_tenant=True, resting=SETTLEMENT_SEEN_WITHIN),
+        Periodic("settlement.check_balance", timedelta(minutes=1), each_tenant=True, resting=SETTLEMENT_SEEN_WITHIN),
         Periodic("settlement.resume", timedelta(minutes=5), each_tenant=True, resting=NET_EVERY),
         Periodic("tokenisation.walk", timedelta(minutes=1), each_tenant=True, resting=NET_EVERY),
         Periodic("marketplace.walk", timedelta(minutes=5), each_tenant=True, resting=NET_EVERY),

@@ -4,14 +4,10 @@ lists OBEntryStatus1Code of 3.1 and ExternalEntryStatus1Code, which 4.0 took ove
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
-from collections import Counter
-from dataclasses import replace
 from typing import Any, Final
 
-from fintokenx.kernel.clock import Instant, from_wire, to_wire
+from fintokenx.kernel.clock import Instant, from_wire
 from fintokenx.kernel.money import PENCE_MAX, Pence
 from fintokenx.lifecycle.settlement.ports import BankCredit
 
@@ -53,7 +49,6 @@ def booked_credits(rows: list[Any], account_id: str) -> tuple[list[BankCredit], 
     """
     by_id: dict[str, BankCredit] = {}
     unnamed: list[BankCredit] = []
-    twins: Counter[str] = Counter()
     foreign = 0
     for row in rows:
         credit = _booked_credit(row, account_id)
@@ -62,14 +57,7 @@ def booked_credits(rows: list[Any], account_id: str) -> tuple[list[BankCredit], 
         if row["Amount"]["Currency"] != "GBP":
             foreign += 1
         elif not credit.transaction_id:
-            content = [
-                to_wire(credit.booked_at),
-                credit.amount.value,
-                credit.narration,
-                _text(row.get("TransactionReference")),
-                credit.end_to_end_id,
-            ]
-            unnamed.append(replace(credit, transaction_id=_fallback_id(content, twins)))
+            unnamed.append(credit)
         elif by_id.setdefault(credit.transaction_id, credit) != credit:
             raise ValueError("one transaction id on two transactions")
     return [*by_id.values(), *unnamed], foreign
@@ -90,6 +78,7 @@ def _booked_credit(row: Any, account_id: str) -> BankCredit | None:
         booked_at=booked_at,
         narration=_text(row.get("TransactionInformation"))[:NARRATION_LENGTH_MAX],
         end_to_end_id=_text(supplement.get("EndToEndIdentification")),
+        bank_reference=_text(row.get("TransactionReference")),
     )
     return credit if is_booked and is_credit else None
 
@@ -155,10 +144,3 @@ def _text(value: Any) -> str:
     if not isinstance(value, str):
         raise TypeError("text expected")
     return value.strip()
-
-
-def _fallback_id(content: list[Any], twins: Counter[str]) -> str:
-    """An id from the content, for TransactionId is optional; equal credits are told apart by counting them."""
-    digest = hashlib.sha256(json.dumps(content).encode()).hexdigest()
-    twins[digest] += 1
-    return f"content-{digest[:40]}-{twins[digest]}"

@@ -4,7 +4,7 @@ A command above adds :func:`post`'s Move to its own, so that the journal stands 
 Client money never goes negative, a posted journal is never edited: both hold in the database, not only here.
 """
 
-from fintokenx.lifecycle.ledger.service import client_balance, post, trial_balance
+from fintokenx.lifecycle.ledger.service import asset_balance, client_balance, movements_since, post, trial_balance
 from fintokenx.lifecycle.ledger.types import (
     BANK_COLLECTIONS,
     SUSPENSE,
@@ -28,8 +28,10 @@ __all__ = [
     "Line",
     "TrialBalance",
     "Unbalanced",
+    "asset_balance",
     "client_balance",
     "held_for",
+    "movements_since",
     "payable_to",
     "post",
     "refund_due",

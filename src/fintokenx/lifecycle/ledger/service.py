@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from fintokenx import audit
 from fintokenx.kernel.caller import Caller, Role
+from fintokenx.kernel.clock import Instant
 from fintokenx.kernel.db import Tx
 from fintokenx.kernel.money import Pence, total
 from fintokenx.lifecycle.ledger import store
@@ -44,3 +45,15 @@ async def client_balance(tx: Tx, caller: Caller, *, account: Account) -> Pence:
     """What we hold on a client account."""
     caller.must_be(*_MAY_READ, tenant_id=tx.tenant_id)
     return await store.client_balance(tx, account.code)
+
+
+async def asset_balance(tx: Tx, caller: Caller, *, account: Account) -> Pence:
+    """What the books say that we have on an asset account; below zero where more has left it."""
+    caller.must_be(*_MAY_READ, tenant_id=tx.tenant_id)
+    return await store.asset_balance(tx, account.code)
+
+
+async def movements_since(tx: Tx, caller: Caller, *, account: Account, since: Instant) -> list[Pence]:
+    """What was booked on an asset account at ``since`` or later, line by line; below zero what left it."""
+    caller.must_be(*_MAY_READ, tenant_id=tx.tenant_id)
+    return await store.movements_since(tx, account.code, since)

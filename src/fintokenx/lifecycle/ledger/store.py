@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from fintokenx import audit
+from fintokenx.kernel.clock import Instant
 from fintokenx.kernel.db import Tx
 from fintokenx.kernel.money import Pence
 from fintokenx.lifecycle.ledger.types import Account, AccountBalance, AccountKind, Line
@@ -70,6 +71,25 @@ async def balances(tx: Tx) -> list[AccountBalance]:
     return [
         AccountBalance(row["code"], AccountKind(row["kind"]), Pence(row["debit"]), Pence(row["credit"])) for row in rows
     ]
+
+
+async def asset_balance(tx: Tx, code: str) -> Pence:
+    """Debit less credit of an account; zero when it was never used."""
+    total = "coalesce(sum(debit_pence - credit_pence), 0)::bigint"
+    return Pence(await tx.value(f"select {total} from app.journal_lines where account_code = $1", code))
+
+
+async def movements_since(tx: Tx, code: str, since: Instant) -> list[Pence]:
+    """Debit less credit of each line of an account that was posted at ``since`` or later."""
+    rows = await tx.rows(
+        """select l.debit_pence - l.credit_pence as pence
+             from app.journals j
+             join app.journal_lines l on l.tenant_id = j.tenant_id and l.journal_id = j.id
+            where j.posted_at >= $2 and l.account_code = $1""",
+        code,
+        since,
+    )
+    return [Pence(row["pence"]) for row in rows]
 
 
 async def client_balance(tx: Tx, code: str) -> Pence:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Response
 from fastapi import Query as Parameter
@@ -24,15 +24,18 @@ from fintokenx.kernel.edge import (
 from fintokenx.kernel.machine import IllegalTransition
 from fintokenx.kernel.money import ZERO, Pence
 from fintokenx.lifecycle import marketplace
-from fintokenx.lifecycle.settlement.service import collecting, funding, instructing, reads
+from fintokenx.lifecycle.settlement.service import collecting, funding, instructing, lines, reads
 from fintokenx.lifecycle.settlement.types import (
     AmountOverFpsLimit,
     Collection,
     Disbursement,
+    LineDoubt,
     NothingToAdvance,
+    NotThatLine,
     PriceChanged,
     UnknownCollection,
     UnknownDisbursement,
+    UnknownLineDoubt,
     WalletNotReady,
 )
 from fintokenx.parties import auth, kyc, partner
@@ -159,6 +162,62 @@ class CollectionPage(BaseModel):
     next: str | None
 
 
+class LineDoubtView(BaseModel):
+    """A line of the collections account that may be one that is in the books. Nothing is booked for it while it is
+    OPEN."""
+
+    line_id: str = Field(description="Its id.", examples=["rec_06g2h5x3v8w9y7z1a2b3c4d5e6"])
+    amount_pence: Pence
+    booked_at: datetime = Field(description="When the bank booked it, as it was shown first.")
+    may_be: list[str] = Field(
+        description="Ids of the known lines of this amount that the bank no longer shows as it did."
+    )
+    state: str = Field(description="OPEN, NEW or SAME.")
+    opened_at: datetime
+    decided_at: datetime | None
+    decided_by: str | None
+    same_as: str | None = Field(description="The known line that it is, by the decision.")
+
+    @classmethod
+    def of(cls, doubt: LineDoubt) -> LineDoubtView:
+        """Spell a doubt."""
+        return cls(
+            line_id=doubt.line_id,
+            amount_pence=doubt.amount,
+            booked_at=doubt.booked_at,
+            may_be=list(doubt.may_be),
+            state=doubt.state,
+            opened_at=doubt.opened_at,
+            decided_at=doubt.decided_at,
+            decided_by=doubt.decided_by,
+            same_as=doubt.repeat_of,
+        )
+
+
+class LineDoubtPage(BaseModel):
+    """A page of doubts; ``next`` is the cursor of the following one."""
+
+    items: list[LineDoubtView]
+    next: str | None
+
+
+class NewLine(BaseModel):
+    """It is a credit of its own: the next reading books it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    decision: Literal["NEW"]
+
+
+class SameLine(BaseModel):
+    """It is a known line, shown differently: nothing is booked for it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    decision: Literal["SAME"]
+    same_as: str = Field(pattern=r"^rec_[0-9a-z]{26}$", description="One of the doubt's `may_be`.")
+
+
 @router.post(
     "/v1/payments",
     status_code=201,
@@ -212,4 +271,41 @@ async def get_collection(collection_id: str, read: Annotated[Query, Depends(quer
     """One inbound credit, for staff."""
     return CollectionView.of(
         await read.run(lambda tx: collecting.collection(tx, read.caller, collection_id=collection_id))
+    )
+
+
+@router.get("/v1/line-doubts", responses=problems(WrongRole))
+async def list_line_doubts(
+    read: Annotated[Query, Depends(query)],
+    state: Annotated[Literal["OPEN", "NEW", "SAME"] | None, Parameter(description="Only these.")] = None,
+    after: Annotated[str | None, Parameter(description="Cursor: the `next` of the page before.")] = None,
+    limit: Annotated[int, Parameter(ge=1, le=200)] = 50,
+) -> LineDoubtPage:
+    """Lines of the collections account that wait, or waited, for a person to say whether they are new, for staff."""
+    found = await read.run(lambda tx: lines.doubts(tx, read.caller, state=state, after=after, limit=limit + 1))
+    more = found[limit - 1].line_id if len(found) > limit else None
+    return LineDoubtPage(items=[LineDoubtView.of(doubt) for doubt in found[:limit]], next=more)
+
+
+@router.post(
+    "/v1/line-doubts/{line_id}/decision",
+    response_model=LineDoubtView,
+    responses=problems(
+        IdempotencyKeyRequired, IdempotencyKeyReused, IdempotencyInFlight, WrongRole, UnknownLineDoubt, NotThatLine,
+        IllegalTransition,
+    ),
+    openapi_extra={"parameters": [{"in": "header", "name": IDEMPOTENCY_HEADER, "required": True,
+                                   "schema": {"type": "string", "minLength": 1, "maxLength": 255}}]},
+)  # fmt: skip
+async def decide_line_doubt(
+    line_id: str,
+    body: Annotated[NewLine | SameLine, Field(discriminator="decision")],
+    command: Annotated[Mutation, Depends(mutation)],
+) -> Response:
+    """Say what a doubtful line is. A compliance officer or MLRO decides, after a look at the bank's own statement."""
+    same_as = body.same_as if isinstance(body, SameLine) else None
+    return await command.run(
+        lambda tx: lines.decide(tx, command.caller, line_id=line_id, same_as=same_as),
+        shown=LineDoubtView.of,
+        status=200,
     )

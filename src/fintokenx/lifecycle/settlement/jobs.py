@@ -21,8 +21,17 @@ from fintokenx.lifecycle.settlement.ports import (
     PaymentState,
     TokenTransfers,
 )
-from fintokenx.lifecycle.settlement.service import collecting, funding, readings, reads, reconciling, resuming, walking
-from fintokenx.lifecycle.settlement.types import LinesNotTaken, Purpose
+from fintokenx.lifecycle.settlement.service import (
+    balances,
+    collecting,
+    funding,
+    readings,
+    reads,
+    reconciling,
+    resuming,
+    walking,
+)
+from fintokenx.lifecycle.settlement.types import LinesNotTaken, Purpose, Statement
 
 log = structlog.get_logger("fintokenx.settlement")
 
@@ -39,7 +48,7 @@ class SettlementJobs:
     tokens: TokenTransfers
 
     def handlers(self) -> dict[str, Handler]:
-        """By job name. ``settlement.collect`` and ``settlement.resume`` are to be run periodically."""
+        """By job name. ``collect``, ``check_balance`` and ``resume`` are to be run periodically."""
         return {
             "settlement.disburse": self.disburse,
             "settlement.pay": self.pay,
@@ -48,6 +57,7 @@ class SettlementJobs:
             "settlement.follow_token": self.follow_token,
             "settlement.await_seller_credit": self.await_seller_credit,
             "settlement.collect": self.collect,
+            "settlement.check_balance": self.check_balance,
             "settlement.allocate": self.allocate,
             "settlement.release_held": self.release_held,
             "settlement.resume": self.resume,
@@ -79,6 +89,9 @@ class SettlementJobs:
         async with work.transaction() as tx:
             sending = await walking.start(tx, work.caller, end_to_end_id=end_to_end_id)
         if sending is None:
+            return
+        if isinstance(sending, walking.Waiting):
+            _look_again(payload, sending.at, "books and bank differ", seconds=_WAIT_MAX_SECONDS)
             return
         waited_since = sending.instruction.sent_at or sending.at
         try:
@@ -175,9 +188,10 @@ class SettlementJobs:
             async with work.transaction() as tx:
                 await readings.not_read(tx, work.caller, account=account)
             raise
+        statement = Statement(account, since, tuple(seen))
         async with work.transaction() as tx:
-            fresh = await reconciling.unknown_lines(tx, work.caller, account=account, credits_seen=seen)
-        left = [credit for credit in fresh if not await self._taken(work, account, credit)]
+            fresh = await reconciling.open_lines(tx, work.caller, statement=statement)
+        left = [credit for credit in fresh if not await self._taken(work, statement, credit)]
         if left:
             async with work.transaction() as tx:
                 await readings.not_taken(tx, work.caller, account=account)
@@ -187,15 +201,41 @@ class SettlementJobs:
             if not fresh and await reads.nothing_expected(tx, work.caller):
                 work.may_rest()
 
-    async def _taken(self, work: Work, account: BankAccount, credit: BankCredit) -> bool:
+    async def check_balance(self, work: Work, _payload: Payload) -> None:
+        """Hold the books against the bank's own balance; a difference is believed when it is found twice."""
+        async with work.transaction() as tx:
+            account, since = await readings.statement(tx, work.caller)
+        found = await self._compared(work, account, since)
+        if not found.is_explained:
+            found = await self._compared(work, account, since)
+        async with work.completing() as tx:
+            await balances.conclude(tx, work.caller, account=account, found=found)
+            if found.bank == found.books and await reads.nothing_expected(tx, work.caller):
+                work.may_rest()
+
+    async def _compared(self, work: Work, account: BankAccount, since: Instant) -> balances.Comparison:
+        async with work.transaction() as tx:
+            asked_at = tx.at
+        try:
+            bank = await self.information.balance(account)
+            seen = await self.information.credits(account, since)
+        except Unavailable:
+            async with work.transaction() as tx:
+                await balances.not_read(tx, work.caller, account=account)
+            raise
+        statement = Statement(account, since, tuple(seen))
+        async with work.transaction() as tx:
+            return await balances.compare(tx, work.caller, statement=statement, bank=bank, asked_at=asked_at)
+
+    async def _taken(self, work: Work, statement: Statement, credit: BankCredit) -> bool:
         """Whether a line was dealt with. What one line does wrong must not keep the others out of the books."""
         try:
             async with work.transaction() as tx:
-                await reconciling.take_line(tx, work.caller, account=account, credit=credit)
+                await reconciling.take_line(tx, work.caller, statement=statement, credit=credit)
         except Unavailable:
             raise
         except Exception:  # anticipated or a fault of ours: this line only; the job fails for it at the end
-            log.exception("line_not_taken", transaction_id=credit.transaction_id)
+            log.exception("line_not_taken", transaction_id=credit.transaction_id, source=credit.source)
             return False
         return True
 

@@ -73,6 +73,10 @@ class AccountInformation(Protocol):
         """All booked credits from ``since`` on, oldest first, every page read."""
         ...
 
+    async def balance(self, account: BankAccount) -> Pence:
+        """What is booked on the account now; below zero where it is overdrawn."""
+        ...
+
 
 class TokenTransfers(Protocol):
     """The look at the chain before money moves (SE-05). Raises ``Unavailable`` when the network does not answer."""

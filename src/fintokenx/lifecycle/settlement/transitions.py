@@ -78,7 +78,23 @@ COLLECTION = Machine(
     ),
 )
 
-MACHINES = (DISBURSEMENT, INSTRUCTION, COLLECTION)
+LINE_DOUBT = Machine(
+    "line_doubt",
+    transitions(
+        [
+            (NOTHING, "open", "OPEN", "RECON_DOUBT"),
+            ("OPEN", "it is new", "NEW", "RECON_DECIDE"),
+            ("OPEN", "it is known", "SAME", "RECON_DECIDE"),
+        ]
+    ),
+)
+
+DIFFERENCE = Machine(
+    "balance_difference",
+    transitions([(NOTHING, "open", "OPEN", "BALANCE_DIFFERS"), ("OPEN", "close", "CLOSED", "BALANCE_AGREES")]),
+)
+
+MACHINES = (DISBURSEMENT, INSTRUCTION, COLLECTION, LINE_DOUBT, DIFFERENCE)
 
 _SYSTEM = (Role.SYSTEM,)
 
@@ -88,11 +104,13 @@ ACTIONS = (
     Action("FUND_CANCEL", _SYSTEM),
     Action("FUND_INVOICE", (Role.SYSTEM, Role.PLATFORM_ADMIN), True, "required_from_admin"),
     Action("RECEIVE_SETTLEMENT", (Role.SYSTEM, Role.PLATFORM_ADMIN), True, "required_from_admin"),
+    Action("RECON_DECIDE", (Role.COMPLIANCE, Role.MLRO), staff_only=True),
     *(
         Action(name, _SYSTEM)
         for name in (
             "FIAT_OUT", "FIAT_RETRY", "FIAT_ESCALATE", "FIAT_IN", "FIAT_PAID", "FIAT_RETURN", "FIAT_REFUND",
             "CHAIN_REFUSED", "SELLER_CREDIT_ACK", "RECON_ALERT", "RECON_LINE", "RECON_GAP", "RECON_WHOLE",
+            "RECON_SAME", "RECON_DOUBT", "BALANCE_DIFFERS", "BALANCE_AGREES", "BALANCE_GAP", "BALANCE_READ",
             "RECEIVE_CREDIT", "SETTLEMENT_START", "ONWARD_HELD", "ONWARD_RELEASE", "ONWARD_PAID",
         )
     ),

@@ -43,6 +43,22 @@ class LinesNotTaken(Refused):
     code = "LINES_NOT_TAKEN"
 
 
+class LineContradicts(Refused):
+    """A line has the id of a known one and another amount."""
+
+    code = "LINE_CONTRADICTS"
+
+
+class UnknownLineDoubt(NotFound):
+    """There is no such doubt about a line."""
+
+
+class NotThatLine(Invalid):
+    """The line that it is said to be is not one of those that it may be."""
+
+    code = "NOT_THAT_LINE"
+
+
 class AmountOverFpsLimit(Invalid):
     """The net advance is more than one Faster Payment carries (£1,000,000)."""
 
@@ -79,14 +95,99 @@ class BankAccount:
 
 @dataclass(frozen=True, slots=True)
 class BankCredit:
-    """A booked inbound credit as Account Information shows it. ``transaction_id`` is unique per account."""
+    """A booked inbound credit as a bank shows it, here and now: all but its amount may be completed later."""
 
     transaction_id: str
+    """The bank's own; empty when it gives none, which it may do later."""
     amount: Pence
     booked_at: Instant
     narration: str
     end_to_end_id: str
     """Empty when the bank does not pass it on."""
+    bank_reference: str = ""
+    """The scheme's id of the payment; empty when it is not shown."""
+    source: str = "AIS"
+    """Who shows it: AIS (Open Banking) or FPS (the payments bank). Ids are unique within a source."""
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """A whole list of the credits on an account from ``since`` on."""
+
+    account: BankAccount
+    since: Instant
+    credits: tuple[BankCredit, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """What a line was shown as. Of a narration its length and a digest: people write names there."""
+
+    source: str
+    transaction_id: str
+    booked_at: Instant
+    narration_length: int
+    narration_sha256: str
+    bank_reference: str
+    end_to_end_id: str
+
+    @property
+    def content(self) -> tuple[object, ...]:
+        """Everything but the bank's id."""
+        return self.booked_at, self.narration_length, self.narration_sha256, self.bank_reference, self.end_to_end_id
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line that is known, with all that it was ever shown as, oldest first. ``kind``: what it turned out to be.
+    ``doubt``: the state of the doubt about it, if there was one."""
+
+    id: str
+    kind: str
+    amount: Pence
+    doubt: str | None
+    forms: tuple[Form, ...]
+
+    @property
+    def waits_to_be_booked(self) -> bool:
+        """A person has said that it is new, and it has not been booked yet."""
+        return self.kind == "doubt" and self.doubt == "NEW"
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """A credit on an account that is to be dealt with now, under the id of its line. ``was_doubt``: it stands there as
+    one, and a person has said that it is new."""
+
+    account: BankAccount
+    credit: BankCredit
+    line_id: str
+    form: Form
+    was_doubt: bool = False
+
+    @property
+    def bank_transaction_id(self) -> str:
+        """The bank's id where Open Banking shows one, else ours of the line."""
+        return (
+            self.credit.transaction_id if self.credit.source == "AIS" and self.credit.transaction_id else self.line_id
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class LineDoubt:
+    """A line that may be a known one. ``line_id`` is its own; it is booked by nobody while this is OPEN."""
+
+    tenant_id: str
+    line_id: str
+    account: str
+    amount: Pence
+    booked_at: Instant
+    may_be: tuple[str, ...]
+    state: str
+    opened_at: Instant
+    decided_at: Instant | None
+    decided_by: str | None
+    repeat_of: str | None
 
 
 class Purpose(StrEnum):
@@ -199,11 +300,33 @@ class Collection:
 @dataclass(frozen=True, slots=True)
 class Reading:
     """How an account's statement is being read. ``gap_since``: the first of the readings that were not whole and that
-    no whole one has followed; None while nothing is missing. ``account``: sort code and account number."""
+    no whole one has followed; None while nothing is missing. ``balance_gap_since``: the same of its balance.
+    ``account``: sort code and account number."""
 
     tenant_id: str
     account: str
     gap_since: Instant | None
+    balance_gap_since: Instant | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """What the bank has of ours and what the books say, which nothing on its way explains. ``account``: sort code and
+    account number."""
+
+    tenant_id: str
+    id: str
+    account: str
+    bank: Pence
+    books: Pence
+    state: str
+    opened_at: Instant
+    closed_at: Instant | None
+
+    @property
+    def surplus(self) -> Pence:
+        """What the bank has beyond the books; below zero what it lacks."""
+        return self.bank - self.books
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +336,11 @@ class Match:
     invoice_reference: str
     text: str
     method: str
+
+
+def is_given(end_to_end_id: str) -> bool:
+    """Whether a payer gave an id: ISO 20022 has a word for one who gave none."""
+    return end_to_end_id not in ("", "NOTPROVIDED")
 
 
 def end_to_end_id(leg: str, attempt: int) -> str:

@@ -13,10 +13,11 @@ from fintokenx.kernel.money import ZERO, Pence
 from fintokenx.lifecycle import invoice, ledger, tokenisation
 from fintokenx.lifecycle.settlement import store
 from fintokenx.lifecycle.settlement.events import CreditAllocated, CreditUnmatched
-from fintokenx.lifecycle.settlement.ports import BankAccount, BankCredit, PaymentOutcome
+from fintokenx.lifecycle.settlement.ports import PaymentOutcome
 from fintokenx.lifecycle.settlement.service import alerting, instructing, matching
 from fintokenx.lifecycle.settlement.service.funding import concluded
 from fintokenx.lifecycle.settlement.service.reads import STAFF
+from fintokenx.lifecycle.settlement.store import lines as lines_store
 from fintokenx.lifecycle.settlement.transitions import COLLECTION
 from fintokenx.lifecycle.settlement.types import (
     Collection,
@@ -24,6 +25,7 @@ from fintokenx.lifecycle.settlement.types import (
     Match,
     OnwardPayment,
     Purpose,
+    Sighting,
     UnknownCollection,
     portions,
 )
@@ -57,18 +59,19 @@ async def collection(tx: Tx, caller: Caller, *, collection_id: str) -> Collectio
     return found
 
 
-async def receive(tx: Tx, caller: Caller, *, account: BankAccount, credit: BankCredit) -> str:
-    """Record one obligor's credit, once per bank transaction (SE-10), matched or in suspense; returns its id.
+async def receive(tx: Tx, caller: Caller, *, seen: Sighting) -> str:
+    """Record one obligor's credit, once per line (SE-10), matched or in suspense; returns its id.
 
     What was matched is booked by the job ``settlement.allocate``.
     """
     caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
+    credit = seen.credit
     match = await _match(tx, caller, credit.narration)
     transition = COLLECTION.next(NOTHING, "receive", to="MATCHED" if match else "UNMATCHED")
     received = Collection(
         tenant_id=tx.tenant_id,
         id=tx.ids.new("col"),
-        bank_transaction_id=credit.transaction_id,
+        bank_transaction_id=seen.bank_transaction_id,
         amount=credit.amount,
         received_at=credit.booked_at,
         state=transition.target,
@@ -81,7 +84,7 @@ async def receive(tx: Tx, caller: Caller, *, account: BankAccount, credit: BankC
     )
     rows = (
         store.new_collection(received),
-        store.reconciled(tx, account, credit, kind="collection", matched_to=received.id),
+        *lines_store.reconciled(tx, seen, kind="collection", matched_to=received.id),
     )
     lines = [
         ledger.Line(ledger.BANK_COLLECTIONS, debit=credit.amount),

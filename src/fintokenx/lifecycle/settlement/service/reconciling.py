@@ -13,12 +13,22 @@ from fintokenx.kernel.clock import Instant
 from fintokenx.kernel.db import Tx
 from fintokenx.lifecycle.settlement import store
 from fintokenx.lifecycle.settlement.events import DisbursementClosed, ReconciliationLate
-from fintokenx.lifecycle.settlement.ports import BankAccount, BankCredit, PaymentOutcome, PaymentState
-from fintokenx.lifecycle.settlement.service import alerting, collecting, matching, walking
+from fintokenx.lifecycle.settlement.ports import BankCredit, PaymentOutcome, PaymentState
+from fintokenx.lifecycle.settlement.service import alerting, collecting, lines, matching, walking
+from fintokenx.lifecycle.settlement.service.line_identity import Answer
 from fintokenx.lifecycle.settlement.service.readings import OVERLAP
 from fintokenx.lifecycle.settlement.service.reads import locked
+from fintokenx.lifecycle.settlement.store import lines as lines_store
 from fintokenx.lifecycle.settlement.transitions import DISBURSEMENT
-from fintokenx.lifecycle.settlement.types import RECONCILED_WITHIN_SECONDS, Instruction, Purpose
+from fintokenx.lifecycle.settlement.types import (
+    RECONCILED_WITHIN_SECONDS,
+    Instruction,
+    LineContradicts,
+    Purpose,
+    Sighting,
+    Statement,
+    is_given,
+)
 
 _SHOWN: Final = {True: ("SENT", "SETTLED"), False: ("SENT", "SETTLED", "RETURNED")}
 """In which states a payment's credit may stand on collections: a lender's once it is paid, one of ours once it is back.
@@ -48,20 +58,28 @@ async def watched(tx: Tx, caller: Caller, *, disbursement_id: str) -> Watch | No
 
 
 async def acknowledge(tx: Tx, caller: Caller, *, watch: Watch, credits_seen: list[BankCredit]) -> bool:
-    """F3b → F4 CLOSED when one of the lines is the payout, to the penny; a line is used once. Says whether it was."""
+    """F3b → F4 CLOSED when one of the lines is the payout, to the penny, and surely none that has shown another one: a
+    line is used once, whatever it is shown as. Says whether it was."""
     caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
     payout = watch.payout
     disbursement = await locked(tx, payout.disbursement_id or "")
     if disbursement.state != "SELLER_PAYOUT_SENT":
         return True
-    used = await store.known_lines(tx, payout.creditor, [credit.transaction_id for credit in credits_seen])
-    fitting = [credit for credit in credits_seen if credit.transaction_id not in used and _shows(credit, payout)]
+    statement = Statement(payout.creditor, watch.since, tuple(credits_seen))
+    await lines.lock(tx, payout.creditor)
+    verdicts = await lines.verdicts(tx, statement, amount=payout.amount)
+    fitting = [
+        credit
+        for credit, verdict in zip(credits_seen, verdicts, strict=True)
+        if verdict is not None and verdict.answer is Answer.NEW and _shows(credit, payout)
+    ]
     if not fitting:
         return False
+    seen = lines.sighting(tx, statement, fitting[0])
     transition = DISBURSEMENT.next(disbursement.state, "acknowledge")
     rows = (
         store.changed_disbursement(disbursement, state=transition.target, seller_credit_acked_at=tx.at),
-        store.reconciled(tx, payout.creditor, fitting[0], kind="seller_credit", matched_to=payout.end_to_end_id),
+        *lines_store.reconciled(tx, seen, kind="seller_credit", matched_to=payout.end_to_end_id),
     )
     move = audit.Move(rows, (DisbursementClosed(disbursement.id, disbursement.invoice_reference),))
     await audit.change(tx, caller, action=transition.action, resource=disbursement.invoice_reference, move=move)
@@ -72,7 +90,7 @@ async def acknowledge(tx: Tx, caller: Caller, *, watch: Watch, credits_seen: lis
 def _shows(credit: BankCredit, payout: Instruction) -> bool:
     if credit.amount != payout.amount:
         return False
-    if _is_given(credit.end_to_end_id):
+    if is_given(credit.end_to_end_id):
         return credit.end_to_end_id == payout.end_to_end_id
     return _squeezed(payout.reference) in _squeezed(credit.narration)
 
@@ -97,68 +115,84 @@ async def alert_when_late(tx: Tx, caller: Caller, *, disbursement_id: str) -> No
     await audit.change(tx, caller, action="RECON_ALERT", resource=disbursement.invoice_reference, move=move)
 
 
-async def unknown_lines(
-    tx: Tx, caller: Caller, *, account: BankAccount, credits_seen: list[BankCredit]
-) -> list[BankCredit]:
-    """The lines that nobody has dealt with yet."""
+async def open_lines(tx: Tx, caller: Caller, *, statement: Statement) -> list[BankCredit]:
+    """The credits that nobody has dealt with yet, as they are shown now."""
     caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
-    known = await store.known_lines(tx, account, [credit.transaction_id for credit in credits_seen])
-    return [credit for credit in credits_seen if credit.transaction_id not in known]
+    found = await lines.verdicts(tx, statement)
+    return [
+        credit
+        for credit, verdict in zip(statement.credits, found, strict=True)
+        if verdict is not None
+        and (verdict.answer is not Answer.KNOWN or (verdict.line is not None and verdict.line.waits_to_be_booked))
+    ]
 
 
-async def take_line(tx: Tx, caller: Caller, *, account: BankAccount, credit: BankCredit) -> None:
+async def take_line(tx: Tx, caller: Caller, *, statement: Statement, credit: BankCredit) -> None:
     """Say what one credit on the collections account is: a lender's funding, a payment of ours that came back, or
     money that nobody has booked yet, which goes to suspense or to the invoice that it names. The same line again is
-    nothing (SE-10).
+    nothing, whatever it is shown as by then; one that may be a known line and is not surely so waits for a person and
+    is not booked until then (SE-10).
 
     A line that names a payment without its bank's last word is left for a later reading: whether it has been or will
     be booked with the payment depends on that word. So what is on the account is in the books, once.
+
+    :raises LineContradicts: it has the id of a known line and another amount
     """
     caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
-    await store.lock(tx, f"line:{account.sort_code}{account.account_number}:{credit.transaction_id}")
-    if await store.known_lines(tx, account, [credit.transaction_id]):
-        return
+    await lines.lock(tx, statement.account)
+    verdict = (await lines.verdicts(tx, statement, amount=credit.amount))[_place(statement, credit)]
+    if verdict is None or verdict.answer is Answer.CONTRADICTION:
+        raise LineContradicts
+    seen = lines.sighting(tx, statement, credit, verdict.line)
+    if verdict.answer is Answer.SAME and verdict.line is not None:
+        await lines.note_form(tx, caller, seen, verdict.line)
+    if verdict.answer is Answer.DOUBT and credit.amount:
+        await lines.doubt(tx, caller, seen, verdict.may_be)
+    elif verdict.answer in (Answer.NEW, Answer.DOUBT) or seen.was_doubt:
+        await _book(tx, caller, seen)
+
+
+def _place(statement: Statement, credit: BankCredit) -> int:
+    """Where it stands, itself and not another one that looks the same."""
+    return next(number for number, other in enumerate(statement.credits) if other is credit)
+
+
+async def _book(tx: Tx, caller: Caller, seen: Sighting) -> None:
+    credit = seen.credit
     if not credit.amount:
-        await _keep(tx, caller, account, credit, kind="nothing", matched_to=_name(account, credit))
+        await _keep(tx, caller, seen, kind="nothing", matched_to=_name(seen))
         return
     ours = await _payment_of_ours(tx, credit)
     if ours is None:
-        await collecting.receive(tx, caller, account=account, credit=credit)
+        await collecting.receive(tx, caller, seen=seen)
     elif ours.state == "SENT":
         return
     elif ours.purpose is Purpose.DISBURSEMENT_IN:
-        await _keep(tx, caller, account, credit, kind="funding", matched_to=ours.end_to_end_id, of=ours)
+        await _keep(tx, caller, seen, kind="funding", matched_to=ours.end_to_end_id, of=ours)
     else:
-        line = store.reconciled(tx, account, credit, kind="return", matched_to=ours.end_to_end_id)
-        outcome = PaymentOutcome(PaymentState.RETURNED, ours.bank_ref or credit.transaction_id)
-        await walking.returned(tx, caller, end_to_end_id=ours.end_to_end_id, outcome=outcome, line=audit.Move((line,)))
+        rows = lines_store.reconciled(tx, seen, kind="return", matched_to=ours.end_to_end_id)
+        outcome = PaymentOutcome(PaymentState.RETURNED, ours.bank_ref or seen.bank_transaction_id)
+        await walking.returned(tx, caller, end_to_end_id=ours.end_to_end_id, outcome=outcome, line=audit.Move(rows))
+
+
+def _name(seen: Sighting) -> str:
+    return f"{seen.account.sort_code}{seen.account.account_number}:{seen.bank_transaction_id}"
 
 
 async def _keep(
-    tx: Tx,
-    caller: Caller,
-    account: BankAccount,
-    credit: BankCredit,
-    *,
-    kind: str,
-    matched_to: str,
-    of: Instruction | None = None,
+    tx: Tx, caller: Caller, seen: Sighting, *, kind: str, matched_to: str, of: Instruction | None = None
 ) -> None:
     """Keep a line that moves nothing in the books: what it shows has been booked, or it shows nothing."""
-    move = audit.Move((store.reconciled(tx, account, credit, kind=kind, matched_to=matched_to),))
+    move = audit.Move(lines_store.reconciled(tx, seen, kind=kind, matched_to=matched_to))
     resource = of.invoice_reference if of is not None else matched_to
     await audit.change(tx, caller, action="RECON_LINE", resource=resource, move=move)
-
-
-def _name(account: BankAccount, credit: BankCredit) -> str:
-    return f"{account.sort_code}{account.account_number}:{credit.transaction_id}"
 
 
 async def _payment_of_ours(tx: Tx, credit: BankCredit) -> Instruction | None:
     """By end-to-end id, else by our reference; to the penny, never one that another line has shown before, and only
     one that this credit can be: a payment that never happened, or a lender's that went back, has no line of its own,
     so whoever pays under its name (by hand, or twice) has paid something that is not in the books."""
-    if _is_given(credit.end_to_end_id):
+    if is_given(credit.end_to_end_id):
         found = await store.instruction(tx, credit.end_to_end_id)
         named = [found] if found is not None and found.amount == credit.amount else []
     else:
@@ -172,8 +206,3 @@ async def _payment_of_ours(tx: Tx, credit: BankCredit) -> Instruction | None:
     kinds = ("funding", "return")
     seen = [await store.line_of(tx, kind, ours.end_to_end_id) for kind in kinds]
     return None if any(seen) else ours
-
-
-def _is_given(end_to_end_id: str) -> bool:
-    """ISO 20022 has a word for a payer who gave none."""
-    return end_to_end_id not in ("", "NOTPROVIDED")

@@ -13,7 +13,7 @@ from fintokenx.lifecycle import ledger
 from fintokenx.lifecycle.settlement import store
 from fintokenx.lifecycle.settlement.events import PaymentEscalated, PaymentHeld
 from fintokenx.lifecycle.settlement.ports import PaymentInstruction, PaymentOutcome, PaymentState
-from fintokenx.lifecycle.settlement.service import alerting, collecting, funding, instructing
+from fintokenx.lifecycle.settlement.service import alerting, balances, collecting, funding, instructing
 from fintokenx.lifecycle.settlement.service.reads import of_instruction
 from fintokenx.lifecycle.settlement.transitions import COLLECTION, DISBURSEMENT, INSTRUCTION
 from fintokenx.lifecycle.settlement.types import (
@@ -38,6 +38,13 @@ class Sending:
     at: Instant
 
 
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """An instruction that may not be sent while books and bank differ."""
+
+    at: Instant
+
+
 def wire(instruction: Instruction) -> PaymentInstruction:
     """The instruction as its bank is to have it."""
     return PaymentInstruction(
@@ -49,7 +56,7 @@ def wire(instruction: Instruction) -> PaymentInstruction:
     )
 
 
-async def start(tx: Tx, caller: Caller, *, end_to_end_id: str) -> Sending | None:
+async def start(tx: Tx, caller: Caller, *, end_to_end_id: str) -> Sending | Waiting | None:
     """Record that a payment is about to be sent; None when there is nothing to send (any more, or for now).
 
     A payee that is frozen is not paid: its payment is HELD. A lender that is frozen meanwhile does not pay: its
@@ -61,6 +68,8 @@ async def start(tx: Tx, caller: Caller, *, end_to_end_id: str) -> Sending | None
         return None
     if instruction.state == "SENT":
         return Sending(instruction, resumed=True, at=tx.at)
+    if await balances.must_wait(tx, caller, payment=instruction):
+        return Waiting(tx.at)
     if (await auth.subject(tx, instruction.subject_id)).state == "FROZEN":
         await _stop(tx, caller, instruction)
         return None

@@ -1,4 +1,4 @@
-"""All SQL of settlement."""
+"""The SQL of settlement; that of statement lines is in :mod:`lines`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from fintokenx.kernel.db import Row, Tx
 from fintokenx.kernel.money import Pence
 from fintokenx.lifecycle.settlement.types import (
     BankAccount,
-    BankCredit,
     Collection,
     Disbursement,
     Instruction,
@@ -324,13 +323,15 @@ async def newest_line_at(tx: Tx, account: BankAccount) -> Instant | None:
 
 
 async def oldest_open_at(tx: Tx, account: BankAccount) -> Instant | None:
-    """From when on lines of an account may have been left for later: since a reading of it was not whole, or since a
-    payment was sent that its bank has not decided."""
+    """From when on lines of an account may have been left for later: since a reading of it was not whole, since a
+    payment was sent that its bank has not decided, or since a line that a person is to decide or has just decided."""
     at: Instant | None = await tx.value(
         """select min(at) from (
              select gap_since as at from app.statement_readings where account = $1
              union all
-             select sent_at from app.payment_instructions where state = 'SENT') as open""",
+             select sent_at from app.payment_instructions where state = 'SENT'
+             union all
+             select booked_at from app.reconciliations where account = $1 and kind = 'doubt') as open""",
         account.sort_code + account.account_number,
     )
     return at
@@ -339,7 +340,7 @@ async def oldest_open_at(tx: Tx, account: BankAccount) -> Instant | None:
 async def reading(tx: Tx, account: BankAccount) -> Reading | None:
     """How an account's statement is being read; None while it has always been read whole."""
     row = await tx.row(
-        "select tenant_id, account, gap_since from app.statement_readings where account = $1",
+        "select tenant_id, account, gap_since, balance_gap_since from app.statement_readings where account = $1",
         account.sort_code + account.account_number,
     )
     return Reading(**dict(row)) if row else None
@@ -348,28 +349,24 @@ async def reading(tx: Tx, account: BankAccount) -> Reading | None:
 def new_reading(new: Reading) -> audit.RowChange:
     """The row of the first reading of an account that was not whole."""
     return audit.insert(
-        "statement_readings", {"tenant_id": new.tenant_id, "account": new.account, "gap_since": new.gap_since}
+        "statement_readings",
+        {
+            "tenant_id": new.tenant_id,
+            "account": new.account,
+            "gap_since": new.gap_since,
+            "balance_gap_since": new.balance_gap_since,
+        },
     )
 
 
-def changed_reading(known: Reading, *, gap_since: Instant | None) -> audit.RowChange:
+def changed_reading(known: Reading, **after: Instant | None) -> audit.RowChange:
     """A gap begins or ends."""
     return audit.update(
         "statement_readings",
         key={"tenant_id": known.tenant_id, "account": known.account},
-        before={"gap_since": known.gap_since},
-        after={"gap_since": gap_since},
+        before={name: getattr(known, name) for name in after},
+        after=after,
     )
-
-
-async def known_lines(tx: Tx, account: BankAccount, transaction_ids: Sequence[str]) -> set[str]:
-    """Which of these lines have been dealt with."""
-    rows = await tx.rows(
-        "select transaction_id from app.reconciliations where account = $1 and transaction_id = any($2)",
-        account.sort_code + account.account_number,
-        list(transaction_ids),
-    )
-    return {row["transaction_id"] for row in rows}
 
 
 async def line_of(tx: Tx, kind: str, matched_to: str) -> str | None:
@@ -378,25 +375,6 @@ async def line_of(tx: Tx, kind: str, matched_to: str) -> str | None:
         "select transaction_id from app.reconciliations where kind = $1 and matched_to = $2", kind, matched_to
     )
     return found
-
-
-def reconciled(tx: Tx, account: BankAccount, credit: BankCredit, *, kind: str, matched_to: str) -> audit.RowChange:
-    """What a line of a statement turned out to be."""
-    return audit.insert(
-        "reconciliations",
-        {
-            "tenant_id": tx.tenant_id,
-            "id": tx.ids.new("rec"),
-            "account": account.sort_code + account.account_number,
-            "transaction_id": credit.transaction_id,
-            "amount_pence": credit.amount,
-            "booked_at": credit.booked_at,
-            "kind": kind,
-            "matched_to": matched_to,
-            "method": "AIS",
-            "reconciled_at": tx.at,
-        },
-    )
 
 
 async def overdue(tx: Tx, *, before: Instant) -> list[tuple[str, str]]:
