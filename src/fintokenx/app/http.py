@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import structlog
-from fastapi import FastAPI, Request, Response
+from fastapi import Depends, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.openapi.utils import get_openapi
@@ -20,12 +20,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from fintokenx.kernel import edge
 from fintokenx.kernel.errors import Refused, Unavailable
+from fintokenx.kernel.forms import said_once
 from fintokenx.kernel.ids import Ids
 
 log = structlog.get_logger("fintokenx.http")
 
 BODY_BYTES_MAX: Final = 11 * 1024 * 1024
 _REQUEST_ID: Final = re.compile(r"^[A-Za-z0-9_-]{8,64}$")
+_API: Final = "/v1/"
 _MUTATING: Final = {"post", "put", "patch", "delete"}
 _SECURITY_HEADERS: Final = (
     (b"x-content-type-options", b"nosniff"),
@@ -34,7 +36,8 @@ _SECURITY_HEADERS: Final = (
 
 
 class BodyLimit:
-    """Refuses a body before it is read into memory, whether it announces its length or not."""
+    """Refuses a body before it is read into memory, whether it announces its length or not. What is no API is a page,
+    which reads a form of its own small limit and answers with a page."""
 
     def __init__(self, app: ASGIApp, bytes_max: int = BODY_BYTES_MAX) -> None:
         self._app = app
@@ -46,7 +49,8 @@ class BodyLimit:
             await self._app(scope, receive, send)
             return
         announced = dict(scope["headers"]).get(b"content-length", b"0")
-        if not announced.isdigit() or int(announced) > self._bytes_max:
+        too_large = not announced.isdigit() or int(announced) > self._bytes_max
+        if too_large and scope["path"].startswith(_API):
             await edge.plain_problem(413, "")(scope, receive, send)
             return
         received = 0
@@ -115,7 +119,10 @@ def create(
     ``swagger_ui`` is the folder of npm's swagger-ui-dist; without it there is no ``/docs`` page, only
     ``/openapi.json``: nothing is fetched from elsewhere.
     """
-    app = FastAPI(title=title, version=version, redoc_url=None, docs_url=None, openapi_url="/openapi.json")
+    app = FastAPI(
+        title=title, version=version, redoc_url=None, docs_url=None, openapi_url="/openapi.json",
+        dependencies=[Depends(said_once)],
+    )  # fmt: skip
     _show_docs(app, swagger_ui)
     for router in routers:
         app.include_router(router)
@@ -199,7 +206,7 @@ def _is_keyless(path: str) -> bool:
 def _require_key(operation: dict[str, Any]) -> None:
     parameters = operation.setdefault("parameters", [])
     if not any(parameter["name"] == edge.IDEMPOTENCY_HEADER for parameter in parameters):
-        schema = {"type": "string", "minLength": 1, "maxLength": 255}
+        schema = {"type": "string", "pattern": edge.IDEMPOTENCY_KEY_PATTERN}
         parameters.append({"in": "header", "name": edge.IDEMPOTENCY_HEADER, "required": True, "schema": schema})
 
 

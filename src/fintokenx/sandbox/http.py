@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Annotated, Any
 
 import httpx
 from fastapi import APIRouter, Depends, Request
@@ -15,6 +15,7 @@ from fintokenx.kernel.caller import Role
 from fintokenx.kernel.clock import Clock
 from fintokenx.kernel.edge import Edge, problems
 from fintokenx.kernel.errors import Invalid, NotFound, Unavailable
+from fintokenx.kernel.inputs import IsoInstant, PrintableText, Reference
 from fintokenx.sandbox.anvil import ChainControl
 from fintokenx.sandbox.clock import ClockBackwards, ClockTooFar, SandboxClock
 
@@ -67,7 +68,7 @@ class MoveClock(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    to: datetime = Field(description="RFC 3339 with an offset.", examples=["2026-07-31T09:00:00Z"])
+    to: IsoInstant = Field(description="RFC 3339 with an offset.", examples=["2026-07-31T09:00:00Z"])
 
 
 class SetMode(BaseModel):
@@ -75,9 +76,15 @@ class SetMode(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    mode: str = Field(description="`up`, `down`, `timeout`, `slow`, `5xx`, `malformed`, `lost_response`, …")
-    times: int | None = Field(None, ge=1, description="For how many requests; null = until changed.")
-    seconds: float | None = Field(None, ge=0, le=3600, description="For the modes that wait.")
+    mode: Annotated[str, PrintableText(40)] = Field(
+        description="`up`, `down`, `timeout`, `slow`, `5xx`, `malformed`, `lost_response`, …"
+    )
+    times: int | None = Field(
+        None, strict=True, ge=1, le=1_000_000, description="For how many requests; null = until changed."
+    )
+    seconds: float | None = Field(
+        None, strict=True, ge=0, le=3600, allow_inf_nan=False, description="For the modes that wait."
+    )
 
 
 class SetChain(BaseModel):
@@ -85,7 +92,7 @@ class SetChain(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    paused: bool
+    paused: bool = Field(strict=True)
 
 
 def _services(request: Request) -> SandboxServices:
@@ -104,8 +111,6 @@ async def read_clock(request: Request) -> ClockView:
 async def move_clock(body: MoveClock, request: Request) -> ClockView:
     """Move time forward for everybody: due jobs run, timers fire, the chain's next block carries the new time."""
     services = _services(request)
-    if body.to.tzinfo is None:
-        raise Invalid("the time needs an offset")
     before = services.clock.now()
     services.clock.advance_to(body.to)
     now = services.clock.now()
@@ -130,7 +135,7 @@ async def list_providers(request: Request) -> dict[str, Any]:
 
 
 @router.post("/providers/{name}", responses=problems(UnknownProvider, ModeRefused))
-async def set_provider(name: str, body: SetMode, request: Request) -> dict[str, Any]:
+async def set_provider(name: Reference, body: SetMode, request: Request) -> dict[str, Any]:
     """Switch a mock server's mode."""
     url = _services(request).providers.get(name)
     if url is None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
 from fintokenx.app.cli.common import System, fail, must_be_tenant, ready, run
 
+NAME_LENGTH_MAX: Final = 200
 keys = typer.Typer(no_args_is_help=True, help="Tenants' API keys.")
 staff = typer.Typer(no_args_is_help=True, help="People of the platform's own.")
 
@@ -41,6 +41,7 @@ def staff_create(
 ) -> None:
     """Make a member of staff, who then signs in by e-mail code like everybody."""
     from fintokenx.app import inspect
+    from fintokenx.kernel import inputs
 
     chosen = ready(system)
     must_be_tenant(chosen, tenant)
@@ -48,9 +49,15 @@ def staff_create(
         fail("a role of staff is mlro, compliance or platform_admin")
     if role == "platform_admin" and tenant != "tnt_fintokenx":
         fail("administrators of the platform are staff of tnt_fintokenx")
-    if not re.fullmatch(r"[^@\s]{1,64}@[^@\s]{3,190}", email):
-        fail("that is not an e-mail address; codes to sign in are sent there")
-    if not 1 <= len(name.strip()) <= 200 or not name.isprintable():
-        fail("a person's name has 1 to 200 visible characters")
+    try:
+        email = inputs.email_address(email)
+    except ValueError as fault:
+        fail(f"{fault}; codes to sign in are sent there")
+    try:
+        name = inputs.printable(name)
+    except ValueError as fault:
+        fail(f"a person's name has 1 to {NAME_LENGTH_MAX} visible characters: {fault}")
+    if len(name) > NAME_LENGTH_MAX:
+        fail(f"a person's name has 1 to {NAME_LENGTH_MAX} visible characters")
 
     print(run(inspect.create_staff(chosen, tenant, role, name, email)))  # noqa: T201 — bare, for $(…)

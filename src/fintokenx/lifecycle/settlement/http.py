@@ -11,7 +11,6 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from fintokenx.kernel.caller import WrongRole
 from fintokenx.kernel.edge import (
-    IDEMPOTENCY_HEADER,
     IdempotencyInFlight,
     IdempotencyKeyRequired,
     IdempotencyKeyReused,
@@ -21,10 +20,12 @@ from fintokenx.kernel.edge import (
     problems,
     query,
 )
+from fintokenx.kernel.inputs import Cursor, OneOf, PageSize, Reference
 from fintokenx.kernel.machine import IllegalTransition
 from fintokenx.kernel.money import ZERO, Pence
 from fintokenx.lifecycle import marketplace
 from fintokenx.lifecycle.settlement.service import collecting, funding, instructing, reads
+from fintokenx.lifecycle.settlement.transitions import COLLECTION
 from fintokenx.lifecycle.settlement.types import (
     AmountOverFpsLimit,
     Collection,
@@ -38,6 +39,8 @@ from fintokenx.lifecycle.settlement.types import (
 from fintokenx.parties import auth, kyc, partner
 
 router = APIRouter(tags=["settlement"])
+
+CollectionState = Annotated[str, OneOf.states(COLLECTION.states)]
 
 
 class PaymentBody(BaseModel):
@@ -170,8 +173,6 @@ class CollectionPage(BaseModel):
         marketplace.ListingMatured, IllegalTransition, PriceChanged, AmountOverFpsLimit, NothingToAdvance,
         WalletNotReady,
     ),
-    openapi_extra={"parameters": [{"in": "header", "name": IDEMPOTENCY_HEADER, "required": True,
-                                   "schema": {"type": "string", "minLength": 1, "maxLength": 255}}]},
 )  # fmt: skip
 async def fund(body: PaymentBody, command: Annotated[Mutation, Depends(mutation)]) -> Response:
     """Fund a listing. Needs a lender's session and an API key. The price is the published formula over the listing;
@@ -187,7 +188,7 @@ async def fund(body: PaymentBody, command: Annotated[Mutation, Depends(mutation)
 
 
 @router.get("/v1/payments/{payment_id}", responses=problems(UnknownDisbursement, WrongRole))
-async def get_payment(payment_id: str, read: Annotated[Query, Depends(query)]) -> PaymentView:
+async def get_payment(payment_id: Reference, read: Annotated[Query, Depends(query)]) -> PaymentView:
     """One payment: your own (lenders, sellers) or any of the tenant (staff)."""
     return PaymentView.of(await read.run(lambda tx: reads.disbursement(tx, read.caller, disbursement_id=payment_id)))
 
@@ -195,9 +196,11 @@ async def get_payment(payment_id: str, read: Annotated[Query, Depends(query)]) -
 @router.get("/v1/collections", responses=problems(WrongRole))
 async def list_collections(
     read: Annotated[Query, Depends(query)],
-    state: Annotated[str | None, Parameter(description="Only these, e.g. UNMATCHED: money in suspense.")] = None,
-    after: Annotated[str | None, Parameter(description="Cursor: the `next` of the page before.")] = None,
-    limit: Annotated[int, Parameter(ge=1, le=200)] = 50,
+    state: Annotated[
+        CollectionState | None, Parameter(description="Only these, e.g. UNMATCHED: money in suspense.")
+    ] = None,
+    after: Annotated[Cursor | None, Parameter(description="Cursor: the `next` of the page before.")] = None,
+    limit: PageSize = 50,
 ) -> CollectionPage:
     """Inbound credits of the tenant, oldest first, for staff."""
     found = await read.run(
@@ -208,7 +211,7 @@ async def list_collections(
 
 
 @router.get("/v1/collections/{collection_id}", responses=problems(UnknownCollection, WrongRole))
-async def get_collection(collection_id: str, read: Annotated[Query, Depends(query)]) -> CollectionView:
+async def get_collection(collection_id: Reference, read: Annotated[Query, Depends(query)]) -> CollectionView:
     """One inbound credit, for staff."""
     return CollectionView.of(
         await read.run(lambda tx: collecting.collection(tx, read.caller, collection_id=collection_id))

@@ -14,9 +14,11 @@ from fintokenx.kernel.caller import WrongRole
 from fintokenx.kernel.clock import Instant
 from fintokenx.kernel.db import Tx
 from fintokenx.kernel.edge import Mutation, Query, mutation, problems, query
+from fintokenx.kernel.inputs import Cursor, OneOf, PageSize, PrintableText, Reference
 from fintokenx.kernel.machine import IllegalTransition
 from fintokenx.parties.auth import FourEyes
 from fintokenx.parties.compliance import service
+from fintokenx.parties.compliance.transitions import ALERT, CASE
 from fintokenx.parties.compliance.types import (
     Alert,
     AlreadyDecided,
@@ -35,8 +37,9 @@ router = APIRouter(tags=["compliance"])
 _CASE_ID: Final = Field(description="The case.", examples=["cas_01jd8x9k2m4n6p8q0r2s4t6v8w"])
 EntryId = Annotated[str, Field(pattern=r"^aud_[0-9a-z]{26}$", examples=["aud_01jwrs8s50e9rbkszzv4yve5jt"])]
 FieldName = Annotated[str, Field(pattern=r"^[a-z_]{1,40}$", examples=["email"])]
-After = Annotated[str, Parameter(description="The `next` of the page before; empty for the first.", max_length=60)]
-Limit = Annotated[int, Parameter(ge=1, le=200, description="How many at most.")]
+After = Annotated[Cursor, Parameter(description="The `next` of the page before; empty for the first.")]
+CaseState = Annotated[str, OneOf.states(CASE.states)]
+AlertState = Annotated[str, OneOf.states(ALERT.states)]
 
 
 class CaseView(BaseModel):
@@ -83,8 +86,8 @@ class DecideCase(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     decision: Decision = Field(description="What is decided.", examples=["APPROVE"])
-    rationale: str = Field(
-        max_length=10_000, description="Why; kept sealed, its hash in the record.", examples=["Hit is a namesake."]
+    rationale: Annotated[str, PrintableText(10_000, lines=True)] = Field(
+        description="Why; kept sealed, its hash in the record.", examples=["Hit is a namesake."]
     )
 
 
@@ -134,9 +137,9 @@ def _services(request: Request) -> service.ComplianceServices:
 @router.get("/v1/cases", responses=problems(WrongRole))
 async def list_cases(
     reading: Annotated[Query, Depends(query)],
-    state: Annotated[str | None, Parameter(description="Only cases in this state.", max_length=40)] = None,
+    state: Annotated[CaseState | None, Parameter(description="Only cases in this state.")] = None,
     after: After = "",
-    limit: Limit = 50,
+    limit: PageSize = 50,
 ) -> CasePage:
     """The MLRO queue, oldest first."""
     found = await reading.run(lambda tx: service.cases(tx, reading.caller, state=state, after=after, limit=limit))
@@ -144,7 +147,7 @@ async def list_cases(
 
 
 @router.get("/v1/cases/{case_id}", responses=problems(WrongRole, UnknownCase))
-async def show_case(case_id: str, request: Request, reading: Annotated[Query, Depends(query)]) -> CaseInFull:
+async def show_case(case_id: Reference, request: Request, reading: Annotated[Query, Depends(query)]) -> CaseInFull:
     """One case, with the reasons of its decision."""
     case = await reading.run(lambda tx: service.case_of(tx, reading.caller, case_id=case_id))
     rationale = await service.open_rationale(_services(request).sealer, case, reading.caller.tenant_id)
@@ -157,7 +160,7 @@ async def show_case(case_id: str, request: Request, reading: Annotated[Query, De
     responses=problems(WrongRole, FourEyes, UnknownCase, AlreadyDecided, RationaleMissing),
 )
 async def decide_case(
-    case_id: str, body: DecideCase, request: Request, command: Annotated[Mutation, Depends(mutation)]
+    case_id: Reference, body: DecideCase, request: Request, command: Annotated[Mutation, Depends(mutation)]
 ) -> Response:
     """Decide a case for good. Only the roles mlro and compliance; of the recovery of a wallet only mlro, and not who
     asked for it. What follows is done by a job."""
@@ -174,9 +177,9 @@ async def decide_case(
 @router.get("/v1/alerts", responses=problems(WrongRole))
 async def list_alerts(
     reading: Annotated[Query, Depends(query)],
-    state: Annotated[str | None, Parameter(description="Only alerts in this state.", max_length=40)] = None,
+    state: Annotated[AlertState | None, Parameter(description="Only alerts in this state.")] = None,
     after: After = "",
-    limit: Limit = 50,
+    limit: PageSize = 50,
 ) -> AlertPage:
     """The tenant's alerts, oldest first."""
     found = await reading.run(lambda tx: service.alerts(tx, reading.caller, state=state, after=after, limit=limit))
@@ -188,7 +191,7 @@ async def list_alerts(
     response_model=AlertView,
     responses=problems(WrongRole, UnknownAlert, IllegalTransition),
 )
-async def acknowledge(alert_id: str, command: Annotated[Mutation, Depends(mutation)]) -> Response:
+async def acknowledge(alert_id: Reference, command: Annotated[Mutation, Depends(mutation)]) -> Response:
     """Say that somebody is looking at it."""
     return await command.run(
         lambda tx: service.acknowledge_alert(tx, command.caller, alert_id=alert_id), shown=AlertView.of
@@ -200,7 +203,7 @@ async def acknowledge(alert_id: str, command: Annotated[Mutation, Depends(mutati
     response_model=AlertView,
     responses=problems(WrongRole, UnknownAlert, IllegalTransition),
 )
-async def close(alert_id: str, body: CloseAlert, command: Annotated[Mutation, Depends(mutation)]) -> Response:
+async def close(alert_id: Reference, body: CloseAlert, command: Annotated[Mutation, Depends(mutation)]) -> Response:
     """Say what it turned out to be."""
     return await command.run(
         lambda tx: service.close_alert(tx, command.caller, alert_id=alert_id, finding=body.finding),

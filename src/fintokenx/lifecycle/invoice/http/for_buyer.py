@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from fintokenx.kernel.caller import Role, WrongRole
 from fintokenx.kernel.db import Tx
 from fintokenx.kernel.edge import Mutation, mutation, problems
+from fintokenx.kernel.inputs import Reference, Sha256Hex
 from fintokenx.kernel.machine import IllegalTransition
 from fintokenx.lifecycle.invoice.http.api import InvoiceView
 from fintokenx.lifecycle.invoice.http.pages import page_bytes
@@ -44,7 +45,7 @@ class Confirmation(BaseModel):
     """Which page is confirmed."""
 
     model_config = ConfigDict(extra="forbid")
-    page_hash: str = Field(pattern=r"^[0-9a-f]{64}$", description="Of the page that was shown.")
+    page_hash: Sha256Hex = Field(description="Of the page that was shown.")
 
 
 @router.post(
@@ -52,7 +53,7 @@ class Confirmation(BaseModel):
     response_model=PageView,
     responses=problems(NotYourInvoice, UnknownInvoice, AlreadyConfirmed, IllegalTransition, WrongRole),
 )
-async def show_page(reference: str, command: Command, needs: Needs) -> Response:
+async def show_page(reference: Reference, command: Command, needs: Needs) -> Response:
     """Show and archive the buyer's page to an administrator who acts for it."""
     caller = command.caller
     caller.must_be(Role.BUYER, tenant_id=caller.tenant_id)
@@ -76,7 +77,7 @@ async def show_page(reference: str, command: Command, needs: Needs) -> Response:
         kyc.SubjectNotActive,
     ),
 )  # fmt: skip
-async def confirm_for_buyer(reference: str, body: Confirmation, command: Command, needs: Needs) -> Response:
+async def confirm_for_buyer(reference: Reference, body: Confirmation, command: Command, needs: Needs) -> Response:
     """Confirm for the buyer that an administrator acts for; the buyer's link is dead from then on."""
     caller = command.caller
     caller.must_be(Role.BUYER, tenant_id=caller.tenant_id)

@@ -11,11 +11,11 @@ from fintokenx import audit
 from fintokenx.kernel.caller import WrongRole
 from fintokenx.kernel.edge import Mutation, Query, mutation, problems, query
 from fintokenx.kernel.ids import TOKEN_REFERENCE_PATTERN
+from fintokenx.kernel.inputs import PageSize, SubjectId
 from fintokenx.lifecycle.tokenisation.http.explorer_views import (
     AnchorPage,
     AnchorView,
     HoldingPage,
-    LinkView,
     NewLinkView,
     TransferPage,
 )
@@ -28,15 +28,13 @@ router = APIRouter(prefix="/v1/explorer", tags=["explorer"])
 
 Read = Annotated[Query, Depends(query)]
 Needs = Annotated[ExplorerServices, Depends(services)]
-Limit = Annotated[int, Parameter(ge=1, le=200, description="At most this many.")]
 TokenLimit = Annotated[
-    int, Parameter(ge=1, le=200, description="At most so many tokens, with a line for each wallet that has or had it.")
+    PageSize, Parameter(description="At most so many tokens, with a line for each wallet that has or had it.")
 ]
 After = Annotated[str | None, Parameter(pattern=r"^0x[0-9a-f]{64}$", description="The `next` of the page before.")]
 Holder = Annotated[
-    str | None,
+    SubjectId | None,
     Parameter(
-        pattern=r"^sub_[0-9a-z]{26}$",
         description="Whose holdings: for staff, who hold none. A holder names nobody but itself.",
         examples=["sub_01jwrs8s50e9rbkszzv4yve5jt"],
     ),
@@ -75,9 +73,9 @@ async def transfers(
     token_reference: ReferenceFilter = None,
     after: Annotated[
         str | None,
-        Parameter(pattern=r"^\d{1,15}-\d{1,9}-\d{1,9}$", description="The `next` of the page before."),
+        Parameter(pattern=r"^[0-9]{1,15}-[0-9]{1,9}-[0-9]{1,9}$", description="The `next` of the page before."),
     ] = None,
-    limit: Limit = 50,
+    limit: PageSize = 50,
 ) -> TransferPage:
     """What the chain logged of the caller's own wallet, newest first, and the entry of the record behind each.
 
@@ -90,7 +88,7 @@ async def transfers(
 async def anchors(
     read: Read,
     after: Annotated[int | None, Parameter(ge=1, le=2**53 - 1, description="The `next` of the page before.")] = None,
-    limit: Limit = 50,
+    limit: PageSize = 50,
 ) -> AnchorPage:
     """Where the record is anchored on chain, newest first. `/v1/log/anchors` has them with their receipts."""
     found = await read.run(lambda tx: audit.anchors(tx, read.caller, before=after, limit=limit + 1))
@@ -105,14 +103,14 @@ async def link(command: Annotated[Mutation, Depends(mutation)], needs: Needs) ->
     """A link that shows the caller's own holdings in a browser: once, within five minutes, while the sign-in lives.
 
     An earlier link of the same sign-in is dead from then on."""
-    answer = await command.run(
+
+    async def completed(link: NewLinkView) -> NewLinkView:
+        raw = await auth.spell_page_link(needs.index, auth.PageLink(command.caller.tenant_id, link.link_id))
+        return link.model_copy(update={"url": f"{needs.public_url}/explorer/{raw}"})
+
+    return await command.run(
         lambda tx: auth.issue_page_link(tx, command.caller),
-        shown=lambda issued: LinkView(link_id=issued.link.link_id, expires_at=issued.expires_at),
+        shown=lambda issued: NewLinkView(link_id=issued.link.link_id, expires_at=issued.expires_at),
         status=201,
+        completed=completed,
     )
-    kept = LinkView.model_validate_json(bytes(answer.body))
-    raw = await auth.spell_page_link(needs.index, auth.PageLink(command.caller.tenant_id, kept.link_id))
-    shown = NewLinkView(**kept.model_dump(), url=f"{needs.public_url}/explorer/{raw}")
-    headers = {name: value for name, value in answer.headers.items() if name.startswith("fx-")}
-    headers["Cache-Control"] = "no-store"
-    return Response(shown.model_dump_json(), answer.status_code, headers, media_type="application/json")

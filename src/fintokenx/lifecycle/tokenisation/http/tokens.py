@@ -14,6 +14,7 @@ from fintokenx.kernel.clock import Instant
 from fintokenx.kernel.db import Tx
 from fintokenx.kernel.edge import Query, problems, query
 from fintokenx.kernel.ids import INVOICE_REFERENCE_PATTERN, TOKEN_REFERENCE_PATTERN
+from fintokenx.kernel.inputs import Cursor, PageSize
 from fintokenx.kernel.money import Pence
 from fintokenx.lifecycle.tokenisation.ports import Claims
 from fintokenx.lifecycle.tokenisation.service import reads
@@ -160,8 +161,8 @@ async def token_of_invoice(reference: InvoiceReference, read: Read) -> TokenView
 async def transactions(
     reference: TokenReference,
     read: Read,
-    after: Annotated[str | None, Parameter(max_length=40, description="The `next` of the page before.")] = None,
-    limit: Annotated[int, Parameter(ge=1, le=200, description="At most this many.")] = 50,
+    after: Annotated[Cursor | None, Parameter(description="The `next` of the page before.")] = None,
+    limit: PageSize = 50,
 ) -> ChainTransactionPage:
     """What happened to a token on chain, oldest first."""
     found = await read.run(

@@ -12,7 +12,13 @@ from fintokenx.parties.auth.service.admin import (
     refuse_admin_session,
     request_admin_session,
 )
-from fintokenx.parties.auth.service.authenticator import LOOKUPS_PATH, Authenticator, AuthServices, require_both
+from fintokenx.parties.auth.service.authenticator import (
+    API_KEY_HEADER,
+    LOOKUPS_PATH,
+    Authenticator,
+    AuthServices,
+    require_both,
+)
 from fintokenx.parties.auth.service.credentials import administrators, credential_version, rotate_credential
 from fintokenx.parties.auth.service.erasure import erase, seal_reason
 from fintokenx.parties.auth.service.magic_links import (
@@ -71,6 +77,7 @@ from fintokenx.parties.auth.service.subjects import (
 from fintokenx.parties.auth.service.tokens import AUDIENCE, Tokens
 
 __all__ = [
+    "API_KEY_HEADER",
     "AUDIENCE",
     "EXPIRE_ADMIN_SESSION_JOB",
     "EXPIRE_JOB",
