@@ -49,12 +49,16 @@ class Request:
 class Walk:
     """Over all routes of the document that ``client`` serves; ``callers`` are the headers of those who call."""
 
-    def __init__(self, client: httpx.AsyncClient, document: Schema, callers: list[dict[str, str]]) -> None:
+    def __init__(
+        self, client: httpx.AsyncClient, document: Schema, callers: list[dict[str, str]], *, prefix: str = "walk-"
+    ) -> None:
+        self._prefix = prefix
         self._client = client
         self._document = document
         self._callers = callers
         self._keys = 0
         self.found = Found()
+        self.code = ""
 
     async def all(self) -> Found:
         """Every route."""
@@ -78,6 +82,11 @@ class Walk:
         if route.method != "get":
             for key in ("", "k" * 300, "\u00e9"):
                 await self._send(route, plain, headers, key=key)
+
+    async def plain_code(self, route: Route) -> str:
+        """What the plain values are refused with, by the first of the callers; empty when they are not."""
+        await self._send(route, self._plain(route), self._callers[0])
+        return self.code
 
     def _plain(self, route: Route) -> Request:
         path = {p["name"]: self._sample(p["schema"]) for p in route.parameters if p["in"] == "path"}
@@ -165,7 +174,12 @@ class Walk:
         self, route: Route, request: Request, headers: dict[str, str], *, key: str | None = None
     ) -> int:  # fmt: skip
         self._keys += 1
-        sent = {**headers, "FX-Idempotency-Key": (key if key is not None else f"walk-{self._keys}").encode("latin-1")}
+        sent = {
+            **headers,
+            "FX-Idempotency-Key": (key if key is not None else f"{self._prefix}{route.name}-{self._keys}").encode(
+                "latin-1"
+            ),
+        }
         path = route.path
         for name, value in request.path.items():
             path = _filled(path, name, quote(str(value), safe=""))
@@ -177,6 +191,8 @@ class Walk:
             sent["Content-Type"] = b"application/json"
         answer = await self._client.request(route.method, path, params=request.query, headers=sent, **content)  # type: ignore[arg-type]
         self.found.requests += 1
+        problem = answer.json() if answer.headers.get("content-type") == "application/problem+json" else {}
+        self.code = str(problem.get("code", ""))
         self.found.statuses[answer.status_code] = self.found.statuses.get(answer.status_code, 0) + 1
         if answer.status_code >= 500:
             self.found.faults.append(f"{answer.status_code} {route.name} {request.odd} {answer.text[:200]}")

@@ -22,6 +22,8 @@ from fintokenx.kernel import edge
 from fintokenx.kernel.errors import Refused, Unavailable
 from fintokenx.kernel.forms import said_once
 from fintokenx.kernel.ids import Ids
+from fintokenx.kernel.routes import MEMBER
+from fintokenx.parties import auth
 
 log = structlog.get_logger("fintokenx.http")
 
@@ -192,10 +194,25 @@ def _describe(app: FastAPI, environment: str) -> None:
             for method, operation in operations.items():
                 if method in _MUTATING and not _is_keyless(path):
                     _require_key(operation)
+                _say_who(operation, auth.scope_needed(method, path))
         app.openapi_schema = document
         return document
 
     app.openapi = openapi  # type: ignore[method-assign]
+
+
+def _say_who(operation: dict[str, Any], scope: object | None) -> None:
+    """For people what ``security`` and our own members say for machines."""
+    who = operation.get(MEMBER, [])
+    said = f"Who may call: {', '.join(who)}."
+    security = operation.get("security", [])
+    if scope is not None and any("apiKey" in each for each in security):
+        operation["x-api-key-scope"] = str(scope)
+        said += f" An API key needs the scope `{scope}`."
+    if security and not any(each.keys() == {"apiKey"} for each in security):
+        together = all("apiKey" in each for each in security)
+        said += " Needs a session and an API key." if together else " Needs a session."
+    operation["description"] = f"{operation.get('description', '')}\n\n{said}".strip()
 
 
 def _is_keyless(path: str) -> bool:

@@ -30,6 +30,7 @@ from fintokenx.kernel.caller import Caller
 from fintokenx.kernel.db import Database, Tx
 from fintokenx.kernel.errors import Refused, Unavailable
 from fintokenx.kernel.ids import Ids
+from fintokenx.kernel.routes import refuse_others
 
 Result = TypeVar("Result")
 View = TypeVar("View", bound=BaseModel)
@@ -323,7 +324,9 @@ def _answer(status: int, body: bytes, *, replay: bool, secret: bool = False) -> 
 async def query(request: Request) -> Query:
     """Dependency of every read."""
     edge: Edge = request.app.state.edge
-    return Query(edge, await edge.authenticate(request), request.state.request_id)
+    caller = await edge.authenticate(request)
+    refuse_others(request, caller)
+    return Query(edge, caller, request.state.request_id)
 
 
 def _idempotency_key(request: Request) -> str:
@@ -354,6 +357,7 @@ async def mutation_of(request: Request, *, fingerprint: bytes) -> Mutation:
     edge: Edge = request.app.state.edge
     caller = await edge.authenticate(request)
     key = _idempotency_key(request)
+    refuse_others(request, caller)
     route = f"{request.method} {request.url.path}"
     content = json.dumps([route, request.url.query]).encode() + b"\n" + fingerprint
     digest = hmac.new(edge.fingerprint_key, content, hashlib.sha256).digest()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import httpx
 from fastapi import APIRouter, Depends, Request
@@ -16,6 +16,7 @@ from fintokenx.kernel.clock import Clock
 from fintokenx.kernel.edge import Edge, problems
 from fintokenx.kernel.errors import Invalid, NotFound, Unavailable
 from fintokenx.kernel.inputs import IsoInstant, PrintableText, Reference
+from fintokenx.kernel.routes import open_to
 from fintokenx.sandbox.anvil import ChainControl
 from fintokenx.sandbox.clock import ClockBackwards, ClockTooFar, SandboxClock
 
@@ -27,6 +28,7 @@ async def _may_control(request: Request) -> None:
         caller.must_be(Role.PLATFORM_ADMIN, tenant_id=caller.tenant_id)
 
 
+_CONTROLS: Final = open_to("anyone in the local environment, platform_admin in the sandbox")
 router = APIRouter(prefix="/v1/sandbox", tags=["sandbox"], dependencies=[Depends(_may_control)])
 
 
@@ -100,14 +102,14 @@ def _services(request: Request) -> SandboxServices:
     return found
 
 
-@router.get("/clock")
+@router.get("/clock", openapi_extra=_CONTROLS)
 async def read_clock(request: Request) -> ClockView:
     """What time it is."""
     clock: Clock = _services(request).clock
     return ClockView(now=clock.now(), note=None)
 
 
-@router.post("/clock", responses=problems(ClockBackwards, ClockTooFar))
+@router.post("/clock", responses=problems(ClockBackwards, ClockTooFar), openapi_extra=_CONTROLS)
 async def move_clock(body: MoveClock, request: Request) -> ClockView:
     """Move time forward for everybody: due jobs run, timers fire, the chain's next block carries the new time."""
     services = _services(request)
@@ -125,7 +127,7 @@ async def move_clock(body: MoveClock, request: Request) -> ClockView:
     )
 
 
-@router.get("/providers")
+@router.get("/providers", openapi_extra=_CONTROLS)
 async def list_providers(request: Request) -> dict[str, Any]:
     """Each mock server and its mode."""
     found: dict[str, Any] = {}
@@ -134,7 +136,7 @@ async def list_providers(request: Request) -> dict[str, Any]:
     return found
 
 
-@router.post("/providers/{name}", responses=problems(UnknownProvider, ModeRefused))
+@router.post("/providers/{name}", responses=problems(UnknownProvider, ModeRefused), openapi_extra=_CONTROLS)
 async def set_provider(name: Reference, body: SetMode, request: Request) -> dict[str, Any]:
     """Switch a mock server's mode."""
     url = _services(request).providers.get(name)
@@ -143,7 +145,7 @@ async def set_provider(name: Reference, body: SetMode, request: Request) -> dict
     return await _control("POST", f"{url}/control/mode", body.model_dump(exclude_none=True))
 
 
-@router.post("/chain")
+@router.post("/chain", openapi_extra=_CONTROLS)
 async def set_chain(body: SetChain, request: Request) -> SetChain:
     """Pause or resume block production."""
     chain = _services(request).chain

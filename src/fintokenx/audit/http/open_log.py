@@ -14,13 +14,14 @@ from fintokenx.audit.types import BadTile, LogIdentity, NotPublished
 from fintokenx.kernel.db import Pool, database_answers
 from fintokenx.kernel.edge import problems
 from fintokenx.kernel.inputs import BIGINT_MAX, PageSize, Position
+from fintokenx.kernel.routes import open_to
 
 router = APIRouter(prefix="/v1/log", tags=["open log"])
 
 _FOR_EVER: Final = "public, max-age=31536000, immutable"
 _FOR_A_MOMENT: Final = "public, max-age=5"
 _FOR_AN_HOUR: Final = "public, max-age=3600"
-_OPEN: Final[dict[str, Any]] = {"security": []}
+_OPEN: Final[dict[str, Any]] = open_to()
 _TEXT: Final[dict[int | str, dict[str, Any]]] = {
     200: {"content": {"text/plain": {"schema": {"type": "string"}}}, "description": "The text."}
 }

@@ -11,10 +11,11 @@ from fintokenx.audit.http.views import BundleView, EntryPage, EntryView
 from fintokenx.audit.service.proving import provable, provable_of_resource, prove
 from fintokenx.audit.service.trails import entries_of
 from fintokenx.audit.types import BundleTooLarge, NothingRecorded, ProofPending, Provable, UnknownEntry
-from fintokenx.kernel.caller import WrongRole
+from fintokenx.kernel.caller import Role, WrongRole
 from fintokenx.kernel.db import database_answers
 from fintokenx.kernel.edge import Query, problems, query
 from fintokenx.kernel.inputs import PageSize, Position, Reference
+from fintokenx.kernel.routes import OVERSEERS, may_call
 
 router = APIRouter(tags=["audit"])
 
@@ -28,7 +29,7 @@ Resource = Annotated[
 ]
 
 
-@router.get("/v1/audit/entries", responses=problems(WrongRole))
+@router.get("/v1/audit/entries", responses=problems(WrongRole), openapi_extra=may_call(*OVERSEERS))
 async def trail(
     read: Annotated[Query, Depends(query)], resource: Resource, after: Position = 0, limit: PageSize = 100
 ) -> EntryPage:
@@ -42,7 +43,11 @@ async def trail(
     return EntryPage(items=[EntryView.of(entry) for entry in found[:limit]], next=more)
 
 
-@router.get("/v1/audit/entries/{entry_id}/proof", responses=problems(UnknownEntry, ProofPending, WrongRole))
+@router.get(
+    "/v1/audit/entries/{entry_id}/proof",
+    responses=problems(UnknownEntry, ProofPending, WrongRole),
+    openapi_extra=may_call(Role.LENDER, Role.INVESTOR, *OVERSEERS),
+)
 async def proof(entry_id: Reference, request: Request, read: Annotated[Query, Depends(query)]) -> BundleView:
     """A bundle of one entry: that it stands in the first signed checkpoint that covers it, and where that is anchored
     (AD-09). Discloses nothing of other tenants but hashes (AD-13). A lender or investor proves what is behind the
@@ -52,7 +57,11 @@ async def proof(entry_id: Reference, request: Request, read: Annotated[Query, De
     return await _proved(request, found)
 
 
-@router.get("/v1/audit/bundle", responses=problems(NothingRecorded, ProofPending, BundleTooLarge, WrongRole))
+@router.get(
+    "/v1/audit/bundle",
+    responses=problems(NothingRecorded, ProofPending, BundleTooLarge, WrongRole),
+    openapi_extra=may_call(*OVERSEERS),
+)
 async def bundle(resource: Resource, request: Request, read: Annotated[Query, Depends(query)]) -> BundleView:
     """A bundle of all entries of a resource that the caller may see: those of its trail."""
     found = await read.run(lambda tx: provable_of_resource(tx, read.caller, resource=resource))

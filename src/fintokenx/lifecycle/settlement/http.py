@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Response
 from fastapi import Query as Parameter
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from fintokenx.kernel.caller import WrongRole
+from fintokenx.kernel.caller import Role, WrongRole
 from fintokenx.kernel.edge import (
     IdempotencyInFlight,
     IdempotencyKeyRequired,
@@ -23,6 +23,7 @@ from fintokenx.kernel.edge import (
 from fintokenx.kernel.inputs import Cursor, OneOf, PageSize, Reference
 from fintokenx.kernel.machine import IllegalTransition
 from fintokenx.kernel.money import ZERO, Pence
+from fintokenx.kernel.routes import OVERSEERS, may_call
 from fintokenx.lifecycle import marketplace
 from fintokenx.lifecycle.settlement.service import collecting, funding, instructing, reads
 from fintokenx.lifecycle.settlement.transitions import COLLECTION
@@ -172,8 +173,7 @@ class CollectionPage(BaseModel):
         marketplace.UnknownListing, marketplace.ConcentrationCapReached, marketplace.OutsideAppetite,
         marketplace.ListingMatured, IllegalTransition, PriceChanged, AmountOverFpsLimit, NothingToAdvance,
         WalletNotReady,
-    ),
-)  # fmt: skip
+    ), openapi_extra=may_call(Role.LENDER, both=True))  # fmt: skip
 async def fund(body: PaymentBody, command: Annotated[Mutation, Depends(mutation)]) -> Response:
     """Fund a listing. Needs a lender's session and an API key. The price is the published formula over the listing;
     of several lenders at once one succeeds. The payment then runs by itself; read it to see how far it is."""
@@ -187,13 +187,17 @@ async def fund(body: PaymentBody, command: Annotated[Mutation, Depends(mutation)
     )
 
 
-@router.get("/v1/payments/{payment_id}", responses=problems(UnknownDisbursement, WrongRole))
+@router.get(
+    "/v1/payments/{payment_id}",
+    responses=problems(UnknownDisbursement, WrongRole),
+    openapi_extra=may_call(Role.SELLER, Role.LENDER, *OVERSEERS),
+)
 async def get_payment(payment_id: Reference, read: Annotated[Query, Depends(query)]) -> PaymentView:
     """One payment: your own (lenders, sellers) or any of the tenant (staff)."""
     return PaymentView.of(await read.run(lambda tx: reads.disbursement(tx, read.caller, disbursement_id=payment_id)))
 
 
-@router.get("/v1/collections", responses=problems(WrongRole))
+@router.get("/v1/collections", responses=problems(WrongRole), openapi_extra=may_call(*OVERSEERS))
 async def list_collections(
     read: Annotated[Query, Depends(query)],
     state: Annotated[
@@ -210,7 +214,11 @@ async def list_collections(
     return CollectionPage(items=[CollectionView.of(credit) for credit in found[:limit]], next=more)
 
 
-@router.get("/v1/collections/{collection_id}", responses=problems(UnknownCollection, WrongRole))
+@router.get(
+    "/v1/collections/{collection_id}",
+    responses=problems(UnknownCollection, WrongRole),
+    openapi_extra=may_call(*OVERSEERS),
+)
 async def get_collection(collection_id: Reference, read: Annotated[Query, Depends(query)]) -> CollectionView:
     """One inbound credit, for staff."""
     return CollectionView.of(

@@ -16,6 +16,7 @@ from fintokenx.kernel.db import Tx
 from fintokenx.kernel.edge import Mutation, Query, mutation, problems, query
 from fintokenx.kernel.inputs import Cursor, OneOf, PageSize, PrintableText, Reference
 from fintokenx.kernel.machine import IllegalTransition
+from fintokenx.kernel.routes import OFFICERS, may_call
 from fintokenx.parties.auth import FourEyes
 from fintokenx.parties.compliance import service
 from fintokenx.parties.compliance.transitions import ALERT, CASE
@@ -134,7 +135,7 @@ def _services(request: Request) -> service.ComplianceServices:
     return services
 
 
-@router.get("/v1/cases", responses=problems(WrongRole))
+@router.get("/v1/cases", responses=problems(WrongRole), openapi_extra=may_call(*OFFICERS))
 async def list_cases(
     reading: Annotated[Query, Depends(query)],
     state: Annotated[CaseState | None, Parameter(description="Only cases in this state.")] = None,
@@ -146,7 +147,7 @@ async def list_cases(
     return CasePage(items=[CaseView.of(case) for case in found], next=found[-1].id if len(found) == limit else None)
 
 
-@router.get("/v1/cases/{case_id}", responses=problems(WrongRole, UnknownCase))
+@router.get("/v1/cases/{case_id}", responses=problems(WrongRole, UnknownCase), openapi_extra=may_call(*OFFICERS))
 async def show_case(case_id: Reference, request: Request, reading: Annotated[Query, Depends(query)]) -> CaseInFull:
     """One case, with the reasons of its decision."""
     case = await reading.run(lambda tx: service.case_of(tx, reading.caller, case_id=case_id))
@@ -158,6 +159,7 @@ async def show_case(case_id: Reference, request: Request, reading: Annotated[Que
     "/v1/cases/{case_id}/decision",
     response_model=CaseView,
     responses=problems(WrongRole, FourEyes, UnknownCase, AlreadyDecided, RationaleMissing),
+    openapi_extra=may_call(*OFFICERS),
 )
 async def decide_case(
     case_id: Reference, body: DecideCase, request: Request, command: Annotated[Mutation, Depends(mutation)]
@@ -174,7 +176,7 @@ async def decide_case(
     )
 
 
-@router.get("/v1/alerts", responses=problems(WrongRole))
+@router.get("/v1/alerts", responses=problems(WrongRole), openapi_extra=may_call(*OFFICERS))
 async def list_alerts(
     reading: Annotated[Query, Depends(query)],
     state: Annotated[AlertState | None, Parameter(description="Only alerts in this state.")] = None,
@@ -190,6 +192,7 @@ async def list_alerts(
     "/v1/alerts/{alert_id}/acknowledgement",
     response_model=AlertView,
     responses=problems(WrongRole, UnknownAlert, IllegalTransition),
+    openapi_extra=may_call(*OFFICERS),
 )
 async def acknowledge(alert_id: Reference, command: Annotated[Mutation, Depends(mutation)]) -> Response:
     """Say that somebody is looking at it."""
@@ -202,6 +205,7 @@ async def acknowledge(alert_id: Reference, command: Annotated[Mutation, Depends(
     "/v1/alerts/{alert_id}/closure",
     response_model=AlertView,
     responses=problems(WrongRole, UnknownAlert, IllegalTransition),
+    openapi_extra=may_call(*OFFICERS),
 )
 async def close(alert_id: Reference, body: CloseAlert, command: Annotated[Mutation, Depends(mutation)]) -> Response:
     """Say what it turned out to be."""
@@ -245,6 +249,7 @@ class DisclosuresView(BaseModel):
     "/v1/audit/disclosures",
     response_model=DisclosuresView,
     responses=problems(WrongRole, UnknownEntry, NothingSealed),
+    openapi_extra=may_call(*OFFICERS),
 )
 async def disclose(body: Disclose, request: Request, command: Annotated[Mutation, Depends(mutation)]) -> Response:
     """Tell sealed personal data and prove it. Only the roles mlro and compliance; that it was told is on record under

@@ -8,11 +8,12 @@ from fastapi import APIRouter, Depends, Path, Request
 from fastapi.responses import Response
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from fintokenx.kernel.caller import WrongRole, system
+from fintokenx.kernel.caller import Role, WrongRole, system
 from fintokenx.kernel.clock import Instant
 from fintokenx.kernel.edge import Edge, Mutation, Query, mutation, problems, query
 from fintokenx.kernel.inputs import CompanyNumber, IsoDate, PrintableText, Reference, TenantId
 from fintokenx.kernel.machine import IllegalTransition
+from fintokenx.kernel.routes import CUSTOMERS, EVERYBODY, OFFICERS, may_call, open_to
 from fintokenx.parties import partner
 from fintokenx.parties.kyc import service
 from fintokenx.parties.kyc.ports import WebhookRefused
@@ -162,6 +163,7 @@ def _services(request: Request) -> service.KycServices:
     responses=problems(
         WrongRole, NotYourSubject, OnboardingOpen, IllegalTransition, FormOutdated, FormIncomplete, BirthDateImplausible
     ),
+    openapi_extra=may_call(*CUSTOMERS, Role.PARTNER_ADMIN),
 )
 async def submit_onboarding(
     subject_id: SubjectId, body: OnboardingForm, request: Request, command: Annotated[Mutation, Depends(mutation)]
@@ -185,7 +187,9 @@ async def submit_onboarding(
     )
 
 
-@router.get("/v1/subjects/{subject_id}/gates", responses=problems(WrongRole, NotYourSubject))
+@router.get(
+    "/v1/subjects/{subject_id}/gates", responses=problems(WrongRole, NotYourSubject), openapi_extra=may_call(*EVERYBODY)
+)
 async def show_gates(subject_id: SubjectId, reading: Annotated[Query, Depends(query)]) -> GatesView:
     """Gates 1 to 3 of the latest attempt."""
     return GatesView.of(await reading.run(lambda tx: service.gates(tx, reading.caller, subject_id=subject_id)))
@@ -196,6 +200,7 @@ async def show_gates(subject_id: SubjectId, reading: Annotated[Query, Depends(qu
     response_model=GateView,
     status_code=201,
     responses=problems(WrongRole, NotYourSubject, NothingToRerun),
+    openapi_extra=may_call(*OFFICERS),
 )
 async def run_gate_again(
     subject_id: SubjectId,
@@ -213,7 +218,7 @@ async def run_gate_again(
 _UNSIGNED: Final[dict[int | str, dict[str, Any]]] = problems(WebhookRefused, partner.UnknownTenant)
 
 
-@router.post("/v1/webhooks/sumsub/{tenant_id}", responses=_UNSIGNED)
+@router.post("/v1/webhooks/sumsub/{tenant_id}", responses=_UNSIGNED, openapi_extra=open_to("Sumsub, by its signature"))
 async def take_sumsub_webhook(
     tenant_id: Annotated[TenantId, Path(description="Whose applicant it is.")],
     request: Request,

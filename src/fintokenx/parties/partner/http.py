@@ -8,12 +8,13 @@ from fastapi import APIRouter, Depends, Path, Request, Response
 from fastapi import Query as Parameter
 from pydantic import BaseModel, ConfigDict, Field
 
-from fintokenx.kernel.caller import WrongRole
+from fintokenx.kernel.caller import Role, WrongRole
 from fintokenx.kernel.clock import Instant
 from fintokenx.kernel.edge import Mutation, Query, Secret, ShownOnce, mutation, problems, query
 from fintokenx.kernel.errors import Unauthenticated
 from fintokenx.kernel.inputs import Cursor, PageSize, PrintableText
 from fintokenx.kernel.machine import IllegalTransition
+from fintokenx.kernel.routes import EVERYBODY, may_call
 from fintokenx.parties.partner import service
 from fintokenx.parties.partner.types import (
     KEY_NAME_LENGTH_MAX,
@@ -127,7 +128,12 @@ def _services(request: Request) -> service.PartnerServices:
 Services = Annotated[service.PartnerServices, Depends(_services)]
 
 
-@router.get("/v1/tenant", response_model=TenantView, responses=problems(Unauthenticated, UnknownTenant))
+@router.get(
+    "/v1/tenant",
+    response_model=TenantView,
+    responses=problems(Unauthenticated, UnknownTenant),
+    openapi_extra=may_call(*EVERYBODY),
+)
 async def tenant(read: Read) -> TenantView:
     """The tenant that your credentials belong to."""
     return TenantView.of(await read.run(service.tenant))
@@ -138,6 +144,7 @@ async def tenant(read: Read) -> TenantView:
     status_code=201,
     response_model=NewApiKeyView,
     responses=problems(Unauthenticated, WrongRole, BadKeyName, BadScope),
+    openapi_extra=may_call(Role.PARTNER_ADMIN, Role.PLATFORM_ADMIN, in_person=True),
 )
 async def create_api_key(body: CreateApiKey, command: Command, services: Services) -> Response:
     """Make an API key. The secret is in this answer and nowhere else."""
@@ -153,7 +160,12 @@ async def create_api_key(body: CreateApiKey, command: Command, services: Service
     )
 
 
-@router.get("/v1/api-keys", response_model=ApiKeyPage, responses=problems(Unauthenticated, WrongRole))
+@router.get(
+    "/v1/api-keys",
+    response_model=ApiKeyPage,
+    responses=problems(Unauthenticated, WrongRole),
+    openapi_extra=may_call(Role.PARTNER_ADMIN, Role.PLATFORM_ADMIN),
+)
 async def api_keys(
     read: Read,
     after: Annotated[Cursor, Parameter(description="The `next` of the page before.")] = "",
@@ -168,6 +180,7 @@ async def api_keys(
     "/v1/api-keys/{key_id}",
     response_model=ApiKeyView,
     responses=problems(Unauthenticated, WrongRole, UnknownApiKey, IllegalTransition),
+    openapi_extra=may_call(Role.PARTNER_ADMIN, Role.PLATFORM_ADMIN, in_person=True),
 )
 async def revoke_api_key(
     key_id: Annotated[str, Path(pattern=KEY_ID_PATTERN, description="The key.")], command: Command

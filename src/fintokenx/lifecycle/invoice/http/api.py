@@ -13,7 +13,7 @@ from fastapi import Query as Parameter
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from fintokenx.kernel.caller import WrongRole
+from fintokenx.kernel.caller import Role, WrongRole
 from fintokenx.kernel.edge import (
     IdempotencyKeyRequired,
     IdempotencyKeyReused,
@@ -29,6 +29,7 @@ from fintokenx.kernel.ids import INVOICE_REFERENCE_PATTERN, TOKEN_REFERENCE_PATT
 from fintokenx.kernel.inputs import Cursor, IsoDate, OneOf, PageSize, PrintableText, Reference, SubjectId
 from fintokenx.kernel.machine import IllegalTransition
 from fintokenx.kernel.money import ZERO, Pence
+from fintokenx.kernel.routes import OVERSEERS, may_call
 from fintokenx.lifecycle.invoice import ports
 from fintokenx.lifecycle.invoice.http.services import InvoiceServices, services
 from fintokenx.lifecycle.invoice.service import reads, submit
@@ -191,8 +192,7 @@ def _fingerprinted(command: Mutation, content: bytes, declared: str) -> Mutation
         SameParty, ObligorUnknown, ObligorIsNoBuyer,
         ports.CurrencyUnsupported, ports.EmptyFile, ports.FileTooLarge, ports.TooManyPages,
         ports.UnsupportedContent, ports.EncryptedDocument, ports.DamagedDocument, ports.ActiveContent,
-    ),
-)  # fmt: skip
+    ), openapi_extra=may_call(Role.SELLER, Role.PLATFORM_ADMIN))  # fmt: skip
 async def submit_invoice(
     request: Request,
     upload: Annotated[Mutation, Depends(_upload)],
@@ -255,7 +255,7 @@ async def _keep_that_it_was_tried(command: Mutation, refusal: DuplicateInvoice, 
         await submit.record_duplicate(tx, command.caller, refusal=refusal, document_sha256=document.sha256)
 
 
-@router.get("/v1/invoices", responses=problems(WrongRole))
+@router.get("/v1/invoices", responses=problems(WrongRole), openapi_extra=may_call(Role.SELLER, Role.BUYER, *OVERSEERS))
 async def list_invoices(
     read: Annotated[Query, Depends(query)],
     state: Annotated[
@@ -270,13 +270,21 @@ async def list_invoices(
     return InvoicePage(items=[InvoiceView.of(invoice) for invoice in found[:limit]], next=more)
 
 
-@router.get("/v1/invoices/{reference}", responses=problems(UnknownInvoice, WrongRole))
+@router.get(
+    "/v1/invoices/{reference}",
+    responses=problems(UnknownInvoice, WrongRole),
+    openapi_extra=may_call(Role.SELLER, Role.BUYER, Role.LENDER, Role.INVESTOR, *OVERSEERS),
+)
 async def get_invoice(reference: Reference, read: Annotated[Query, Depends(query)]) -> InvoiceView:
     """One invoice."""
     return InvoiceView.of(await read.run(lambda tx: reads.get(tx, read.caller, reference=reference)))
 
 
-@router.get("/v1/invoices/{reference}/documents", responses=problems(UnknownInvoice, WrongRole))
+@router.get(
+    "/v1/invoices/{reference}/documents",
+    responses=problems(UnknownInvoice, WrongRole),
+    openapi_extra=may_call(Role.SELLER, Role.BUYER, Role.LENDER, Role.INVESTOR, *OVERSEERS),
+)
 async def list_documents(reference: Reference, read: Annotated[Query, Depends(query)]) -> list[DocumentView]:
     """Its artefacts with their hashes, oldest first."""
     found = await read.run(lambda tx: reads.documents(tx, read.caller, reference=reference))
@@ -287,6 +295,7 @@ async def list_documents(reference: Reference, read: Annotated[Query, Depends(qu
     "/v1/invoices/{reference}/withdraw",
     response_model=InvoiceView,
     responses=problems(IdempotencyKeyRequired, IdempotencyKeyReused, UnknownInvoice, IllegalTransition, WrongRole),
+    openapi_extra=may_call(Role.SELLER),
 )
 async def withdraw_invoice(reference: Reference, command: Annotated[Mutation, Depends(mutation)]) -> Response:
     """Take an invoice back, as long as its buyer has not confirmed it."""

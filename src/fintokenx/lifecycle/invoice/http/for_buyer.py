@@ -13,6 +13,7 @@ from fintokenx.kernel.db import Tx
 from fintokenx.kernel.edge import Mutation, mutation, problems
 from fintokenx.kernel.inputs import Reference, Sha256Hex
 from fintokenx.kernel.machine import IllegalTransition
+from fintokenx.kernel.routes import may_call
 from fintokenx.lifecycle.invoice.http.api import InvoiceView
 from fintokenx.lifecycle.invoice.http.pages import page_bytes
 from fintokenx.lifecycle.invoice.http.services import InvoiceServices, services
@@ -52,6 +53,7 @@ class Confirmation(BaseModel):
     "/v1/invoices/{reference}/confirmation-page",
     response_model=PageView,
     responses=problems(NotYourInvoice, UnknownInvoice, AlreadyConfirmed, IllegalTransition, WrongRole),
+    openapi_extra=may_call(Role.BUYER),
 )
 async def show_page(reference: Reference, command: Command, needs: Needs) -> Response:
     """Show and archive the buyer's page to an administrator who acts for it."""
@@ -75,8 +77,7 @@ async def show_page(reference: Reference, command: Command, needs: Needs) -> Res
     responses=problems(
         NotYourInvoice, UnknownInvoice, AlreadyConfirmed, IllegalTransition, PageChanged, WrongRole,
         kyc.SubjectNotActive,
-    ),
-)  # fmt: skip
+    ), openapi_extra=may_call(Role.BUYER))  # fmt: skip
 async def confirm_for_buyer(reference: Reference, body: Confirmation, command: Command, needs: Needs) -> Response:
     """Confirm for the buyer that an administrator acts for; the buyer's link is dead from then on."""
     caller = command.caller

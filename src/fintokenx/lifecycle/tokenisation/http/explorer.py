@@ -8,10 +8,11 @@ from fastapi import APIRouter, Depends, Path, Response
 from fastapi import Query as Parameter
 
 from fintokenx import audit
-from fintokenx.kernel.caller import WrongRole
+from fintokenx.kernel.caller import Role, WrongRole
 from fintokenx.kernel.edge import Mutation, Query, mutation, problems, query
 from fintokenx.kernel.ids import TOKEN_REFERENCE_PATTERN
 from fintokenx.kernel.inputs import PageSize, SubjectId
+from fintokenx.kernel.routes import OVERSEERS, may_call
 from fintokenx.lifecycle.tokenisation.http.explorer_views import (
     AnchorPage,
     AnchorView,
@@ -47,7 +48,7 @@ ReferenceFilter = Annotated[
 _REFUSALS = problems(WrongRole, NotYourHoldings, UnknownWallet, HolderRequired)
 
 
-@router.get("/holdings", responses=_REFUSALS)
+@router.get("/holdings", responses=_REFUSALS, openapi_extra=may_call(Role.LENDER, Role.INVESTOR, *OVERSEERS))
 async def holdings(
     read: Read, needs: Needs, holder_subject_id: Holder = None, after: After = None, limit: TokenLimit = 50
 ) -> HoldingPage:
@@ -58,14 +59,18 @@ async def holdings(
     return HoldingPage.of(await explorer.holdings(viewer, after=after, limit=limit))
 
 
-@router.get("/holdings/{reference}", responses=_REFUSALS | problems(UnknownToken, UnknownWallet))
+@router.get(
+    "/holdings/{reference}",
+    responses=_REFUSALS | problems(UnknownToken, UnknownWallet),
+    openapi_extra=may_call(Role.LENDER, Role.INVESTOR, *OVERSEERS),
+)
 async def holding(reference: Reference, read: Read, needs: Needs, holder_subject_id: Holder = None) -> HoldingPage:
     """What the caller's own wallet has of one token. Another holder's token is answered as one that nobody has."""
     viewer = explorer.Viewer(read.run, read.caller, needs.chain, holder_subject_id)
     return HoldingPage.of(await explorer.holdings(viewer, after=None, limit=1, reference=reference))
 
 
-@router.get("/transfers", responses=_REFUSALS)
+@router.get("/transfers", responses=_REFUSALS, openapi_extra=may_call(Role.LENDER, Role.INVESTOR, *OVERSEERS))
 async def transfers(
     read: Read,
     needs: Needs,
@@ -84,7 +89,7 @@ async def transfers(
     return TransferPage.of(await explorer.events(viewer, after=after, limit=limit, reference=token_reference))
 
 
-@router.get("/anchors", responses=problems(WrongRole))
+@router.get("/anchors", responses=problems(WrongRole), openapi_extra=may_call(Role.LENDER, Role.INVESTOR, *OVERSEERS))
 async def anchors(
     read: Read,
     after: Annotated[int | None, Parameter(ge=1, le=2**53 - 1, description="The `next` of the page before.")] = None,
@@ -98,7 +103,13 @@ async def anchors(
     )
 
 
-@router.post("/links", status_code=201, response_model=NewLinkView, responses=problems(WrongRole, auth.SessionRequired))
+@router.post(
+    "/links",
+    status_code=201,
+    response_model=NewLinkView,
+    responses=problems(WrongRole, auth.SessionRequired),
+    openapi_extra=may_call(Role.LENDER, Role.INVESTOR),
+)
 async def link(command: Annotated[Mutation, Depends(mutation)], needs: Needs) -> Response:
     """A link that shows the caller's own holdings in a browser: once, within five minutes, while the sign-in lives.
 

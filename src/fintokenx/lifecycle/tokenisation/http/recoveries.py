@@ -12,6 +12,7 @@ from fintokenx.kernel.caller import WrongRole
 from fintokenx.kernel.clock import Instant
 from fintokenx.kernel.edge import Mutation, Query, mutation, problems, query
 from fintokenx.kernel.inputs import Cursor, OneOf, PageSize, PrintableText, Reference, SubjectId
+from fintokenx.kernel.routes import OFFICERS, may_call
 from fintokenx.lifecycle.tokenisation.service import recovering
 from fintokenx.lifecycle.tokenisation.transitions import RECOVERY
 from fintokenx.lifecycle.tokenisation.types import (
@@ -75,6 +76,7 @@ class RecoveryPage(BaseModel):
     status_code=201,
     response_model=RecoveryView,
     responses=problems(WrongRole, UnknownSubject, UnknownWallet, WalletNotOnChain, RecoveryUnderWay),
+    openapi_extra=may_call(*OFFICERS),
 )
 async def request_recovery(body: RecoveryRequest, command: Annotated[Mutation, Depends(mutation)]) -> Response:
     """Ask for the recovery of a lost wallet. Only mlro and compliance; an MLRO who did not ask decides the case."""
@@ -85,13 +87,17 @@ async def request_recovery(body: RecoveryRequest, command: Annotated[Mutation, D
     )
 
 
-@router.get("/v1/wallet-recoveries/{recovery_id}", responses=problems(WrongRole, UnknownRecovery))
+@router.get(
+    "/v1/wallet-recoveries/{recovery_id}",
+    responses=problems(WrongRole, UnknownRecovery),
+    openapi_extra=may_call(*OFFICERS),
+)
 async def show_recovery(recovery_id: Reference, read: Read) -> RecoveryView:
     """One recovery, and how far it has come."""
     return RecoveryView.of(await read.run(lambda tx: recovering.recovery(tx, read.caller, recovery_id=recovery_id)))
 
 
-@router.get("/v1/wallet-recoveries", responses=problems(WrongRole))
+@router.get("/v1/wallet-recoveries", responses=problems(WrongRole), openapi_extra=may_call(*OFFICERS))
 async def list_recoveries(
     read: Read,
     state: Annotated[RecoveryState | None, Parameter(description="Only those in this state.")] = None,

@@ -14,6 +14,7 @@ from fintokenx.kernel.clock import Instant
 from fintokenx.kernel.edge import Mutation, Query, Secret, ShownOnce, mutation, problems, query
 from fintokenx.kernel.inputs import Cursor, PageSize, PrintableText, Reference, SubjectId, TenantId
 from fintokenx.kernel.machine import IllegalTransition
+from fintokenx.kernel.routes import may_call
 from fintokenx.parties import partner
 from fintokenx.parties.auth import service
 from fintokenx.parties.auth.http.sessions import Services
@@ -98,6 +99,7 @@ class AdminSessionPage(BaseModel):
     status_code=201,
     response_model=AdminSessionView,
     responses=problems(partner.UnknownTenant, MfaRequired, WrongRole),
+    openapi_extra=may_call(Role.PLATFORM_ADMIN),
 )
 async def request_session(body: AdminSessionRequest, command: Command) -> Response:
     """Ask to act for a customer, or to read across tenants. Needs a second factor. Whether there is such a customer
@@ -113,7 +115,10 @@ async def request_session(body: AdminSessionRequest, command: Command) -> Respon
 
 
 @router.post(
-    "/v1/admin/sessions/{admin_session_id}/approve", response_model=AdminSessionView, responses=problems(*_REFUSALS)
+    "/v1/admin/sessions/{admin_session_id}/approve",
+    response_model=AdminSessionView,
+    responses=problems(*_REFUSALS),
+    openapi_extra=may_call(Role.PLATFORM_ADMIN),
 )
 async def approve_session(admin_session_id: Reference, body: InTenant, command: Command) -> Response:
     """Another administrator's yes."""
@@ -121,7 +126,10 @@ async def approve_session(admin_session_id: Reference, body: InTenant, command: 
 
 
 @router.post(
-    "/v1/admin/sessions/{admin_session_id}/refuse", response_model=AdminSessionView, responses=problems(*_REFUSALS)
+    "/v1/admin/sessions/{admin_session_id}/refuse",
+    response_model=AdminSessionView,
+    responses=problems(*_REFUSALS),
+    openapi_extra=may_call(Role.PLATFORM_ADMIN),
 )
 async def refuse_session(admin_session_id: Reference, body: InTenant, command: Command) -> Response:
     """An administrator's no."""
@@ -129,7 +137,10 @@ async def refuse_session(admin_session_id: Reference, body: InTenant, command: C
 
 
 @router.post(
-    "/v1/admin/sessions/{admin_session_id}/close", response_model=AdminSessionView, responses=problems(*_REFUSALS)
+    "/v1/admin/sessions/{admin_session_id}/close",
+    response_model=AdminSessionView,
+    responses=problems(*_REFUSALS),
+    openapi_extra=may_call(Role.PLATFORM_ADMIN),
 )
 async def close_session(admin_session_id: Reference, body: InTenant, command: Command) -> Response:
     """Done before time."""
@@ -140,6 +151,7 @@ async def close_session(admin_session_id: Reference, body: InTenant, command: Co
     "/v1/admin/sessions/{admin_session_id}/open",
     response_model=OpenedView,
     responses=problems(*_REFUSALS, NotACustomer),
+    openapi_extra=may_call(Role.PLATFORM_ADMIN),
 )
 async def open_session(admin_session_id: Reference, body: InTenant, command: Command, services: Services) -> Response:
     """Come in, for fifteen minutes. The answer holds the token of the admin session."""
@@ -168,7 +180,11 @@ async def open_session(admin_session_id: Reference, body: InTenant, command: Com
     )
 
 
-@router.get("/v1/admin/sessions", responses=problems(MfaRequired, WrongRole))
+@router.get(
+    "/v1/admin/sessions",
+    responses=problems(MfaRequired, WrongRole),
+    openapi_extra=may_call(Role.PARTNER_ADMIN, Role.PLATFORM_ADMIN),
+)
 async def list_sessions(
     read: Read, tenant_id: TenantId | None = None, before: Cursor = "", limit: PageSize = 50
 ) -> AdminSessionPage:

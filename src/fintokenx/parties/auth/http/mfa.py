@@ -11,6 +11,7 @@ from fintokenx.kernel.caller import WrongRole
 from fintokenx.kernel.clock import Instant
 from fintokenx.kernel.edge import Mutation, Secret, ShownOnce, mutation, problems
 from fintokenx.kernel.inputs import Reference
+from fintokenx.kernel.routes import EVERYBODY, may_call
 from fintokenx.parties.auth import service
 from fintokenx.parties.auth.http.sessions import NewSessionView, Services, with_token
 from fintokenx.parties.auth.types import (
@@ -65,6 +66,7 @@ class Code(BaseModel):
     status_code=201,
     response_model=NewFactorView,
     responses=problems(MfaRequired, TooManyFactors, SessionEnded, WrongRole),
+    openapi_extra=may_call(*EVERYBODY, in_person=True),
 )
 async def add_factor(command: Command, services: Services) -> Response:
     """Add a TOTP secret. It is shown here and never again: a replay of this request shows no secret."""
@@ -84,6 +86,7 @@ async def add_factor(command: Command, services: Services) -> Response:
     "/v1/mfa/factors/{factor_id}/confirm",
     response_model=FactorView,
     responses=problems(MfaRefused, TooManyAttempts, UnknownFactor, SessionEnded, WrongRole),
+    openapi_extra=may_call(*EVERYBODY, in_person=True),
 )
 async def confirm_factor(factor_id: Reference, body: Code, command: Command, services: Services) -> Response:
     """Show a code of the new factor; from then on it counts."""
@@ -100,6 +103,7 @@ async def confirm_factor(factor_id: Reference, body: Code, command: Command, ser
     status_code=201,
     response_model=NewSessionView,
     responses=problems(MfaRefused, TooManyAttempts, UnknownFactor, SessionEnded, WrongRole),
+    openapi_extra=may_call(*EVERYBODY, in_person=True),
 )
 async def step_up(body: Code, command: Command, services: Services) -> Response:
     """A session at assurance level 2 in place of this one, whose token is dead from then on."""

@@ -13,6 +13,7 @@ from fintokenx.kernel.clock import Instant
 from fintokenx.kernel.edge import Mutation, Query, Secret, ShownOnce, mutation, problems, query
 from fintokenx.kernel.inputs import CompanyNumber, EmailAddress, PrintableText, Reference
 from fintokenx.kernel.machine import IllegalTransition
+from fintokenx.kernel.routes import EVERYBODY, OFFICERS, may_call, open_to
 from fintokenx.parties.auth import service
 from fintokenx.parties.auth.types import (
     CredentialTwice,
@@ -158,6 +159,7 @@ def authentication(authenticator: service.Authenticator) -> Callable[[Request], 
     status_code=202,
     response_model=CodeRequested,
     responses=problems(TokenRefused, WrongRole, ScopeMissing),
+    openapi_extra=may_call(Role.PARTNER_ADMIN),
 )
 async def request_code(body: CodeRequest, command: Command, services: Services) -> Response:
     """Have a sign-in code mailed. Needs an API key; tells nobody whether the address is known."""
@@ -175,6 +177,7 @@ async def request_code(body: CodeRequest, command: Command, services: Services) 
     status_code=201,
     response_model=NewSessionView,
     responses=problems(SignInRefused, WrongRole, ScopeMissing, TooManyAttempts),
+    openapi_extra=may_call(Role.PARTNER_ADMIN),
 )
 async def sign_in(body: SignIn, command: Command, services: Services) -> Response:
     """Sign in with a mailed code. Needs an API key. Five wrong codes close the address for a quarter of an hour."""
@@ -213,7 +216,10 @@ async def _index(command: Mutation, services: service.AuthServices, email: str) 
 
 
 @router.delete(
-    "/v1/sessions/current", response_model=SessionView, responses=problems(SessionEnded, TokenRefused, WrongRole)
+    "/v1/sessions/current",
+    response_model=SessionView,
+    responses=problems(SessionEnded, TokenRefused, WrongRole),
+    openapi_extra=may_call(*EVERYBODY, in_person=True),
 )
 async def sign_out(command: Command) -> Response:
     """End the session of the access token."""
@@ -224,13 +230,14 @@ async def sign_out(command: Command) -> Response:
     "/v1/me",
     response_model=MeView,
     responses=problems(TokenRefused, SessionEnded, TenantsDiffer, ScopeMissing),
+    openapi_extra=may_call(*EVERYBODY),
 )
 async def me(read: Read) -> MeView:
     """Who is calling right now, as the platform sees it."""
     return MeView.of(await read.run(lambda tx: service.me(tx, read.caller)))
 
 
-@router.get("/.well-known/jwks.json")
+@router.get("/.well-known/jwks.json", openapi_extra=open_to())
 async def jwks(services: Services) -> dict[str, Any]:
     """The public keys of access tokens (RFC 7517). Open to everybody."""
     return await services.tokens.jwks()
@@ -276,6 +283,7 @@ class SubjectView(BaseModel):
     status_code=201,
     response_model=SubjectView,
     responses=problems(SubjectExists, NotASubjectRole, WrongRole, ScopeMissing),
+    openapi_extra=may_call(Role.PARTNER_ADMIN),
 )
 async def create_subject(body: NewSubject, command: Command, services: Services) -> Response:
     """Register a company in one role (AU-01, AU-05); it may then open its onboarding."""
@@ -302,7 +310,9 @@ async def create_subject(body: NewSubject, command: Command, services: Services)
     )
 
 
-@router.get("/v1/subjects/{subject_id}", responses=problems(UnknownSubject, WrongRole))
+@router.get(
+    "/v1/subjects/{subject_id}", responses=problems(UnknownSubject, WrongRole), openapi_extra=may_call(*EVERYBODY)
+)
 async def show_subject(subject_id: Reference, read: Read) -> SubjectView:
     """One subject: oneself, or any of the tenant for its partner and for staff."""
     return SubjectView.of(await read.run(lambda tx: service.visible_subject(tx, read.caller, subject_id=subject_id)))
@@ -337,6 +347,7 @@ class ErasureView(BaseModel):
     "/v1/subjects/{subject_id}/erasure",
     response_model=ErasureView,
     responses=problems(UnknownSubject, ErasureBlocked, IllegalTransition, WrongRole),
+    openapi_extra=may_call(*OFFICERS),
 )
 async def erase_subject(subject_id: Reference, body: Erase, command: Command, services: Services) -> Response:
     """Destroy what is personal about a subject, for good. Only the roles mlro and compliance; refused while open

@@ -18,6 +18,7 @@ from fintokenx.parties.auth.service.authenticator import (
     Authenticator,
     AuthServices,
     require_both,
+    scope_needed,
 )
 from fintokenx.parties.auth.service.credentials import administrators, credential_version, rotate_credential
 from fintokenx.parties.auth.service.erasure import erase, seal_reason
@@ -131,6 +132,7 @@ __all__ = [
     "require_both",
     "rotate_credential",
     "sanctioned",
+    "scope_needed",
     "seal_reason",
     "sign_in",
     "spell_page_link",

@@ -163,12 +163,29 @@ def _token(authorization: str) -> str:
     return token.strip()
 
 
-async def _key(tx: Tx, raw: str, method: str, path: str) -> partner.ApiKey:
-    key = await partner.authenticate_api_key(tx, raw)
+@dataclass(frozen=True, slots=True)
+class ScopeNeeded:
+    """What an API key must be allowed."""
+
+    resource: str
+    writing: bool
+
+    def __str__(self) -> str:
+        return f"{self.resource}:{'write' if self.writing else 'read'}"
+
+
+def scope_needed(method: str, path: str) -> ScopeNeeded | None:
+    """The scope that an API key needs for a method on a path; None where any key will do."""
     words = [word for word in path.split("/") if word and word != "v1"]
     resource = words[0] if words else "*"
-    if resource not in _UNSCOPED and not key.allows(resource, writing=method.upper() not in _READING):
-        raise ScopeMissing(resource)
+    return None if resource in _UNSCOPED else ScopeNeeded(resource, method.upper() not in _READING)
+
+
+async def _key(tx: Tx, raw: str, method: str, path: str) -> partner.ApiKey:
+    key = await partner.authenticate_api_key(tx, raw)
+    needed = scope_needed(method, path)
+    if needed is not None and not key.allows(needed.resource, writing=needed.writing):
+        raise ScopeMissing(needed.resource)
     return key
 
 
