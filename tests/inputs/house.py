@@ -141,7 +141,7 @@ def _fill(house: House, vault: LocalVault, sealer: Sealer, authenticate: object,
     state.own_entries = tokenisation.OwnEntries(chain)
     state.components = {}
     state.sandbox = sandbox_http.SandboxServices(
-        SandboxClock(folder / "clock"), chain, {}, open_to_all=True,  # type: ignore[arg-type]
+        SandboxClock(folder / "clock"), chain, {}, open_to_all=True, session_life=auth.SESSION_LIFE,  # type: ignore[arg-type]
     )  # fmt: skip
 
 

@@ -177,7 +177,7 @@ async def test_a_scope_that_means_nothing_is_refused(at_home: House) -> None:
             )
 
 
-@pytest.mark.parametrize("name", ["", "  ", "x" * 81])
+@pytest.mark.parametrize("name", ["", "  ", "x" * 81, "a\x00b", "\u202e"])
 async def test_a_name_that_says_nothing_or_too_much_is_refused(at_home: House, name: str) -> None:
     async with at_home.world.database.transaction(HERE) as tx:
         with pytest.raises(partner.BadKeyName):

@@ -23,6 +23,7 @@ MEMBER: Final = "x-who-may-call"
 """The member of an operation in OpenAPI, and of a route's ``openapi_extra``."""
 SESSION: Final[dict[str, list[str]]] = {"session": []}
 API_KEY: Final[dict[str, list[str]]] = {"apiKey": []}
+TOGETHER: Final = {**SESSION, **API_KEY}
 
 
 def may_call(*roles: Role, both: bool = False, in_person: bool = False) -> dict[str, Any]:
@@ -31,8 +32,7 @@ def may_call(*roles: Role, both: bool = False, in_person: bool = False) -> dict[
     ``both``: a session and an API key together. ``in_person``: an API key by itself does not do.
     """
     by_key = Role.PARTNER_ADMIN in roles and not in_person and not both
-    together = {**SESSION, **API_KEY}
-    security = [together] if both else [SESSION, *([API_KEY] if by_key else []), together]
+    security = [TOGETHER] if both else [SESSION, *([API_KEY] if by_key else []), TOGETHER]
     return {MEMBER: [role.value for role in roles], "security": security}
 
 
@@ -43,8 +43,13 @@ def open_to(who: str = ANYONE) -> dict[str, Any]:
 
 def refuse_others(request: Request, caller: Caller) -> None:
     """:raises WrongRole: the route says for whom it is, and the caller is another. An administrator in somebody's place
-    counts as that one. The platform itself is no caller from outside, and is left to the command."""
+    counts as that one. The platform itself is no caller from outside, and is left to the command; so is half of the
+    credentials where both are needed, since the command names the half that is missing."""
     extra = getattr(request.scope.get("route"), "openapi_extra", None) or {}
     roles = extra.get(MEMBER)
-    if roles is not None and caller.party_role is not Role.SYSTEM and caller.party_role not in roles:
+    if roles is None or caller.party_role is Role.SYSTEM:
+        return
+    if extra.get("security") == [TOGETHER] and (caller.subject_id is None or not caller.has_api_key):
+        return
+    if caller.party_role not in roles:
         raise WrongRole(f"this needs the role {' or '.join(roles)}")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
 
-from fintokenx.app.cli.common import System, fail, must_be_tenant, ready, run
+from fintokenx.app.cli.common import System, fail, must_be_tenant, ready, run, typed_address, typed_text
 
-NAME_LENGTH_MAX: Final = 200
 keys = typer.Typer(no_args_is_help=True, help="Tenants' API keys.")
 staff = typer.Typer(no_args_is_help=True, help="People of the platform's own.")
 
@@ -41,7 +40,6 @@ def staff_create(
 ) -> None:
     """Make a member of staff, who then signs in by e-mail code like everybody."""
     from fintokenx.app import inspect
-    from fintokenx.kernel import inputs
 
     chosen = ready(system)
     must_be_tenant(chosen, tenant)
@@ -49,15 +47,6 @@ def staff_create(
         fail("a role of staff is mlro, compliance or platform_admin")
     if role == "platform_admin" and tenant != "tnt_fintokenx":
         fail("administrators of the platform are staff of tnt_fintokenx")
-    try:
-        email = inputs.email_address(email)
-    except ValueError as fault:
-        fail(f"{fault}; codes to sign in are sent there")
-    try:
-        name = inputs.printable(name)
-    except ValueError as fault:
-        fail(f"a person's name has 1 to {NAME_LENGTH_MAX} visible characters: {fault}")
-    if len(name) > NAME_LENGTH_MAX:
-        fail(f"a person's name has 1 to {NAME_LENGTH_MAX} visible characters")
+    email, name = typed_address(email), typed_text(name, "a person's name")
 
     print(run(inspect.create_staff(chosen, tenant, role, name, email)))  # noqa: T201 — bare, for $(…)
