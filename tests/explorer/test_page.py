@@ -241,3 +241,14 @@ async def test_expiry_is_five_minutes_from_now(window: Window) -> None:
     answer = (await window.post(await _signed_in(window, 0), LINKS)).json()
     until = (window.world.clock.now() + timedelta(minutes=5)).isoformat().replace("+00:00", "")
     assert answer["expires_at"].startswith(until[:19])
+
+
+@pytest.mark.parametrize("form", ["x=1", "x=1&x=2", "x=" + "x" * 20_000, "%00"], ids=lambda form: form[:8])
+async def test_another_form_than_the_button_is_422_with_a_page_and_uses_nothing_up(window: Window, form: str) -> None:
+    """A15."""
+    link = await _link(window, await _signed_in(window, 0))
+    headers = {"Content-Type": "application/x-www-form-urlencoded"}
+    answer = await window.client.post(link, content=form, headers=headers)
+    assert answer.status_code == 422
+    assert "press the button" in _sealed(answer).text
+    assert (await window.client.post(link)).status_code == 200

@@ -11,6 +11,7 @@ import structlog
 from fastapi import APIRouter, Depends
 
 from fintokenx.kernel.edge import Query, query
+from fintokenx.kernel.routes import MEMBER
 from tests.inputs.document import routes
 from tests.inputs.house import ROLES, House, house_of
 from tests.inputs.walk import Found, Walk
@@ -57,6 +58,24 @@ async def test_no_odd_value_at_any_place_of_any_route_is_a_fault(house: House) -
     assert found.requests > 3_000
     assert len(found.reached) > 55, "routes that somebody gets through to with plain values"
     assert found.statuses[422] > found.requests / 2
+
+
+async def test_an_unknown_state_is_told_which_there_are_on_every_list(house: House) -> None:
+    """A17: `?state=NOPE` answered an empty list."""
+    asked = []
+    for route in routes(house.app.openapi()):
+        for parameter in route.parameters:
+            if parameter["name"] != "state":
+                continue
+            states = next(each["enum"] for each in parameter["schema"]["anyOf"] if "enum" in each)
+            headers = {"test-role": route.operation[MEMBER][-1]}
+            refused = await house.client.get(route.path, params={"state": "NOPE"}, headers=headers)
+            assert (refused.status_code, refused.json()["code"]) == (422, "INVALID_REQUEST")
+            assert all(f"'{state}'" in refused.json()["detail"] for state in states)
+            taken = await house.client.get(route.path, params={"state": states[0]}, headers=headers)
+            assert (taken.status_code, taken.json()["items"]) == (200, [])
+            asked.append(route.path)
+    assert asked == ["/v1/cases", "/v1/alerts", "/v1/invoices", "/v1/wallet-recoveries", "/v1/collections"]
 
 
 async def test_a_careless_route_is_seen(house: House) -> None:
