@@ -210,10 +210,10 @@ async def test_only_a_signed_in_holder_gets_a_link(window: Window) -> None:
     assert (await window.post(admin, LINKS)).json()["code"] == "SESSION_REQUIRED"
 
 
-async def test_a_repeated_request_gives_the_same_link_and_the_database_holds_none(window: Window) -> None:
+async def test_a_repeated_request_shows_no_link_and_the_database_holds_none(window: Window) -> None:
     caller = await _signed_in(window, 0)
     first, again = await window.post(caller, LINKS), await window.post(caller, LINKS)
-    assert first.content == again.content
+    assert again.json() == {**first.json(), "url": None, "secret_shown_once": True}
     assert again.headers["fx-idempotent-replay"] == "true"
     assert first.headers["cache-control"] == "no-store"
     secret = first.json()["url"].rsplit(".", 1)[1]
@@ -241,3 +241,14 @@ async def test_expiry_is_five_minutes_from_now(window: Window) -> None:
     answer = (await window.post(await _signed_in(window, 0), LINKS)).json()
     until = (window.world.clock.now() + timedelta(minutes=5)).isoformat().replace("+00:00", "")
     assert answer["expires_at"].startswith(until[:19])
+
+
+@pytest.mark.parametrize("form", ["x=1", "x=1&x=2", "x=" + "x" * 20_000, "%00"], ids=lambda form: form[:8])
+async def test_another_form_than_the_button_is_422_with_a_page_and_uses_nothing_up(window: Window, form: str) -> None:
+    """A15."""
+    link = await _link(window, await _signed_in(window, 0))
+    headers = {"Content-Type": "application/x-www-form-urlencoded"}
+    answer = await window.client.post(link, content=form, headers=headers)
+    assert answer.status_code == 422
+    assert "press the button" in _sealed(answer).text
+    assert (await window.client.post(link)).status_code == 200

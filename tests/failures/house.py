@@ -170,13 +170,13 @@ class House:
         async with self._signing:  # a second code would void the first
             return await self._session(email)
 
-    async def _session(self, email: str) -> Api:
+    async def _session(self, email: str, attempt: int = 1) -> Api:
         api, since = self._sessions.get(email, (None, START))
         now = await self.now()
         if api is not None and now - since < timedelta(minutes=SESSION_MINUTES):
             return api
         before = await self._newest_code(email)
-        stamp = f"{email}-{now.isoformat()}"
+        stamp = f"{email}-{now.isoformat()}-{attempt}"
         await self.partner.post("/v1/sessions/codes", {"email": email}, key=f"code-{stamp}")
 
         async def fresh() -> str | None:
@@ -185,6 +185,8 @@ class House:
 
         code = await eventually(f"a sign-in mail to {email}", fresh, seconds=60)
         session = await self.partner.post("/v1/sessions", {"email": email, "code": code}, key=f"in-{stamp}")
+        if session["access_token"] is None:  # the first answer was lost, and the token with it
+            return await self._session(email, attempt + 1)
         opened = Api(self.url, api_key=self.api_key, token=session["access_token"])
         self._sessions[email] = (opened, now)
         return opened

@@ -175,13 +175,23 @@ async def test_a_replay_waits_for_the_disk_before_it_tells_what_another_transact
     assert flushed
 
 
-@pytest.mark.parametrize("headers", [{}, key(""), key("a" * 256), {"FX-Idempotency-Key": "a\tb"}])
-async def test_a_mutation_without_a_usable_key_is_refused(
-    world: World, client: httpx.AsyncClient, headers: dict[str, str]
+@pytest.mark.parametrize(
+    ("headers", "code"),
+    [
+        ({}, "REQUIRED"),
+        (key(""), "REQUIRED"),
+        (key("a" * 256), "TOO_LONG"),
+        (key("a" * 300), "TOO_LONG"),
+        (key("a\tb"), "UNREADABLE"),
+        ([*key("a").items(), *key("b").items()], "TWICE"),
+    ],
+)
+async def test_a_mutation_without_a_usable_key_is_refused_and_told_why(
+    world: World, client: httpx.AsyncClient, headers: Any, code: str
 ) -> None:
-    """P-10."""
+    """P-10, A17: a long key was called missing."""
     answer = await client.post("/v1/things", json=BODY, headers=headers)
-    assert (answer.status_code, answer.json()["code"]) == (400, "IDEMPOTENCY_KEY_REQUIRED")
+    assert (answer.status_code, answer.json()["code"]) == (400, f"IDEMPOTENCY_KEY_{code}")
     assert await counted(world) == (0, 0, 0, 0)
 
 
@@ -344,6 +354,34 @@ async def test_what_does_not_fit_the_schema_is_named_without_its_value(client: h
     assert answer.status_code == 422
     assert {error["field"] for error in answer.json()["errors"]} == {"body.name", "body.amount_pence"}
     assert "hunter2" not in answer.text
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        '{"name": "kettle", "name": "pan", "amount_pence": 1}',
+        '{"name": "kettle", "amount_pence": 1, "amount_pence": 2}',
+        '{"name": "kettle", "amount_pence": 1, "more": {"a": 1, "a": 2}}',
+    ],
+)
+async def test_what_is_said_twice_is_not_guessed(world: World, client: httpx.AsyncClient, content: str) -> None:
+    """A15, for JSON and addresses: of two values the framework takes the last."""
+    headers = {**key(), "content-type": "application/json"}
+    answer = await client.post("/v1/things", content=content, headers=headers)
+    assert (answer.status_code, answer.json()["code"]) == (422, "GIVEN_TWICE")
+    twice = await client.get("/v1/things/thg_none?a=1&a=2")
+    assert (twice.status_code, twice.json()["code"], twice.json()["detail"]) == (422, "GIVEN_TWICE", "query.a")
+    assert await counted(world) == (0, 0, 0, 0)
+
+
+async def test_a_field_of_an_impossible_name_is_named_as_far_as_it_can_be(client: httpx.AsyncClient) -> None:
+    """A name of the caller's own making may be no text at all, or a megabyte."""
+    headers = {**key(), "content-type": "application/json"}
+    for name in (rb"\ud800", "naïve".encode(), b"x" * 100_000):
+        content = b'{"' + name + b'": 1, "name": "x"}'
+        answer = await client.post("/v1/things", content=content, headers=headers)
+        assert (answer.status_code, answer.json()["code"]) == (422, "INVALID_REQUEST")
+        assert len(answer.content) < 2_000
 
 
 async def test_text_with_a_nul_is_the_callers_fault(world: World, client: httpx.AsyncClient) -> None:

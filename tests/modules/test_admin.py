@@ -226,7 +226,7 @@ async def test_nobody_else_has_admin_sessions(office: Office, role: Role) -> Non
     "wrong",
     [
         {"reason": "too short"}, {"reason": " " * 40}, {"purpose": "LOOK"}, {"on_behalf_of": None},
-        {"on_behalf_of": "sub_" + "0" * 26}, {"tenant_id": THERE}, {"tenant_id": "tnt_nowhere"},
+        {"tenant_id": "tnt_nowhere"},
     ],
 )  # fmt: skip
 async def test_a_request_says_for_whom_and_why(office: Office, wrong: dict[str, Any]) -> None:
@@ -238,7 +238,26 @@ async def test_a_request_says_for_whom_and_why(office: Office, wrong: dict[str, 
 @pytest.mark.parametrize("role", [Role.MLRO, Role.COMPLIANCE, Role.PLATFORM_ADMIN])
 async def test_nobody_acts_for_staff(office: Office, role: Role) -> None:
     officer = await office.house.subject(role, "officer@fintokenx.example")
-    assert said(await office.request(officer)) == (422, "NOT_A_CUSTOMER")
+    session = await office.approved(officer)
+    assert said(await office.step(office.ann, session, "open")) == (422, "NOT_A_CUSTOMER")
+
+
+async def test_a_request_does_not_tell_whether_there_is_such_a_customer(office: Office) -> None:
+    """A10. What another administrator has approved is refused alike for nobody and for staff."""
+    seller = await office.invoices.subject(Role.SELLER)
+    officer = await office.house.subject(Role.MLRO, "officer@fintokenx.example")
+    nobody, elsewhere = "sub_" + "0" * 26, (await office.invoices.subject(Role.SELLER, tenant_id=THERE)).id
+    told = []
+    for on_behalf_of in (seller.id, officer.id, nobody, elsewhere):
+        answer = await office.request(seller, on_behalf_of=on_behalf_of)
+        told.append((answer.status_code, {**answer.json(), "id": "", "on_behalf_of": ""}))
+    assert told[0][0] == 201
+    assert told == [told[0]] * 4
+    assert len(await office.entries("ADMIN_SESSION_REQUEST")) == 4, "whoever asks around is seen to"
+    for on_behalf_of in (officer.id, nobody, elsewhere):
+        session = (await office.request(seller, on_behalf_of=on_behalf_of)).json()
+        assert (await office.step(office.bob, session, "approve")).status_code == 200
+        assert said(await office.step(office.ann, session, "open")) == (422, "NOT_A_CUSTOMER")
 
 
 async def test_a_request_lapses_after_an_hour(office: Office) -> None:
@@ -258,13 +277,15 @@ async def test_a_request_lapses_after_an_hour(office: Office) -> None:
     assert states == ["EXPIRED", "EXPIRED"]
 
 
-async def test_opening_again_with_the_same_key_gives_the_same_token(office: Office) -> None:
+async def test_opening_again_with_the_same_key_says_that_the_token_was_shown(office: Office) -> None:
+    """A14."""
     session = await office.approved(await office.invoices.subject(Role.SELLER))
     first = await office.step(office.ann, session, "open")
     again = await office.ann.post(
         f"/v1/admin/sessions/{session['id']}/open", {"tenant_id": HERE}, fx_idempotency_key=f"k{office.house.keys}"
     )
-    assert (again.status_code, again.content) == (200, first.content)
+    shown_again = {**first.json(), "access_token": None, "secret_shown_once": True}
+    assert (again.status_code, again.json()) == (200, shown_again)
     assert again.headers["FX-Idempotent-Replay"] == "true"
     kept = await office.invoices.rows("select convert_from(body, 'UTF8') as body from ops.idempotency_keys")
     assert all(first.json()["access_token"] not in row["body"] for row in kept)
@@ -325,7 +346,7 @@ async def test_the_token_is_the_administrator_in_that_tenant_with_the_customers_
     # What the seller may not, its administrator may not either.
     assert said(await office.get(bearer, f"/v1/audit/entries?resource={seller.id}")) == (403, "ROLE_FORBIDDEN")
     body = {"tenant_id": HERE, "on_behalf_of": seller.id, "purpose": "ACT", "reason": REASON}
-    assert said(await office.post(bearer, "/v1/admin/sessions", body)) == (404, "NOT_FOUND")
+    assert said(await office.post(bearer, "/v1/admin/sessions", body)) == (403, "ROLE_FORBIDDEN")
     other = await office.invoices.subject(Role.SELLER, tenant_id=THERE)
     assert (await office.get(bearer, f"/v1/subjects/{other.id}")).status_code == 404
     assert (await office.get(bearer, f"/v1/subjects/{seller.id}")).status_code == 200

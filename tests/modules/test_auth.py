@@ -261,7 +261,8 @@ async def test_a_code_opens_a_session_once(at_home: House) -> None:
     replay = await at_home.post("/v1/sessions", body, fx_api_key=key, fx_idempotency_key="once")
     second = await at_home.post("/v1/sessions", body, fx_api_key=key)
     assert (first.status_code, first.json()["role"]) == (201, "seller")
-    assert replay.content == first.content
+    assert (replay.json()["id"], replay.json()["access_token"]) == (first.json()["id"], None), "A14"
+    assert (first.json()["secret_shown_once"], replay.json()["secret_shown_once"]) == (False, True)
     assert (second.status_code, second.json()["code"]) == (401, "SIGN_IN_REFUSED")
     me = await at_home.client.get("/v1/me", headers={"Authorization": f"Bearer {first.json()['access_token']}"})
     assert me.json()["subject_id"] == ada.id
@@ -278,7 +279,7 @@ async def test_no_access_token_is_stored(at_home: House) -> None:
     await superuser.close()
     assert len(bodies) == 1
     assert token.encode() not in bodies[0]["body"]
-    assert b"access_token" not in bodies[0]["body"]
+    assert b'"access_token":null' in bodies[0]["body"]
 
 
 async def test_a_code_is_good_for_ten_minutes(at_home: House) -> None:
@@ -515,6 +516,26 @@ async def test_no_credentials_and_strange_ones_are_refused(at_home: House) -> No
     assert (basic.status_code, basic.json()["code"]) == (401, "TOKEN_INVALID")
 
 
+@pytest.mark.parametrize("kind", ["Authorization", "FX-Api-Key"])
+async def test_two_credentials_of_one_kind_are_refused(at_home: House, kind: str) -> None:
+    """A28: which of the two counts was a matter of luck."""
+    key = await at_home.api_key()
+    ada = await at_home.subject(Role.SELLER, ADA)
+    value = {"Authorization": f"Bearer {await at_home.token(ada, ADA)}", "FX-Api-Key": key}[kind]
+    assert (await at_home.client.get("/v1/me", headers=[(kind, value)])).status_code == 200
+    for other in (value, "", "Bearer x"):
+        answer = await at_home.client.get("/v1/me", headers=[(kind, value), (kind.lower(), other)])
+        assert (answer.status_code, answer.json()["code"]) == (400, "CREDENTIAL_TWICE")
+
+
+@pytest.mark.parametrize("link", ["tnt_fintokenx." + "0" * 64, f"tnt_fintokenx.pgl_{'0' * 26}.{'0' * 64}"])
+async def test_a_link_used_elsewhere_is_forbidden(at_home: House, link: str) -> None:
+    """A17, AU-06: it opens its own page; any other route is 403, not 401."""
+    for headers in ({"Authorization": f"Bearer {link}"}, {"Authorization": link}, {"FX-Api-Key": link}):
+        answer = await at_home.client.get("/v1/me", headers=headers)
+        assert (answer.status_code, answer.json()["code"]) == (403, "MAGIC_LINK_SCOPE")
+
+
 # --- magic links
 
 
@@ -615,7 +636,7 @@ async def test_a_link_is_kept_as_a_hash_only_and_opens_no_route(at_home: House) 
         assert await superuser.fetchval(f"select count(*) from {table} t where t::text like $1", f"%{raw[-64:]}%") == 0
     await superuser.close()
     for headers in ({"Authorization": f"Bearer {raw}"}, {"FX-Api-Key": raw}):
-        assert (await at_home.client.get("/v1/me", headers=headers)).status_code == 401
+        assert (await at_home.client.get("/v1/me", headers=headers)).status_code == 403
 
 
 @pytest.mark.parametrize("raw", ["", "tnt_fintokenx", f"{HERE}." + "0" * 64, f"{THERE}." + "0" * 64, "x." + "0" * 64])

@@ -297,7 +297,7 @@ async def test_a_case_is_listed_decided_once_and_shown_with_its_reasons(world: W
     [
         ("platform_admin", {"decision": "APPROVE", "rationale": WORDS}, 403, "ROLE_FORBIDDEN"),
         ("partner_admin", {"decision": "APPROVE", "rationale": WORDS}, 403, "ROLE_FORBIDDEN"),
-        ("mlro", {"decision": "APPROVE", "rationale": " "}, 422, "RATIONALE_REQUIRED"),
+        ("mlro", {"decision": "APPROVE", "rationale": " "}, 422, "INVALID_REQUEST"),
         ("mlro", {"decision": "APPROVE"}, 422, "INVALID_REQUEST"),
         ("mlro", {"decision": "PERHAPS", "rationale": WORDS}, 422, "INVALID_REQUEST"),
     ],

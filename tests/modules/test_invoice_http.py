@@ -18,6 +18,7 @@ import pytest
 from reportlab.pdfgen.canvas import Canvas
 
 from fintokenx.adapters.documents import IsolatedReader
+from fintokenx.app.http import BODY_BYTES_MAX
 from fintokenx.kernel.caller import Caller, Role
 from fintokenx.kernel.errors import Refused
 from fintokenx.lifecycle import invoice
@@ -225,6 +226,9 @@ REFUSED_DECLARATIONS: list[tuple[dict[str, Any], str]] = [
     ({"maturity_date": "2026-06-01"}, "MATURITY_BEFORE_ISSUE"),
     ({"issue_date": "2026-06-17"}, "ISSUED_IN_FUTURE"),
     ({"issue_date": "17/06/2026"}, "INVALID_REQUEST"),
+    ({"maturity_date": 1822262400}, "INVALID_REQUEST"),
+    ({"maturity_date": "2026-07-31T00:00:00"}, "INVALID_REQUEST"),
+    ({"issue_date": "0001-01-01"}, "INVALID_REQUEST"),
     ({"invoice_number": "発票"}, "INVOICE_NUMBER_UNREADABLE"),
     ({"invoice_number": " "}, "INVALID_REQUEST"),
     ({"invoice_number": "A\n1"}, "INVALID_REQUEST"),
@@ -247,9 +251,18 @@ async def test_a_declaration_that_cannot_be_is_refused_by_name(house: House) -> 
     for changes, code in REFUSED_DECLARATIONS:
         answer = await house.submit(parties.seller.id, HARBOUR.content, parties.declared(HARBOUR, **changes))
         assert (answer.status_code, answer.json()["code"]) == (422, code), changes
-    for text in ("", "{", "[]", "null", "\x00"):
+    for text in ("", "{", "[]", "null", "\x00", " " * 5000):
         answer = await house.submit(parties.seller.id, HARBOUR.content, text)
         assert (answer.status_code, answer.json()["code"]) == (422, "INVALID_REQUEST"), text
+    twice = json.dumps(parties.declared(HARBOUR))[:-1] + ', "face_value_pence": 1}'
+    answer = await house.submit(parties.seller.id, HARBOUR.content, twice)
+    assert (answer.status_code, answer.json()["code"]) == (422, "GIVEN_TWICE"), "A15"
+    for form in ({"declared": ["{}", "{}"]}, {"declared": "{}", "note": "x"}):
+        answer = await house.client.post(
+            "/v1/invoices", data=form, files={"file": ("a.pdf", HARBOUR.content)},
+            headers={"Authorization": f"Bearer {parties.seller.id}", "FX-Idempotency-Key": "other-form"},
+        )  # fmt: skip
+        assert (answer.status_code, answer.json()["code"]) == (422, "FORM_REFUSED"), form
     assert await house.count("app.invoices") == 0
 
 
@@ -265,7 +278,7 @@ async def test_only_an_active_seller_submits_to_an_active_buyer_that_is_another_
         (own, "ORIGINATOR_IS_OBLIGOR"),
         (new, "OBLIGOR_NOT_ACTIVE"),
         (idle, "OBLIGOR_NOT_ACTIVE"),
-        (parties.seller, "OBLIGOR_NOT_ACTIVE"),
+        (parties.seller, "OBLIGOR_NOT_A_BUYER"),
         (other_tenants, "OBLIGOR_NOT_ACTIVE"),
     ):
         answer = await house.submit(
@@ -505,8 +518,8 @@ async def seen(house: House, parties: Parties) -> tuple[str, str, httpx.Response
 
 
 async def pressed(house: House, link: str, decision: str, page: httpx.Response | None = None) -> httpx.Response:
-    """Press a button of the page; without one, as a client that posts the decision alone."""
-    fields = Page(page.text).inputs if page is not None else {}
+    """Press a button of the page; without one, as a client that posts without having looked."""
+    fields = Page(page.text).inputs if page is not None else {"seal": ""}
     return await house.client.post(link, data={**fields, "decision": decision})
 
 
@@ -588,13 +601,47 @@ async def test_a_page_that_was_never_shown_or_has_changed_cannot_be_confirmed(ho
     unseen = await pressed(house, link, "confirm")
     assert (unseen.status_code, "read it again" in unseen.text) == (409, True)
     page = await house.client.get(link)
-    for seal in ({"seal": "0" * 64}, {"seal": ""}, {}):
-        stale = await house.client.post(link, data={"decision": "confirm", **seal})
+    for seal in ("0" * 64, ""):
+        stale = await house.client.post(link, data={"decision": "confirm", "seal": seal})
         assert (stale.status_code, "read it again" in stale.text) == (409, True), seal
-    for nothing in ({}, {"decision": "perhaps"}, {"decision": ""}):
-        assert (await house.client.post(link, data=nothing)).status_code == 422
     assert await house.count("app.buyer_confirmations") == 0
     assert (await pressed(house, link, "confirm", page)).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        "", "decision=confirm", "seal=SEAL", "decision=confirm&decision=decline&seal=SEAL",
+        "decision=decline&decision=confirm&seal=SEAL", "decision=confirm&seal=SEAL&seal=SEAL",
+        "decision=confirm&seal=SEAL&amount=1", "decision=perhaps&seal=SEAL", "decision=&seal=SEAL",
+        "decision=confirm&seal=SEAL&x=" + "x" * 20_000, "decision=confirm&seal=SEAL&x=" + "x" * 9_000_000,
+        "decision&seal=SEAL", "decision=%ff&seal=SEAL", "%00", "decision=confirm&seal=SEAL" + "&a=1" * 3000, "\u00e9",
+    ],
+    ids=lambda form: form[:40],
+)  # fmt: skip
+async def test_another_form_than_the_page_s_is_422_with_a_page_and_changes_nothing(house: House, form: str) -> None:
+    """A15: `decision=confirm&decision=decline` was executed as a decline."""
+    reference, link, page = await seen(house, await house.parties())
+    content = form.replace("SEAL", Page(page.text).inputs["seal"]).encode()
+    headers = {"Content-Type": "application/x-www-form-urlencoded"}
+    answer = await house.client.post(link, content=content, headers=headers)
+    assert (answer.status_code, answer.headers["content-type"]) == (422, "text/html; charset=utf-8")
+    assert "press one of the two buttons" in Page(answer.text).text
+    assert (await house.invoice(reference)).state == "AWAITING_BUYER"
+    assert (await pressed(house, link, "confirm", page)).status_code == 200
+
+
+async def test_a_form_of_another_kind_is_422_with_a_page(house: House) -> None:
+    """A15: multipart and JSON are not what the page sends; too large a one that announces it is not read."""
+    _, link, page = await seen(house, await house.parties())
+    fields = {"decision": "confirm", "seal": Page(page.text).inputs["seal"]}
+    for answer in (
+        await house.client.post(link, json=fields),
+        await house.client.post(link, data=fields, files={"x": b"x"}),
+        await house.client.post(link, content=b"", headers={"Content-Length": str(BODY_BYTES_MAX + 1)}),
+    ):
+        assert answer.status_code == 422
+        Page(answer.text)
 
 
 async def test_a_dead_or_foreign_link_opens_nothing(house: House) -> None:

@@ -26,12 +26,12 @@ from fintokenx.adapters.sumsub.webhook import payload_digest
 from fintokenx.adapters.vault import LocalVault
 from fintokenx.app import http as application
 from fintokenx.kernel.bus import Reactions
-from fintokenx.kernel.caller import Caller, Role, WrongRole
+from fintokenx.kernel.caller import Caller, Role, WrongRole, system
 from fintokenx.kernel.edge import Edge
 from fintokenx.kernel.jobs import Worker
 from fintokenx.kernel.machine import NOTHING, IllegalTransition, Machine
 from fintokenx.kernel.sealing import Sealer, Shredded
-from fintokenx.parties import auth, compliance, kyc
+from fintokenx.parties import auth, compliance, kyc, partner
 from fintokenx.parties.auth import service as auth_service
 from fintokenx.parties.kyc import http, reactions, service
 from fintokenx.parties.kyc.transitions import FILE, GATE_RUN
@@ -50,6 +50,7 @@ from fintokenx.sandbox.providers import complyadvantage, sumsub
 from fintokenx.sandbox.providers.modes import Modes
 from tests.adapters.test_provider_modes import eventually, served
 from tests.fakes.credentials import FixedCredential
+from tests.modules.parties_house import terms
 from tests.modules.test_compliance import MLRO, SYSTEM, A, B, decide, new_subject, open_tenant
 from tests.support import World, names, world_from
 
@@ -125,6 +126,7 @@ class Desk:
             company_number=company_number,
             persons=persons,
             account=ACCOUNT,
+            at=self.world.clock.now(),
         )
         async with self.world.database.transaction(A) as tx:
             return await service.submit(tx, caller, subject_id=subject.id, form=form)
@@ -456,6 +458,38 @@ async def test_a_form_that_lacks_something_is_refused(desk: Desk) -> None:
         await desk.submit(subject, form_version="2019-01")
 
 
+@pytest.mark.parametrize(
+    ("born_on", "taken"),
+    [
+        ("2010-06-02", True),
+        ("2010-06-03", False),
+        ("1905-06-03", True),
+        ("1905-06-02", False),
+        ("2080-01-01", False),
+        ("1900-01-01", False),
+    ],
+)
+async def test_a_person_of_the_form_is_16_to_120_years_old(
+    desk: Desk, api: httpx.AsyncClient, born_on: str, *, taken: bool
+) -> None:
+    """A13: a director born in 2080 passed all gates. The day of the form is 2 June 2026."""
+    subject = await new_subject(desk.world)
+    form = {**FORM, "persons": [*FORM["persons"], {"name": "Grace Hopper", "born_on": born_on, "roles": ["ubo"]}]}
+    path, key = f"/v1/subjects/{subject.id}/onboarding", {"FX-Idempotency-Key": "k1"}
+    answer = await api.post(path, json=form, headers=key)
+    told = (answer.status_code, answer.json().get("code"), answer.json().get("detail"))
+    assert told == ((201, None, None) if taken else (422, "BIRTH_DATE_IMPLAUSIBLE", "persons.1.born_on"))
+    assert len(await desk.rows("onboarding_files")) == int(taken)
+
+
+@pytest.mark.parametrize("born_on", [1822262400, "1985-12-10T00:00:00", "10/12/1985", "85-12-10", None])
+async def test_a_birth_date_is_an_iso_date(desk: Desk, api: httpx.AsyncClient, born_on: Any) -> None:
+    """A13."""
+    form = {**FORM, "persons": [{**FORM["persons"][0], "born_on": born_on}]}
+    answer = await api.post("/v1/subjects/sub_x/onboarding", json=form, headers={"FX-Idempotency-Key": "k1"})
+    assert (answer.status_code, answer.json()["code"]) == (422, "INVALID_REQUEST")
+
+
 async def test_nobody_hands_in_somebody_elses_form(desk: Desk) -> None:
     subject = await new_subject(desk.world)
     other = Caller(A, Role.SELLER, "sub_other", "sub_other")
@@ -691,9 +725,21 @@ async def test_a_webhook_that_is_not_signed_is_refused_and_leaves_nothing(desk: 
     assert await desk.admin.fetchval("select count(*) from ops.inbox") == 0
 
 
+async def test_a_signed_webhook_for_a_tenant_that_is_none_is_refused_and_leaves_nothing(
+    desk: Desk, api: httpx.AsyncClient
+) -> None:
+    """A17, A28."""
+    body, headers = signed_webhook("a" * 24, "onb_x-00")
+    answer = await api.post("/v1/webhooks/sumsub/tnt_nobody", content=body, headers=headers)
+    assert (answer.status_code, answer.json()["code"]) == (404, "NOT_FOUND")
+    assert await desk.admin.fetchval("select count(*) from ops.inbox") == 0
+
+
 async def test_a_webhook_to_another_tenant_moves_nobody(desk: Desk, api: httpx.AsyncClient) -> None:
     subject = await new_subject(desk.world)
     file = await desk.submit(subject)
     body, headers = signed_webhook("a" * 24, f"{file.id}-00")
+    async with desk.world.database.transaction(B) as tx:
+        await partner.open_tenant(tx, system(B, "seed"), terms=terms())
     assert (await api.post(f"/v1/webhooks/sumsub/{B}", content=body, headers=headers)).status_code == 200
     assert await desk.admin.fetchval("select count(*) from ops.jobs where name = 'kyc.gate1_look'") == 0

@@ -97,7 +97,8 @@ async def test_the_secret_is_shown_once_and_stands_nowhere_in_the_clear(eve: Per
     assert answer.json()["otpauth_uri"].startswith("otpauth://totp/FinToken%20X:")
     assert len(eve.secret) == 32
     replay = await eve.post("/v1/mfa/factors", fx_idempotency_key=f"k{eve.house.keys}")
-    assert (replay.json()["id"], replay.json()["otpauth_uri"]) == (eve.factor, "")
+    assert (replay.json()["id"], replay.json()["otpauth_uri"]) == (eve.factor, None)
+    assert replay.json()["secret_shown_once"] is True
     superuser = await eve.house.world.connect("postgres")
     for table in ("app.mfa_factors", "app.audit_entries", "ops.idempotency_keys", "ops.mfa_tries"):
         rows = await superuser.fetch(f"select convert_to(t::text, 'UTF8') as text from {table} t")
@@ -177,3 +178,15 @@ async def test_somebody_elses_code_is_no_code(confirmed: Person) -> None:
     await other.add()
     assert await refused(await other.confirm(confirmed.code())) == (403, "MFA_REFUSED")
     assert ada.tenant_id == HERE
+
+
+async def test_the_factors_of_one_person_are_limited_in_number(eve: Person) -> None:
+    """A17: each replaces the last, and each leaves a row and an entry for ever."""
+    for _ in range(5):
+        assert (await eve.add()).status_code == 201
+    refused = await eve.add()
+    assert (refused.status_code, refused.json()["code"]) == (429, "TOO_MANY_FACTORS")
+    assert (await eve.confirm(eve.code())).status_code == 200, "the newest still counts"
+    eve.time_passes(86_401)
+    eve.bearer = await eve.house.token(eve.subject, EVE)
+    assert (await eve.step_up(eve.code())).status_code == 201

@@ -26,6 +26,8 @@ from fintokenx.kernel.caller import Role
 from fintokenx.kernel.edge import IDEMPOTENCY_HEADER
 from fintokenx.kernel.vault import Vault
 from fintokenx.parties.auth.service.tokens import Tokens
+from tests.inputs.document import routes
+from tests.inputs.walk import Walk
 from tests.story.house import cli, running, story_of, the_day_after
 
 pytestmark = pytest.mark.anyio
@@ -205,10 +207,10 @@ async def test_every_mutation_of_the_api_document_needs_an_idempotency_key(scene
         assert told == (400, "IDEMPOTENCY_KEY_REQUIRED", PROBLEM), f"{method} {path}"
 
 
-@pytest.mark.parametrize("key", ["", "x" * 256, "tab\there"])
-async def test_an_unusable_idempotency_key_is_none(scene: Scene, key: str) -> None:
+@pytest.mark.parametrize(("key", "code"), [("", "REQUIRED"), ("x" * 300, "TOO_LONG"), ("tab\there", "UNREADABLE")])
+async def test_an_unusable_idempotency_key_is_refused_and_told_why(scene: Scene, key: str, code: str) -> None:
     answer = await scene.http.post("/v1/subjects", json={}, headers={**scene.key, IDEMPOTENCY_HEADER: key})
-    assert (answer.status_code, answer.json()["code"]) == (400, "IDEMPOTENCY_KEY_REQUIRED")
+    assert (answer.status_code, answer.json()["code"]) == (400, f"IDEMPOTENCY_KEY_{code}")
 
 
 async def test_one_key_for_two_requests_is_refused(scene: Scene) -> None:
@@ -403,3 +405,19 @@ def _status_of(system: LocalSystem) -> int:
 
 def _without_date(answer: httpx.Response) -> list[tuple[str, str]]:
     return [(name, value) for name, value in answer.headers.multi_items() if name != "date"]
+
+
+# ── Odd values ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.soak
+async def test_no_odd_value_is_a_fault_on_the_running_platform(scene: Scene) -> None:
+    """A6: the walk of tests/inputs, over HTTP and against real parts. The sandbox's controls would move everybody, and
+    a sign-out would end the scene's session."""
+    document = (await scene.http.get("/openapi.json")).json()
+    walk = Walk(scene.http, document, [scene.key, scene.both], prefix="odd-")
+    for route in routes(document):
+        if not route.path.startswith("/v1/sandbox") and route.name != "DELETE /v1/sessions/current":
+            await walk.route(route)
+    assert walk.found.faults == []
+    assert walk.found.requests > 3_000

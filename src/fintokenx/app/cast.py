@@ -163,11 +163,16 @@ class Cast:
             tried.add(code)
             try:
                 key = f"{self.name}-signin-{who}{stamp}{code}"
-                return await self.partner.post("/v1/sessions", {**body, "code": code}, key=key)
+                opened = await self.partner.post("/v1/sessions", {**body, "code": code}, key=key)
             except ApiRefused as refused:
                 if refused.code != "SIGN_IN_REFUSED":
                     raise
                 return None
+            if opened["access_token"] is not None:
+                return opened
+            # The first answer was lost, and the token with it: it is in no store.
+            await self.partner.post("/v1/sessions/codes", body, key=f"{key}-again")
+            return None
 
         found: dict[str, Any] = await eventually(f"the sign-in mail of {who}", session)
         return found

@@ -13,6 +13,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 
 from fintokenx.kernel.errors import Unavailable
+from fintokenx.kernel.routes import open_to
 
 router = APIRouter(tags=["health"])
 
@@ -44,13 +45,13 @@ class Readiness(BaseModel):
     components: dict[str, ComponentView]
 
 
-@router.get("/healthz")
+@router.get("/healthz", openapi_extra=open_to())
 async def healthz() -> dict[str, str]:
     """The process lives and answers."""
     return {"status": "alive"}
 
 
-@router.get("/readyz", responses={503: {"model": Readiness}})
+@router.get("/readyz", responses={503: {"model": Readiness}}, openapi_extra=open_to())
 async def readyz(request: Request) -> JSONResponse:
     """200 `ready` or `degraded`; 503 `not_ready` when something needed is down. Each component is named."""
     readiness = await look_at(request.app.state.components)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import structlog
-from fastapi import FastAPI, Request, Response
+from fastapi import Depends, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.openapi.utils import get_openapi
@@ -20,12 +20,16 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from fintokenx.kernel import edge
 from fintokenx.kernel.errors import Refused, Unavailable
+from fintokenx.kernel.forms import said_once
 from fintokenx.kernel.ids import Ids
+from fintokenx.kernel.routes import MEMBER
+from fintokenx.parties import auth
 
 log = structlog.get_logger("fintokenx.http")
 
 BODY_BYTES_MAX: Final = 11 * 1024 * 1024
 _REQUEST_ID: Final = re.compile(r"^[A-Za-z0-9_-]{8,64}$")
+_API: Final = "/v1/"
 _MUTATING: Final = {"post", "put", "patch", "delete"}
 _SECURITY_HEADERS: Final = (
     (b"x-content-type-options", b"nosniff"),
@@ -34,7 +38,8 @@ _SECURITY_HEADERS: Final = (
 
 
 class BodyLimit:
-    """Refuses a body before it is read into memory, whether it announces its length or not."""
+    """Refuses a body before it is read into memory, whether it announces its length or not. What is no API is a page,
+    which reads a form of its own small limit and answers with a page."""
 
     def __init__(self, app: ASGIApp, bytes_max: int = BODY_BYTES_MAX) -> None:
         self._app = app
@@ -46,7 +51,8 @@ class BodyLimit:
             await self._app(scope, receive, send)
             return
         announced = dict(scope["headers"]).get(b"content-length", b"0")
-        if not announced.isdigit() or int(announced) > self._bytes_max:
+        too_large = not announced.isdigit() or int(announced) > self._bytes_max
+        if too_large and scope["path"].startswith(_API):
             await edge.plain_problem(413, "")(scope, receive, send)
             return
         received = 0
@@ -115,7 +121,10 @@ def create(
     ``swagger_ui`` is the folder of npm's swagger-ui-dist; without it there is no ``/docs`` page, only
     ``/openapi.json``: nothing is fetched from elsewhere.
     """
-    app = FastAPI(title=title, version=version, redoc_url=None, docs_url=None, openapi_url="/openapi.json")
+    app = FastAPI(
+        title=title, version=version, redoc_url=None, docs_url=None, openapi_url="/openapi.json",
+        dependencies=[Depends(said_once)],
+    )  # fmt: skip
     _show_docs(app, swagger_ui)
     for router in routers:
         app.include_router(router)
@@ -185,10 +194,25 @@ def _describe(app: FastAPI, environment: str) -> None:
             for method, operation in operations.items():
                 if method in _MUTATING and not _is_keyless(path):
                     _require_key(operation)
+                _say_who(operation, auth.scope_needed(method, path))
         app.openapi_schema = document
         return document
 
     app.openapi = openapi  # type: ignore[method-assign]
+
+
+def _say_who(operation: dict[str, Any], scope: object | None) -> None:
+    """For people what ``security`` and our own members say for machines."""
+    who = operation.get(MEMBER, [])
+    said = f"Who may call: {', '.join(who)}."
+    security = operation.get("security", [])
+    if scope is not None and any("apiKey" in each for each in security):
+        operation["x-api-key-scope"] = str(scope)
+        said += f" An API key needs the scope `{scope}`."
+    if security and not any(each.keys() == {"apiKey"} for each in security):
+        together = all("apiKey" in each for each in security)
+        said += " Needs a session and an API key." if together else " Needs a session."
+    operation["description"] = f"{operation.get('description', '')}\n\n{said}".strip()
 
 
 def _is_keyless(path: str) -> bool:
@@ -199,7 +223,7 @@ def _is_keyless(path: str) -> bool:
 def _require_key(operation: dict[str, Any]) -> None:
     parameters = operation.setdefault("parameters", [])
     if not any(parameter["name"] == edge.IDEMPOTENCY_HEADER for parameter in parameters):
-        schema = {"type": "string", "minLength": 1, "maxLength": 255}
+        schema = {"type": "string", "pattern": edge.IDEMPOTENCY_KEY_PATTERN}
         parameters.append({"in": "header", "name": edge.IDEMPOTENCY_HEADER, "required": True, "schema": schema})
 
 

@@ -16,6 +16,7 @@ from fintokenx.kernel.caller import Role, WrongRole
 from fintokenx.kernel.db import Connection
 from fintokenx.kernel.edge import Query, problems, query
 from fintokenx.kernel.errors import NotFound
+from fintokenx.kernel.routes import may_call
 from fintokenx.lifecycle import invoice, tokenisation
 from fintokenx.parties import auth
 
@@ -62,7 +63,11 @@ class Found(BaseModel):
     columns: dict[str, str | int | datetime | date | None] = Field(description="What may be told of it.")
 
 
-@router.post(auth.LOOKUPS_PATH, responses=problems(FoundNowhere, BypassRefused, auth.AdminTokenRefused, WrongRole))
+@router.post(
+    auth.LOOKUPS_PATH,
+    responses=problems(FoundNowhere, BypassRefused, auth.AdminTokenRefused, WrongRole),
+    openapi_extra=may_call(Role.PLATFORM_ADMIN),
+)
 async def look_up(body: Lookup, request: Request, read: Annotated[Query, Depends(query)]) -> Found:
     """Find something in any tenant. Needs the token of a BYPASS admin session; leaves one entry RBAC_BYPASS.
 

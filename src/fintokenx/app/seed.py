@@ -135,6 +135,7 @@ async def _stepped_up(cast: Cast, api: Api) -> tuple[Api, str]:
         secret = await vault.secret(name)
     except KeyError:
         made = await api.post("/v1/mfa/factors", {}, key=f"{stamp}-factor")
+        _must_be_shown(made["otpauth_uri"])
         secret = pyotp.parse_uri(made["otpauth_uri"]).secret
         code = pyotp.TOTP(secret).at(cast.system.clock().now())
         await api.post(f"/v1/mfa/factors/{made['id']}/confirm", {"code": code}, key=f"{stamp}-confirm")
@@ -150,4 +151,10 @@ async def _stepped_up(cast: Cast, api: Api) -> tuple[Api, str]:
             return None
 
     found = await eventually("the administrator's second factor", stepped_up, every=SECONDS_BETWEEN_CODES)
+    _must_be_shown(found["access_token"])
     return cast.api(found["access_token"]), secret
+
+
+def _must_be_shown(secret: str | None) -> None:
+    if secret is None:
+        raise SeedFailed("an answer with a secret was lost, and is in no store; run it again")

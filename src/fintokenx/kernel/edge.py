@@ -17,29 +17,56 @@ import hmac
 import json
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Annotated, Any, Final, TypeVar
 
 import asyncpg
 from fastapi import Request
 from fastapi.responses import JSONResponse, Response
-from pydantic import BaseModel
+from pydantic import BaseModel, Field, GetJsonSchemaHandler
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 from fintokenx.kernel.caller import Caller
 from fintokenx.kernel.db import Database, Tx
 from fintokenx.kernel.errors import Refused, Unavailable
 from fintokenx.kernel.ids import Ids
+from fintokenx.kernel.routes import refuse_others
 
 Result = TypeVar("Result")
+View = TypeVar("View", bound=BaseModel)
 
 IDEMPOTENCY_HEADER: Final = "FX-Idempotency-Key"
+IDEMPOTENCY_KEY_LENGTH_MAX: Final = 255
+IDEMPOTENCY_KEY_PATTERN: Final = f"^[ -~]{{1,{IDEMPOTENCY_KEY_LENGTH_MAX}}}$"
 REPLAY_HEADER: Final = "FX-Idempotent-Replay"
 PROBLEM_BASE: Final = "https://docs.fintokenx.example/problems/"
 
 
 class IdempotencyKeyRequired(Refused):
-    """Every mutation needs the header FX-Idempotency-Key (1 to 255 printable characters)."""
+    """Every mutation needs the header FX-Idempotency-Key (1 to 255 printable ASCII characters)."""
 
     code = "IDEMPOTENCY_KEY_REQUIRED"
+    status = 400
+
+
+class IdempotencyKeyTooLong(Refused):
+    """The header FX-Idempotency-Key has more than 255 characters."""
+
+    code = "IDEMPOTENCY_KEY_TOO_LONG"
+    status = 400
+
+
+class IdempotencyKeyUnreadable(Refused):
+    """The header FX-Idempotency-Key holds something else than printable ASCII characters."""
+
+    code = "IDEMPOTENCY_KEY_UNREADABLE"
+    status = 400
+
+
+class IdempotencyKeyTwice(Refused):
+    """The request has two idempotency keys; send one."""
+
+    code = "IDEMPOTENCY_KEY_TWICE"
     status = 400
 
 
@@ -55,6 +82,44 @@ class IdempotencyInFlight(Refused):
 
     code = "IDEMPOTENCY_IN_FLIGHT"
     status = 409
+
+
+@dataclass(frozen=True, slots=True)
+class _Secret:
+    """Marks a field of a view."""
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return {**handler(schema), "x-secret": True}
+
+
+Secret = Annotated[str | None, _Secret()]
+"""A field that is a secret: in the first answer alone, and in no store. Only in a view that is :class:`ShownOnce`."""
+
+
+class ShownOnce(BaseModel):
+    """An answer with a secret in it."""
+
+    secret_shown_once: bool = Field(
+        default=False,
+        description="True in a repeated answer: the secret was in the first one, is kept nowhere, and is null here.",
+    )
+
+
+def secrets_of(view: type[BaseModel]) -> tuple[str, ...]:
+    """The fields of a view that are secrets."""
+    return tuple(
+        name for name, known in view.model_fields.items() if any(isinstance(mark, _Secret) for mark in known.metadata)
+    )
+
+
+def without_secrets(answer: View) -> View:
+    """The answer as it is kept. :raises TypeError: a secret in a view that could not say that it was shown"""
+    secrets = secrets_of(type(answer))
+    if not secrets:
+        return answer
+    if not isinstance(answer, ShownOnce):
+        raise TypeError(f"{type(answer).__name__} has secrets and is not ShownOnce")
+    return answer.model_copy(update={**dict.fromkeys(secrets), "secret_shown_once": True})
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,10 +177,15 @@ def unavailable_problem(fault: Unavailable, request_id: str) -> JSONResponse:
 
 def unreadable_problem(errors: Sequence[Any], request_id: str) -> JSONResponse:
     """A body or parameter that does not fit the schema: where and why, never the value."""
-    found = [{"field": ".".join(str(part) for part in error["loc"]), "message": str(error["msg"])} for error in errors]
+    found = [{"field": _field(error["loc"]), "message": str(error["msg"])} for error in errors]
     detail = "; ".join(f"{e['field']}: {e['message']}" for e in found[:5])
     title = "The request does not fit the schema."
     return _problem(422, "INVALID_REQUEST", title, detail, request_id, {"errors": found[:50]})
+
+
+def _field(place: Sequence[Any]) -> str:
+    """A name of the caller's own making may be anything: unpaired surrogates, or a megabyte."""
+    return ".".join(str(part).encode("ascii", "backslashreplace").decode()[:80] for part in place)
 
 
 def fault_problem(request_id: str) -> JSONResponse:
@@ -175,12 +245,15 @@ class Mutation:
         self,
         command: Callable[[Tx], Awaitable[Result]],
         *,
-        shown: Callable[[Result], BaseModel],
+        shown: Callable[[Result], View],
         status: int = 200,
+        completed: Callable[[View], Awaitable[View]] | None = None,
     ) -> Response:
         """Run ``command`` once for this key and answer after the commit; a replay gets the stored bytes.
 
-        Only effects are remembered: when ``command`` refuses, nothing is stored and the key stays free.
+        Only effects are remembered: when ``command`` refuses, nothing is stored and the key stays free. Secrets of the
+        answer (:data:`Secret`) are not stored: a replay has null in their place and says so. ``completed`` adds them
+        to the first answer after the commit, where making one needs the vault.
 
         :raises IdempotencyKeyReused: the key belongs to another body, route or principal (P-12)
         :raises IdempotencyInFlight: the first request still runs after five seconds of waiting
@@ -189,16 +262,17 @@ class Mutation:
             if (stored := await self._claim(tx)) is not None:
                 return stored
             answer = shown(await command(tx))
-            body = answer.model_dump_json().encode()
             await tx.write(
                 "update ops.idempotency_keys set status = $3, headers = '{}', body = $4"
                 " where tenant_id = $1 and key = $2",
                 self.caller.tenant_id,
                 self.key,
                 status,
-                body,
+                without_secrets(answer).model_dump_json().encode(),
             )
-        return _answer(status, body, replay=False)
+        if completed is not None:
+            answer = await completed(answer)
+        return _answer(status, answer.model_dump_json().encode(), replay=False, secret=bool(secrets_of(type(answer))))
 
     @property
     def _principal(self) -> str:
@@ -240,19 +314,40 @@ class Mutation:
         return _answer(stored["status"], stored["body"], replay=True)
 
 
-def _answer(status: int, body: bytes, *, replay: bool) -> Response:
+def _answer(status: int, body: bytes, *, replay: bool, secret: bool = False) -> Response:
     headers = {REPLAY_HEADER: "true"} if replay else {}
+    if secret:
+        headers["Cache-Control"] = "no-store"
     return Response(body, status, headers, media_type="application/json")
 
 
 async def query(request: Request) -> Query:
     """Dependency of every read."""
     edge: Edge = request.app.state.edge
-    return Query(edge, await edge.authenticate(request), request.state.request_id)
+    caller = await edge.authenticate(request)
+    refuse_others(request, caller)
+    return Query(edge, caller, request.state.request_id)
+
+
+def _idempotency_key(request: Request) -> str:
+    given = request.headers.getlist(IDEMPOTENCY_HEADER)
+    if len(given) > 1:
+        raise IdempotencyKeyTwice
+    if not given or not given[0]:
+        raise IdempotencyKeyRequired
+    [key] = given
+    if len(key) > IDEMPOTENCY_KEY_LENGTH_MAX:
+        raise IdempotencyKeyTooLong(f"{len(key)} characters")
+    if not key.isascii() or not key.isprintable():
+        raise IdempotencyKeyUnreadable
+    return key
 
 
 async def mutation(request: Request) -> Mutation:
-    """Dependency of every mutation with a JSON body. :raises IdempotencyKeyRequired: no usable header"""
+    """Dependency of every mutation with a JSON body.
+
+    :raises IdempotencyKeyRequired, IdempotencyKeyTooLong, IdempotencyKeyUnreadable, IdempotencyKeyTwice: the header
+    """
     return await mutation_of(request, fingerprint=await request.body())
 
 
@@ -261,9 +356,8 @@ async def mutation_of(request: Request, *, fingerprint: bytes) -> Mutation:
     makes two requests equal."""
     edge: Edge = request.app.state.edge
     caller = await edge.authenticate(request)
-    key = request.headers.get(IDEMPOTENCY_HEADER, "")
-    if not 1 <= len(key) <= 255 or not key.isprintable():
-        raise IdempotencyKeyRequired
+    key = _idempotency_key(request)
+    refuse_others(request, caller)
     route = f"{request.method} {request.url.path}"
     content = json.dumps([route, request.url.query]).encode() + b"\n" + fingerprint
     digest = hmac.new(edge.fingerprint_key, content, hashlib.sha256).digest()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Annotated, Any, Final
 
 import httpx
 from fastapi import APIRouter, Depends, Request
@@ -15,6 +15,8 @@ from fintokenx.kernel.caller import Role
 from fintokenx.kernel.clock import Clock
 from fintokenx.kernel.edge import Edge, problems
 from fintokenx.kernel.errors import Invalid, NotFound, Unavailable
+from fintokenx.kernel.inputs import IsoInstant, PrintableText, Reference
+from fintokenx.kernel.routes import open_to
 from fintokenx.sandbox.anvil import ChainControl
 from fintokenx.sandbox.clock import ClockBackwards, ClockTooFar, SandboxClock
 
@@ -26,6 +28,7 @@ async def _may_control(request: Request) -> None:
         caller.must_be(Role.PLATFORM_ADMIN, tenant_id=caller.tenant_id)
 
 
+_CONTROLS: Final = open_to("anyone in the local environment, platform_admin in the sandbox")
 router = APIRouter(prefix="/v1/sandbox", tags=["sandbox"], dependencies=[Depends(_may_control)])
 
 
@@ -67,7 +70,7 @@ class MoveClock(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    to: datetime = Field(description="RFC 3339 with an offset.", examples=["2026-07-31T09:00:00Z"])
+    to: IsoInstant = Field(description="RFC 3339 with an offset.", examples=["2026-07-31T09:00:00Z"])
 
 
 class SetMode(BaseModel):
@@ -75,9 +78,15 @@ class SetMode(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    mode: str = Field(description="`up`, `down`, `timeout`, `slow`, `5xx`, `malformed`, `lost_response`, …")
-    times: int | None = Field(None, ge=1, description="For how many requests; null = until changed.")
-    seconds: float | None = Field(None, ge=0, le=3600, description="For the modes that wait.")
+    mode: Annotated[str, PrintableText(40)] = Field(
+        description="`up`, `down`, `timeout`, `slow`, `5xx`, `malformed`, `lost_response`, …"
+    )
+    times: int | None = Field(
+        None, strict=True, ge=1, le=1_000_000, description="For how many requests; null = until changed."
+    )
+    seconds: float | None = Field(
+        None, strict=True, ge=0, le=3600, allow_inf_nan=False, description="For the modes that wait."
+    )
 
 
 class SetChain(BaseModel):
@@ -85,7 +94,7 @@ class SetChain(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    paused: bool
+    paused: bool = Field(strict=True)
 
 
 def _services(request: Request) -> SandboxServices:
@@ -93,19 +102,17 @@ def _services(request: Request) -> SandboxServices:
     return found
 
 
-@router.get("/clock")
+@router.get("/clock", openapi_extra=_CONTROLS)
 async def read_clock(request: Request) -> ClockView:
     """What time it is."""
     clock: Clock = _services(request).clock
     return ClockView(now=clock.now(), note=None)
 
 
-@router.post("/clock", responses=problems(ClockBackwards, ClockTooFar))
+@router.post("/clock", responses=problems(ClockBackwards, ClockTooFar), openapi_extra=_CONTROLS)
 async def move_clock(body: MoveClock, request: Request) -> ClockView:
     """Move time forward for everybody: due jobs run, timers fire, the chain's next block carries the new time."""
     services = _services(request)
-    if body.to.tzinfo is None:
-        raise Invalid("the time needs an offset")
     before = services.clock.now()
     services.clock.advance_to(body.to)
     now = services.clock.now()
@@ -120,7 +127,7 @@ async def move_clock(body: MoveClock, request: Request) -> ClockView:
     )
 
 
-@router.get("/providers")
+@router.get("/providers", openapi_extra=_CONTROLS)
 async def list_providers(request: Request) -> dict[str, Any]:
     """Each mock server and its mode."""
     found: dict[str, Any] = {}
@@ -129,8 +136,8 @@ async def list_providers(request: Request) -> dict[str, Any]:
     return found
 
 
-@router.post("/providers/{name}", responses=problems(UnknownProvider, ModeRefused))
-async def set_provider(name: str, body: SetMode, request: Request) -> dict[str, Any]:
+@router.post("/providers/{name}", responses=problems(UnknownProvider, ModeRefused), openapi_extra=_CONTROLS)
+async def set_provider(name: Reference, body: SetMode, request: Request) -> dict[str, Any]:
     """Switch a mock server's mode."""
     url = _services(request).providers.get(name)
     if url is None:
@@ -138,7 +145,7 @@ async def set_provider(name: str, body: SetMode, request: Request) -> dict[str, 
     return await _control("POST", f"{url}/control/mode", body.model_dump(exclude_none=True))
 
 
-@router.post("/chain")
+@router.post("/chain", openapi_extra=_CONTROLS)
 async def set_chain(body: SetChain, request: Request) -> SetChain:
     """Pause or resume block production."""
     chain = _services(request).chain

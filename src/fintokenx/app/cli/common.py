@@ -15,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 Result = TypeVar("Result")
 MESSAGE_LENGTH_MAX: Final = 2000
+TEXT_LENGTH_MAX: Final = 200
 
 out = Console(width=None if sys.stdout.isatty() else 140)  # a pipe has no width of its own
 err = Console(stderr=True)
@@ -59,6 +60,29 @@ def run(work: Coroutine[Any, Any, Result]) -> Result:
         raise typer.Exit(130) from None
     except ConnectionError:
         fail("the database does not answer; is the system up? Try: make up")
+
+
+def typed_text(text: str, what: str) -> str:
+    """Text that a person typed, as the API would take it, or a line that says why not."""
+    from fintokenx.kernel import inputs
+
+    try:
+        kept = inputs.printable(text)
+    except ValueError as fault:
+        fail(f"{what} has 1 to {TEXT_LENGTH_MAX} visible characters: {fault}")
+    if len(kept) > TEXT_LENGTH_MAX:
+        fail(f"{what} has 1 to {TEXT_LENGTH_MAX} visible characters, not {len(kept)}")
+    return kept
+
+
+def typed_address(text: str) -> str:
+    """An e-mail address that a person typed, as the API would take it, or a line that says why not."""
+    from fintokenx.kernel import inputs
+
+    try:
+        return inputs.email_address(text)
+    except ValueError as fault:
+        fail(f"{text!a}: {fault}")
 
 
 def system_named(name: str) -> Any:

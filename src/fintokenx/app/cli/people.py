@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated
 
 import typer
 
-from fintokenx.app.cli.common import System, fail, must_be_tenant, ready, run
+from fintokenx.app.cli.common import System, fail, must_be_tenant, ready, run, typed_address, typed_text
 
 keys = typer.Typer(no_args_is_help=True, help="Tenants' API keys.")
 staff = typer.Typer(no_args_is_help=True, help="People of the platform's own.")
@@ -48,9 +47,6 @@ def staff_create(
         fail("a role of staff is mlro, compliance or platform_admin")
     if role == "platform_admin" and tenant != "tnt_fintokenx":
         fail("administrators of the platform are staff of tnt_fintokenx")
-    if not re.fullmatch(r"[^@\s]{1,64}@[^@\s]{3,190}", email):
-        fail("that is not an e-mail address; codes to sign in are sent there")
-    if not 1 <= len(name.strip()) <= 200 or not name.isprintable():
-        fail("a person's name has 1 to 200 visible characters")
+    email, name = typed_address(email), typed_text(name, "a person's name")
 
     print(run(inspect.create_staff(chosen, tenant, role, name, email)))  # noqa: T201 — bare, for $(…)

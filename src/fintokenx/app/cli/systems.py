@@ -153,18 +153,13 @@ def seed(system: System = "", as_json: AsJson = False) -> None:
 @app.command(hidden=True)
 def serve(system: System = "") -> None:
     """Run the platform in the foreground."""
-    import uvicorn
-
-    from fintokenx.app import wiring
+    from fintokenx.app import serving, wiring
     from fintokenx.kernel import logs
 
     logs.configure()
     settings = ready(system).settings()
     application = wiring.create_app(settings)
-    uvicorn.run(
-        application, host=settings.listen_host, port=settings.listen_port, log_level="warning", access_log=False,
-        timeout_graceful_shutdown=10,
-    )  # fmt: skip
+    serving.run(application, host=settings.listen_host, port=settings.listen_port)
 
 
 @app.command(hidden=True)

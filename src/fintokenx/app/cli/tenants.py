@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from fintokenx.app.cli.common import AsJson, System, fail, out, ready, run
+from fintokenx.app.cli.common import AsJson, System, fail, out, ready, run, typed_address, typed_text
 
 app = typer.Typer(no_args_is_help=True, help="The tenants of a local system.")
 
@@ -28,6 +28,7 @@ def tenants_create(
     from fintokenx.app import provision, tenancy
     from fintokenx.parties import partner
 
+    name = typed_text(name, "a tenant's name")
     if not re.fullmatch(r"tnt_[a-z0-9_]{1,40}", tenant):
         fail("a tenant's id is tnt_ and one to forty lower-case letters, digits and underscores")
     slug = tenant.removeprefix("tnt_").replace("_", "-").strip("-") or "tenant"
@@ -37,7 +38,7 @@ def tenants_create(
         theme={},
         plan="partner",
         scope_rules=provision.ALL_FEATURES,
-        mail_from=mail_from or f"invoices@{slug}.example",
+        mail_from=typed_address(mail_from) if mail_from else f"invoices@{slug}.example",
         collections=partner.CollectionsAccount(
             f"{name} Client Money", sort_code, account_number or f"{zlib.crc32(tenant.encode()) % 10**8:08d}"
         ),

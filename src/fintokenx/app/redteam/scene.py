@@ -166,10 +166,10 @@ async def _people(found: Scene, on: wiring.Base, side: Side) -> None:
     word = secrets.token_hex(5)
     side.canary_name = f"Red Team Canary {word} Ltd"
     side.canary_company = f"RT{secrets.randbelow(10**6):06}"
-    side.canary_email = f"canary-{word}@redteam.invalid"
+    side.canary_email = f"canary-{word}@redteam.example"
     for role in (Role.SELLER, Role.LENDER, Role.PARTNER_ADMIN):
         canary = role is Role.SELLER
-        email = side.canary_email if canary else f"{role}-{word}@redteam.invalid"
+        email = side.canary_email if canary else f"{role}-{word}@redteam.example"
         body = {
             "role": role,
             "legal_name": side.canary_name,
@@ -183,11 +183,11 @@ async def _people(found: Scene, on: wiring.Base, side: Side) -> None:
     side.canary_id = side.subjects[Role.SELLER]
     staff = (Role.MLRO, Role.PLATFORM_ADMIN) if side.tenant_id == wiring.HOME_TENANT else (Role.MLRO,)
     for role in staff:
-        email = f"{role}-{word}@redteam.invalid"
+        email = f"{role}-{word}@redteam.example"
         side.subjects[role] = await _staff(on, side.tenant_id, role, email)
         await _sign_in(found, side, role, email)
     if Role.PLATFORM_ADMIN in staff:
-        email = f"second-{word}@redteam.invalid"
+        email = f"second-{word}@redteam.example"
         side.second_admin = await _staff(on, side.tenant_id, Role.PLATFORM_ADMIN, email)
 
 

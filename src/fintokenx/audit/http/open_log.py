@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Depends, Path, Query, Request, Response
+from fastapi import APIRouter, Depends, Path, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
 
 from fintokenx.audit.http.views import AnchorPage, AnchorView
@@ -13,14 +13,15 @@ from fintokenx.audit.service import open_log
 from fintokenx.audit.types import BadTile, LogIdentity, NotPublished
 from fintokenx.kernel.db import Pool, database_answers
 from fintokenx.kernel.edge import problems
+from fintokenx.kernel.inputs import BIGINT_MAX, PageSize, Position
+from fintokenx.kernel.routes import open_to
 
 router = APIRouter(prefix="/v1/log", tags=["open log"])
 
 _FOR_EVER: Final = "public, max-age=31536000, immutable"
 _FOR_A_MOMENT: Final = "public, max-age=5"
 _FOR_AN_HOUR: Final = "public, max-age=3600"
-_LARGEST: Final = 2**63 - 1
-_OPEN: Final[dict[str, Any]] = {"security": []}
+_OPEN: Final[dict[str, Any]] = open_to()
 _TEXT: Final[dict[int | str, dict[str, Any]]] = {
     200: {"content": {"text/plain": {"schema": {"type": "string"}}}, "description": "The text."}
 }
@@ -45,7 +46,9 @@ def _identity(request: Request) -> LogIdentity:
 
 Hashes = Annotated[Pool, Depends(_hashes)]
 Log = Annotated[LogIdentity, Depends(_identity)]
-Batch = Annotated[int, Path(ge=1, le=_LARGEST, description="The number of a batch: 1, 2, 3 …")]
+Batch = Annotated[int, Path(ge=1, le=BIGINT_MAX, description="The number of a batch: 1, 2, 3 …")]
+Level = Annotated[str, Path(pattern=r"^[a-z0-9]{1,8}$", description="0 to 63, or `entries`, of which there are none.")]
+Place = Annotated[str, Path(pattern=r"^[x0-9/.p]{1,64}$", description="`<index>` or `<index>.p/<width>`.")]
 
 
 @router.get("/checkpoint", responses=_TEXT | problems(NotPublished), response_class=PlainTextResponse,
@@ -68,7 +71,7 @@ async def checkpoint(batch: Batch, request: Request, hashes: Hashes) -> Response
 
 @router.get("/tile/{level}/{place:path}", responses=_HASHES | problems(NotPublished, BadTile), response_class=Response,
             openapi_extra=_OPEN)  # fmt: skip
-async def tile(level: str, place: str, request: Request, hashes: Hashes) -> Response:
+async def tile(level: Level, place: Place, request: Request, hashes: Hashes) -> Response:
     """A Merkle tile, `<level>/<index>`, or its first hashes, `<level>/<index>.p/<width>` (C2SP tlog-tiles).
 
     There are no entry bundles: entries belong to tenants."""
@@ -90,8 +93,8 @@ async def anchors(
     request: Request,
     hashes: Hashes,
     log: Log,
-    after: Annotated[int, Query(ge=0, le=_LARGEST)] = 0,
-    limit: Annotated[int, Query(ge=1, le=200)] = 100,
+    after: Position = 0,
+    limit: PageSize = 100,
 ) -> AnchorPage:
     """The anchors of the batches after one, oldest first; `next` is the cursor of the following page."""
     with database_answers():

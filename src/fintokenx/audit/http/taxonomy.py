@@ -11,6 +11,7 @@ from fintokenx.audit.service.taxonomy import taxonomy
 from fintokenx.audit.types import Action, OnBehalfOf
 from fintokenx.kernel.caller import Role, WrongRole
 from fintokenx.kernel.edge import Query, problems, query
+from fintokenx.kernel.routes import EVERYBODY, may_call
 
 router = APIRouter(tags=["audit"])
 
@@ -40,7 +41,7 @@ class Taxonomy(BaseModel):
     items: list[ActionView]
 
 
-@router.get("/v1/audit/actions", responses=problems(WrongRole))
+@router.get("/v1/audit/actions", responses=problems(WrongRole), openapi_extra=may_call(*EVERYBODY))
 async def actions(read: Annotated[Query, Depends(query)]) -> Taxonomy:
     """The closed taxonomy of the record (AD-15). For every signed-in caller and every API key."""
     found = await read.run(lambda tx: taxonomy(tx, read.caller))

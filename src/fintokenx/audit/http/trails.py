@@ -5,24 +5,37 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request
+from fastapi import Query as Parameter
 
 from fintokenx.audit.http.views import BundleView, EntryPage, EntryView
 from fintokenx.audit.service.proving import provable, provable_of_resource, prove
 from fintokenx.audit.service.trails import entries_of
 from fintokenx.audit.types import BundleTooLarge, NothingRecorded, ProofPending, Provable, UnknownEntry
-from fintokenx.kernel.caller import WrongRole
+from fintokenx.kernel.caller import Role, WrongRole
 from fintokenx.kernel.db import database_answers
 from fintokenx.kernel.edge import Query, problems, query
+from fintokenx.kernel.inputs import PageSize, Position, Reference
+from fintokenx.kernel.routes import OVERSEERS, may_call
 
 router = APIRouter(tags=["audit"])
 
+Resource = Annotated[
+    str,
+    Parameter(
+        pattern=r"^[A-Za-z0-9_./:-]{1,128}$",
+        description="An invoice reference, a subject id …: whatever entries are about.",
+        examples=["FXI-7KQ2M9A"],
+    ),
+]
 
-@router.get("/v1/audit/entries", responses=problems(WrongRole))
-async def trail(read: Annotated[Query, Depends(query)], resource: str, after: int = 0, limit: int = 100) -> EntryPage:
+
+@router.get("/v1/audit/entries", responses=problems(WrongRole), openapi_extra=may_call(*OVERSEERS))
+async def trail(
+    read: Annotated[Query, Depends(query)], resource: Resource, after: Position = 0, limit: PageSize = 100
+) -> EntryPage:
     """The trail of one resource (an invoice reference, a subject id …), oldest first.
 
     For staff, and for a partner without what concerns cases, alerts, gates and freezes. Customers get none for now."""
-    limit = max(1, min(limit, 200))
     found = await read.run(
         lambda tx: entries_of(tx, read.caller, resources=[resource], after_seq=after, limit=limit + 1)
     )
@@ -30,8 +43,12 @@ async def trail(read: Annotated[Query, Depends(query)], resource: str, after: in
     return EntryPage(items=[EntryView.of(entry) for entry in found[:limit]], next=more)
 
 
-@router.get("/v1/audit/entries/{entry_id}/proof", responses=problems(UnknownEntry, ProofPending, WrongRole))
-async def proof(entry_id: str, request: Request, read: Annotated[Query, Depends(query)]) -> BundleView:
+@router.get(
+    "/v1/audit/entries/{entry_id}/proof",
+    responses=problems(UnknownEntry, ProofPending, WrongRole),
+    openapi_extra=may_call(Role.LENDER, Role.INVESTOR, *OVERSEERS),
+)
+async def proof(entry_id: Reference, request: Request, read: Annotated[Query, Depends(query)]) -> BundleView:
     """A bundle of one entry: that it stands in the first signed checkpoint that covers it, and where that is anchored
     (AD-09). Discloses nothing of other tenants but hashes (AD-13). A lender or investor proves what is behind the
     transfers of its own wallet (`/v1/explorer/transfers`)."""
@@ -40,8 +57,12 @@ async def proof(entry_id: str, request: Request, read: Annotated[Query, Depends(
     return await _proved(request, found)
 
 
-@router.get("/v1/audit/bundle", responses=problems(NothingRecorded, ProofPending, BundleTooLarge, WrongRole))
-async def bundle(resource: str, request: Request, read: Annotated[Query, Depends(query)]) -> BundleView:
+@router.get(
+    "/v1/audit/bundle",
+    responses=problems(NothingRecorded, ProofPending, BundleTooLarge, WrongRole),
+    openapi_extra=may_call(*OVERSEERS),
+)
+async def bundle(resource: Resource, request: Request, read: Annotated[Query, Depends(query)]) -> BundleView:
     """A bundle of all entries of a resource that the caller may see: those of its trail."""
     found = await read.run(lambda tx: provable_of_resource(tx, read.caller, resource=resource))
     return await _proved(request, found)

@@ -62,6 +62,12 @@ class ObligorUnknown(Invalid):
     code = "OBLIGOR_NOT_ACTIVE"
 
 
+class ObligorIsNoBuyer(Invalid):
+    """The company named as the buyer is registered here in another role; name its subject with the role buyer."""
+
+    code = "OBLIGOR_NOT_A_BUYER"
+
+
 class DuplicateInvoice(Refused):
     """This invoice has been submitted before."""
 

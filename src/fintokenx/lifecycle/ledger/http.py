@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field
 from fintokenx.kernel.caller import WrongRole
 from fintokenx.kernel.edge import Query, problems, query
 from fintokenx.kernel.money import Pence
+from fintokenx.kernel.routes import OVERSEERS, may_call
 from fintokenx.lifecycle.ledger import service
 from fintokenx.lifecycle.ledger.types import TrialBalance
 
@@ -47,7 +48,7 @@ class TrialBalanceView(BaseModel):
         )
 
 
-@router.get("/v1/ledger/trial-balance", responses=problems(WrongRole))
+@router.get("/v1/ledger/trial-balance", responses=problems(WrongRole), openapi_extra=may_call(*OVERSEERS))
 async def trial_balance(read: Annotated[Query, Depends(query)]) -> TrialBalanceView:
     """Every account with its totals; the difference is always zero (SE-17)."""
     return TrialBalanceView.of(await read.run(lambda tx: service.trial_balance(tx, read.caller)))

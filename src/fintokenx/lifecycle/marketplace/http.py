@@ -9,9 +9,11 @@ from fastapi import APIRouter, Depends, Response
 from fastapi import Query as Parameter
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from fintokenx.kernel.caller import WrongRole
+from fintokenx.kernel.caller import Role, WrongRole
 from fintokenx.kernel.edge import IdempotencyKeyRequired, Mutation, Query, mutation, problems, query
+from fintokenx.kernel.inputs import Cursor, IsoDate, PageSize, Reference
 from fintokenx.kernel.money import ZERO, Pence
+from fintokenx.kernel.routes import OVERSEERS, may_call
 from fintokenx.lifecycle.marketplace import service
 from fintokenx.lifecycle.marketplace.types import Listing, ListingFilter, UnknownListing, Wanted
 
@@ -100,14 +102,16 @@ class ListingFilterView(BaseModel):
         )
 
 
-@router.get("/v1/listings/primary", responses=problems(WrongRole))
+@router.get(
+    "/v1/listings/primary", responses=problems(WrongRole), openapi_extra=may_call(Role.SELLER, Role.LENDER, *OVERSEERS)
+)
 async def primary_listings(
     read: Annotated[Query, Depends(query)],
-    after: Annotated[str, Parameter(max_length=64, description="`next` of the page before.")] = "",
-    limit: Annotated[int, Parameter(ge=1, le=200, description="Listings per page.")] = 50,
-    obligor_id: Annotated[str | None, Parameter(max_length=64, description="Of this buyer only.")] = None,
+    after: Annotated[Cursor, Parameter(description="`next` of the page before.")] = "",
+    limit: Annotated[PageSize, Parameter(description="Listings per page.")] = 50,
+    obligor_id: Annotated[Reference | None, Parameter(description="Of this buyer only.")] = None,
     min_discount_bps: Annotated[int | None, Parameter(ge=1, le=5000, description="At least this discount.")] = None,
-    matures_by: Annotated[date | None, Parameter(description="Due on this day or before, ISO 8601.")] = None,
+    matures_by: Annotated[IsoDate | None, Parameter(description="Due on this day or before, ISO 8601.")] = None,
 ) -> ListingPage:
     """Lenders see what they could commit to now, within their filter and caps; sellers their own; staff all."""
     wanted = Wanted(obligor_id, min_discount_bps, matures_by)
@@ -116,13 +120,17 @@ async def primary_listings(
     return ListingPage(items=[ListingView.of(listing) for listing in found[:limit]], next=more)
 
 
-@router.get("/v1/listings/primary/{listing_id}", responses=problems(UnknownListing, WrongRole))
-async def primary_listing(listing_id: str, read: Annotated[Query, Depends(query)]) -> ListingView:
+@router.get(
+    "/v1/listings/primary/{listing_id}",
+    responses=problems(UnknownListing, WrongRole),
+    openapi_extra=may_call(Role.SELLER, Role.LENDER, *OVERSEERS),
+)
+async def primary_listing(listing_id: Reference, read: Annotated[Query, Depends(query)]) -> ListingView:
     """One listing with its price. What you may not see is not found."""
     return ListingView.of(await read.run(lambda tx: service.listing(tx, read.caller, listing_id=listing_id)))
 
 
-@router.get("/v1/listing-filters/me", responses=problems(WrongRole))
+@router.get("/v1/listing-filters/me", responses=problems(WrongRole), openapi_extra=may_call(Role.LENDER))
 async def my_filter(read: Annotated[Query, Depends(query)]) -> ListingFilterView:
     """Your filter: what you want to be shown."""
     return ListingFilterView.of(await read.run(lambda tx: service.filter_of(tx, read.caller)))
@@ -132,6 +140,7 @@ async def my_filter(read: Annotated[Query, Depends(query)]) -> ListingFilterView
     "/v1/listing-filters/me",
     response_model=ListingFilterView,
     responses=problems(IdempotencyKeyRequired, WrongRole),
+    openapi_extra=may_call(Role.LENDER),
 )
 async def set_my_filter(body: ListingFilterBody, command: Annotated[Mutation, Depends(mutation)]) -> Response:
     """Replace your filter. What you have committed to stays committed."""

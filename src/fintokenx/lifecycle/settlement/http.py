@@ -9,9 +9,8 @@ from fastapi import APIRouter, Depends, Response
 from fastapi import Query as Parameter
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from fintokenx.kernel.caller import WrongRole
+from fintokenx.kernel.caller import Role, WrongRole
 from fintokenx.kernel.edge import (
-    IDEMPOTENCY_HEADER,
     IdempotencyInFlight,
     IdempotencyKeyRequired,
     IdempotencyKeyReused,
@@ -21,10 +20,13 @@ from fintokenx.kernel.edge import (
     problems,
     query,
 )
+from fintokenx.kernel.inputs import Cursor, OneOf, PageSize, Reference
 from fintokenx.kernel.machine import IllegalTransition
 from fintokenx.kernel.money import ZERO, Pence
+from fintokenx.kernel.routes import OFFICERS, OVERSEERS, may_call
 from fintokenx.lifecycle import marketplace
 from fintokenx.lifecycle.settlement.service import collecting, funding, instructing, lines, reads
+from fintokenx.lifecycle.settlement.transitions import COLLECTION
 from fintokenx.lifecycle.settlement.types import (
     AmountOverFpsLimit,
     Collection,
@@ -41,6 +43,8 @@ from fintokenx.lifecycle.settlement.types import (
 from fintokenx.parties import auth, kyc, partner
 
 router = APIRouter(tags=["settlement"])
+
+CollectionState = Annotated[str, OneOf.states(COLLECTION.states)]
 
 
 class PaymentBody(BaseModel):
@@ -228,10 +232,7 @@ class SameLine(BaseModel):
         marketplace.UnknownListing, marketplace.ConcentrationCapReached, marketplace.OutsideAppetite,
         marketplace.ListingMatured, IllegalTransition, PriceChanged, AmountOverFpsLimit, NothingToAdvance,
         WalletNotReady,
-    ),
-    openapi_extra={"parameters": [{"in": "header", "name": IDEMPOTENCY_HEADER, "required": True,
-                                   "schema": {"type": "string", "minLength": 1, "maxLength": 255}}]},
-)  # fmt: skip
+    ), openapi_extra=may_call(Role.LENDER, both=True))  # fmt: skip
 async def fund(body: PaymentBody, command: Annotated[Mutation, Depends(mutation)]) -> Response:
     """Fund a listing. Needs a lender's session and an API key. The price is the published formula over the listing;
     of several lenders at once one succeeds. The payment then runs by itself; read it to see how far it is."""
@@ -245,18 +246,24 @@ async def fund(body: PaymentBody, command: Annotated[Mutation, Depends(mutation)
     )
 
 
-@router.get("/v1/payments/{payment_id}", responses=problems(UnknownDisbursement, WrongRole))
-async def get_payment(payment_id: str, read: Annotated[Query, Depends(query)]) -> PaymentView:
+@router.get(
+    "/v1/payments/{payment_id}",
+    responses=problems(UnknownDisbursement, WrongRole),
+    openapi_extra=may_call(Role.SELLER, Role.LENDER, *OVERSEERS),
+)
+async def get_payment(payment_id: Reference, read: Annotated[Query, Depends(query)]) -> PaymentView:
     """One payment: your own (lenders, sellers) or any of the tenant (staff)."""
     return PaymentView.of(await read.run(lambda tx: reads.disbursement(tx, read.caller, disbursement_id=payment_id)))
 
 
-@router.get("/v1/collections", responses=problems(WrongRole))
+@router.get("/v1/collections", responses=problems(WrongRole), openapi_extra=may_call(*OVERSEERS))
 async def list_collections(
     read: Annotated[Query, Depends(query)],
-    state: Annotated[str | None, Parameter(description="Only these, e.g. UNMATCHED: money in suspense.")] = None,
-    after: Annotated[str | None, Parameter(description="Cursor: the `next` of the page before.")] = None,
-    limit: Annotated[int, Parameter(ge=1, le=200)] = 50,
+    state: Annotated[
+        CollectionState | None, Parameter(description="Only these, e.g. UNMATCHED: money in suspense.")
+    ] = None,
+    after: Annotated[Cursor | None, Parameter(description="Cursor: the `next` of the page before.")] = None,
+    limit: PageSize = 50,
 ) -> CollectionPage:
     """Inbound credits of the tenant, oldest first, for staff."""
     found = await read.run(
@@ -266,20 +273,24 @@ async def list_collections(
     return CollectionPage(items=[CollectionView.of(credit) for credit in found[:limit]], next=more)
 
 
-@router.get("/v1/collections/{collection_id}", responses=problems(UnknownCollection, WrongRole))
-async def get_collection(collection_id: str, read: Annotated[Query, Depends(query)]) -> CollectionView:
+@router.get(
+    "/v1/collections/{collection_id}",
+    responses=problems(UnknownCollection, WrongRole),
+    openapi_extra=may_call(*OVERSEERS),
+)
+async def get_collection(collection_id: Reference, read: Annotated[Query, Depends(query)]) -> CollectionView:
     """One inbound credit, for staff."""
     return CollectionView.of(
         await read.run(lambda tx: collecting.collection(tx, read.caller, collection_id=collection_id))
     )
 
 
-@router.get("/v1/line-doubts", responses=problems(WrongRole))
+@router.get("/v1/line-doubts", responses=problems(WrongRole), openapi_extra=may_call(*OVERSEERS))
 async def list_line_doubts(
     read: Annotated[Query, Depends(query)],
     state: Annotated[Literal["OPEN", "NEW", "SAME"] | None, Parameter(description="Only these.")] = None,
-    after: Annotated[str | None, Parameter(description="Cursor: the `next` of the page before.")] = None,
-    limit: Annotated[int, Parameter(ge=1, le=200)] = 50,
+    after: Annotated[Cursor | None, Parameter(description="Cursor: the `next` of the page before.")] = None,
+    limit: PageSize = 50,
 ) -> LineDoubtPage:
     """Lines of the collections account that wait, or waited, for a person to say whether they are new, for staff."""
     found = await read.run(lambda tx: lines.doubts(tx, read.caller, state=state, after=after, limit=limit + 1))
@@ -294,11 +305,10 @@ async def list_line_doubts(
         IdempotencyKeyRequired, IdempotencyKeyReused, IdempotencyInFlight, WrongRole, UnknownLineDoubt, NotThatLine,
         IllegalTransition,
     ),
-    openapi_extra={"parameters": [{"in": "header", "name": IDEMPOTENCY_HEADER, "required": True,
-                                   "schema": {"type": "string", "minLength": 1, "maxLength": 255}}]},
+    openapi_extra=may_call(*OFFICERS),
 )  # fmt: skip
 async def decide_line_doubt(
-    line_id: str,
+    line_id: Reference,
     body: Annotated[NewLine | SameLine, Field(discriminator="decision")],
     command: Annotated[Mutation, Depends(mutation)],
 ) -> Response:

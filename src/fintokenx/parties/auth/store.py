@@ -379,6 +379,12 @@ async def live_factor(tx: Tx, subject_id: str) -> Factor | None:
     return _factor(await tx.row(sql, subject_id))
 
 
+async def factors_since(tx: Tx, subject_id: str, since: Instant) -> int:
+    """How many factors were added after ``since``, those that were replaced included."""
+    sql = "select count(*) from app.mfa_factors where subject_id = $1 and created_at > $2"
+    return int(await tx.value(sql, subject_id, since))
+
+
 def _factor(row: Row | None) -> Factor | None:
     return Factor(**dict(row)) if row else None
 

@@ -320,6 +320,20 @@ class TooManyAttempts(Refused):
     status = 429
 
 
+class CredentialTwice(Refused):
+    """The request has two credentials of one kind; send one."""
+
+    code = "CREDENTIAL_TWICE"
+    status = 400
+
+
+class TooManyFactors(Refused):
+    """Too many second factors were added within a day; confirm the newest, or come back tomorrow."""
+
+    code = "TOO_MANY_FACTORS"
+    status = 429
+
+
 class TokenRefused(Unauthenticated):
     """The access token is not one of ours, or is not valid any more."""
 
@@ -391,7 +405,7 @@ class FourEyes(Forbidden):
 
 
 class NotACustomer(Invalid):
-    """An administrator acts for a customer or a tenant's partner, never for staff."""
+    """An administrator acts for a customer or a partner of that tenant, never for staff or for nobody."""
 
     code = "NOT_A_CUSTOMER"
 
@@ -443,6 +457,6 @@ class MagicLinkRevoked(Refused):
 
 
 class MagicLinkOutOfScope(Forbidden):
-    """This link is for one invoice and for nothing else."""
+    """This link is for its own page and for nothing else."""
 
     code = "MAGIC_LINK_SCOPE"

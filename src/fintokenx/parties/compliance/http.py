@@ -14,9 +14,12 @@ from fintokenx.kernel.caller import WrongRole
 from fintokenx.kernel.clock import Instant
 from fintokenx.kernel.db import Tx
 from fintokenx.kernel.edge import Mutation, Query, mutation, problems, query
+from fintokenx.kernel.inputs import Cursor, OneOf, PageSize, PrintableText, Reference
 from fintokenx.kernel.machine import IllegalTransition
+from fintokenx.kernel.routes import OFFICERS, may_call
 from fintokenx.parties.auth import FourEyes
 from fintokenx.parties.compliance import service
+from fintokenx.parties.compliance.transitions import ALERT, CASE
 from fintokenx.parties.compliance.types import (
     Alert,
     AlreadyDecided,
@@ -35,8 +38,9 @@ router = APIRouter(tags=["compliance"])
 _CASE_ID: Final = Field(description="The case.", examples=["cas_01jd8x9k2m4n6p8q0r2s4t6v8w"])
 EntryId = Annotated[str, Field(pattern=r"^aud_[0-9a-z]{26}$", examples=["aud_01jwrs8s50e9rbkszzv4yve5jt"])]
 FieldName = Annotated[str, Field(pattern=r"^[a-z_]{1,40}$", examples=["email"])]
-After = Annotated[str, Parameter(description="The `next` of the page before; empty for the first.", max_length=60)]
-Limit = Annotated[int, Parameter(ge=1, le=200, description="How many at most.")]
+After = Annotated[Cursor, Parameter(description="The `next` of the page before; empty for the first.")]
+CaseState = Annotated[str, OneOf.states(CASE.states)]
+AlertState = Annotated[str, OneOf.states(ALERT.states)]
 
 
 class CaseView(BaseModel):
@@ -83,8 +87,8 @@ class DecideCase(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     decision: Decision = Field(description="What is decided.", examples=["APPROVE"])
-    rationale: str = Field(
-        max_length=10_000, description="Why; kept sealed, its hash in the record.", examples=["Hit is a namesake."]
+    rationale: Annotated[str, PrintableText(10_000, lines=True)] = Field(
+        description="Why; kept sealed, its hash in the record.", examples=["Hit is a namesake."]
     )
 
 
@@ -131,20 +135,20 @@ def _services(request: Request) -> service.ComplianceServices:
     return services
 
 
-@router.get("/v1/cases", responses=problems(WrongRole))
+@router.get("/v1/cases", responses=problems(WrongRole), openapi_extra=may_call(*OFFICERS))
 async def list_cases(
     reading: Annotated[Query, Depends(query)],
-    state: Annotated[str | None, Parameter(description="Only cases in this state.", max_length=40)] = None,
+    state: Annotated[CaseState | None, Parameter(description="Only cases in this state.")] = None,
     after: After = "",
-    limit: Limit = 50,
+    limit: PageSize = 50,
 ) -> CasePage:
     """The MLRO queue, oldest first."""
     found = await reading.run(lambda tx: service.cases(tx, reading.caller, state=state, after=after, limit=limit))
     return CasePage(items=[CaseView.of(case) for case in found], next=found[-1].id if len(found) == limit else None)
 
 
-@router.get("/v1/cases/{case_id}", responses=problems(WrongRole, UnknownCase))
-async def show_case(case_id: str, request: Request, reading: Annotated[Query, Depends(query)]) -> CaseInFull:
+@router.get("/v1/cases/{case_id}", responses=problems(WrongRole, UnknownCase), openapi_extra=may_call(*OFFICERS))
+async def show_case(case_id: Reference, request: Request, reading: Annotated[Query, Depends(query)]) -> CaseInFull:
     """One case, with the reasons of its decision."""
     case = await reading.run(lambda tx: service.case_of(tx, reading.caller, case_id=case_id))
     rationale = await service.open_rationale(_services(request).sealer, case, reading.caller.tenant_id)
@@ -155,9 +159,10 @@ async def show_case(case_id: str, request: Request, reading: Annotated[Query, De
     "/v1/cases/{case_id}/decision",
     response_model=CaseView,
     responses=problems(WrongRole, FourEyes, UnknownCase, AlreadyDecided, RationaleMissing),
+    openapi_extra=may_call(*OFFICERS),
 )
 async def decide_case(
-    case_id: str, body: DecideCase, request: Request, command: Annotated[Mutation, Depends(mutation)]
+    case_id: Reference, body: DecideCase, request: Request, command: Annotated[Mutation, Depends(mutation)]
 ) -> Response:
     """Decide a case for good. Only the roles mlro and compliance; of the recovery of a wallet only mlro, and not who
     asked for it. What follows is done by a job."""
@@ -171,12 +176,12 @@ async def decide_case(
     )
 
 
-@router.get("/v1/alerts", responses=problems(WrongRole))
+@router.get("/v1/alerts", responses=problems(WrongRole), openapi_extra=may_call(*OFFICERS))
 async def list_alerts(
     reading: Annotated[Query, Depends(query)],
-    state: Annotated[str | None, Parameter(description="Only alerts in this state.", max_length=40)] = None,
+    state: Annotated[AlertState | None, Parameter(description="Only alerts in this state.")] = None,
     after: After = "",
-    limit: Limit = 50,
+    limit: PageSize = 50,
 ) -> AlertPage:
     """The tenant's alerts, oldest first."""
     found = await reading.run(lambda tx: service.alerts(tx, reading.caller, state=state, after=after, limit=limit))
@@ -187,8 +192,9 @@ async def list_alerts(
     "/v1/alerts/{alert_id}/acknowledgement",
     response_model=AlertView,
     responses=problems(WrongRole, UnknownAlert, IllegalTransition),
+    openapi_extra=may_call(*OFFICERS),
 )
-async def acknowledge(alert_id: str, command: Annotated[Mutation, Depends(mutation)]) -> Response:
+async def acknowledge(alert_id: Reference, command: Annotated[Mutation, Depends(mutation)]) -> Response:
     """Say that somebody is looking at it."""
     return await command.run(
         lambda tx: service.acknowledge_alert(tx, command.caller, alert_id=alert_id), shown=AlertView.of
@@ -199,8 +205,9 @@ async def acknowledge(alert_id: str, command: Annotated[Mutation, Depends(mutati
     "/v1/alerts/{alert_id}/closure",
     response_model=AlertView,
     responses=problems(WrongRole, UnknownAlert, IllegalTransition),
+    openapi_extra=may_call(*OFFICERS),
 )
-async def close(alert_id: str, body: CloseAlert, command: Annotated[Mutation, Depends(mutation)]) -> Response:
+async def close(alert_id: Reference, body: CloseAlert, command: Annotated[Mutation, Depends(mutation)]) -> Response:
     """Say what it turned out to be."""
     return await command.run(
         lambda tx: service.close_alert(tx, command.caller, alert_id=alert_id, finding=body.finding),
@@ -242,6 +249,7 @@ class DisclosuresView(BaseModel):
     "/v1/audit/disclosures",
     response_model=DisclosuresView,
     responses=problems(WrongRole, UnknownEntry, NothingSealed),
+    openapi_extra=may_call(*OFFICERS),
 )
 async def disclose(body: Disclose, request: Request, command: Annotated[Mutation, Depends(mutation)]) -> Response:
     """Tell sealed personal data and prove it. Only the roles mlro and compliance; that it was told is on record under

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from datetime import date
 from typing import Annotated, Any, Final, Self
 
 from fastapi import APIRouter, Depends, Path, Request
 from fastapi.responses import Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from fintokenx.kernel.caller import WrongRole, system
+from fintokenx.kernel.caller import Role, WrongRole, system
 from fintokenx.kernel.clock import Instant
 from fintokenx.kernel.edge import Edge, Mutation, Query, mutation, problems, query
+from fintokenx.kernel.inputs import CompanyNumber, IsoDate, PrintableText, Reference, TenantId
 from fintokenx.kernel.machine import IllegalTransition
+from fintokenx.kernel.routes import CUSTOMERS, EVERYBODY, OFFICERS, may_call, open_to
+from fintokenx.parties import partner
 from fintokenx.parties.kyc import service
 from fintokenx.parties.kyc.ports import WebhookRefused
 from fintokenx.parties.kyc.types import (
+    FORM_VERSION,
+    OLDEST_YEARS,
+    YOUNGEST_YEARS,
     BankAccount,
+    BirthDateImplausible,
     FormIncomplete,
     FormOutdated,
     Gate,
@@ -33,7 +39,13 @@ from fintokenx.parties.kyc.types import (
 
 router = APIRouter(tags=["kyc"])
 
-SubjectId = Annotated[str, Path(max_length=60, description="The subject.", examples=["sub_01jd8x9k2m4n6p8q0r2s4t6v8w"])]
+SubjectId = Annotated[Reference, Path(description="The subject.", examples=["sub_01jd8x9k2m4n6p8q0r2s4t6v8w"])]
+
+
+def _two_names(name: str) -> str:
+    if " " not in name:
+        raise ValueError("given names, space, family name")
+    return name
 
 
 class PersonForm(BaseModel):
@@ -41,14 +53,12 @@ class PersonForm(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    name: str = Field(
-        min_length=3,
-        max_length=200,
-        pattern=r"^\S.* .*\S$",
-        description="Given names, space, family name.",
-        examples=["Ada Byron"],
+    name: Annotated[str, PrintableText(200, length_min=3), AfterValidator(_two_names)] = Field(
+        description="Given names, space, family name.", examples=["Ada Byron"]
     )
-    born_on: date = Field(description="Date of birth.", examples=["1985-12-10"])
+    born_on: IsoDate = Field(
+        description=f"Date of birth: {YOUNGEST_YEARS} to {OLDEST_YEARS} years old.", examples=["1985-12-10"]
+    )
     roles: list[PersonRole] = Field(min_length=1, max_length=3, description="Why they are named.", examples=[["ubo"]])
 
 
@@ -57,7 +67,7 @@ class AccountForm(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    account_name: str = Field(min_length=1, max_length=140, description="As the bank has it.", examples=["Acme Ltd"])
+    account_name: Annotated[str, PrintableText(140)] = Field(description="As the bank has it.", examples=["Acme Ltd"])
     sort_code: str = Field(pattern=r"^[0-9]{6}$", description="Six digits.", examples=["608371"])
     account_number: str = Field(pattern=r"^[0-9]{8}$", description="Eight digits.", examples=["12345678"])
 
@@ -67,8 +77,12 @@ class OnboardingForm(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    form_version: str = Field(max_length=20, description="Which form this is.", examples=["2026-06"])
-    company_number: str = Field(pattern=r"^[0-9A-Z]{8}$", description="Companies House number.", examples=["01234567"])
+    form_version: Annotated[str, PrintableText(20)] = Field(
+        description=f"Which form this is. Now: {FORM_VERSION}; another is refused as FORM_VERSION_OUTDATED.",
+        examples=[FORM_VERSION],
+        json_schema_extra={"enum": [FORM_VERSION]},
+    )
+    company_number: CompanyNumber = Field(description="Companies House number.", examples=["01234567"])
     persons: list[PersonForm] = Field(
         min_length=1, max_length=30, description="At least one director and one representative; every owner (UBO)."
     )
@@ -146,7 +160,10 @@ def _services(request: Request) -> service.KycServices:
     "/v1/subjects/{subject_id}/onboarding",
     response_model=OnboardingView,
     status_code=201,
-    responses=problems(WrongRole, NotYourSubject, OnboardingOpen, IllegalTransition, FormOutdated, FormIncomplete),
+    responses=problems(
+        WrongRole, NotYourSubject, OnboardingOpen, IllegalTransition, FormOutdated, FormIncomplete, BirthDateImplausible
+    ),
+    openapi_extra=may_call(*CUSTOMERS, Role.PARTNER_ADMIN),
 )
 async def submit_onboarding(
     subject_id: SubjectId, body: OnboardingForm, request: Request, command: Annotated[Mutation, Depends(mutation)]
@@ -154,7 +171,7 @@ async def submit_onboarding(
     """Hand in the form; the gates start by themselves."""
     caller = command.caller
     reading = Query(command.edge, caller, command.request_id)
-    await reading.run(lambda tx: service.may_onboard(tx, caller, subject_id=subject_id))
+    at = await reading.run(lambda tx: service.may_onboard(tx, caller, subject_id=subject_id))
     form = await service.seal_form(
         _services(request).sealer,
         command.edge.ids,
@@ -163,13 +180,16 @@ async def submit_onboarding(
         company_number=body.company_number,
         persons=body.people(),
         account=BankAccount(**body.designated_account.model_dump()),
+        at=at,
     )
     return await command.run(
         lambda tx: service.submit(tx, caller, subject_id=subject_id, form=form), shown=OnboardingView.of, status=201
     )
 
 
-@router.get("/v1/subjects/{subject_id}/gates", responses=problems(WrongRole, NotYourSubject))
+@router.get(
+    "/v1/subjects/{subject_id}/gates", responses=problems(WrongRole, NotYourSubject), openapi_extra=may_call(*EVERYBODY)
+)
 async def show_gates(subject_id: SubjectId, reading: Annotated[Query, Depends(query)]) -> GatesView:
     """Gates 1 to 3 of the latest attempt."""
     return GatesView.of(await reading.run(lambda tx: service.gates(tx, reading.caller, subject_id=subject_id)))
@@ -180,6 +200,7 @@ async def show_gates(subject_id: SubjectId, reading: Annotated[Query, Depends(qu
     response_model=GateView,
     status_code=201,
     responses=problems(WrongRole, NotYourSubject, NothingToRerun),
+    openapi_extra=may_call(*OFFICERS),
 )
 async def run_gate_again(
     subject_id: SubjectId,
@@ -194,12 +215,12 @@ async def run_gate_again(
     )
 
 
-_UNSIGNED: Final[dict[int | str, dict[str, Any]]] = problems(WebhookRefused)
+_UNSIGNED: Final[dict[int | str, dict[str, Any]]] = problems(WebhookRefused, partner.UnknownTenant)
 
 
-@router.post("/v1/webhooks/sumsub/{tenant_id}", responses=_UNSIGNED)
+@router.post("/v1/webhooks/sumsub/{tenant_id}", responses=_UNSIGNED, openapi_extra=open_to("Sumsub, by its signature"))
 async def take_sumsub_webhook(
-    tenant_id: Annotated[str, Path(pattern=r"^tnt_[a-z0-9_]{1,40}$", description="Whose applicant it is.")],
+    tenant_id: Annotated[TenantId, Path(description="Whose applicant it is.")],
     request: Request,
 ) -> Response:
     """Sumsub tells us that something happened. Signed; the verdict itself is read from Sumsub by a job."""

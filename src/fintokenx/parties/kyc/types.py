@@ -18,6 +18,9 @@ SEALED: Final = {
 """The sealed columns of kyc: each person of a file under a key of their own."""
 FORM_VERSION: Final = "2026-06"
 """The only form that is accepted; a file remembers which one it was."""
+YOUNGEST_YEARS: Final = 16
+"""Companies Act 2006 s. 157: nobody younger may be a director."""
+OLDEST_YEARS: Final = 120
 
 DELAY_ALERT_SECONDS: Final = 60
 """Business time without a verdict after which somebody is told, once (KY-08)."""
@@ -67,6 +70,12 @@ class FormIncomplete(Invalid):
     """The form lacks something that the gates need."""
 
     code = "FORM_INCOMPLETE"
+
+
+class BirthDateImplausible(Invalid):
+    """Somebody in the form is younger than 16 or older than 120 years, or not born yet."""
+
+    code = "BIRTH_DATE_IMPLAUSIBLE"
 
 
 class NotYourSubject(NotFound):

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import json
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from fastapi import APIRouter, Depends, Path, Request, Response
 from fastapi import Query as Parameter
 from pydantic import BaseModel, ConfigDict, Field
 
-from fintokenx.kernel.caller import WrongRole
+from fintokenx.kernel.caller import Role, WrongRole
 from fintokenx.kernel.clock import Instant
-from fintokenx.kernel.edge import Mutation, Query, mutation, problems, query
+from fintokenx.kernel.edge import Mutation, Query, Secret, ShownOnce, mutation, problems, query
 from fintokenx.kernel.errors import Unauthenticated
+from fintokenx.kernel.inputs import Cursor, PageSize, PrintableText
 from fintokenx.kernel.machine import IllegalTransition
+from fintokenx.kernel.routes import EVERYBODY, may_call
 from fintokenx.parties.partner import service
 from fintokenx.parties.partner.types import (
     KEY_NAME_LENGTH_MAX,
@@ -59,14 +60,17 @@ class TenantView(BaseModel):
         )
 
 
+Scope = Annotated[str, PrintableText(48)]
+
+
 class CreateApiKey(BaseModel):
     """A new API key."""
 
     model_config = ConfigDict(extra="forbid")
-    name: str = Field(
-        min_length=1, max_length=KEY_NAME_LENGTH_MAX, description="What it is for.", examples=["ERP connector"]
+    name: Annotated[str, PrintableText(KEY_NAME_LENGTH_MAX)] = Field(
+        description="What it is for.", examples=["ERP connector"]
     )
-    scopes: list[Annotated[str, Field(max_length=48)]] = Field(
+    scopes: list[Scope] = Field(
         min_length=1,
         max_length=50,
         description="`*`, or `<resource>:read` and `<resource>:write` with the first word of the path.",
@@ -86,7 +90,7 @@ class ApiKeyView(BaseModel):
     last_used_at: Instant | None = Field(description="When it was last used, to the minute.")
 
     @classmethod
-    def of(cls, key: ApiKey) -> ApiKeyView:
+    def of(cls, key: ApiKey) -> Self:
         """For its keepers."""
         return cls(
             id=key.id,
@@ -98,11 +102,13 @@ class ApiKeyView(BaseModel):
         )
 
 
-class NewApiKeyView(ApiKeyView):
+class NewApiKeyView(ApiKeyView, ShownOnce):
     """A new API key with its secret, which is not shown again."""
 
-    key: str = Field(
-        description="The secret. Keep it: we store only its hash.", examples=["fxk_sandbox_mercia_" + "0" * 64]
+    key: Secret = Field(
+        default=None,
+        description="The secret. Keep it: we store only its hash. Lost? Revoke this key and make another.",
+        examples=["fxk_sandbox_mercia_" + "0" * 64],
     )
 
 
@@ -122,7 +128,12 @@ def _services(request: Request) -> service.PartnerServices:
 Services = Annotated[service.PartnerServices, Depends(_services)]
 
 
-@router.get("/v1/tenant", response_model=TenantView, responses=problems(Unauthenticated, UnknownTenant))
+@router.get(
+    "/v1/tenant",
+    response_model=TenantView,
+    responses=problems(Unauthenticated, UnknownTenant),
+    openapi_extra=may_call(*EVERYBODY),
+)
 async def tenant(read: Read) -> TenantView:
     """The tenant that your credentials belong to."""
     return TenantView.of(await read.run(service.tenant))
@@ -133,38 +144,32 @@ async def tenant(read: Read) -> TenantView:
     status_code=201,
     response_model=NewApiKeyView,
     responses=problems(Unauthenticated, WrongRole, BadKeyName, BadScope),
+    openapi_extra=may_call(Role.PARTNER_ADMIN, Role.PLATFORM_ADMIN, in_person=True),
 )
 async def create_api_key(body: CreateApiKey, command: Command, services: Services) -> Response:
     """Make an API key. The secret is in this answer and nowhere else."""
     tenant_id = command.caller.tenant_id
     key_id = command.edge.ids.new("key")
     raw = await service.raw_api_key(services.vault, services.environment, tenant_id=tenant_id, key_id=key_id)
-    answer = await command.run(
+    return await command.run(
         lambda tx: service.create_api_key(
             tx, command.caller, key_id=key_id, raw=raw, name=body.name, scopes=body.scopes
         ),
-        shown=ApiKeyView.of,
+        shown=lambda key: NewApiKeyView.of(key).model_copy(update={"key": raw}),
         status=201,
     )
-    # The stored answer holds no secret; a replay shows the first key, so its secret is made again from its id.
-    shown = json.loads(bytes(answer.body))
-    shown["key"] = await service.raw_api_key(
-        services.vault, services.environment, tenant_id=tenant_id, key_id=shown["id"]
-    )
-    return _with_body(answer, NewApiKeyView.model_validate(shown))
 
 
-def _with_body(answer: Response, view: BaseModel) -> Response:
-    headers = {name: value for name, value in answer.headers.items() if name.startswith("fx-")}
-    headers["Cache-Control"] = "no-store"
-    return Response(view.model_dump_json(), answer.status_code, headers, media_type="application/json")
-
-
-@router.get("/v1/api-keys", response_model=ApiKeyPage, responses=problems(Unauthenticated, WrongRole))
+@router.get(
+    "/v1/api-keys",
+    response_model=ApiKeyPage,
+    responses=problems(Unauthenticated, WrongRole),
+    openapi_extra=may_call(Role.PARTNER_ADMIN, Role.PLATFORM_ADMIN),
+)
 async def api_keys(
     read: Read,
-    after: Annotated[str, Parameter(max_length=40, description="The `next` of the page before.")] = "",
-    limit: Annotated[int, Parameter(ge=1, le=200, description="How many at most.")] = 50,
+    after: Annotated[Cursor, Parameter(description="The `next` of the page before.")] = "",
+    limit: PageSize = 50,
 ) -> ApiKeyPage:
     """The tenant's API keys, revoked ones too."""
     found = await read.run(lambda tx: service.api_keys(tx, read.caller, after=after, limit=limit))
@@ -175,6 +180,7 @@ async def api_keys(
     "/v1/api-keys/{key_id}",
     response_model=ApiKeyView,
     responses=problems(Unauthenticated, WrongRole, UnknownApiKey, IllegalTransition),
+    openapi_extra=may_call(Role.PARTNER_ADMIN, Role.PLATFORM_ADMIN, in_person=True),
 )
 async def revoke_api_key(
     key_id: Annotated[str, Path(pattern=KEY_ID_PATTERN, description="The key.")], command: Command

@@ -11,6 +11,7 @@ from typing import Final
 from fintokenx import audit
 from fintokenx.kernel.caller import Caller, Role
 from fintokenx.kernel.db import Pool, RawConnection, Tx, database_answers
+from fintokenx.kernel.inputs import printable
 from fintokenx.kernel.machine import NOTHING
 from fintokenx.kernel.settings import Environment
 from fintokenx.kernel.vault import Vault
@@ -128,7 +129,11 @@ async def create_api_key(tx: Tx, caller: Caller, *, key_id: str, raw: str, name:
     :raises BadScope: not in the form of a scope
     """
     _must_keep_keys(tx, caller)
-    if not name.strip() or len(name) > KEY_NAME_LENGTH_MAX:
+    try:
+        name = printable(name)
+    except ValueError as fault:
+        raise BadKeyName(str(fault)) from fault
+    if len(name) > KEY_NAME_LENGTH_MAX:
         raise BadKeyName(f"{len(name)} characters")
     for scope in scopes:
         if not _SCOPE.fullmatch(scope):

@@ -113,7 +113,7 @@ KEY_NAME_LENGTH_MAX: Final = 80
 
 
 class BadKeyName(Invalid):
-    """The name of an API key has 1 to 80 characters, and not only white space."""
+    """The name of an API key has 1 to 80 visible characters."""
 
     code = "API_KEY_NAME_INVALID"
 

@@ -6,14 +6,14 @@ import asyncio
 import hashlib
 from dataclasses import replace
 from datetime import date, datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, File, Form, Request, Response, UploadFile
 from fastapi import Query as Parameter
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from fintokenx.kernel.caller import WrongRole
+from fintokenx.kernel.caller import Role, WrongRole
 from fintokenx.kernel.edge import (
     IdempotencyKeyRequired,
     IdempotencyKeyReused,
@@ -24,12 +24,16 @@ from fintokenx.kernel.edge import (
     problems,
     query,
 )
-from fintokenx.kernel.ids import ID_PATTERN, INVOICE_REFERENCE_PATTERN, TOKEN_REFERENCE_PATTERN
+from fintokenx.kernel.forms import FormRefused, GivenTwice, fields_once, json_once
+from fintokenx.kernel.ids import INVOICE_REFERENCE_PATTERN, TOKEN_REFERENCE_PATTERN
+from fintokenx.kernel.inputs import Cursor, IsoDate, OneOf, PageSize, PrintableText, Reference, SubjectId
 from fintokenx.kernel.machine import IllegalTransition
 from fintokenx.kernel.money import ZERO, Pence
+from fintokenx.kernel.routes import OVERSEERS, may_call
 from fintokenx.lifecycle.invoice import ports
 from fintokenx.lifecycle.invoice.http.services import InvoiceServices, services
 from fintokenx.lifecycle.invoice.service import reads, submit
+from fintokenx.lifecycle.invoice.transitions import INVOICE
 from fintokenx.lifecycle.invoice.types import (
     Declaration,
     Document,
@@ -39,6 +43,7 @@ from fintokenx.lifecycle.invoice.types import (
     MaturityBeforeIssue,
     MaturityInPast,
     NumberUnreadable,
+    ObligorIsNoBuyer,
     ObligorUnknown,
     OnBehalfOfSeller,
     SameParty,
@@ -48,6 +53,9 @@ from fintokenx.lifecycle.invoice.types import (
 from fintokenx.parties import kyc, partner
 
 router = APIRouter(tags=["invoices"])
+
+InvoiceState = Annotated[str, OneOf.states(INVOICE.states)]
+DECLARATION_LENGTH_MAX = 4096
 
 
 _DECLARED = """What you say about the document, as JSON text: `obligor_id` (the buyer, an active subject),
@@ -60,20 +68,16 @@ a whole number of pence), optionally `asking_discount_bps` (for the whole tenor)
 class DeclarationBody(BaseModel):
     """What the seller says about the uploaded document."""
 
-    model_config = ConfigDict(extra="forbid", str_strip_whitespace=True)
+    model_config = ConfigDict(extra="forbid")
 
-    obligor_id: str = Field(
-        pattern=ID_PATTERN,
-        description="The buyer: an active subject with the role buyer.",
-        examples=["sub_01jwrs8s50e9rbkszzv4yve5jt"],
-    )
-    invoice_number: str = Field(min_length=1, max_length=64, description="As printed.", examples=["INV-00417"])
-    issue_date: date = Field(description="ISO 8601.", examples=["2026-06-01"])
-    maturity_date: date = Field(description="The due date, ISO 8601.", examples=["2026-07-31"])
+    obligor_id: SubjectId = Field(description="The buyer: an active subject with the role buyer.")
+    invoice_number: Annotated[str, PrintableText(64)] = Field(description="As printed.", examples=["INV-00417"])
+    issue_date: IsoDate = Field(description="ISO 8601.", examples=["2026-06-01"])
+    maturity_date: IsoDate = Field(description="The due date, ISO 8601.", examples=["2026-07-31"])
     face_value_pence: Pence = Field(
         description="The gross total, a whole number of pence, one at least.", examples=[547680]
     )
-    currency: str = Field("GBP", description="GBP and nothing else.", examples=["GBP"])
+    currency: Annotated[str, PrintableText(8)] = Field("GBP", description="GBP and nothing else.", examples=["GBP"])
     asking_discount_bps: int | None = Field(
         None,
         strict=True,
@@ -91,12 +95,11 @@ class DeclarationBody(BaseModel):
             raise ValueError("a face value is at least one penny")
         return amount
 
-    @field_validator("invoice_number")
-    @classmethod
-    def _printable(cls, number: str) -> str:
-        if not number.isprintable():
-            raise ValueError("an invoice number has printable characters only")
-        return number
+
+_JSON: dict[str, Any] = {
+    "contentMediaType": "application/json",
+    "contentSchema": DeclarationBody.model_json_schema(),
+}
 
 
 class InvoiceView(BaseModel):
@@ -182,21 +185,25 @@ def _fingerprinted(command: Mutation, content: bytes, declared: str) -> Mutation
     status_code=201,
     response_model=InvoiceView,
     responses=problems(
-        IdempotencyKeyRequired, IdempotencyKeyReused, WrongRole, OnBehalfOfSeller, partner.OutOfScope,
+        IdempotencyKeyRequired, IdempotencyKeyReused, FormRefused, GivenTwice, WrongRole, OnBehalfOfSeller,
+        partner.OutOfScope,
         kyc.SubjectNotActive, DuplicateInvoice, MaturityInPast, MaturityBeforeIssue,
         TenorTooLong, IssuedInFuture, NumberUnreadable,
-        SameParty, ObligorUnknown, ports.CurrencyUnsupported, ports.EmptyFile, ports.FileTooLarge, ports.TooManyPages,
+        SameParty, ObligorUnknown, ObligorIsNoBuyer,
+        ports.CurrencyUnsupported, ports.EmptyFile, ports.FileTooLarge, ports.TooManyPages,
         ports.UnsupportedContent, ports.EncryptedDocument, ports.DamagedDocument, ports.ActiveContent,
-    ),
-)  # fmt: skip
+    ), openapi_extra=may_call(Role.SELLER, Role.PLATFORM_ADMIN))  # fmt: skip
 async def submit_invoice(
+    request: Request,
     upload: Annotated[Mutation, Depends(_upload)],
     needs: Annotated[InvoiceServices, Depends(services)],
     file: Annotated[UploadFile, File(description="A PDF (text layer or Factur-X) or a UBL/CII XML invoice.")],
-    declared: Annotated[str, Form(description=_DECLARED)],
+    declared: Annotated[str, Form(description=_DECLARED, max_length=DECLARATION_LENGTH_MAX, json_schema_extra=_JSON)],
 ) -> Response:
     """Upload an invoice and declare what it says. It is stored encrypted, then read and compared."""
     submit.seller_of(upload.caller, upload.caller.tenant_id)
+    fields_once(await request.form(), "file", "declared")
+    json_once(declared)
     content = await file.read(needs.file_bytes_max + 1)
     if len(content) > needs.file_bytes_max:
         raise ports.FileTooLarge
@@ -248,12 +255,14 @@ async def _keep_that_it_was_tried(command: Mutation, refusal: DuplicateInvoice, 
         await submit.record_duplicate(tx, command.caller, refusal=refusal, document_sha256=document.sha256)
 
 
-@router.get("/v1/invoices", responses=problems(WrongRole))
+@router.get("/v1/invoices", responses=problems(WrongRole), openapi_extra=may_call(Role.SELLER, Role.BUYER, *OVERSEERS))
 async def list_invoices(
     read: Annotated[Query, Depends(query)],
-    state: Annotated[str | None, Parameter(description="Only those in this state.", examples=["LISTED"])] = None,
-    after: Annotated[str | None, Parameter(description="The cursor of the page before.")] = None,
-    limit: Annotated[int, Parameter(ge=1, le=200, description="How many at most.")] = 50,
+    state: Annotated[
+        InvoiceState | None, Parameter(description="Only those in this state.", examples=["LISTED"])
+    ] = None,
+    after: Annotated[Cursor | None, Parameter(description="The cursor of the page before.")] = None,
+    limit: PageSize = 50,
 ) -> InvoicePage:
     """Your invoices (sellers, buyers) or the tenant's (staff), by reference."""
     found = await read.run(lambda tx: reads.page(tx, read.caller, state=state, after=after, limit=limit + 1))
@@ -261,14 +270,22 @@ async def list_invoices(
     return InvoicePage(items=[InvoiceView.of(invoice) for invoice in found[:limit]], next=more)
 
 
-@router.get("/v1/invoices/{reference}", responses=problems(UnknownInvoice, WrongRole))
-async def get_invoice(reference: str, read: Annotated[Query, Depends(query)]) -> InvoiceView:
+@router.get(
+    "/v1/invoices/{reference}",
+    responses=problems(UnknownInvoice, WrongRole),
+    openapi_extra=may_call(Role.SELLER, Role.BUYER, Role.LENDER, Role.INVESTOR, *OVERSEERS),
+)
+async def get_invoice(reference: Reference, read: Annotated[Query, Depends(query)]) -> InvoiceView:
     """One invoice."""
     return InvoiceView.of(await read.run(lambda tx: reads.get(tx, read.caller, reference=reference)))
 
 
-@router.get("/v1/invoices/{reference}/documents", responses=problems(UnknownInvoice, WrongRole))
-async def list_documents(reference: str, read: Annotated[Query, Depends(query)]) -> list[DocumentView]:
+@router.get(
+    "/v1/invoices/{reference}/documents",
+    responses=problems(UnknownInvoice, WrongRole),
+    openapi_extra=may_call(Role.SELLER, Role.BUYER, Role.LENDER, Role.INVESTOR, *OVERSEERS),
+)
+async def list_documents(reference: Reference, read: Annotated[Query, Depends(query)]) -> list[DocumentView]:
     """Its artefacts with their hashes, oldest first."""
     found = await read.run(lambda tx: reads.documents(tx, read.caller, reference=reference))
     return [DocumentView.of(document) for document in found]
@@ -278,7 +295,8 @@ async def list_documents(reference: str, read: Annotated[Query, Depends(query)])
     "/v1/invoices/{reference}/withdraw",
     response_model=InvoiceView,
     responses=problems(IdempotencyKeyRequired, IdempotencyKeyReused, UnknownInvoice, IllegalTransition, WrongRole),
+    openapi_extra=may_call(Role.SELLER),
 )
-async def withdraw_invoice(reference: str, command: Annotated[Mutation, Depends(mutation)]) -> Response:
+async def withdraw_invoice(reference: Reference, command: Annotated[Mutation, Depends(mutation)]) -> Response:
     """Take an invoice back, as long as its buyer has not confirmed it."""
     return await command.run(lambda tx: submit.withdraw(tx, command.caller, reference=reference), shown=InvoiceView.of)

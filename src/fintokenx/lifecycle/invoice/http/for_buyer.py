@@ -11,7 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from fintokenx.kernel.caller import Role, WrongRole
 from fintokenx.kernel.db import Tx
 from fintokenx.kernel.edge import Mutation, mutation, problems
+from fintokenx.kernel.inputs import Reference, Sha256Hex
 from fintokenx.kernel.machine import IllegalTransition
+from fintokenx.kernel.routes import may_call
 from fintokenx.lifecycle.invoice.http.api import InvoiceView
 from fintokenx.lifecycle.invoice.http.pages import page_bytes
 from fintokenx.lifecycle.invoice.http.services import InvoiceServices, services
@@ -44,15 +46,16 @@ class Confirmation(BaseModel):
     """Which page is confirmed."""
 
     model_config = ConfigDict(extra="forbid")
-    page_hash: str = Field(pattern=r"^[0-9a-f]{64}$", description="Of the page that was shown.")
+    page_hash: Sha256Hex = Field(description="Of the page that was shown.")
 
 
 @router.post(
     "/v1/invoices/{reference}/confirmation-page",
     response_model=PageView,
     responses=problems(NotYourInvoice, UnknownInvoice, AlreadyConfirmed, IllegalTransition, WrongRole),
+    openapi_extra=may_call(Role.BUYER),
 )
-async def show_page(reference: str, command: Command, needs: Needs) -> Response:
+async def show_page(reference: Reference, command: Command, needs: Needs) -> Response:
     """Show and archive the buyer's page to an administrator who acts for it."""
     caller = command.caller
     caller.must_be(Role.BUYER, tenant_id=caller.tenant_id)
@@ -74,9 +77,8 @@ async def show_page(reference: str, command: Command, needs: Needs) -> Response:
     responses=problems(
         NotYourInvoice, UnknownInvoice, AlreadyConfirmed, IllegalTransition, PageChanged, WrongRole,
         kyc.SubjectNotActive,
-    ),
-)  # fmt: skip
-async def confirm_for_buyer(reference: str, body: Confirmation, command: Command, needs: Needs) -> Response:
+    ), openapi_extra=may_call(Role.BUYER))  # fmt: skip
+async def confirm_for_buyer(reference: Reference, body: Confirmation, command: Command, needs: Needs) -> Response:
     """Confirm for the buyer that an administrator acts for; the buyer's link is dead from then on."""
     caller = command.caller
     caller.must_be(Role.BUYER, tenant_id=caller.tenant_id)

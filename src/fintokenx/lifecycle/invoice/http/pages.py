@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Depends, Form, Request
+from fastapi import APIRouter, Depends, Request
 from fastapi.responses import HTMLResponse
 
 from fintokenx.kernel.caller import Caller
 from fintokenx.kernel.db import Tx
 from fintokenx.kernel.edge import Edge
 from fintokenx.kernel.errors import Refused, Unavailable
+from fintokenx.kernel.forms import FormRefused, page_form
 from fintokenx.kernel.pages import Pages
 from fintokenx.lifecycle.invoice.http.services import InvoiceServices, services
 from fintokenx.lifecycle.invoice.service import confirm
@@ -22,6 +23,7 @@ router = APIRouter(include_in_schema=False)
 
 _PAGES: Final = Pages("fintokenx.lifecycle.invoice")
 _CONFIRM: Final = _PAGES.template("confirm.html")
+FORM_REFUSED: Final = "Go back and press one of the two buttons on the page. Nothing was changed."
 _HEADINGS: Final = {
     404: "We do not know this link",
     409: "Nothing was changed",
@@ -65,15 +67,15 @@ async def answer(
     link: str,
     request: Request,
     needs: Annotated[InvoiceServices, Depends(services)],
-    decision: Annotated[str, Form()] = "",
-    seal: Annotated[str, Form()] = "",
 ) -> HTMLResponse:
     """The buyer's answer. The link is the idempotency key: it works once, whatever is posted again."""
     edge: Edge = request.app.state.edge
     request_id: str = request.state.request_id
-    if decision not in ("confirm", "decline"):
-        return _PAGES.message("Please choose", "Go back and press one of the two buttons on the page.", 422)
     try:
+        form = await page_form(request, "seal", "decision")
+        decision, seal = form["decision"], form["seal"]
+        if decision not in ("confirm", "decline"):
+            raise FormRefused("decision is neither confirm nor decline")
         tenant_id = auth.tenant_of_magic_link(link)
         async with edge.database.transaction(tenant_id, request_id=request_id) as tx:
             caller, page = await _opened(tx, link)
@@ -118,6 +120,8 @@ def _what_is_next(page: confirm.ConfirmationPage) -> str:
 
 
 def _sorry(fault: Refused | Unavailable) -> HTMLResponse:
+    if isinstance(fault, FormRefused):
+        return _PAGES.message("Please choose", FORM_REFUSED, fault.status)
     if isinstance(fault, Unavailable):
         return _PAGES.message(
             "Not just now", "Something that we need does not answer. Please try again in a minute.", 503

@@ -24,6 +24,7 @@ from fintokenx.lifecycle.invoice.types import (
     MaturityBeforeIssue,
     MaturityInPast,
     NumberUnreadable,
+    ObligorIsNoBuyer,
     ObligorUnknown,
     OnBehalfOfSeller,
     SameParty,
@@ -52,7 +53,8 @@ async def submit(tx: Tx, caller: Caller, *, declared: Declaration, document: Doc
     :raises WrongRole, OnBehalfOfSeller: the caller is not, and acts for no, seller
     :raises partner's OutOfScope: the tenant's agreement does not cover invoices
     :raises kyc's SubjectNotActive: the seller may not act
-    :raises SameParty, ObligorUnknown, MaturityInPast, MaturityBeforeIssue, TenorTooLong, IssuedInFuture: see each
+    :raises SameParty, ObligorUnknown, ObligorIsNoBuyer, MaturityInPast, MaturityBeforeIssue, TenorTooLong,
+        IssuedInFuture: see each
     :raises NumberUnreadable: no letter or digit that we can compare
     :raises DuplicateInvoice: same file, or same number of the same seller
     """
@@ -145,7 +147,9 @@ async def _check_parties(tx: Tx, originator_id: str, declared: Declaration) -> N
     if originator.role is not Role.SELLER:
         raise WrongRole("only sellers submit invoices")
     obligor = await auth.find_subject(tx, declared.obligor_id)
-    if obligor is None or obligor.role is not Role.BUYER or obligor.state != "ACTIVE":
+    if obligor is not None and obligor.role is not Role.BUYER:
+        raise ObligorIsNoBuyer
+    if obligor is None or obligor.state != "ACTIVE":
         raise ObligorUnknown
     if obligor.company_number is not None and obligor.company_number == originator.company_number:
         raise SameParty

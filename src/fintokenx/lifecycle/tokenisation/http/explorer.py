@@ -8,14 +8,15 @@ from fastapi import APIRouter, Depends, Path, Response
 from fastapi import Query as Parameter
 
 from fintokenx import audit
-from fintokenx.kernel.caller import WrongRole
+from fintokenx.kernel.caller import Role, WrongRole
 from fintokenx.kernel.edge import Mutation, Query, mutation, problems, query
 from fintokenx.kernel.ids import TOKEN_REFERENCE_PATTERN
+from fintokenx.kernel.inputs import PageSize, SubjectId
+from fintokenx.kernel.routes import OVERSEERS, may_call
 from fintokenx.lifecycle.tokenisation.http.explorer_views import (
     AnchorPage,
     AnchorView,
     HoldingPage,
-    LinkView,
     NewLinkView,
     TransferPage,
 )
@@ -28,15 +29,13 @@ router = APIRouter(prefix="/v1/explorer", tags=["explorer"])
 
 Read = Annotated[Query, Depends(query)]
 Needs = Annotated[ExplorerServices, Depends(services)]
-Limit = Annotated[int, Parameter(ge=1, le=200, description="At most this many.")]
 TokenLimit = Annotated[
-    int, Parameter(ge=1, le=200, description="At most so many tokens, with a line for each wallet that has or had it.")
+    PageSize, Parameter(description="At most so many tokens, with a line for each wallet that has or had it.")
 ]
 After = Annotated[str | None, Parameter(pattern=r"^0x[0-9a-f]{64}$", description="The `next` of the page before.")]
 Holder = Annotated[
-    str | None,
+    SubjectId | None,
     Parameter(
-        pattern=r"^sub_[0-9a-z]{26}$",
         description="Whose holdings: for staff, who hold none. A holder names nobody but itself.",
         examples=["sub_01jwrs8s50e9rbkszzv4yve5jt"],
     ),
@@ -49,7 +48,7 @@ ReferenceFilter = Annotated[
 _REFUSALS = problems(WrongRole, NotYourHoldings, UnknownWallet, HolderRequired)
 
 
-@router.get("/holdings", responses=_REFUSALS)
+@router.get("/holdings", responses=_REFUSALS, openapi_extra=may_call(Role.LENDER, Role.INVESTOR, *OVERSEERS))
 async def holdings(
     read: Read, needs: Needs, holder_subject_id: Holder = None, after: After = None, limit: TokenLimit = 50
 ) -> HoldingPage:
@@ -60,14 +59,18 @@ async def holdings(
     return HoldingPage.of(await explorer.holdings(viewer, after=after, limit=limit))
 
 
-@router.get("/holdings/{reference}", responses=_REFUSALS | problems(UnknownToken, UnknownWallet))
+@router.get(
+    "/holdings/{reference}",
+    responses=_REFUSALS | problems(UnknownToken, UnknownWallet),
+    openapi_extra=may_call(Role.LENDER, Role.INVESTOR, *OVERSEERS),
+)
 async def holding(reference: Reference, read: Read, needs: Needs, holder_subject_id: Holder = None) -> HoldingPage:
     """What the caller's own wallet has of one token. Another holder's token is answered as one that nobody has."""
     viewer = explorer.Viewer(read.run, read.caller, needs.chain, holder_subject_id)
     return HoldingPage.of(await explorer.holdings(viewer, after=None, limit=1, reference=reference))
 
 
-@router.get("/transfers", responses=_REFUSALS)
+@router.get("/transfers", responses=_REFUSALS, openapi_extra=may_call(Role.LENDER, Role.INVESTOR, *OVERSEERS))
 async def transfers(
     read: Read,
     needs: Needs,
@@ -75,9 +78,9 @@ async def transfers(
     token_reference: ReferenceFilter = None,
     after: Annotated[
         str | None,
-        Parameter(pattern=r"^\d{1,15}-\d{1,9}-\d{1,9}$", description="The `next` of the page before."),
+        Parameter(pattern=r"^[0-9]{1,15}-[0-9]{1,9}-[0-9]{1,9}$", description="The `next` of the page before."),
     ] = None,
-    limit: Limit = 50,
+    limit: PageSize = 50,
 ) -> TransferPage:
     """What the chain logged of the caller's own wallet, newest first, and the entry of the record behind each.
 
@@ -86,11 +89,11 @@ async def transfers(
     return TransferPage.of(await explorer.events(viewer, after=after, limit=limit, reference=token_reference))
 
 
-@router.get("/anchors", responses=problems(WrongRole))
+@router.get("/anchors", responses=problems(WrongRole), openapi_extra=may_call(Role.LENDER, Role.INVESTOR, *OVERSEERS))
 async def anchors(
     read: Read,
     after: Annotated[int | None, Parameter(ge=1, le=2**53 - 1, description="The `next` of the page before.")] = None,
-    limit: Limit = 50,
+    limit: PageSize = 50,
 ) -> AnchorPage:
     """Where the record is anchored on chain, newest first. `/v1/log/anchors` has them with their receipts."""
     found = await read.run(lambda tx: audit.anchors(tx, read.caller, before=after, limit=limit + 1))
@@ -100,19 +103,25 @@ async def anchors(
     )
 
 
-@router.post("/links", status_code=201, response_model=NewLinkView, responses=problems(WrongRole, auth.SessionRequired))
+@router.post(
+    "/links",
+    status_code=201,
+    response_model=NewLinkView,
+    responses=problems(WrongRole, auth.SessionRequired),
+    openapi_extra=may_call(Role.LENDER, Role.INVESTOR),
+)
 async def link(command: Annotated[Mutation, Depends(mutation)], needs: Needs) -> Response:
     """A link that shows the caller's own holdings in a browser: once, within five minutes, while the sign-in lives.
 
     An earlier link of the same sign-in is dead from then on."""
-    answer = await command.run(
+
+    async def completed(link: NewLinkView) -> NewLinkView:
+        raw = await auth.spell_page_link(needs.index, auth.PageLink(command.caller.tenant_id, link.link_id))
+        return link.model_copy(update={"url": f"{needs.public_url}/explorer/{raw}"})
+
+    return await command.run(
         lambda tx: auth.issue_page_link(tx, command.caller),
-        shown=lambda issued: LinkView(link_id=issued.link.link_id, expires_at=issued.expires_at),
+        shown=lambda issued: NewLinkView(link_id=issued.link.link_id, expires_at=issued.expires_at),
         status=201,
+        completed=completed,
     )
-    kept = LinkView.model_validate_json(bytes(answer.body))
-    raw = await auth.spell_page_link(needs.index, auth.PageLink(command.caller.tenant_id, kept.link_id))
-    shown = NewLinkView(**kept.model_dump(), url=f"{needs.public_url}/explorer/{raw}")
-    headers = {name: value for name, value in answer.headers.items() if name.startswith("fx-")}
-    headers["Cache-Control"] = "no-store"
-    return Response(shown.model_dump_json(), answer.status_code, headers, media_type="application/json")

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from fintokenx import audit
 from fintokenx.kernel.clock import Instant
+from fintokenx.kernel.edge import Secret, ShownOnce
 from fintokenx.lifecycle.tokenisation.ports import ChainHead, EventKind
 from fintokenx.lifecycle.tokenisation.service.explorer import (
     Agreement,
@@ -214,14 +215,9 @@ class AnchorPage(_View):
     next: int | None = Field(description="Give this as `after` for the next page; null on the last.")
 
 
-class LinkView(_View):
-    """A link to the page, as it is kept: without what opens it."""
+class NewLinkView(_View, ShownOnce):
+    """A link to the page."""
 
     link_id: str = Field(description="Its id.", examples=["pgl_01jwrs8s50e9rbkszzv4yve5jt"])
     expires_at: Instant = Field(description="Until when it opens the page. It opens it once.")
-
-
-class NewLinkView(LinkView):
-    """A link to the page."""
-
-    url: str = Field(description="Open this in a browser.")
+    url: Secret = Field(default=None, description="Open this in a browser. Lost? Ask for another link.")

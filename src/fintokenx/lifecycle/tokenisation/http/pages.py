@@ -14,6 +14,7 @@ from fintokenx.kernel.caller import Caller
 from fintokenx.kernel.db import Tx
 from fintokenx.kernel.edge import Edge
 from fintokenx.kernel.errors import Refused, Unavailable
+from fintokenx.kernel.forms import page_form
 from fintokenx.kernel.money import PENCE_MAX, Pence
 from fintokenx.kernel.pages import Pages
 from fintokenx.lifecycle.tokenisation.http.services import ExplorerServices, services
@@ -28,7 +29,11 @@ ANCHORS_MAX: Final = 20
 Result = TypeVar("Result")
 
 _PAGES: Final = Pages("fintokenx.lifecycle.tokenisation")
-_HEADINGS: Final = {404: "We do not know this link", 410: "This link is no longer valid"}
+_HEADINGS: Final = {
+    404: "We do not know this link",
+    410: "This link is no longer valid",
+    422: "Go back and press the button on the page",
+}
 
 
 def _money(pence: int) -> str:
@@ -57,6 +62,7 @@ async def ask(link: str, request: Request, needs: Annotated[ExplorerServices, De
 async def show(link: str, request: Request, needs: Annotated[ExplorerServices, Depends(services)]) -> HTMLResponse:
     """The holdings, once: the link is used up when everything has been read, so an outage does not cost it."""
     try:
+        await page_form(request)  # the button has no fields
         known = await auth.read_page_link(needs.index, link)
 
         async def run(read: Callable[[Tx], Awaitable[Result]], /) -> Result:

@@ -6,11 +6,13 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Response
 from fastapi import Query as Parameter
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field
 
 from fintokenx.kernel.caller import WrongRole
 from fintokenx.kernel.clock import Instant
 from fintokenx.kernel.edge import Mutation, Query, mutation, problems, query
+from fintokenx.kernel.inputs import Cursor, OneOf, PageSize, PrintableText, Reference, SubjectId
+from fintokenx.kernel.routes import OFFICERS, may_call
 from fintokenx.lifecycle.tokenisation.service import recovering
 from fintokenx.lifecycle.tokenisation.transitions import RECOVERY
 from fintokenx.lifecycle.tokenisation.types import (
@@ -25,15 +27,15 @@ from fintokenx.parties.auth import UnknownSubject
 router = APIRouter(tags=["tokenisation"])
 
 Read = Annotated[Query, Depends(query)]
-_RECOVERY_STATE = f"^({'|'.join(RECOVERY.states)})$"
+RecoveryState = Annotated[str, OneOf.states(RECOVERY.states)]
 
 
 class RecoveryRequest(BaseModel):
     """Ask that a wallet be given up."""
 
     model_config = ConfigDict(extra="forbid")
-    subject_id: str = Field(pattern=r"^sub_[0-9a-z]{26}$", description="Whose wallet is lost.")
-    reason: Annotated[str, StringConstraints(strip_whitespace=True, min_length=20, max_length=500)] = Field(
+    subject_id: SubjectId = Field(description="Whose wallet is lost.")
+    reason: Annotated[str, PrintableText(500, length_min=20)] = Field(
         description="What happened, in words for the record; no personal data."
     )
 
@@ -74,6 +76,7 @@ class RecoveryPage(BaseModel):
     status_code=201,
     response_model=RecoveryView,
     responses=problems(WrongRole, UnknownSubject, UnknownWallet, WalletNotOnChain, RecoveryUnderWay),
+    openapi_extra=may_call(*OFFICERS),
 )
 async def request_recovery(body: RecoveryRequest, command: Annotated[Mutation, Depends(mutation)]) -> Response:
     """Ask for the recovery of a lost wallet. Only mlro and compliance; an MLRO who did not ask decides the case."""
@@ -84,20 +87,22 @@ async def request_recovery(body: RecoveryRequest, command: Annotated[Mutation, D
     )
 
 
-@router.get("/v1/wallet-recoveries/{recovery_id}", responses=problems(WrongRole, UnknownRecovery))
-async def show_recovery(recovery_id: str, read: Read) -> RecoveryView:
+@router.get(
+    "/v1/wallet-recoveries/{recovery_id}",
+    responses=problems(WrongRole, UnknownRecovery),
+    openapi_extra=may_call(*OFFICERS),
+)
+async def show_recovery(recovery_id: Reference, read: Read) -> RecoveryView:
     """One recovery, and how far it has come."""
     return RecoveryView.of(await read.run(lambda tx: recovering.recovery(tx, read.caller, recovery_id=recovery_id)))
 
 
-@router.get("/v1/wallet-recoveries", responses=problems(WrongRole))
+@router.get("/v1/wallet-recoveries", responses=problems(WrongRole), openapi_extra=may_call(*OFFICERS))
 async def list_recoveries(
     read: Read,
-    state: Annotated[str | None, Parameter(description="Only those in this state.", pattern=_RECOVERY_STATE)] = None,
-    after: Annotated[
-        str, Parameter(pattern=r"^(rec_[0-9a-z]{26})?$", description="The `next` of the page before.")
-    ] = "",
-    limit: Annotated[int, Parameter(ge=1, le=200, description="At most this many.")] = 50,
+    state: Annotated[RecoveryState | None, Parameter(description="Only those in this state.")] = None,
+    after: Annotated[Cursor, Parameter(description="The `next` of the page before.")] = "",
+    limit: PageSize = 50,
 ) -> RecoveryPage:
     """The tenant's recoveries, oldest first; those that ended stay."""
     found = await read.run(lambda tx: recovering.recoveries(tx, read.caller, state=state, after=after, limit=limit))

@@ -9,12 +9,14 @@ from fastapi import APIRouter, Depends, Path
 from fastapi import Query as Parameter
 from pydantic import BaseModel, ConfigDict, Field
 
-from fintokenx.kernel.caller import WrongRole
+from fintokenx.kernel.caller import Role, WrongRole
 from fintokenx.kernel.clock import Instant
 from fintokenx.kernel.db import Tx
 from fintokenx.kernel.edge import Query, problems, query
 from fintokenx.kernel.ids import INVOICE_REFERENCE_PATTERN, TOKEN_REFERENCE_PATTERN
+from fintokenx.kernel.inputs import Cursor, PageSize
 from fintokenx.kernel.money import Pence
+from fintokenx.kernel.routes import OVERSEERS, may_call
 from fintokenx.lifecycle.tokenisation.ports import Claims
 from fintokenx.lifecycle.tokenisation.service import reads
 from fintokenx.lifecycle.tokenisation.types import (
@@ -144,24 +146,36 @@ class WalletView(BaseModel):
         )
 
 
-@router.get("/v1/tokens/{reference}", responses=problems(WrongRole, UnknownToken))
+@router.get(
+    "/v1/tokens/{reference}",
+    responses=problems(WrongRole, UnknownToken),
+    openapi_extra=may_call(Role.SELLER, Role.BUYER, Role.LENDER, Role.INVESTOR, *OVERSEERS),
+)
 async def token(reference: TokenReference, read: Read) -> TokenView:
     """A token by its reference."""
     return TokenView.of(await read.run(lambda tx: reads.token(tx, read.caller, reference=reference)))
 
 
-@router.get("/v1/invoices/{reference}/token", responses=problems(WrongRole, UnknownToken))
+@router.get(
+    "/v1/invoices/{reference}/token",
+    responses=problems(WrongRole, UnknownToken),
+    openapi_extra=may_call(Role.SELLER, Role.BUYER, Role.LENDER, Role.INVESTOR, *OVERSEERS),
+)
 async def token_of_invoice(reference: InvoiceReference, read: Read) -> TokenView:
     """The token of an invoice."""
     return TokenView.of(await read.run(lambda tx: reads.token_of(tx, read.caller, invoice_reference=reference)))
 
 
-@router.get("/v1/tokens/{reference}/transactions", responses=problems(WrongRole, UnknownToken))
+@router.get(
+    "/v1/tokens/{reference}/transactions",
+    responses=problems(WrongRole, UnknownToken),
+    openapi_extra=may_call(Role.SELLER, Role.BUYER, Role.LENDER, Role.INVESTOR, *OVERSEERS),
+)
 async def transactions(
     reference: TokenReference,
     read: Read,
-    after: Annotated[str | None, Parameter(max_length=40, description="The `next` of the page before.")] = None,
-    limit: Annotated[int, Parameter(ge=1, le=200, description="At most this many.")] = 50,
+    after: Annotated[Cursor | None, Parameter(description="The `next` of the page before.")] = None,
+    limit: PageSize = 50,
 ) -> ChainTransactionPage:
     """What happened to a token on chain, oldest first."""
     found = await read.run(
@@ -171,7 +185,11 @@ async def transactions(
     return ChainTransactionPage(items=[ChainTransactionView.of(known) for known in found], next=following)
 
 
-@router.get("/v1/wallets/me", responses=problems(WrongRole, UnknownWallet))
+@router.get(
+    "/v1/wallets/me",
+    responses=problems(WrongRole, UnknownWallet),
+    openapi_extra=may_call(Role.LENDER, Role.INVESTOR, *OVERSEERS),
+)
 async def my_wallet(read: Read) -> WalletView:
     """The caller's own custody wallet."""
 

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from fastapi import APIRouter, Depends, Response
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field
 
 from fintokenx.kernel.caller import Caller, Role, WrongRole
 from fintokenx.kernel.clock import Instant
-from fintokenx.kernel.edge import Mutation, Query, mutation, problems, query
+from fintokenx.kernel.edge import Mutation, Query, Secret, ShownOnce, mutation, problems, query
+from fintokenx.kernel.inputs import Cursor, PageSize, PrintableText, Reference, SubjectId, TenantId
 from fintokenx.kernel.machine import IllegalTransition
+from fintokenx.kernel.routes import may_call
+from fintokenx.parties import partner
 from fintokenx.parties.auth import service
-from fintokenx.parties.auth.http.sessions import Services, never_stored
+from fintokenx.parties.auth.http.sessions import Services
 from fintokenx.parties.auth.types import (
     AdminSession,
     AdminSessionOver,
@@ -23,16 +26,12 @@ from fintokenx.parties.auth.types import (
     NotACustomer,
     Purpose,
     UnknownAdminSession,
-    UnknownSubject,
 )
 
 router = APIRouter(tags=["administrators"])
 
 Command = Annotated[Mutation, Depends(mutation)]
 Read = Annotated[Query, Depends(query)]
-TenantId = Annotated[
-    str, Field(pattern=r"^tnt_[a-z0-9_]{1,40}$", description="The tenant acted upon.", examples=["tnt_mercia"])
-]
 _REFUSALS = (UnknownAdminSession, FourEyes, AdminSessionOver, IllegalTransition, MfaRequired, WrongRole)
 
 
@@ -40,12 +39,10 @@ class AdminSessionRequest(BaseModel):
     """Ask to come in."""
 
     model_config = ConfigDict(extra="forbid")
-    tenant_id: TenantId
-    on_behalf_of: str = Field(
-        pattern=r"^sub_[0-9a-z]{26}$", description="The customer it is about, a subject of that tenant."
-    )
+    tenant_id: TenantId = Field(description="The tenant acted upon.")
+    on_behalf_of: SubjectId = Field(description="The customer it is about, a subject of that tenant.")
     purpose: Purpose = Field(description="ACT for that customer, or BYPASS to read across tenants.")
-    reason: Annotated[str, StringConstraints(strip_whitespace=True, min_length=20, max_length=500)] = Field(
+    reason: Annotated[str, PrintableText(500, length_min=20)] = Field(
         description="Why, in words for the record; no personal data."
     )
 
@@ -54,7 +51,7 @@ class InTenant(BaseModel):
     """Which tenant's admin session is meant."""
 
     model_config = ConfigDict(extra="forbid")
-    tenant_id: TenantId
+    tenant_id: TenantId = Field(description="The tenant acted upon.")
 
 
 class AdminSessionView(BaseModel):
@@ -76,15 +73,17 @@ class AdminSessionView(BaseModel):
     closed_at: Instant | None = Field(description="When it was closed before time.")
 
     @classmethod
-    def of(cls, session: AdminSession) -> AdminSessionView:
+    def of(cls, session: AdminSession) -> Self:
         """For administrators and the tenant's partner."""
-        return cls(**{name: getattr(session, name) for name in cls.model_fields})
+        return cls(**{name: getattr(session, name) for name in AdminSessionView.model_fields})
 
 
-class OpenedView(AdminSessionView):
+class OpenedView(AdminSessionView, ShownOnce):
     """An admin session that has just been opened."""
 
-    access_token: str = Field(description="A JWT for this tenant; dies with the admin session and with your own.")
+    access_token: Secret = Field(
+        default=None, description="A JWT for this tenant; dies with the admin session and with your own."
+    )
     token_type: str = Field(default="Bearer", description="Always Bearer (RFC 6750).")
 
 
@@ -99,10 +98,12 @@ class AdminSessionPage(BaseModel):
     "/v1/admin/sessions",
     status_code=201,
     response_model=AdminSessionView,
-    responses=problems(UnknownSubject, NotACustomer, MfaRequired, WrongRole),
+    responses=problems(partner.UnknownTenant, MfaRequired, WrongRole),
+    openapi_extra=may_call(Role.PLATFORM_ADMIN),
 )
 async def request_session(body: AdminSessionRequest, command: Command) -> Response:
-    """Ask to act for a customer, or to read across tenants. Needs a second factor."""
+    """Ask to act for a customer, or to read across tenants. Needs a second factor. Whether there is such a customer
+    is not told before another administrator has approved."""
     there = _abroad(command, body.tenant_id)
     return await there.run(
         lambda tx: service.request_admin_session(
@@ -114,54 +115,80 @@ async def request_session(body: AdminSessionRequest, command: Command) -> Respon
 
 
 @router.post(
-    "/v1/admin/sessions/{admin_session_id}/approve", response_model=AdminSessionView, responses=problems(*_REFUSALS)
+    "/v1/admin/sessions/{admin_session_id}/approve",
+    response_model=AdminSessionView,
+    responses=problems(*_REFUSALS),
+    openapi_extra=may_call(Role.PLATFORM_ADMIN),
 )
-async def approve_session(admin_session_id: str, body: InTenant, command: Command) -> Response:
+async def approve_session(admin_session_id: Reference, body: InTenant, command: Command) -> Response:
     """Another administrator's yes."""
     return await _step(command, body, admin_session_id, service.approve_admin_session)
 
 
 @router.post(
-    "/v1/admin/sessions/{admin_session_id}/refuse", response_model=AdminSessionView, responses=problems(*_REFUSALS)
+    "/v1/admin/sessions/{admin_session_id}/refuse",
+    response_model=AdminSessionView,
+    responses=problems(*_REFUSALS),
+    openapi_extra=may_call(Role.PLATFORM_ADMIN),
 )
-async def refuse_session(admin_session_id: str, body: InTenant, command: Command) -> Response:
+async def refuse_session(admin_session_id: Reference, body: InTenant, command: Command) -> Response:
     """An administrator's no."""
     return await _step(command, body, admin_session_id, service.refuse_admin_session)
 
 
 @router.post(
-    "/v1/admin/sessions/{admin_session_id}/close", response_model=AdminSessionView, responses=problems(*_REFUSALS)
+    "/v1/admin/sessions/{admin_session_id}/close",
+    response_model=AdminSessionView,
+    responses=problems(*_REFUSALS),
+    openapi_extra=may_call(Role.PLATFORM_ADMIN),
 )
-async def close_session(admin_session_id: str, body: InTenant, command: Command) -> Response:
+async def close_session(admin_session_id: Reference, body: InTenant, command: Command) -> Response:
     """Done before time."""
     return await _step(command, body, admin_session_id, service.close_admin_session)
 
 
-@router.post("/v1/admin/sessions/{admin_session_id}/open", response_model=OpenedView, responses=problems(*_REFUSALS))
-async def open_session(admin_session_id: str, body: InTenant, command: Command, services: Services) -> Response:
+@router.post(
+    "/v1/admin/sessions/{admin_session_id}/open",
+    response_model=OpenedView,
+    responses=problems(*_REFUSALS, NotACustomer),
+    openapi_extra=may_call(Role.PLATFORM_ADMIN),
+)
+async def open_session(admin_session_id: Reference, body: InTenant, command: Command, services: Services) -> Response:
     """Come in, for fifteen minutes. The answer holds the token of the admin session."""
     home = command.caller
-    answer = await _step(command, body, admin_session_id, service.open_admin_session)
-    session = AdminSessionView.model_validate_json(bytes(answer.body))
-    if session.opened_at is None or session.expires_at is None:
-        raise LookupError("an opened admin session has its times")
-    token = await services.tokens.sign(
-        tenant_id=session.tenant_id,
-        session_id=home.session_id or "",
-        subject_id=home.actor,
-        role=home.role,
-        aal=home.aal,
-        start=session.opened_at,
-        end=session.expires_at,
-        admin=AdminSession(**session.model_dump()),
+
+    async def completed(session: OpenedView) -> OpenedView:
+        if session.opened_at is None or session.expires_at is None:
+            raise LookupError("an opened admin session has its times")
+        token = await services.tokens.sign(
+            tenant_id=session.tenant_id,
+            session_id=home.session_id or "",
+            subject_id=home.actor,
+            role=home.role,
+            aal=home.aal,
+            start=session.opened_at,
+            end=session.expires_at,
+            admin=AdminSession(**session.model_dump(include=set(AdminSessionView.model_fields))),
+        )
+        return session.model_copy(update={"access_token": token})
+
+    there = _abroad(command, body.tenant_id)
+    return await there.run(
+        lambda tx: service.open_admin_session(tx, there.caller, admin_session_id=admin_session_id),
+        shown=OpenedView.of,
+        completed=completed,
     )
-    return never_stored(answer, OpenedView(**session.model_dump(), access_token=token))
 
 
-@router.get("/v1/admin/sessions", responses=problems(MfaRequired, WrongRole))
-async def list_sessions(read: Read, tenant_id: str = "", before: str = "", limit: int = 50) -> AdminSessionPage:
+@router.get(
+    "/v1/admin/sessions",
+    responses=problems(MfaRequired, WrongRole),
+    openapi_extra=may_call(Role.PARTNER_ADMIN, Role.PLATFORM_ADMIN),
+)
+async def list_sessions(
+    read: Read, tenant_id: TenantId | None = None, before: Cursor = "", limit: PageSize = 50
+) -> AdminSessionPage:
     """Who came in. An administrator names the tenant; a partner sees those of its own."""
-    limit = max(1, min(limit, 200))
     caller = read.caller
     if caller.role is Role.PLATFORM_ADMIN and caller.admin_session_id is None:
         caller = service.abroad(caller, tenant_id or caller.tenant_id)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Self
 
 from fastapi import APIRouter, Depends, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from fintokenx.kernel.caller import WrongRole
 from fintokenx.kernel.clock import Instant
-from fintokenx.kernel.edge import Mutation, mutation, problems
+from fintokenx.kernel.edge import Mutation, Secret, ShownOnce, mutation, problems
+from fintokenx.kernel.inputs import Reference
+from fintokenx.kernel.routes import EVERYBODY, may_call
 from fintokenx.parties.auth import service
-from fintokenx.parties.auth.http.sessions import NewSessionView, Services, SessionView, never_stored, with_token
+from fintokenx.parties.auth.http.sessions import NewSessionView, Services, with_token
 from fintokenx.parties.auth.types import (
     Factor,
     FactorTry,
@@ -19,6 +21,7 @@ from fintokenx.parties.auth.types import (
     MfaRequired,
     SessionEnded,
     TooManyAttempts,
+    TooManyFactors,
     UnknownFactor,
 )
 
@@ -37,15 +40,18 @@ class FactorView(BaseModel):
     confirmed_at: Instant | None = Field(description="Since when it counts; null until a code of it was shown.")
 
     @classmethod
-    def of(cls, factor: Factor) -> FactorView:
+    def of(cls, factor: Factor) -> Self:
         """For its owner."""
         return cls(id=factor.id, created_at=factor.created_at, confirmed_at=factor.confirmed_at)
 
 
-class NewFactorView(FactorView):
+class NewFactorView(FactorView, ShownOnce):
     """A new factor with its secret, shown once."""
 
-    otpauth_uri: str = Field(description="For an authenticator app: TOTP, SHA-1, six digits, 30 seconds.")
+    otpauth_uri: Secret = Field(
+        default=None,
+        description="For an authenticator app: TOTP, SHA-1, six digits, 30 seconds. Lost? Add another factor.",
+    )
 
 
 class Code(BaseModel):
@@ -59,7 +65,8 @@ class Code(BaseModel):
     "/v1/mfa/factors",
     status_code=201,
     response_model=NewFactorView,
-    responses=problems(MfaRequired, SessionEnded, WrongRole),
+    responses=problems(MfaRequired, TooManyFactors, SessionEnded, WrongRole),
+    openapi_extra=may_call(*EVERYBODY, in_person=True),
 )
 async def add_factor(command: Command, services: Services) -> Response:
     """Add a TOTP secret. It is shown here and never again: a replay of this request shows no secret."""
@@ -67,23 +74,21 @@ async def add_factor(command: Command, services: Services) -> Response:
     factor_id = ids.new("mfa")
     secret = service.new_secret(bytes.fromhex(ids.secret("mfa").removeprefix("mfa_")))
     sealed = await services.sealer.seal(caller.tenant_id, caller.must_be_subject(), f"mfa/{factor_id}", secret)
-    answer = await command.run(
+    uri = service.provisioning_uri(secret, account=caller.must_be_subject(), issuer=ISSUER)
+    return await command.run(
         lambda tx: service.add_factor(tx, caller, factor_id=factor_id, secret_sealed=sealed),
-        shown=FactorView.of,
+        shown=lambda factor: NewFactorView.of(factor).model_copy(update={"otpauth_uri": uri}),
         status=201,
     )
-    factor = FactorView.model_validate_json(bytes(answer.body))
-    uri = service.provisioning_uri(secret, account=caller.must_be_subject(), issuer=ISSUER)
-    fresh = factor.id == factor_id
-    return never_stored(answer, NewFactorView(**factor.model_dump(), otpauth_uri=uri if fresh else ""))
 
 
 @router.post(
     "/v1/mfa/factors/{factor_id}/confirm",
     response_model=FactorView,
     responses=problems(MfaRefused, TooManyAttempts, UnknownFactor, SessionEnded, WrongRole),
+    openapi_extra=may_call(*EVERYBODY, in_person=True),
 )
-async def confirm_factor(factor_id: str, body: Code, command: Command, services: Services) -> Response:
+async def confirm_factor(factor_id: Reference, body: Code, command: Command, services: Services) -> Response:
     """Show a code of the new factor; from then on it counts."""
     tried, step = await _tried(command, services, body.code)
     if tried.factor.id != factor_id:
@@ -98,14 +103,17 @@ async def confirm_factor(factor_id: str, body: Code, command: Command, services:
     status_code=201,
     response_model=NewSessionView,
     responses=problems(MfaRefused, TooManyAttempts, UnknownFactor, SessionEnded, WrongRole),
+    openapi_extra=may_call(*EVERYBODY, in_person=True),
 )
 async def step_up(body: Code, command: Command, services: Services) -> Response:
     """A session at assurance level 2 in place of this one, whose token is dead from then on."""
     tried, step = await _tried(command, services, body.code)
-    answer = await command.run(
-        lambda tx: service.step_up(tx, command.caller, tried=tried, step=step), shown=SessionView.of, status=201
+    return await command.run(
+        lambda tx: service.step_up(tx, command.caller, tried=tried, step=step),
+        shown=NewSessionView.of,
+        status=201,
+        completed=with_token(services, command.caller.tenant_id),
     )
-    return await with_token(answer, services, command.caller.tenant_id)
 
 
 async def _tried(command: Mutation, services: service.AuthServices, code: str) -> tuple[FactorTry, int | None]:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from fintokenx.kernel.caller import Caller, Role, WrongRole
 from fintokenx.kernel.clock import Instant
-from fintokenx.kernel.edge import Mutation, Query, mutation, problems, query
+from fintokenx.kernel.edge import Mutation, Query, Secret, ShownOnce, mutation, problems, query
+from fintokenx.kernel.inputs import CompanyNumber, EmailAddress, PrintableText, Reference
 from fintokenx.kernel.machine import IllegalTransition
+from fintokenx.kernel.routes import EVERYBODY, OFFICERS, may_call, open_to
 from fintokenx.parties.auth import service
 from fintokenx.parties.auth.types import (
+    CredentialTwice,
     Erasure,
     ErasureBlocked,
     Me,
@@ -34,14 +37,7 @@ router = APIRouter(tags=["auth"])
 
 Command = Annotated[Mutation, Depends(mutation)]
 Read = Annotated[Query, Depends(query)]
-Address = Annotated[
-    str,
-    Field(
-        pattern=r"^[^@\s]{1,64}@[^@\s]{3,190}$",
-        description="The e-mail address that the subject signs in with.",
-        examples=["ada@example.co.uk"],
-    ),
-]
+Address = Annotated[EmailAddress, Field(description="The e-mail address that the subject signs in with.")]
 
 
 class CodeRequest(BaseModel):
@@ -84,7 +80,7 @@ class SessionView(BaseModel):
     expires_at: Instant = Field(description="When it ends by itself.")
 
     @classmethod
-    def of(cls, session: Session) -> SessionView:
+    def of(cls, session: Session) -> Self:
         """For its owner."""
         return cls(
             id=session.id,
@@ -96,10 +92,12 @@ class SessionView(BaseModel):
         )
 
 
-class NewSessionView(SessionView):
+class NewSessionView(SessionView, ShownOnce):
     """A new session with its access token."""
 
-    access_token: str = Field(description="A JWT, signed EdDSA; send it as `Authorization: Bearer`.")
+    access_token: Secret = Field(
+        default=None, description="A JWT, signed EdDSA; send it as `Authorization: Bearer`. Lost? Ask for a new code."
+    )
     token_type: str = Field(default="Bearer", description="Always Bearer (RFC 6750).")
 
 
@@ -145,9 +143,11 @@ Services = Annotated[service.AuthServices, Depends(_services)]
 
 def authentication(authenticator: service.Authenticator) -> Callable[[Request], Awaitable[Caller]]:
     """The ``authenticate`` of :class:`fintokenx.kernel.edge.Edge`. The address is the peer's own: a forwarded
-    header can be made up."""
+    header can be made up. :raises CredentialTwice: which of two would count is not for us to guess"""
 
     async def authenticate(request: Request) -> Caller:
+        if any(len(request.headers.getlist(name)) > 1 for name in ("Authorization", service.API_KEY_HEADER)):
+            raise CredentialTwice
         ip = request.client.host if request.client else None
         return await authenticator.caller(request.headers, ip, method=request.method, path=request.url.path)
 
@@ -159,6 +159,7 @@ def authentication(authenticator: service.Authenticator) -> Callable[[Request], 
     status_code=202,
     response_model=CodeRequested,
     responses=problems(TokenRefused, WrongRole, ScopeMissing),
+    openapi_extra=may_call(Role.PARTNER_ADMIN),
 )
 async def request_code(body: CodeRequest, command: Command, services: Services) -> Response:
     """Have a sign-in code mailed. Needs an API key; tells nobody whether the address is known."""
@@ -176,6 +177,7 @@ async def request_code(body: CodeRequest, command: Command, services: Services) 
     status_code=201,
     response_model=NewSessionView,
     responses=problems(SignInRefused, WrongRole, ScopeMissing, TooManyAttempts),
+    openapi_extra=may_call(Role.PARTNER_ADMIN),
 )
 async def sign_in(body: SignIn, command: Command, services: Services) -> Response:
     """Sign in with a mailed code. Needs an API key. Five wrong codes close the address for a quarter of an hour."""
@@ -183,34 +185,30 @@ async def sign_in(body: SignIn, command: Command, services: Services) -> Respons
     # The count commits by itself: the refusal of a wrong code rolls everything else back.
     async with command.edge.database.transaction(command.caller.tenant_id, request_id=command.request_id) as tx:
         attempt = await service.count_attempt(tx, command.caller, email_index=index)
-    answer = await command.run(
+    return await command.run(
         lambda tx: service.sign_in(tx, command.caller, attempt=attempt, code=body.code),
-        shown=SessionView.of,
+        shown=NewSessionView.of,
         status=201,
+        completed=with_token(services, command.caller.tenant_id),
     )
-    return await with_token(answer, services, command.caller.tenant_id)
 
 
-async def with_token(answer: Response, services: service.AuthServices, tenant_id: str) -> Response:
-    """A stored answer holds no token. The same session has the same token, so a replay shows the same bytes."""
-    session = SessionView.model_validate_json(bytes(answer.body))
-    token = await services.tokens.sign(
-        tenant_id=tenant_id,
-        session_id=session.id,
-        subject_id=session.subject_id,
-        role=session.role,
-        aal=session.aal,
-        start=session.created_at,
-        end=session.expires_at,
-    )
-    return never_stored(answer, NewSessionView(**session.model_dump(), access_token=token))
+def with_token(services: service.AuthServices, tenant_id: str) -> Callable[[NewSessionView], Awaitable[NewSessionView]]:
+    """What adds the token to a new session. Touches the vault."""
 
+    async def completed(session: NewSessionView) -> NewSessionView:
+        token = await services.tokens.sign(
+            tenant_id=tenant_id,
+            session_id=session.id,
+            subject_id=session.subject_id,
+            role=session.role,
+            aal=session.aal,
+            start=session.created_at,
+            end=session.expires_at,
+        )
+        return session.model_copy(update={"access_token": token})
 
-def never_stored(answer: Response, shown: BaseModel) -> Response:
-    """The same answer with something in it that is not kept."""
-    headers = {name: value for name, value in answer.headers.items() if name.startswith("fx-")}
-    headers["Cache-Control"] = "no-store"
-    return Response(shown.model_dump_json(), answer.status_code, headers, media_type="application/json")
+    return completed
 
 
 async def _index(command: Mutation, services: service.AuthServices, email: str) -> str:
@@ -218,7 +216,10 @@ async def _index(command: Mutation, services: service.AuthServices, email: str) 
 
 
 @router.delete(
-    "/v1/sessions/current", response_model=SessionView, responses=problems(SessionEnded, TokenRefused, WrongRole)
+    "/v1/sessions/current",
+    response_model=SessionView,
+    responses=problems(SessionEnded, TokenRefused, WrongRole),
+    openapi_extra=may_call(*EVERYBODY, in_person=True),
 )
 async def sign_out(command: Command) -> Response:
     """End the session of the access token."""
@@ -229,13 +230,14 @@ async def sign_out(command: Command) -> Response:
     "/v1/me",
     response_model=MeView,
     responses=problems(TokenRefused, SessionEnded, TenantsDiffer, ScopeMissing),
+    openapi_extra=may_call(*EVERYBODY),
 )
 async def me(read: Read) -> MeView:
     """Who is calling right now, as the platform sees it."""
     return MeView.of(await read.run(lambda tx: service.me(tx, read.caller)))
 
 
-@router.get("/.well-known/jwks.json")
+@router.get("/.well-known/jwks.json", openapi_extra=open_to())
 async def jwks(services: Services) -> dict[str, Any]:
     """The public keys of access tokens (RFC 7517). Open to everybody."""
     return await services.tokens.jwks()
@@ -246,11 +248,9 @@ class NewSubject(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     role: Role = Field(description="seller, buyer, lender, investor, broker or partner_admin.", examples=["seller"])
-    legal_name: str = Field(min_length=1, max_length=160, description="As Companies House has it.")
-    company_number: str = Field(
-        pattern=r"^[0-9A-Z]{8}$", description="Companies House number, eight characters.", examples=["19004172"]
-    )
-    representative_name: str = Field(min_length=1, max_length=140, description="Who speaks for it. Stored sealed.")
+    legal_name: Annotated[str, PrintableText(160)] = Field(description="As Companies House has it.")
+    company_number: CompanyNumber = Field(description="Companies House number, eight characters.")
+    representative_name: Annotated[str, PrintableText(140)] = Field(description="Who speaks for it. Stored sealed.")
     email: Address
 
 
@@ -283,6 +283,7 @@ class SubjectView(BaseModel):
     status_code=201,
     response_model=SubjectView,
     responses=problems(SubjectExists, NotASubjectRole, WrongRole, ScopeMissing),
+    openapi_extra=may_call(Role.PARTNER_ADMIN),
 )
 async def create_subject(body: NewSubject, command: Command, services: Services) -> Response:
     """Register a company in one role (AU-01, AU-05); it may then open its onboarding."""
@@ -309,8 +310,10 @@ async def create_subject(body: NewSubject, command: Command, services: Services)
     )
 
 
-@router.get("/v1/subjects/{subject_id}", responses=problems(UnknownSubject, WrongRole))
-async def show_subject(subject_id: str, read: Read) -> SubjectView:
+@router.get(
+    "/v1/subjects/{subject_id}", responses=problems(UnknownSubject, WrongRole), openapi_extra=may_call(*EVERYBODY)
+)
+async def show_subject(subject_id: Reference, read: Read) -> SubjectView:
     """One subject: oneself, or any of the tenant for its partner and for staff."""
     return SubjectView.of(await read.run(lambda tx: service.visible_subject(tx, read.caller, subject_id=subject_id)))
 
@@ -319,9 +322,7 @@ class Erase(BaseModel):
     """Why a person's data is destroyed."""
 
     model_config = ConfigDict(extra="forbid")
-    reason: str = Field(
-        min_length=20,
-        max_length=2000,
+    reason: Annotated[str, PrintableText(2000, length_min=20, lines=True)] = Field(
         description="In words, without naming the person. Kept sealed, under a key that outlives theirs.",
         examples=["Asked for by letter of 2 June; no business was ever done."],
     )
@@ -346,8 +347,9 @@ class ErasureView(BaseModel):
     "/v1/subjects/{subject_id}/erasure",
     response_model=ErasureView,
     responses=problems(UnknownSubject, ErasureBlocked, IllegalTransition, WrongRole),
+    openapi_extra=may_call(*OFFICERS),
 )
-async def erase_subject(subject_id: str, body: Erase, command: Command, services: Services) -> Response:
+async def erase_subject(subject_id: Reference, body: Erase, command: Command, services: Services) -> Response:
     """Destroy what is personal about a subject, for good. Only the roles mlro and compliance; refused while open
     business or a freeze needs the person. Done again it is the same erasure. The company's name and number stay."""
     caller = command.caller

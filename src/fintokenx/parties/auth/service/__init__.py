@@ -12,7 +12,14 @@ from fintokenx.parties.auth.service.admin import (
     refuse_admin_session,
     request_admin_session,
 )
-from fintokenx.parties.auth.service.authenticator import LOOKUPS_PATH, Authenticator, AuthServices, require_both
+from fintokenx.parties.auth.service.authenticator import (
+    API_KEY_HEADER,
+    LOOKUPS_PATH,
+    Authenticator,
+    AuthServices,
+    require_both,
+    scope_needed,
+)
 from fintokenx.parties.auth.service.credentials import administrators, credential_version, rotate_credential
 from fintokenx.parties.auth.service.erasure import erase, seal_reason
 from fintokenx.parties.auth.service.magic_links import (
@@ -73,6 +80,7 @@ from fintokenx.parties.auth.service.subjects import (
 from fintokenx.parties.auth.service.tokens import AUDIENCE, Tokens
 
 __all__ = [
+    "API_KEY_HEADER",
     "AUDIENCE",
     "EXPIRE_ADMIN_SESSION_JOB",
     "EXPIRE_JOB",
@@ -127,6 +135,7 @@ __all__ = [
     "require_both",
     "rotate_credential",
     "sanctioned",
+    "scope_needed",
     "seal_reason",
     "sign_in",
     "spell_page_link",

@@ -10,9 +10,10 @@ from fintokenx import audit
 from fintokenx.kernel.caller import Caller, Role
 from fintokenx.kernel.db import Connection, Tx
 from fintokenx.kernel.machine import NOTHING
+from fintokenx.parties import partner
 from fintokenx.parties.auth import store
 from fintokenx.parties.auth.service.mfa import must_have_mfa
-from fintokenx.parties.auth.service.subjects import subject
+from fintokenx.parties.auth.service.subjects import find_subject
 from fintokenx.parties.auth.transitions import ADMIN_SESSION, CUSTOMERS, HOME_TENANT
 from fintokenx.parties.auth.types import (
     AdminSession,
@@ -44,13 +45,13 @@ async def request_admin_session(
 ) -> AdminSession:
     """Ask to come in. Recorded in the tenant acted upon, as ADMIN_SESSION_REQUEST; lapses after an hour.
 
-    :raises UnknownSubject: none in that tenant
-    :raises NotACustomer: staff act for themselves
+    Whether there is such a customer is not looked at: the answer would tell it to one who has no second pair of eyes
+    yet. :func:`open_admin_session` refuses.
+
+    :raises partner's UnknownTenant: there is no such tenant
     """
     _must_be_administrator(tx, caller)
-    party = await subject(tx, on_behalf_of)
-    if party.role not in (*CUSTOMERS, Role.PARTNER_ADMIN):
-        raise NotACustomer
+    await partner.tenant(tx)
     asking = ADMIN_SESSION.next(NOTHING, "request")
     new = AdminSession(
         tenant_id=tx.tenant_id,
@@ -94,10 +95,14 @@ async def open_admin_session(tx: Tx, caller: Caller, *, admin_session_id: str) -
 
     :raises UnknownAdminSession: somebody else's
     :raises AdminSessionOver: asked for too long ago
+    :raises NotACustomer: it is for nobody of that tenant, or for staff, who act for themselves
     """
     _must_be_administrator(tx, caller)
     found = await _own(tx, caller, admin_session_id)
     _refuse_lapsed(tx, found)
+    party = await find_subject(tx, found.on_behalf_of)
+    if party is None or party.role not in (*CUSTOMERS, Role.PARTNER_ADMIN):
+        raise NotACustomer
     opened = await _moved(tx, caller, found, "open", opened_at=tx.at, expires_at=tx.at + OPEN_LIFE)
     ends = tx.at + OPEN_LIFE
     tx.enqueue(EXPIRE_ADMIN_SESSION_JOB, {"admin_session_id": found.id}, dedupe_key=f"{found.id}:end", run_at=ends)

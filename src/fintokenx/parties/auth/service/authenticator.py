@@ -16,12 +16,15 @@ from fintokenx.kernel.vault import Vault
 from fintokenx.parties import partner
 from fintokenx.parties.auth import store
 from fintokenx.parties.auth.ports import BlindIndex
+from fintokenx.parties.auth.service.magic_links import is_magic_link
+from fintokenx.parties.auth.service.page_links import is_page_link
 from fintokenx.parties.auth.service.tokens import Tokens
 from fintokenx.parties.auth.transitions import HOME_TENANT
 from fintokenx.parties.auth.types import (
     AdminTokenRefused,
     ApiKeyRequired,
     Claims,
+    MagicLinkOutOfScope,
     Purpose,
     ScopeMissing,
     SessionEnded,
@@ -75,10 +78,13 @@ class Authenticator:
 
         :raises Unauthenticated: none, or none that holds (TokenRefused, SessionEnded, ApiKeyRefused)
         :raises TenantsDiffer, ScopeMissing, AdminTokenRefused: known, but not like this
+        :raises MagicLinkOutOfScope: a link to a page, which is no credential for anything else (AU-06, AU-07)
         """
         given = {name.lower(): value for name, value in headers.items()}
         raw_key = given.get(API_KEY_HEADER.lower())
         bearer = given.get("authorization")
+        if any(_is_link(each.rpartition(" ")[2]) for each in (raw_key, bearer) if each):
+            raise MagicLinkOutOfScope
         claims = await self.tokens.verify(_token(bearer)) if bearer is not None else None
         of_key = partner.tenant_of_api_key(raw_key, self._environment) if raw_key is not None else None
         tenant_id = claims.tenant_id if claims else of_key
@@ -145,6 +151,11 @@ def require_both(caller: Caller) -> None:
         raise ApiKeyRequired
 
 
+def _is_link(credential: str) -> bool:
+    """By its form alone: no database is asked, so the answer tells nothing of whether there is such a link."""
+    return is_magic_link(credential) or is_page_link(credential)
+
+
 def _token(authorization: str) -> str:
     scheme, _, token = authorization.partition(" ")
     if scheme.lower() != "bearer" or not token:
@@ -152,12 +163,29 @@ def _token(authorization: str) -> str:
     return token.strip()
 
 
-async def _key(tx: Tx, raw: str, method: str, path: str) -> partner.ApiKey:
-    key = await partner.authenticate_api_key(tx, raw)
+@dataclass(frozen=True, slots=True)
+class ScopeNeeded:
+    """What an API key must be allowed."""
+
+    resource: str
+    writing: bool
+
+    def __str__(self) -> str:
+        return f"{self.resource}:{'write' if self.writing else 'read'}"
+
+
+def scope_needed(method: str, path: str) -> ScopeNeeded | None:
+    """The scope that an API key needs for a method on a path; None where any key will do."""
     words = [word for word in path.split("/") if word and word != "v1"]
     resource = words[0] if words else "*"
-    if resource not in _UNSCOPED and not key.allows(resource, writing=method.upper() not in _READING):
-        raise ScopeMissing(resource)
+    return None if resource in _UNSCOPED else ScopeNeeded(resource, method.upper() not in _READING)
+
+
+async def _key(tx: Tx, raw: str, method: str, path: str) -> partner.ApiKey:
+    key = await partner.authenticate_api_key(tx, raw)
+    needed = scope_needed(method, path)
+    if needed is not None and not key.allows(needed.resource, writing=needed.writing):
+        raise ScopeMissing(needed.resource)
     return key
 
 

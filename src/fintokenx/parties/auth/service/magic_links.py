@@ -61,6 +61,11 @@ async def issue_magic_link(tx: Tx, caller: Caller, *, invoice_reference: str, su
     return raw
 
 
+def is_magic_link(text: str) -> bool:
+    """Whether it has the form of one."""
+    return _RAW.fullmatch(text) is not None
+
+
 def tenant_of_magic_link(raw: str) -> str:
     """Whose link this says it is; nothing is proved yet. Reads no database.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hmac
 from dataclasses import replace
+from datetime import timedelta
 from typing import Final
 
 import pyotp
@@ -25,6 +26,7 @@ from fintokenx.parties.auth.types import (
     Session,
     SessionEnded,
     TooManyAttempts,
+    TooManyFactors,
     UnknownFactor,
 )
 
@@ -32,6 +34,8 @@ STEP_SECONDS: Final = 30
 TRIES_MAX: Final = 5
 TRY_WINDOW_SECONDS: Final = 900
 AAL_2: Final = 2
+FACTORS_MAX: Final = 5
+FACTOR_WINDOW: Final = timedelta(days=1)
 _DRIFT_STEPS: Final = (-1, 0, 1)
 """RFC 6238 §5.2: one step of network delay, and a telephone that is half a minute off."""
 
@@ -69,6 +73,7 @@ async def add_factor(tx: Tx, caller: Caller, *, factor_id: str, secret_sealed: s
 
     :raises SessionEnded: the caller is no signed-in person
     :raises MfaRequired: a confirmed factor is replaced by somebody who has just shown it
+    :raises TooManyFactors: as many within a day as nobody needs
     """
     caller.must_be(*SIGNED_IN, tenant_id=tx.tenant_id)
     subject_id = _person(caller)
@@ -76,6 +81,8 @@ async def add_factor(tx: Tx, caller: Caller, *, factor_id: str, secret_sealed: s
     earlier = await store.live_factor(tx, subject_id)
     if earlier is not None and earlier.confirmed_at is not None:
         must_have_mfa(caller)
+    if await store.factors_since(tx, subject_id, tx.at - FACTOR_WINDOW) >= FACTORS_MAX:
+        raise TooManyFactors
     factor = Factor(tx.tenant_id, factor_id, subject_id, secret_sealed, tx.at, None)
     revoked = (store.factor_changed(earlier, revoked_at=tx.at),) if earlier else ()
     move = audit.Move((*revoked, store.factor_added(factor)))

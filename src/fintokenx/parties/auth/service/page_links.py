@@ -39,6 +39,11 @@ class IssuedPageLink:
     expires_at: Instant
 
 
+def is_page_link(text: str) -> bool:
+    """Whether it has the form of one."""
+    return _RAW.fullmatch(text) is not None
+
+
 async def issue_page_link(tx: Tx, caller: Caller) -> IssuedPageLink:
     """A fresh link for the session that asks; an earlier one of the session is dead from then on.
 

@@ -9,7 +9,7 @@ from typing import Final
 from fintokenx import audit
 from fintokenx.kernel.caller import Caller, Role
 from fintokenx.kernel.db import Tx
-from fintokenx.parties import auth, compliance
+from fintokenx.parties import auth, compliance, partner
 from fintokenx.parties.kyc import store
 from fintokenx.parties.kyc.events import GateCleared, GateHeld, GateNotCleared
 from fintokenx.parties.kyc.ports import VerificationEvent
@@ -138,8 +138,11 @@ async def event_received(tx: Tx, caller: Caller, *, event: VerificationEvent) ->
 
     So neither the order nor the content of webhooks decides anything (KY-09). An applicant that this tenant does not
     know is nothing to us.
+
+    :raises partner's UnknownTenant: the address names a tenant that was never opened
     """
     caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
+    await partner.tenant(tx)
     if not await store.first_delivery(tx, event.event_id):
         return
     file_id = await store.file_of_party(tx, event.external_id)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import date
 
 from fintokenx import audit
 from fintokenx.kernel.caller import Caller, Role
+from fintokenx.kernel.clock import Instant
 from fintokenx.kernel.db import Tx
 from fintokenx.kernel.ids import Ids
 from fintokenx.kernel.machine import NOTHING
@@ -18,7 +20,10 @@ from fintokenx.parties.kyc.service.standing import CUSTOMERS, only_own
 from fintokenx.parties.kyc.transitions import FILE
 from fintokenx.parties.kyc.types import (
     FORM_VERSION,
+    OLDEST_YEARS,
+    YOUNGEST_YEARS,
     BankAccount,
+    BirthDateImplausible,
     Form,
     FormIncomplete,
     FormOutdated,
@@ -34,14 +39,15 @@ _SUBMITTERS = (*CUSTOMERS, Role.PARTNER_ADMIN)
 _NEEDED = (PersonRole.REPRESENTATIVE, PersonRole.DIRECTOR)
 
 
-async def may_onboard(tx: Tx, caller: Caller, *, subject_id: str) -> None:
-    """Whether the caller may hand in a form for this subject: itself, or its partner.
+async def may_onboard(tx: Tx, caller: Caller, *, subject_id: str) -> Instant:
+    """Whether the caller may hand in a form for this subject: itself, or its partner. The moment at which it asks.
 
     :raises NotYourSubject: a customer about somebody else
     """
     caller.must_be(*_SUBMITTERS, tenant_id=tx.tenant_id)
     only_own(caller, subject_id)
     await auth.subject(tx, subject_id)
+    return tx.at
 
 
 async def seal_form(
@@ -53,17 +59,23 @@ async def seal_form(
     company_number: str,
     persons: Sequence[Person],
     account: BankAccount,
+    at: Instant,
 ) -> Form:
-    """Check the form and seal what is personal, each person under a key of their own, so that one can be erased.
+    """Check the form as of the day ``at`` and seal what is personal, each person under a key of their own, so that one
+    can be erased.
 
     :raises FormOutdated: not the current version
     :raises FormIncomplete: no director or no representative
+    :raises BirthDateImplausible: somebody is younger than 16 or older than 120 years
     """
     if form_version != FORM_VERSION:
         raise FormOutdated(f"the form is {FORM_VERSION}")
     missing = [str(role) for role in _NEEDED if not any(role in person.roles for person in persons)]
     if missing:
         raise FormIncomplete(f"no {' and no '.join(missing)}")
+    for number, person in enumerate(persons):
+        if not YOUNGEST_YEARS <= _years(person.born_on, at.date()) <= OLDEST_YEARS:
+            raise BirthDateImplausible(f"persons.{number}.born_on")
     file_id = ids.new("onb")
     parties = [Party(f"{file_id}-00", "company")]
     for number, person in enumerate(persons, 1):
@@ -78,6 +90,11 @@ async def seal_form(
             )
         )
     return Form(file_id, form_version, company_number, tuple(parties), account)
+
+
+def _years(born_on: date, on: date) -> int:
+    """The age in whole years. Who was born on 29 February has a birthday on 1 March in other years (England)."""
+    return on.year - born_on.year - ((on.month, on.day) < (born_on.month, born_on.day))
 
 
 async def submit(tx: Tx, caller: Caller, *, subject_id: str, form: Form) -> OnboardingFile:
