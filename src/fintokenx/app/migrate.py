@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
+from typing import Final
 
 import asyncpg
 
@@ -28,6 +30,12 @@ class Plan:
     machines: Sequence[Machine]
     actions: Sequence[Action]
     pins: PinSigner
+    entry_tolerance: timedelta | None = None
+    """How far an entry's time may be from the database's clock; None where business time may stand anywhere."""
+
+
+ENTRY_TOLERANCE: Final = timedelta(minutes=5)
+"""Where there is no sandbox clock: as long as a pin holds, so no transaction is older."""
 
 
 async def bootstrap(admin: RawConnection, folder: Path, passwords: dict[str, str]) -> None:
@@ -120,6 +128,7 @@ async def _load(migrator: RawConnection, plan: Plan) -> None:
             for a in plan.actions
         ],
     )
+    await migrator.execute("update fx.entry_window set tolerance = $1", plan.entry_tolerance)
     inner, outer = plan.pins.pads()
     await migrator.execute(
         "insert into fx.pin_keys (key_id, inner_pad, outer_pad) values (1, $1, $2)"
