@@ -23,6 +23,7 @@ from fintokenx.kernel.ids import Ids, invoice_reference
 from fintokenx.kernel.jobs import Worker
 from fintokenx.kernel.money import Pence
 from fintokenx.lifecycle.tokenisation.jobs import TokenisationJobs
+from fintokenx.lifecycle.tokenisation.jobs.gaps import tell_mined_with
 from fintokenx.lifecycle.tokenisation.types import token_id_of
 from fintokenx.sandbox.postgres import EmbeddedPostgres
 
@@ -66,7 +67,7 @@ async def _minted(postgres: EmbeddedPostgres, chain: ChainClient, number: int, f
     database = Database(app, pins=PinSigner(KEY), clock=clock, ids=ids, reactions=Reactions())
     jobs = TokenisationJobs(
         chain=chain, hashes=_NoHashes(), reference_key=KEY, minting_wallet_key=MINTING_WALLET, stall_seconds=3600,
-        machine_seconds=time.monotonic,
+        machine_seconds=time.monotonic, tell_mined=tell_mined_with(worker_pool),
     )  # fmt: skip
     worker = Worker(
         claims=worker_pool, database=database, handlers={MINT: jobs.mint}, periodic=(), clock=clock, ids=ids

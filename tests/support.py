@@ -48,6 +48,12 @@ class World:
         """A raw connection as ``role`` (``postgres`` is the superuser)."""
         return await asyncpg.connect(self.dsn(role))
 
+    async def tell_mined(self, sender: str, count: int) -> None:
+        """Tell the database how far the chain has counted a sender, as the worker's login does."""
+        worker = await self.connect("fx_worker")
+        await worker.execute("select fx.sender_has_mined($1, $2)", sender, count)
+        await worker.close()
+
     async def pool(self, role: str, size_max: int = 4) -> Pool:
         """A pool as ``role``, with the product's codecs and checks."""
         host = self.admin_dsn.rsplit("@", 1)[1].rsplit("/", 1)[0]

@@ -23,7 +23,7 @@ NON_CHARACTERS = ("\ufdd0", "\ufdef", "\ufffe", "\uffff", "\U0001fffe", "\U0008f
 
 @pytest.fixture
 async def injected(world: World) -> AsyncIterator[asyncpg.Connection]:
-    """Whoever got SQL into a request: fx_app, under the tenant's own valid pin, in a transaction that is rolled back."""
+    """Whoever got SQL into a request: fx_app, under the tenant's own valid pin. It is rolled back."""
     connection = await world.connect("fx_app")
     transaction = connection.transaction()
     await transaction.start()
@@ -155,7 +155,13 @@ async def test_a_column_that_cannot_be_read_is_refused(injected: asyncpg.Connect
 
 GOOD_VALUES = {
     "numbers": [0, -1, 7, 10**14, 2**53 - 1, -(2**53 - 1), 9007199254740989, 8999999999999999, 9007099999999999],
-    "text": ["", "\t\n\r\b\f\x01\x1f\x7f", 'quote " and \\ and /', "£ ü 漢 \U0001f600 \u2028 \ufeff \ufdcf \ufffd", '":1'],
+    "text": [
+        "",
+        "\t\n\r\b\f\x01\x1f\x7f",
+        'quote " and \\ and /',
+        "£ ü 漢 \U0001f600 \u2028 \ufeff \ufdcf \ufffd",
+        '":1',
+    ],
     "words": [True, False, None],
     "nested": {"a": {"b": [{"c": []}, {}]}, "b-2": nested(8), "~ !": 1},
 }
@@ -221,4 +227,3 @@ async def test_a_record_whose_last_entry_cannot_be_read_ends_there(world: World)
     await plant(world, "update app.audit_entries set \"timestamp\" = '20000-01-01Z' where seq = 2")
     verdict = await verify(world)
     assert (verdict.entries, len(verdict.faults)) == (2, 1)
-

@@ -118,7 +118,7 @@ class Place:
     def handlers(self) -> dict[str, Any]:
         tokens = TokenisationJobs(
             chain=self.chain, hashes=Hashes(), reference_key=KEY, minting_wallet_key=MINTER_KEY, stall_seconds=60.0,
-            machine_seconds=lambda: 0.0,
+            machine_seconds=lambda: 0.0, tell_mined=self.world.tell_mined,
         )  # fmt: skip
         jobs = settlement.SettlementJobs(self.payments, self.bank.information(), self.tokens or self.chain)
         return {**tokens.handlers(), **marketplace_jobs.HANDLERS, **jobs.handlers()}
