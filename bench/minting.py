@@ -54,7 +54,7 @@ async def _minted(postgres: EmbeddedPostgres, chain: ChainClient, number: int, f
     admin = await asyncpg.connect(postgres.dsn("postgres", PASSWORD, "postgres"))
     await bootstrap(admin, MIGRATIONS, dict.fromkeys(ROLES, PASSWORD))
     migrator = await asyncpg.connect(postgres.dsn("fx_migrator", PASSWORD, "postgres"))
-    await migrate(migrator, Plan(MIGRATIONS, catalogue.MACHINES, catalogue.ACTIONS, PinSigner(KEY)))
+    await migrate(migrator, Plan(MIGRATIONS, catalogue.MACHINES, catalogue.ACTIONS, PinSigner(KEY), catalogue.CARRIES))
     await migrator.close()
     clock = SystemClock()
     ids = Ids(clock, os.urandom)

@@ -213,6 +213,33 @@ begin
 end $$;
 grant execute on function fx.is_shaped(jsonb) to fx_writer;
 
+create or replace function fx.refuse_misfit(entry_action text, changed jsonb) returns void
+language plpgsql stable set search_path = '' as $$
+-- An entry fits its rows: of an action those tables and columns that it declares and no others, and those that it always
+-- has. An action that declares nothing carries facts only.
+declare
+  misfit text;
+begin
+  select format('%s of %s', r ->> 'op', r ->> 'table') into misfit
+    from jsonb_array_elements(changed) r
+    left join fx.action_carries c on c.action = entry_action and c.table_name = r ->> 'table' and c.op = r ->> 'op'
+   where c.action is null
+      or (c.op = 'update' and exists (select from jsonb_object_keys(r -> 'after') k where k <> all (c.columns)))
+   limit 1;
+  if found then raise exception '% carries no such %', entry_action, misfit using errcode = 'FX013'; end if;
+  select format('%s of %s', c.op, c.table_name) into misfit from fx.action_carries c
+   where c.action = entry_action and c.needed = 'always'
+     and not exists (select from jsonb_array_elements(changed) r
+                      where r ->> 'table' = c.table_name and r ->> 'op' = c.op)
+   limit 1;
+  if found then raise exception '% is nothing without its %', entry_action, misfit using errcode = 'FX014'; end if;
+  if jsonb_array_length(changed) = 0
+     and exists (select from fx.action_carries c where c.action = entry_action and c.needed = 'one of') then
+    raise exception '% is nothing without its rows', entry_action using errcode = 'FX014';
+  end if;
+end $$;
+grant execute on function fx.refuse_misfit(text, jsonb) to fx_writer;
+
 create or replace function fx.change(
   entry_id text, entry_at timestamptz, entry_action text, entry_actor text, entry_actor_role text,
   entry_on_behalf_of text, entry_resource text, entry_request_id text, entry_diff json) returns void
@@ -248,6 +275,7 @@ begin
   end if;
   perform fx.refuse_unreadable(entry_id, entry_at, array[entry_action, entry_actor, entry_actor_role, entry_on_behalf_of,
                                                          entry_resource, entry_request_id], entry_diff, parsed);
+  perform fx.refuse_misfit(entry_action, parsed -> 'rows');
   insert into ops.audit_pending (xid, id, at, action, actor, actor_role, on_behalf_of, tenant_id, resource, request_id, diff)
   values (pg_current_xact_id(), entry_id, entry_at, entry_action, entry_actor, entry_actor_role, entry_on_behalf_of,
           pinned, entry_resource, entry_request_id, entry_diff)

@@ -47,7 +47,7 @@ from fintokenx.lifecycle.tokenisation.transitions import CHAIN_TX, MACHINES, REC
 from fintokenx.lifecycle.tokenisation.types import token_id_of
 from fintokenx.parties import auth
 from tests.fakes.chain import MINTER_KEY, Contracts, Crash, LedgerChain, Reverted, address_of
-from tests.support import World, names
+from tests.support import World, may_carry_anything, names
 
 pytestmark = pytest.mark.anyio
 
@@ -357,6 +357,7 @@ async def let_tests_seed(world: World) -> None:
         await admin.execute(
             "insert into app.audit_actions values ($1, false, '{system}', 'forbidden') on conflict do nothing", action
         )
+    await may_carry_anything(admin, "TEST_SEED")
     await admin.close()
 
 
