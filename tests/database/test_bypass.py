@@ -26,7 +26,7 @@ from tests.database.administrators import (
     settle,
 )
 from tests.database.things import A, B, all_entries, change, noted, verify
-from tests.support import World, carries_anything
+from tests.support import World
 
 pytestmark = pytest.mark.anyio
 
@@ -441,7 +441,6 @@ async def test_an_entry_that_lies_about_its_time_opens_nothing(place: Place, yea
 
 
 async def test_what_was_approved_cannot_become_something_else(place: Place) -> None:
-    await carries_anything(place.world, "ADMIN_SESSION_OPEN")
     approved = await admin_session(place.world, place.people, until="APPROVED", purpose="ACT")
     now = place.world.clock.now()
     row = audit.update(

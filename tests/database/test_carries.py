@@ -12,10 +12,9 @@ import pytest
 
 from fintokenx.app import catalogue
 from fintokenx.app.docs import tables
-from fintokenx.app.migrate import load_carries
 from fintokenx.audit import Carried, Carries, adds, always, changes, together
 from fintokenx.kernel.caller import Role
-from tests.support import ROOT, World, world_from
+from tests.support import ROOT, World, hold_to_declared_rows, world_from
 
 pytestmark = pytest.mark.anyio
 TENANT = "tnt_a"
@@ -25,13 +24,9 @@ CHANGE = "select fx.change($1, now(), $2, 'system:x', $3, null, 'r', '', $4::tex
 
 @pytest.fixture(scope="module")
 async def world(cluster: str, template: str) -> AsyncIterator[World]:
-    """As the product loads it, and not piecewise."""
+    """As the product loads it."""
     async with world_from(cluster, template) as fresh:
-        migrator = await fresh.connect("fx_migrator")
-        async with migrator.transaction():
-            await migrator.execute("set local role fx_owner")
-            await load_carries(migrator, catalogue.CARRIES)
-        await migrator.close()
+        await hold_to_declared_rows(fresh)
         yield fresh
 
 

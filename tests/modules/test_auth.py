@@ -26,7 +26,7 @@ from fintokenx.parties.auth import events
 from fintokenx.parties.auth.jobs import HANDLERS
 from fintokenx.parties.auth.transitions import MACHINES, SUBJECT
 from tests.modules.parties_house import HERE, ISSUER, THERE, House, house
-from tests.support import World, carries_anything, names, world_from
+from tests.support import World, names, world_from
 
 pytestmark = pytest.mark.anyio
 SEED = system(HERE, "seed")
@@ -202,7 +202,6 @@ async def test_the_database_refuses_every_move_that_the_subject_machine_does_not
 
 async def test_a_role_never_changes(at_home: House) -> None:
     """AU-04, whoever asks: the trigger stands beside the missing privilege."""
-    await carries_anything(at_home.world, "GATE_RESULT")
     ada = await at_home.subject(Role.SELLER, ADA)
     forged = audit.update(
         "subjects", key={"tenant_id": HERE, "id": ada.id}, before={"role": "seller"}, after={"role": "lender"}

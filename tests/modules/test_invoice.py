@@ -26,7 +26,6 @@ from fintokenx.lifecycle.invoice.types import normalised_number
 from fintokenx.parties import auth, compliance
 from tests.modules.invoice_house import HARBOUR, SEED, House, OneAtATime, invoice_house
 from tests.modules.parties_house import HERE, THERE
-from tests.support import carries_anything
 
 pytestmark = pytest.mark.anyio
 NOW = datetime(2026, 6, 16, 9, 0, tzinfo=UTC)
@@ -154,7 +153,6 @@ async def test_a_token_reference_comes_with_the_token_and_is_final(house: House)
 
 async def test_the_terms_of_an_invoice_are_final(house: House) -> None:
     reference = await confirmed(house)
-    await carries_anything(house.world, "TOKEN_MINT")
     key = {"tenant_id": HERE, "reference": reference}
     for column, before, after in (
         ("face_value_pence", FACE.value, FACE.value - 1),
