@@ -52,6 +52,12 @@ MIGRATIONS = Path(__file__).parent.parent / "migrations"
 ROLES = ("fx_migrator", "fx_app", "fx_auditor")
 CALLER = system(TENANT, "bench")
 ACTION = audit.Action("BENCH_UPDATE", roles=(Role.SYSTEM,))
+CARRIES = {
+    ACTION.name: tuple(
+        audit.changes(table, "status", "amount_pence", "version")
+        for table in ("bench_chained", "bench_unchained", "bench_early")
+    )
+}
 
 SCHEMA = """
 set local role fx_owner;
@@ -220,7 +226,7 @@ async def prepare(postgres: EmbeddedPostgres) -> None:
     admin = await asyncpg.connect(postgres.dsn("postgres", PASSWORD, "postgres"))
     await bootstrap(admin, MIGRATIONS, dict.fromkeys(ROLES, PASSWORD))
     migrator = await asyncpg.connect(postgres.dsn("fx_migrator", PASSWORD, "postgres"))
-    plan = Plan(MIGRATIONS, catalogue.MACHINES, (*catalogue.ACTIONS, ACTION), PinSigner(b"b" * 32))
+    plan = Plan(MIGRATIONS, catalogue.MACHINES, (*catalogue.ACTIONS, ACTION), PinSigner(b"b" * 32), CARRIES)
     await migrate(migrator, plan)
     async with migrator.transaction():
         await migrator.execute(SCHEMA + unchained_twins() + GUARDS)

@@ -23,6 +23,7 @@ from fintokenx.kernel.ids import Ids, invoice_reference
 from fintokenx.kernel.jobs import Worker
 from fintokenx.kernel.money import Pence
 from fintokenx.lifecycle.tokenisation.jobs import TokenisationJobs
+from fintokenx.lifecycle.tokenisation.jobs.gaps import tell_mined_with
 from fintokenx.lifecycle.tokenisation.types import token_id_of
 from fintokenx.sandbox.postgres import EmbeddedPostgres
 
@@ -53,7 +54,7 @@ async def _minted(postgres: EmbeddedPostgres, chain: ChainClient, number: int, f
     admin = await asyncpg.connect(postgres.dsn("postgres", PASSWORD, "postgres"))
     await bootstrap(admin, MIGRATIONS, dict.fromkeys(ROLES, PASSWORD))
     migrator = await asyncpg.connect(postgres.dsn("fx_migrator", PASSWORD, "postgres"))
-    await migrate(migrator, Plan(MIGRATIONS, catalogue.MACHINES, catalogue.ACTIONS, PinSigner(KEY)))
+    await migrate(migrator, Plan(MIGRATIONS, catalogue.MACHINES, catalogue.ACTIONS, PinSigner(KEY), catalogue.CARRIES))
     await migrator.close()
     clock = SystemClock()
     ids = Ids(clock, os.urandom)
@@ -66,7 +67,7 @@ async def _minted(postgres: EmbeddedPostgres, chain: ChainClient, number: int, f
     database = Database(app, pins=PinSigner(KEY), clock=clock, ids=ids, reactions=Reactions())
     jobs = TokenisationJobs(
         chain=chain, hashes=_NoHashes(), reference_key=KEY, minting_wallet_key=MINTING_WALLET, stall_seconds=3600,
-        machine_seconds=time.monotonic,
+        machine_seconds=time.monotonic, tell_mined=tell_mined_with(worker_pool),
     )  # fmt: skip
     worker = Worker(
         claims=worker_pool, database=database, handlers={MINT: jobs.mint}, periodic=(), clock=clock, ids=ids

@@ -191,7 +191,7 @@ class Record:
         await bootstrap(self.admin, MIGRATIONS, dict.fromkeys(ROLES, PASSWORD))
         migrator = await asyncpg.connect(self.dsn("fx_migrator"))
         pins = PinSigner(b"b" * 32)
-        await migrate(migrator, Plan(MIGRATIONS, catalogue.MACHINES, catalogue.ACTIONS, pins))
+        await migrate(migrator, Plan(MIGRATIONS, catalogue.MACHINES, catalogue.ACTIONS, pins, catalogue.CARRIES))
         await migrator.close()
         self.sealer, self.app = await self._pool("fx_sealer", 2), await self._pool("fx_app", 4)
         self.auditor = await asyncpg.connect(self.dsn("fx_auditor"))

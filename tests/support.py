@@ -14,7 +14,7 @@ import asyncpg
 
 from fintokenx import audit
 from fintokenx.app import catalogue
-from fintokenx.app.migrate import Plan, bootstrap, migrate
+from fintokenx.app.migrate import Plan, bootstrap, load_carries, migrate
 from fintokenx.kernel.bus import Reactions
 from fintokenx.kernel.clock import FixedClock
 from fintokenx.kernel.db import Database, PinSigner, Pool, open_pool
@@ -48,10 +48,38 @@ class World:
         """A raw connection as ``role`` (``postgres`` is the superuser)."""
         return await asyncpg.connect(self.dsn(role))
 
+    async def tell_mined(self, sender: str, count: int) -> None:
+        """Tell the database how far the chain has counted a sender, as the worker's login does."""
+        worker = await self.connect("fx_worker")
+        await worker.execute("select fx.sender_has_mined($1, $2)", sender, count)
+        await worker.close()
+
     async def pool(self, role: str, size_max: int = 4) -> Pool:
         """A pool as ``role``, with the product's codecs and checks."""
         host = self.admin_dsn.rsplit("@", 1)[1].rsplit("/", 1)[0]
         return await open_pool(f"postgresql://{role}@{host}/{self.name}", PASSWORD, size_max=size_max)
+
+
+async def may_carry_anything(connection: asyncpg.Connection, *actions: str) -> None:
+    """Let a test's own actions carry any row of any domain table; ``connection`` is the owner's."""
+    await connection.execute(
+        """insert into fx.action_carries
+           select a, t.table_name, o, array(select attname from pg_attribute
+             where attrelid = format('app.%I', t.table_name)::regclass and attnum > 0), 'may'
+             from unnest($1::text[]) a, fx.tables t, unnest('{insert,update,delete}'::text[]) o
+            where t.kind = 'tenant' and t.table_name <> 'audit_entries'
+           on conflict do nothing""",
+        list(actions),
+    )
+
+
+async def hold_to_declared_rows(world: World) -> None:
+    """As in the product: every entry is held to the rows that its action declares."""
+    migrator = await world.connect("fx_migrator")
+    async with migrator.transaction():
+        await migrator.execute("set local role fx_owner")
+        await load_carries(migrator, catalogue.CARRIES)
+    await migrator.close()
 
 
 async def make_template(admin_dsn: str) -> str:
@@ -66,7 +94,12 @@ async def make_template(admin_dsn: str) -> str:
     await superuser.close()
     host = admin_dsn.rsplit("@", 1)[1].rsplit("/", 1)[0]
     migrator = await asyncpg.connect(f"postgresql://fx_migrator:{PASSWORD}@{host}/{name}")
-    await migrate(migrator, Plan(ROOT / "migrations", catalogue.MACHINES, catalogue.ACTIONS, PinSigner(b"p" * 32)))
+    await migrate(migrator, Plan(ROOT / "migrations", catalogue.MACHINES, catalogue.ACTIONS, PinSigner(b"p" * 32), {}))
+    async with migrator.transaction():
+        # Tests of one module record its part of an entry alone, and guards are tried with entries that carry anything.
+        # That entries fit their declared rows is held by test_carries, the red team's tests and the stories.
+        await migrator.execute("set local role fx_owner")
+        await may_carry_anything(migrator, *(action.name for action in catalogue.ACTIONS))
     await migrator.close()
     return name
 

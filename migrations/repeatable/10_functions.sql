@@ -114,6 +114,132 @@ begin
 end $$;
 grant execute on function fx.apply(text, jsonb) to fx_writer;
 
+create or replace function fx.names_in_order(said json) returns boolean
+language plpgsql immutable parallel safe set search_path = '' as $$
+-- Whether every object lists its members as RFC 8785 §3.2.3 demands. Names are ASCII (fx.refuse_unreadable), which bytes
+-- and UTF-16 units order alike.
+declare
+  names text[];
+  part json;
+begin
+  if json_typeof(said) = 'object' then
+    names := array(select json_object_keys(said));
+    if names <> array(select n from unnest(names) n order by n collate "C") then return false; end if;
+    for part in select e.value from json_each(said) e where json_typeof(e.value) in ('object', 'array') loop
+      if not fx.names_in_order(part) then return false; end if;
+    end loop;
+  else
+    for part in select e.value from json_array_elements(said) e where json_typeof(e.value) in ('object', 'array') loop
+      if not fx.names_in_order(part) then return false; end if;
+    end loop;
+  end if;
+  return true;
+end $$;
+grant execute on function fx.names_in_order(json) to fx_writer;
+
+create or replace function fx.refuse_unreadable(
+  entry_id text, entry_at timestamptz, columns text[], entry_diff json, parsed jsonb) returns void
+language plpgsql stable set search_path = '' as $$
+-- What is recorded is never taken back, so nothing is that the canonical form cannot hold or a verifier cannot read:
+-- years without four digits, text that is no I-JSON (RFC 7493), numbers that readers read differently, another spelling
+-- than RFC 8785's, another shape than docs/audit-format.md's.
+declare
+  said text := entry_diff;
+  allowed interval;
+begin
+  select w.tolerance into allowed from fx.entry_window w;
+  if entry_at is null or entry_at < '2000-01-01Z' or entry_at >= '2101-01-01Z' then
+    raise exception 'an entry is of the years 2000 to 2100' using errcode = 'FX009';
+  end if;
+  if entry_at < clock_timestamp() - allowed or entry_at > clock_timestamp() + allowed then
+    raise exception 'an entry is of now: the clocks of platform and database differ by more than %', allowed
+      using errcode = 'FX009';
+  end if;
+  if entry_id is null or entry_id !~ '^aud_[0-9a-z]{1,60}$' then
+    raise exception 'the id of an entry is aud_ and letters and digits' using errcode = 'FX009';
+  end if;
+  if exists (select from unnest(columns) c where length(c) > 500) or octet_length(said) > 1048576 then
+    raise exception 'a column of an entry has at most 500 characters, its diff a mebibyte' using errcode = 'FX009';
+  end if;
+  if said || array_to_string(columns, ' ') ~ ('[\ufdd0-\ufdef\ufffe\uffff'
+      '\U0001fffe\U0001ffff\U0002fffe\U0002ffff\U0003fffe\U0003ffff\U0004fffe\U0004ffff'
+      '\U0005fffe\U0005ffff\U0006fffe\U0006ffff\U0007fffe\U0007ffff\U0008fffe\U0008ffff'
+      '\U0009fffe\U0009ffff\U000afffe\U000affff\U000bfffe\U000bffff\U000cfffe\U000cffff'
+      '\U000dfffe\U000dffff\U000efffe\U000effff\U000ffffe\U000fffff\U0010fffe\U0010ffff]') then
+    raise exception 'an entry holds a code point that is for ever no character' using errcode = 'FX009';
+  end if;
+  if jsonb_path_exists(parsed, '$.**{17}') then
+    raise exception 'a diff is at most sixteen levels deep' using errcode = 'FX009';
+  end if;
+  -- It is JSON, so every token that is not one of these is refused: no space, the shortest escapes, names of ASCII, whole
+  -- numbers to 2^53 - 1 (with the delimiter behind them, or a long one would pass as two short ones).
+  if said !~ ('^(?:[][{},]|true|false|null|"[]!#-[^-~ ]{1,100}":'
+      '|"(?:[^"\\\u0001-\u001f]|\\["\\bfnrt]|\\u00(?:0[0-7be-f]|1[0-9a-f]))*"[]},]'
+      '|(?:0|-?(?:[1-9][0-9]{0,14}|[1-8][0-9]{15}|900[0-6][0-9]{12}|90070[0-9]{11}|90071[0-8][0-9]{10}'
+      '|900719[0-8][0-9]{9}|9007199[01][0-9]{8}|90071992[0-4][0-9]{7}|900719925[0-3][0-9]{6}|9007199254[0-6][0-9]{5}'
+      '|90071992547[0-3][0-9]{4}|9007199254740[0-8][0-9]{2}|90071992547409[0-8][0-9]|900719925474099[01]))[]},])*$')
+     or not fx.names_in_order(entry_diff) then
+    raise exception 'a diff is spelled as RFC 8785 demands, its numbers whole and at most 2^53 - 1' using errcode = 'FX009';
+  end if;
+  if not fx.is_shaped(parsed) then
+    raise exception 'the facts and rows of a diff are shaped as docs/audit-format.md says' using errcode = 'FX009';
+  end if;
+end $$;
+grant execute on function fx.refuse_unreadable(text, timestamptz, text[], json, jsonb) to fx_writer;
+
+create or replace function fx.is_shaped(parsed jsonb) returns boolean
+language plpgsql immutable parallel safe set search_path = '' as $$
+-- Whether a diff has the members of docs/audit-format.md and no others. An unknown operation is fx.apply's to refuse.
+declare
+  part jsonb;
+  parts text[];
+begin
+  if jsonb_typeof(parsed -> 'facts') <> 'array' or jsonb_typeof(parsed -> 'rows') <> 'array' then return false; end if;
+  for part in select value from jsonb_array_elements(parsed -> 'facts') loop
+    if jsonb_typeof(part) <> 'object' or jsonb_typeof(part -> 'fact') is distinct from 'string' then return false; end if;
+  end loop;
+  for part in select value from jsonb_array_elements(parsed -> 'rows') loop
+    if jsonb_typeof(part) <> 'object' or jsonb_typeof(part -> 'table') is distinct from 'string' then return false; end if;
+    parts := case part ->> 'op' when 'insert' then '{row}' when 'update' then '{key,before,after}'
+                                when 'delete' then '{key,before}' else '{}' end;
+    if part - parts - 'op' - 'table' <> '{}' and parts <> '{}'
+       or exists (select from unnest(parts) p where jsonb_typeof(part -> p) is distinct from 'object')
+       or part ->> 'op' = 'update' and not (array(select jsonb_object_keys(part -> 'before'))
+                                            = array(select jsonb_object_keys(part -> 'after'))) then
+      return false;
+    end if;
+  end loop;
+  return true;
+end $$;
+grant execute on function fx.is_shaped(jsonb) to fx_writer;
+
+create or replace function fx.refuse_misfit(entry_action text, changed jsonb) returns void
+language plpgsql stable set search_path = '' as $$
+-- An entry fits its rows: of an action those tables and columns that it declares and no others, and those that it always
+-- has. An action that declares nothing carries facts only.
+declare
+  misfit text;
+begin
+  select format('%s of %s', r ->> 'op', r ->> 'table') into misfit
+    from jsonb_array_elements(changed) r
+    left join fx.action_carries c on c.action = entry_action and c.table_name = r ->> 'table' and c.op = r ->> 'op'
+   where c.action is null
+      or (c.op = 'update' and exists (select from jsonb_object_keys(r -> 'after') k where k <> all (c.columns)))
+   limit 1;
+  if found then raise exception '% carries no such %', entry_action, misfit using errcode = 'FX013'; end if;
+  select format('%s of %s', c.op, c.table_name) into misfit from fx.action_carries c
+   where c.action = entry_action and c.needed = 'always'
+     and not exists (select from jsonb_array_elements(changed) r
+                      where r ->> 'table' = c.table_name and r ->> 'op' = c.op)
+   limit 1;
+  if found then raise exception '% is nothing without its %', entry_action, misfit using errcode = 'FX014'; end if;
+  if jsonb_array_length(changed) = 0
+     and exists (select from fx.action_carries c where c.action = entry_action and c.needed = 'one of') then
+    raise exception '% is nothing without its rows', entry_action using errcode = 'FX014';
+  end if;
+end $$;
+grant execute on function fx.refuse_misfit(text, jsonb) to fx_writer;
+
 create or replace function fx.change(
   entry_id text, entry_at timestamptz, entry_action text, entry_actor text, entry_actor_role text,
   entry_on_behalf_of text, entry_resource text, entry_request_id text, entry_diff json) returns void
@@ -147,6 +273,9 @@ begin
   if entry_actor_role = 'platform_admin' then
     perform fx.refuse_unfit_administrator(entry_action, rule.customer_facing, entry_actor, entry_on_behalf_of, entry_at);
   end if;
+  perform fx.refuse_unreadable(entry_id, entry_at, array[entry_action, entry_actor, entry_actor_role, entry_on_behalf_of,
+                                                         entry_resource, entry_request_id], entry_diff, parsed);
+  perform fx.refuse_misfit(entry_action, parsed -> 'rows');
   insert into ops.audit_pending (xid, id, at, action, actor, actor_role, on_behalf_of, tenant_id, resource, request_id, diff)
   values (pg_current_xact_id(), entry_id, entry_at, entry_action, entry_actor, entry_actor_role, entry_on_behalf_of,
           pinned, entry_resource, entry_request_id, entry_diff)

@@ -339,3 +339,21 @@ async def test_a_deployment_that_was_saved_before_blocks_were_kept_is_read_from_
     del old["from_block"]
     file.write_text(json.dumps(old))
     assert Deployment.load(file) == replace(network.deployment, from_block=0)
+
+
+async def test_a_gap_of_nonces_is_filled_with_a_transaction_that_does_nothing(network: Network) -> None:
+    """The mint behind it waits at the node, and is mined once the gap is closed."""
+    sender = await network.chain.sender_of(
+        call := MintReceivable(TOKEN, Pence(5000), NOW + 10**6, b"d" * 32, await network.chain.minting_wallet())
+    )
+    gap = await network.chain.transaction_count(sender)
+    behind = await network.chain.sign(call, gap + 1)
+    assert await network.chain.send_many([behind.raw]) == [None]
+    assert await network.chain.waiting(sender, [behind.tx_hash, "0x" + "1" * 64]) == {gap + 1}
+    assert await network.chain.waiting(network.deployment.token, [behind.tx_hash]) == set()
+    filling = await network.chain.cancellation(sender, gap)
+    assert filling is not None
+    assert await network.chain.send_many([filling.raw]) == [None]
+    assert (await eventually(lambda: network.chain.receipt(behind.tx_hash))).succeeded
+    assert await network.chain.waiting(sender, [behind.tx_hash]) == set()
+    assert await network.chain.cancellation(network.deployment.token, 0) is None

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.anyio
 
 
 def plan(folder: Path) -> Plan:
-    return Plan(folder, catalogue.MACHINES, catalogue.ACTIONS, PinSigner(b"p" * 32))
+    return Plan(folder, catalogue.MACHINES, catalogue.ACTIONS, PinSigner(b"p" * 32), catalogue.CARRIES)
 
 
 @pytest.fixture

@@ -59,7 +59,8 @@ async def answer(
             world.clock.now(), action.name, actor, role.value, on_behalf_of,
         )  # fmt: skip
     except asyncpg.PostgresError as refusal:
-        return str(refusal.sqlstate)
+        # Without its rows it is not taken either (test_carries); what is asked here is who may record it at all.
+        return ALLOWED if refusal.sqlstate == "FX014" else str(refusal.sqlstate)
     finally:
         await transaction.rollback()
     return ALLOWED

@@ -16,7 +16,7 @@ from fintokenx.kernel.bus import Fact
 from fintokenx.kernel.caller import system
 from fintokenx.kernel.db import Tx
 from fintokenx.kernel.machine import NOTHING, Machine, transitions
-from tests.support import PASSWORD, World, world_from
+from tests.support import PASSWORD, World, may_carry_anything, world_from
 
 A, B = "tnt_a", "tnt_b"
 ACTOR = {tenant: system(tenant, "test") for tenant in (A, B)}
@@ -67,6 +67,7 @@ async def lay(dsn: str) -> None:
             "insert into app.audit_actions values ($1, false, '{system,seller}', 'forbidden')",
             [(action,) for action in ACTIONS],
         )
+        await may_carry_anything(migrator, *ACTIONS)
     await migrator.close()
 
 

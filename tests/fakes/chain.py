@@ -146,7 +146,7 @@ class LedgerChain:
         self.automine = automine
         self.contracts = Contracts()
         self.calls: Counter[str] = Counter()
-        self.mined: list[tuple[SignedTransaction, Call, Receipt]] = []
+        self.mined: list[tuple[SignedTransaction, Call | None, Receipt]] = []
         self.broadcasts: list[str] = []
         self._number = 1
         self._stalled = False
@@ -154,7 +154,7 @@ class LedgerChain:
         self._pool: dict[tuple[str, int], SignedTransaction] = {}
         self._receipts: dict[str, Receipt] = {}
         self._counts: dict[str, int] = defaultdict(int)
-        self._signed: dict[bytes, tuple[SignedTransaction, Call]] = {}
+        self._signed: dict[bytes, tuple[SignedTransaction, Call | None]] = {}
         self._faults: dict[tuple[str, str], deque[Exception | None]] = defaultdict(deque)
         minting = address_of(MINTER_KEY)
         everything = Claims.KYC_VERIFIED | Claims.AML_CLEARED | Claims.JURISDICTION_UK
@@ -214,7 +214,8 @@ class LedgerChain:
         call = self._signed[signed.raw][1]
         reason = ""
         try:
-            self.contracts.execute(call, self._now_unix())
+            if call is not None:
+                self.contracts.execute(call, self._now_unix())
         except Reverted as no:
             reason = str(no)
         receipt = Receipt(signed.tx_hash, self._number, not reason, reason)
@@ -284,6 +285,19 @@ class LedgerChain:
         signed = SignedTransaction(sender, nonce, "0x" + hashlib.sha256(raw).hexdigest(), raw)
         self._signed[raw] = (signed, call)
         self._leave("sign")
+        return signed
+
+    async def waiting(self, sender: str, tx_hashes: Sequence[str]) -> set[int]:
+        self._enter("waiting")
+        return {nonce for (of, nonce), signed in self._pool.items() if of == sender and signed.tx_hash in tx_hashes}
+
+    async def cancellation(self, sender: str, nonce: int) -> SignedTransaction | None:
+        self._enter("cancellation")
+        if sender not in map(address_of, (AGENT_KEY, MINTER_KEY, REGISTRAR_KEY, UPDATER_KEY)):
+            return None
+        raw = f"{sender}|{nonce}|nothing".encode()
+        signed = SignedTransaction(sender, nonce, "0x" + hashlib.sha256(raw).hexdigest(), raw)
+        self._signed[raw] = (signed, None)
         return signed
 
     async def broadcast(self, raw: bytes) -> None:

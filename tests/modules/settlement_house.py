@@ -41,7 +41,7 @@ from tests.adapters.bank_house import House as BankHouse
 from tests.adapters.bank_house import bank_house
 from tests.fakes.bank import MortalPayments
 from tests.fakes.chain import MINTER_KEY, LedgerChain
-from tests.support import World, names, world_from
+from tests.support import World, may_carry_anything, names, world_from
 
 TENANT = "tnt_a"
 PLATFORM = system(TENANT, "test")
@@ -86,7 +86,7 @@ class Place:
     def handlers(self) -> dict[str, Any]:
         tokens = TokenisationJobs(
             chain=self.chain, hashes=Hashes(), reference_key=KEY, minting_wallet_key=MINTER_KEY, stall_seconds=60.0,
-            machine_seconds=lambda: 0.0,
+            machine_seconds=lambda: 0.0, tell_mined=self.world.tell_mined,
         )  # fmt: skip
         jobs = settlement.SettlementJobs(
             self.payments, self.information or self.bank.information(), self.tokens or self.chain
@@ -372,6 +372,7 @@ async def _let_tests_seed(world: World) -> None:
         pairs,
     )
     await admin.execute("insert into app.audit_actions values ('TEST_SEED', false, '{system}', 'forbidden')")
+    await may_carry_anything(admin, "TEST_SEED")
     await admin.close()
 
 

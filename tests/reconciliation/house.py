@@ -44,6 +44,7 @@ class RealHouse(House):
             minting_wallet_key=MINTING_WALLET,
             stall_seconds=3600,
             machine_seconds=lambda: self.machine_seconds,
+            tell_mined=self.world.tell_mined,
             active_holders=auth.active_holders,
             tokens_a_step=self.tokens_a_step,
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -14,6 +14,7 @@ from fintokenx.lifecycle.tokenisation import ChainTransaction, Drift, DriftKind,
 from fintokenx.lifecycle.tokenisation.ports import ChainHead, Logged, Standing, StandingIdentity, StandingReceivable
 from fintokenx.lifecycle.tokenisation.service.comparison import Answers, compare, questions
 from fintokenx.lifecycle.tokenisation.service.expectations import expected
+from fintokenx.lifecycle.tokenisation.service.reconciliation import waiting_too_long
 from fintokenx.lifecycle.tokenisation.types import Book, Slice
 
 THEN = datetime(2026, 6, 2, 9, tzinfo=UTC)
@@ -423,3 +424,15 @@ def test_a_flag_is_compared_and_may_be_either_while_it_is_on_its_way() -> None:
     under_way = (TOLD, promise(Kind.FLAG, "SIGNED", wallet=ANN, flagged=True))
     assert compared(promises=under_way, identities=flagged).equal
     assert compared(promises=under_way).equal
+
+
+@pytest.mark.parametrize("state", ["PROMISED", "RESERVED", "SIGNED", "CONFIRMED", "REVERTED", "SUPERSEDED"])
+def test_what_the_chain_has_not_answered_for_long_is_named_and_what_it_has_is_not(state: str) -> None:
+    reserved = replace(promise(Kind.MINT, state), sender=ANN, nonce=7)
+    book = Book([], [], [], [reserved])
+    late = waiting_too_long(book, before=THEN + timedelta(seconds=1))
+    assert [drift.kind for drift in late] == (
+        [DriftKind.WAITING] if state in ("PROMISED", "RESERVED", "SIGNED") else []
+    )
+    assert all(f"nonce 7 of {ANN}" in drift.told() and "waits too long mint key" in drift.told() for drift in late)
+    assert waiting_too_long(book, before=THEN) == ()

@@ -20,7 +20,7 @@ from fintokenx.adapters.vault import LocalVault
 from fintokenx.app import provision, redteam, wiring
 from fintokenx.app.redteam import session
 from fintokenx.kernel.settings import Environment, Settings
-from tests.support import PASSWORD, ROLES, World, world_from
+from tests.support import PASSWORD, ROLES, World, hold_to_declared_rows, world_from
 
 PIN_KEY = b"p" * 32
 """What tests/support.py signs pins with."""
@@ -103,6 +103,7 @@ async def house(
 ) -> AsyncIterator[House]:
     """A system with its two tenants open. ``routers`` are further routes, for holes in the API."""
     async with world_from(cluster, template) as world:
+        await hold_to_declared_rows(world)
         await _vault(folder / "vault")
         settings = _settings(world, folder)
         async with wiring.base(settings, pool_size=2) as on:

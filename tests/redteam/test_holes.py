@@ -45,6 +45,7 @@ def without(function: str, words: str, instead: str = "") -> str:
 
 OPEN_BYPASS = "fx.open_bypass(text, timestamptz, text, text, text, text)"
 UNFIT = "fx.refuse_unfit_administrator(text, boolean, text, text, timestamptz)"
+READABLE = "fx.refuse_unreadable(text, timestamptz, text[], json, jsonb)"
 CHANGE = "fx.change(text, timestamptz, text, text, text, text, text, text, json)"
 
 HOLES = {
@@ -128,6 +129,24 @@ HOLES = {
     ),
     "an entry of any role": Hole(
         without(CHANGE, "not (entry_actor_role = any (rule.actor_roles))", "false"), ("RT-26", "RT-78")
+    ),
+    "entries of any time": Hole(
+        without(READABLE, "entry_at is null or entry_at < '2000-01-01Z' or entry_at >= '2101-01-01Z'", "false"),
+        ("RT-120",),
+        played=("RT-122",),
+    ),
+    "entries of any spelling": Hole(
+        without(READABLE, "or not fx.names_in_order(entry_diff)"), ("RT-121",), played=("RT-120",)
+    ),
+    "entries of any length": Hole(without(READABLE, "length(c) > 500", "false"), ("RT-122",), played=("RT-121",)),
+    "a nonce for nothing": Hole(
+        "drop trigger a_goes_to_a_promise on ops.chain_senders", ("RT-123",), played=("RT-124",)
+    ),
+    "a count of the chain that a tenant may tell": Hole(
+        "grant execute on function fx.sender_has_mined(text, bigint) to fx_app", ("RT-92", "RT-124"), played=("RT-123",)
+    ),
+    "entries with any rows": Hole(
+        without(CHANGE, "perform fx.refuse_misfit(entry_action, parsed -> 'rows');"), ("RT-125", "RT-126")
     ),
     "a sequence that everybody may read": Hole(
         "grant select on sequence fx.invoice_numbers to fx_app", ("RT-49",), played=("RT-50",)

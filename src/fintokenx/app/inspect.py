@@ -121,7 +121,7 @@ async def reconcile(of: LocalSystem, progress: Callable[[str, int, int], None]) 
     pool = await wiring.pool_of(settings, vault, "fx_auditor", size_max=1)
     try:
         async with wiring.network(settings, vault) as to:
-            return await tokenisation.reconcile(pool, to.state, progress=progress)
+            return await tokenisation.reconcile(pool, to.state, now=of.clock().now(), progress=progress)
     finally:
         await pool.close()
 

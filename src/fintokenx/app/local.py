@@ -161,7 +161,8 @@ class LocalSystem:
         password = await vault.secret(provision.password_of(provision.SUPERUSER))
         superuser_dsn = postgres.dsn(provision.SUPERUSER, password, "postgres")
         progress("migrations")
-        await provision.database(superuser_dsn, DATABASE, vault, project_root() / "migrations")
+        migrations = project_root() / "migrations"
+        await provision.database(superuser_dsn, DATABASE, vault, migrations, Environment.LOCAL)
         clock = self.clock()
         if not (self.folder / "clock.json").exists():
             clock.start_at(start_at or datetime.now(UTC))  # noqa: TID251 — a new sandbox clock starts from real time

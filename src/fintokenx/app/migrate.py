@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
+from typing import Final
 
 import asyncpg
 
-from fintokenx.audit import Action
+from fintokenx.audit import Action, Carries
 from fintokenx.kernel.db import PinSigner, RawConnection
 from fintokenx.kernel.machine import Machine
 
@@ -28,6 +30,13 @@ class Plan:
     machines: Sequence[Machine]
     actions: Sequence[Action]
     pins: PinSigner
+    carries: Carries
+    entry_tolerance: timedelta | None = None
+    """How far an entry's time may be from the database's clock; None where business time may stand anywhere."""
+
+
+ENTRY_TOLERANCE: Final = timedelta(minutes=5)
+"""Where there is no sandbox clock: as long as a pin holds, so no transaction is older."""
 
 
 async def bootstrap(admin: RawConnection, folder: Path, passwords: dict[str, str]) -> None:
@@ -120,10 +129,25 @@ async def _load(migrator: RawConnection, plan: Plan) -> None:
             for a in plan.actions
         ],
     )
+    await migrator.execute("update fx.entry_window set tolerance = $1", plan.entry_tolerance)
+    await load_carries(migrator, plan.carries)
     inner, outer = plan.pins.pads()
     await migrator.execute(
         "insert into fx.pin_keys (key_id, inner_pad, outer_pad) values (1, $1, $2)"
         " on conflict (key_id) do update set inner_pad = excluded.inner_pad, outer_pad = excluded.outer_pad",
         inner,
         outer,
+    )
+
+
+async def load_carries(migrator: RawConnection, carries: Carries) -> None:
+    """Make fx.action_carries equal to what the modules say; within a transaction of fx_owner."""
+    await migrator.execute("delete from fx.action_carries")
+    await migrator.executemany(
+        "insert into fx.action_carries (action, table_name, op, columns, needed) values ($1, $2, $3, $4, $5)",
+        [
+            (action, row.table, row.op, sorted(row.columns), "always" if row.always else "one of")
+            for action, rows in carries.items()
+            for row in rows
+        ],
     )

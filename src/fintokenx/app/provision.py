@@ -10,10 +10,11 @@ from typing import Final
 import asyncpg
 
 from fintokenx.app import catalogue
-from fintokenx.app.migrate import Plan, bootstrap, migrate
+from fintokenx.app.migrate import ENTRY_TOLERANCE, Plan, bootstrap, migrate
 from fintokenx.kernel.caller import system
 from fintokenx.kernel.credentials import fetch
 from fintokenx.kernel.db import Database, PinSigner
+from fintokenx.kernel.settings import Environment
 from fintokenx.kernel.vault import Vault
 from fintokenx.parties import partner
 
@@ -85,7 +86,9 @@ async def pin_signer(vault: Vault) -> PinSigner:
     return PinSigner(bytes.fromhex(await fetch(vault, PIN_KEY)))
 
 
-async def database(superuser_dsn: str, name: str, vault: Vault, migrations: Path) -> list[str]:
+async def database(
+    superuser_dsn: str, name: str, vault: Vault, migrations: Path, environment: Environment
+) -> list[str]:
     """Create the database if it is not there, its roles, and migrate it; the files that ran."""
     admin = await asyncpg.connect(superuser_dsn)
     try:
@@ -105,7 +108,10 @@ async def database(superuser_dsn: str, name: str, vault: Vault, migrations: Path
         f"postgresql://fx_migrator@{address}/{name}", password=await vault.secret(password_of("fx_migrator"))
     )
     try:
-        plan = Plan(migrations, catalogue.MACHINES, catalogue.ACTIONS, await pin_signer(vault))
+        tolerance = None if environment.has_sandbox_controls else ENTRY_TOLERANCE
+        plan = Plan(
+            migrations, catalogue.MACHINES, catalogue.ACTIONS, await pin_signer(vault), catalogue.CARRIES, tolerance
+        )
         return await migrate(migrator, plan)
     finally:
         await migrator.close()

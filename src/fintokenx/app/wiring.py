@@ -81,7 +81,7 @@ from fintokenx.lifecycle.settlement import reactions as settlement_reactions
 from fintokenx.lifecycle.settlement.jobs import SettlementJobs
 from fintokenx.lifecycle.tokenisation import reactions as tokenisation_reactions
 from fintokenx.lifecycle.tokenisation.http.services import ExplorerServices
-from fintokenx.lifecycle.tokenisation.jobs import TokenisationJobs
+from fintokenx.lifecycle.tokenisation.jobs import TokenisationJobs, gaps
 from fintokenx.lifecycle.tokenisation.jobs.blocks import BlockWatch
 from fintokenx.lifecycle.tokenisation.jobs.reconciling import ReconciliationJob
 from fintokenx.observers.notification import reactions as notification_reactions
@@ -298,6 +298,7 @@ def handlers(
     sealer: Sealer,
     sealer_pool: Pool,
     auditor_pool: Pool,
+    claims: Pool,
     reference_key: bytes,
     open_tenants: OpenTenants,
 ) -> Mapping[str, jobs.Handler]:
@@ -315,6 +316,7 @@ def handlers(
             minting_wallet_key=MINTING_WALLET,
             stall_seconds=STALL_SECONDS,
             machine_seconds=time.monotonic,
+            tell_mined=gaps.tell_mined_with(claims),
             active_holders=auth.active_holders,
         ).handlers(),
         MARKETPLACE_HANDLERS,
@@ -323,6 +325,7 @@ def handlers(
         AuditJobs(sealer_pool, to.network.anchors, on.clock, VaultSigner(on.vault), on.settings.log_origin).handlers(),
         SampleJob(auditor_pool, on.database).handlers(),
         ReconciliationJob(auditor_pool, on.database, to.network.state, open_tenants).handlers(),
+        gaps.GapJob(auditor_pool, to.network.chain, gaps.tell_mined_with(claims), time.monotonic).handlers(),
         watch.Watch((watch.REDTEAM_OVERDUE, watch.credentials_are_young(on.database, on.vault, on.clock))).handlers(),
         sanctions.Confirmation(on.database, to.screening, to.network.chain, open_tenants).handlers(),
         halt.HaltWatch(to.blocks).handlers(),
@@ -348,6 +351,7 @@ def periodic() -> tuple[Periodic, ...]:
         Periodic("audit.anchor", audit.SEAL_EVERY, HOME_TENANT),
         Periodic("audit.replay_sample", timedelta(hours=1), HOME_TENANT),
         Periodic("tokenisation.reconcile", timedelta(hours=1), HOME_TENANT),
+        Periodic(gaps.JOB, gaps.EVERY, HOME_TENANT),
         Periodic(sanctions.JOB, sanctions.EVERY, HOME_TENANT),
         Periodic(watch.JOB, watch.EVERY, HOME_TENANT),
         Periodic(halt.JOB, halt.EVERY, HOME_TENANT),
@@ -414,7 +418,7 @@ def create_app(settings: Settings) -> FastAPI:
             worker = jobs.Worker(
                 claims=claims,
                 database=on.database,
-                handlers=handlers(on, to, sealer, sealer_pool, auditor_pool, reference_key, open_tenants),
+                handlers=handlers(on, to, sealer, sealer_pool, auditor_pool, claims, reference_key, open_tenants),
                 periodic=periodic(),
                 open_tenants=open_tenants,
                 clock=on.clock,

@@ -6,6 +6,7 @@ its root anchored on chain; :func:`prove` shows entries to an outsider, :func:`v
 and :func:`replay` shows that the tables are what the entries say.
 """
 
+from fintokenx.audit.carries import Carried, Carries, adds, always, changes, together
 from fintokenx.audit.service.batches import anchor_sealed, keep_receipts, seal
 from fintokenx.audit.service.behind import anchors, behind
 from fintokenx.audit.service.checkpoints import sign_sealed
@@ -72,6 +73,8 @@ __all__ = [
     "Batch",
     "Behind",
     "Bundle",
+    "Carried",
+    "Carries",
     "Cell",
     "ChangedRow",
     "Comparison",
@@ -92,10 +95,13 @@ __all__ = [
     "RowChange",
     "UnknownEntry",
     "Verdict",
+    "adds",
+    "always",
     "anchor_sealed",
     "anchors",
     "behind",
     "change",
+    "changes",
     "delete",
     "entries_everywhere",
     "entries_of",
@@ -120,6 +126,7 @@ __all__ = [
     "sign_sealed",
     "taxonomy",
     "tenant_of_entry",
+    "together",
     "update",
     "verify",
 ]

@@ -251,6 +251,8 @@ def _translated(fault: BaseException) -> BaseException:
             named = AdministratorRefused()
         case asyncpg.PostgresError() if fault.sqlstate in ("22021", "22P05"):
             named = Invalid("text may not hold the character U+0000")
+        case asyncpg.PostgresError() if fault.sqlstate == "FX009":
+            named = Invalid("what is recorded must be plain text and whole numbers to 2^53 - 1")
         case asyncpg.PostgresError() if str(fault.sqlstate)[:2] in _CLASSES_OF_OUTAGE:
             named = DatabaseUnavailable(type(fault).__name__)
         case asyncpg.InternalClientError():  # what the driver says when the server dies in the middle of a message

@@ -97,6 +97,25 @@ class ChainClient:
         refusals = await self._rpc.send_many(raws)
         return [None if refusal is None else _refused(refusal) for refusal in refusals]
 
+    async def waiting(self, sender: str, tx_hashes: Sequence[str]) -> set[int]:
+        """With which nonces the node holds those that are this sender's and in no block yet."""
+        answers = await self._rpc.call_each("eth_getTransactionByHash", [(tx_hash,) for tx_hash in tx_hashes])
+        return {
+            int(found["nonce"], 16)
+            for found in answers
+            if isinstance(found, dict)
+            and found.get("blockHash") is None
+            and str(found["from"]).lower() == sender.lower()
+        }
+
+    async def cancellation(self, sender: str, nonce: int) -> SignedTransaction | None:
+        """Nothing sent to oneself; None for an address that is no role's."""
+        for key_name in (REGISTRAR, AGENT, UPDATER, MINTER, MINTING_WALLET):
+            if await self.create_wallet(key_name) == sender:
+                unsigned = Unsigned(self._to.chain_id, nonce, _GAS_ONE, sender, b"")
+                return await sign(self._vault, key_name, unsigned)
+        return None
+
     async def receipt(self, tx_hash: str) -> Receipt | None:
         """None while it is in no block. One block is final (IBFT)."""
         found = await self._call("eth_getTransactionReceipt", tx_hash)

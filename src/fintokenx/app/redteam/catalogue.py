@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from fintokenx.app.redteam.attacks import api, bypass, catalogue, definers, games, leaks, pins, roles, writes
+from fintokenx.app.redteam.attacks import api, bypass, catalogue, definers, games, leaks, pins, record, roles, writes
 from fintokenx.app.redteam.types import Attack
 
 ATTACKS: Final[tuple[Attack, ...]] = tuple(
     sorted(
         (
             attack
-            for family in (pins, roles, definers, games, writes, leaks, api, bypass, catalogue)
+            for family in (pins, roles, definers, games, writes, leaks, api, bypass, catalogue, record)
             for attack in family.ATTACKS
         ),
-        key=lambda attack: attack.id,
+        key=lambda attack: int(attack.id.removeprefix("RT-")),
     )
 )
 

@@ -7,7 +7,8 @@ from typing import Final
 
 CALLS: Final = {
     ("fx_app", "change"): "records and changes, under the pin",
-    ("fx_app", "next_nonce"): "numbers the transactions of a wallet of the platform",
+    ("fx_app", "next_nonce"): "numbers the transactions of a wallet of the platform, each with its promise",
+    ("fx_worker", "sender_has_mined"): "says how far the chain has come; runs no tenant's SQL",
     ("fx_platform", "open_bypass"): "leaves the fingerprint",
     ("fx_platform", "close_bypass"): "ends grants of its own process",
     ("fx_sealer", "take_chain_lock"): "seals without a commit in between",
@@ -43,9 +44,12 @@ DEFINERS: Final = {
     "is_administrator": "fx_fingerprint",
     "link": "fx_linker",
     "next_nonce": "fx_owner",
+    "nonce_has_its_promise": "fx_writer",
+    "nonce_was_given": "fx_owner",
     "open_admin_door": "fx_fingerprint",
     "open_bypass": "fx_fingerprint",
     "refuse_unfit_administrator": "fx_fingerprint",
+    "sender_has_mined": "fx_owner",
     "shadow_open": "fx_owner",
     "tenant": "fx_owner",
 }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
@@ -10,6 +9,7 @@ import asyncpg
 
 from fintokenx.app.redteam.scene import Scene, Side, by_design, leaked, tenant_tables
 from fintokenx.app.redteam.types import Broken
+from fintokenx.kernel.canonical import canonical_json
 from fintokenx.kernel.db import RawConnection
 
 NOT_ALLOWED: Final = ("42501",)
@@ -105,7 +105,7 @@ def entry(
     actor: str | None = None,
 ) -> tuple[Any, ...]:
     """The arguments of fx.change as an attacker would hand them over."""
-    said = diff if diff is not None else json.dumps({"facts": [], "rows": list(rows)})
+    said = diff if diff is not None else canonical_json({"facts": [], "rows": list(rows)}).decode()
     who = actor or scene.here.canary_id
     return (scene.ids.new("aud"), scene.clock.now(), action, who, role, on_behalf_of, who, scene.run, said)
 

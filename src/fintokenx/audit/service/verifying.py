@@ -38,9 +38,9 @@ async def verify(
     faults.extend(_batch_faults(sealed))
     walk = _Walk(sealed, faults)
     async for rows in store.all_rows(connection):
-        if not walk.over(rows):
+        if not (walk.past(rows) if isinstance(rows, store.UnreadableRow) else walk.over(rows)):
             break
-        progress(rows[-1]["seq"])
+        progress(walk.seq)
     frontier = walk.frontier
     faults.extend(
         f"batch {batch.id}: covers entry {batch.last_seq}, but the record ends at {frontier.size}"
@@ -93,6 +93,23 @@ class _Walk:
         self.frontier.extend(leaves)
         self._previous, self._expected_seq = previous, expected_seq
         return True
+
+    def past(self, row: store.UnreadableRow) -> bool:
+        """Name an entry that cannot be read, and go on from what it says that it was hashed to; False as above."""
+        if row.seq != self._expected_seq:
+            self._faults.append(f"entry {self._expected_seq}: missing; the next one is {row.seq} ({row.id})")
+        if row.prev_hash != self._previous:
+            self._faults.append(f"entry {row.seq} ({row.id}): does not link to the entry before it")
+        self._faults.append(f"entry {row.seq} ({row.id}): cannot be read: {row.why}")
+        self.frontier.extend([row.hash])
+        self._previous, self._expected_seq = row.hash, row.seq + 1
+        self._compare_roots(self._by_size.get(self.frontier.size, ()))
+        return len(self._faults) < FAULTS_MAX
+
+    @property
+    def seq(self) -> int:
+        """Of the last entry that was passed."""
+        return self._expected_seq - 1
 
     def _compare_roots(self, batches: Sequence[Batch]) -> None:
         root = self.frontier.root()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from fintokenx.audit.types import ChangedRow, Entry, EntryName
@@ -71,25 +72,57 @@ async def newest_entries(tx: Tx, rows: Sequence[ChangedRow], *, to_staff: bool) 
     return {row: EntryName(**named[n]) for n, row in enumerate(rows, start=1) if n in named}
 
 
-async def all_rows(connection: Any, *, chunk: int = 2000) -> AsyncIterator[list[Row]]:
+@dataclass(frozen=True, slots=True)
+class UnreadableRow:
+    """An entry that no program can read: a time outside of the years that anybody's calendar has."""
+
+    seq: int
+    id: str
+    prev_hash: bytes
+    hash: bytes
+    why: str
+
+
+async def all_rows(connection: Any, *, chunk: int = 2000) -> AsyncIterator[list[Row] | UnreadableRow]:
     """Every entry of every tenant in order, as fx_auditor, in chunks of bare rows (the columns in the order of
-    :class:`Entry`), in bounded memory."""
+    :class:`Entry`), in bounded memory. What cannot be read comes alone, and the next ones follow."""
     columns = _ENTRY.replace("diff", "diff::text as diff")  # text needs no codec, and each of those costs a call
-    after_seq = 0
+    after_seq, limit, careful_until = 0, chunk, 0
     while True:
-        rows: list[Row] = await connection.fetch(
-            f"select {columns} from app.audit_entries where seq > $1 order by seq limit $2", after_seq, chunk
-        )
+        try:
+            rows: list[Row] = await connection.fetch(
+                f"select {columns} from app.audit_entries where seq > $1 order by seq limit $2", after_seq, limit
+            )
+        except (ValueError, OverflowError) as fault:  # the driver's: the entries are there, and have no Python value
+            if limit > 1:
+                limit, careful_until = 1, after_seq + chunk
+                continue
+            unreadable = await _unreadable(connection, after_seq, type(fault).__name__)
+            yield unreadable
+            after_seq = unreadable.seq
+            continue
         if rows:
             yield rows
-        if len(rows) < chunk:
+        if len(rows) < limit:
             return
         after_seq = rows[-1]["seq"]
+        limit = 1 if after_seq < careful_until else chunk
+
+
+async def _unreadable(connection: Any, after_seq: int, why: str) -> UnreadableRow:
+    row = await connection.fetchrow(
+        """select seq, id, prev_hash, hash, "timestamp"::text as said from app.audit_entries where seq > $1
+            order by seq limit 1""",
+        after_seq,
+    )
+    return UnreadableRow(row["seq"], row["id"], row["prev_hash"], row["hash"], f"its time is {row['said']} ({why})")
 
 
 async def all_entries(connection: Any) -> AsyncIterator[Entry]:
     """Every entry of every tenant in order, as fx_auditor, in bounded memory."""
     async for rows in all_rows(connection):
+        if isinstance(rows, UnreadableRow):
+            raise ValueError(f"entry {rows.seq} ({rows.id}): {rows.why}")
         for row in rows:
             yield Entry(*row)
 

@@ -4,6 +4,7 @@ A command above adds :func:`post`'s Move to its own, so that the journal stands 
 Client money never goes negative, a posted journal is never edited: both hold in the database, not only here.
 """
 
+from fintokenx.lifecycle.ledger.carries import JOURNAL
 from fintokenx.lifecycle.ledger.service import asset_balance, client_balance, movements_since, post, trial_balance
 from fintokenx.lifecycle.ledger.types import (
     BANK_COLLECTIONS,
@@ -21,6 +22,7 @@ from fintokenx.lifecycle.ledger.types import (
 
 __all__ = [
     "BANK_COLLECTIONS",
+    "JOURNAL",
     "SUSPENSE",
     "Account",
     "AccountBalance",

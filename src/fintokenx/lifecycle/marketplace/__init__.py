@@ -4,6 +4,7 @@ Tokenisation's mint opens a listing; settlement takes it for a lender with :func
 :func:`reopened` or ends it with :func:`closed`. Visibility is worked out per viewer and never stored.
 """
 
+from fintokenx.lifecycle.marketplace.carries import LISTING_MOVED
 from fintokenx.lifecycle.marketplace.service import (
     closed,
     committed,
@@ -26,6 +27,7 @@ from fintokenx.lifecycle.marketplace.types import (
 )
 
 __all__ = [
+    "LISTING_MOVED",
     "ConcentrationCapReached",
     "Listing",
     "ListingFilter",

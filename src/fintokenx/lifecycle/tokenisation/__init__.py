@@ -8,6 +8,7 @@ the contracts will say to a transfer and why; it decides nothing. ``reconcile`` 
 whole chain at one block and names each difference.
 """
 
+from fintokenx.lifecycle.tokenisation.carries import BURN_REQUESTED, PROMISED, TOKEN_HELD
 from fintokenx.lifecycle.tokenisation.service.identity import unflagged
 from fintokenx.lifecycle.tokenisation.service.moving import burn, held, transfer
 from fintokenx.lifecycle.tokenisation.service.own_entries import OwnEntries
@@ -54,7 +55,10 @@ from fintokenx.lifecycle.tokenisation.types import (
 )
 
 __all__ = [
+    "BURN_REQUESTED",
+    "PROMISED",
     "RULES",
+    "TOKEN_HELD",
     "BusinessKeyReused",
     "ChainTransaction",
     "Drift",

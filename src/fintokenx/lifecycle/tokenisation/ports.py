@@ -205,6 +205,30 @@ class Chain(Protocol):
         ...
 
 
+class NonceChain(Protocol):
+    """What closing a gap of nonces needs. Raises as :class:`Chain` does."""
+
+    async def head(self) -> ChainHead:
+        """The newest block."""
+        ...
+
+    async def transaction_count(self, sender: str) -> int:
+        """The next nonce as far as mined blocks know."""
+        ...
+
+    async def waiting(self, sender: str, tx_hashes: Sequence[str]) -> set[int]:
+        """With which nonces the node holds those of the transactions that are this sender's and in no block yet."""
+        ...
+
+    async def cancellation(self, sender: str, nonce: int) -> SignedTransaction | None:
+        """A transaction that does nothing but use this nonce; None for a sender whose key is not a role's."""
+        ...
+
+    async def send_many(self, raws: Sequence[bytes]) -> list[ChainUnavailable | None]:
+        """As :meth:`Chain.send_many`."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class StatusWord:
     """What FXIdentityRegistry says of a wallet in one word; the bits are those of contracts/README.md."""

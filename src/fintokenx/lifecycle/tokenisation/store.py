@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from fintokenx import audit
 from fintokenx.kernel.clock import Instant
-from fintokenx.kernel.db import Connection, Row, Tx
+from fintokenx.kernel.db import Connection, Pool, Row, Tx
 from fintokenx.kernel.money import Pence
 from fintokenx.lifecycle.tokenisation.types import Book, ChainTransaction, Kind, Recovery, Slice, Token, Wallet
 
@@ -418,10 +418,35 @@ async def without_wallet(tx: Tx, subject_ids: list[str]) -> set[str]:
     return {row["id"] for row in rows}
 
 
-async def next_nonce(tx: Tx, sender: str, *, mined: int) -> int:
-    """Take the sender's next nonce; ``mined`` is the chain's own count. See fx.next_nonce for what it refuses."""
+async def next_nonce(tx: Tx, sender: str) -> int:
+    """Take the sender's next nonce, for a promise that this transaction gives it to: else there is no commit."""
     tx.wrote = True
-    return int(await tx.value("select fx.next_nonce($1, $2)", sender, mined))
+    return int(await tx.value("select fx.next_nonce($1)", sender))
+
+
+async def sender_has_mined(pool: Pool, sender: str, count: int) -> None:
+    """Keep the chain's own count of a sender; ``pool`` logs in as fx_worker. See fx.sender_has_mined for what it
+    refuses."""
+    await pool.execute("select fx.sender_has_mined($1, $2)", sender, count)
+
+
+async def senders(pool: Pool) -> dict[str, int]:
+    """The next nonce of every sender; ``pool`` logs in as fx_auditor."""
+    return {
+        row["sender"]: row["next_nonce"]
+        for row in await pool.fetch("select sender, next_nonce from ops.chain_senders order by sender")
+    }
+
+
+async def hashes_at(pool: Pool, sender: str, *, first: int, last: int) -> list[str]:
+    """Of what was signed for these nonces, in whatever tenant; ``pool`` logs in as fx_auditor."""
+    rows = await pool.fetch(
+        "select tx_hash from app.chain_tx where sender = $1 and nonce between $2 and $3 and tx_hash is not null",
+        sender,
+        first,
+        last,
+    )
+    return [row["tx_hash"] for row in rows]
 
 
 def new_token(token: Token) -> audit.RowChange:

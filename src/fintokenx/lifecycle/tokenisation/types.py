@@ -248,6 +248,7 @@ class DriftKind(StrEnum):
     WALLET_FLAG = "wallet flag"
     UNKNOWN_TOKEN = "unknown token"
     UNKNOWN_WALLET = "unknown wallet"
+    WAITING = "waits too long"
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ The modules above create subjects and move them with :func:`advance`, whose Move
 routes ask :func:`require_both`; invoice uses up a link with :func:`consume_magic_link`.
 """
 
+from fintokenx.parties.auth.carries import GATE_TIMES_KEPT, LINK_MOVED, SUBJECT_MOVED
 from fintokenx.parties.auth.service import (
     AUDIENCE,
     LOOKUPS_PATH,
@@ -90,10 +91,13 @@ from fintokenx.parties.auth.types import (
 
 __all__ = [
     "AUDIENCE",
+    "GATE_TIMES_KEPT",
+    "LINK_MOVED",
     "LOOKUPS_PATH",
     "SANCTIONS",
     "SEALED",
     "SESSION_LIFE",
+    "SUBJECT_MOVED",
     "AdminSession",
     "AdminSessionOver",
     "AdminTokenRefused",

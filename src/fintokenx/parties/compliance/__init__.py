@@ -3,6 +3,7 @@
 Alerts belong to monitoring; they live here until that module exists.
 """
 
+from fintokenx.parties.compliance.carries import ALERT_RAISED, CASE_OPENED
 from fintokenx.parties.compliance.service import (
     ComplianceServices,
     acknowledge_alert,
@@ -40,6 +41,8 @@ from fintokenx.parties.compliance.types import (
 )
 
 __all__ = [
+    "ALERT_RAISED",
+    "CASE_OPENED",
     "SEALED",
     "Alert",
     "AlreadyDecided",

@@ -290,7 +290,7 @@ async def forged_session(scene: Scene) -> str:
             given = entry(scene, row, action="ADMIN_SESSION_REQUEST", role="platform_admin", actor=actor)
             await must_refuse(scene, connection, CHANGE, *given, states=("FX030",))
         given = entry(scene, born_open, action="ADMIN_SESSION_OPEN", role="platform_admin", actor=desk.asking)
-        await must_refuse(scene, connection, CHANGE, *given, states=("FX002", "23514"))
+        await must_refuse(scene, connection, CHANGE, *given, states=("FX002", "FX013", "23514"))
     return "written by nobody, recorded by nobody but administrators, and never born open"
 
 

@@ -53,7 +53,7 @@ async def change_unpinned(scene: Scene) -> str:
 @attack(
     23, "definers", "fx.change reaches domain tables and nothing else.",
     tries="Rows for the record itself, batches, anchors, actions, and names with quotes, dots and semicolons in them.",
-    holds="Refused, or there is no such table.",
+    holds="Refused: no action carries them, or there is no such table.",
 )  # fmt: skip
 async def change_other_tables(scene: Scene) -> str:
     tables = (
@@ -63,10 +63,10 @@ async def change_other_tables(scene: Scene) -> str:
     async with scene.session(pin=scene.pin(scene.here)) as connection:
         for table in tables:
             # Ids that a number may be, too: what refuses is not to be the spelling.
-            row = {"op": "update", "table": table, "key": {"id": "1"}, "before": {}, "after": {"id": "2"}}
+            row = {"op": "update", "table": table, "key": {"id": "1"}, "before": {"id": "1"}, "after": {"id": "2"}}
             inserted = {"op": "insert", "table": table, "row": {"id": "1", "tenant_id": scene.here.tenant_id}}
             for operation in (row, inserted):
-                states = ("42501", "42P01", "42602", "42703", "42704", "42601")
+                states = ("FX013", "42501", "42P01", "42602", "42703", "42704", "42601")
                 await must_refuse(scene, connection, CHANGE, *entry(scene, operation), states=states)
     return f"{len(tables)} tables refused"
 
@@ -87,7 +87,7 @@ async def change_columns(scene: Scene) -> str:
                 {"op": "insert", "table": "subjects", "row": {**key, name: 1}},
             )
             for operation in operations:
-                states = ("42703", "0A000", "FX003", "42P10", "23502", "42601")
+                states = ("FX009", "FX013", "42703", "0A000", "FX003", "42P10", "23502", "42601")
                 await must_refuse(scene, connection, CHANGE, *entry(scene, operation), states=states)
     return f"{len(names)} names refused in three operations"
 
@@ -106,7 +106,20 @@ async def odd_diffs(scene: Scene) -> str:
     )  # fmt: skip
     async with scene.session(pin=scene.pin(scene.here)) as connection:
         for diff in diffs:
-            states = ("FX004", "FX008", "22004", "22023", "22P02", "22P05", "54001", "42501", "22032")
+            states = (
+                "FX004",
+                "FX008",
+                "FX009",
+                "FX013",
+                "FX014",
+                "22004",
+                "22023",
+                "22P02",
+                "22P05",
+                "54001",
+                "42501",
+                "22032",
+            )
             await must_refuse(scene, connection, CHANGE, *entry(scene, diff=diff), states=states)
     return f"{len(diffs)} diffs refused"
 
@@ -160,7 +173,7 @@ async def on_behalf(scene: Scene) -> str:
 @attack(
     28, "definers", "No state changes but along its machine.",
     tries="The attacker's own canary is made ACTIVE, unfrozen, given another role; a session revived; all recorded.",
-    holds="The database refuses each row (FX002, FX010).",
+    holds="The database refuses each row (FX002, FX010, or FX013 where no action carries it).",
 )  # fmt: skip
 async def machine(scene: Scene) -> str:
     key = {"tenant_id": scene.here.tenant_id, "id": scene.here.canary_id}
@@ -172,8 +185,9 @@ async def machine(scene: Scene) -> str:
             ({"id": scene.here.canary_id}, {"id": scene.ids.new("sub")}),
         ):
             operation = {"op": "update", "table": "subjects", "key": key, "before": before, "after": after}
-            given = entry(scene, operation)
-            await must_refuse(scene, connection, CHANGE, *given, states=("FX002", "FX010"))
+            # Of the actions that carry a subject's state, so that it is the machine that refuses.
+            given = entry(scene, operation, action="SUBJECT_SUSPEND", role="system")
+            await must_refuse(scene, connection, CHANGE, *given, states=("FX002", "FX010", "FX013"))
     return "four moves refused"
 
 
@@ -185,7 +199,7 @@ async def machine(scene: Scene) -> str:
 async def forged_entry(scene: Scene) -> str:
     async with scene.session(pin=scene.pin(scene.here)) as connection:
         known = await connection.fetchval("select id from app.audit_entries order by seq desc limit 1")
-        given = entry(scene, action="SESSION_OPEN")
+        given = entry(scene, session_row(scene, scene.here.tenant_id, scene.here.canary_id))
         await connection.execute(CHANGE, *given)
         for entry_id in (known, given[0]):
             await connection.fetchval("select set_config('fx.entry', $1, true)", entry_id)

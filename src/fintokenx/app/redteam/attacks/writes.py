@@ -17,6 +17,12 @@ _MERGE: Final = """merge into ops.idempotency_keys k using (select '{0}' as t) s
     values (s.t, 'redteam', 'p', 'r', '', now())"""
 
 
+_SUSPENDED: Final = {
+    "before": {"state": "CREATED", "suspension_reason": None},
+    "after": {"state": "SUSPENDED", "suspension_reason": "mine"},
+}
+
+
 @attack(
     39, "writes", "The record cannot be rewritten by anybody.",
     tries="UPDATE, DELETE, TRUNCATE, MERGE and INSERT on the record as every login, and as the owner.",
@@ -115,15 +121,18 @@ async def foreign_rows(scene: Scene) -> str:
         for subject_id in (there.canary_id, scene.ids.new("sub")):
             key = {"tenant_id": there.tenant_id, "id": subject_id}
             for operation in (
-                {"op": "update", "table": "subjects", "key": key, "before": {}, "after": {"legal_name": "mine"}},
+                {"op": "update", "table": "subjects", "key": key, **_SUSPENDED},
                 {"op": "delete", "table": "subjects", "key": key, "before": {}},
             ):
-                answers.add(await must_refuse(scene, connection, CHANGE, *entry(scene, operation), states=("FX003",)))
+                given = entry(scene, operation, action="SUBJECT_SUSPEND", role="system")
+                answers.add(await must_refuse(scene, connection, CHANGE, *given, states=("FX003", "FX013")))
         key = {"tenant_id": here.tenant_id, "id": here.canary_id}
         before, after = {"tenant_id": here.tenant_id}, {"tenant_id": there.tenant_id}
         move = {"op": "update", "table": "subjects", "key": key, "before": before, "after": after}
-        await must_refuse(scene, connection, CHANGE, *entry(scene, move), states=("42501", "FX010"))
-    return f"six operations refused, {len(answers)} answer for existing and missing rows"
+        await must_refuse(scene, connection, CHANGE, *entry(scene, move), states=("42501", "FX010", "FX013"))
+    if answers != {"FX003", "FX013"}:
+        raise Broken("an update and a delete of a row that is not there are answered otherwise")
+    return "six operations refused, with one answer each for existing and missing rows"
 
 
 @attack(

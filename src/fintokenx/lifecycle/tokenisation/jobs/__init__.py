@@ -15,6 +15,7 @@ from fintokenx.lifecycle import invoice
 from fintokenx.lifecycle.tokenisation.jobs.blocks import BlockWatch
 from fintokenx.lifecycle.tokenisation.jobs.kinds import Kinds
 from fintokenx.lifecycle.tokenisation.jobs.pump import Pump
+from fintokenx.lifecycle.tokenisation.jobs.round import TellMined
 from fintokenx.lifecycle.tokenisation.jobs.waiting import Away, waiting_while_away
 from fintokenx.lifecycle.tokenisation.ports import Chain, SubjectHashes
 from fintokenx.lifecycle.tokenisation.service import identity, minting, moving, reads, recovering
@@ -48,7 +49,8 @@ class TokenisationJobs:
     """The jobs and what they need of the outside.
 
     ``minting_wallet_key`` is the vault's name of fx_minting_wallet's key; ``reference_key`` keys token references;
-    ``machine_seconds`` is the monotonic clock by which a chain without blocks counts as stalled; ``active_holders``
+    ``machine_seconds`` is the monotonic clock by which a chain without blocks counts as stalled; ``tell_mined`` tells
+    the database the chain's count of a sender (jobs/gaps.py), which no tenant's transaction may; ``active_holders``
     reads active lenders and investors for the walk; ``tokens_a_step`` bounds what a recovery moves at once.
     """
 
@@ -61,13 +63,14 @@ class TokenisationJobs:
         minting_wallet_key: str,
         stall_seconds: float,
         machine_seconds: Callable[[], float],
+        tell_mined: TellMined,
         active_holders: ActiveHolders | None = None,
         tokens_a_step: int = TOKENS_A_STEP,
     ) -> None:
         self._chain = chain
         self._reference_key = reference_key
         blocks = BlockWatch(chain, stall_seconds=stall_seconds, machine_seconds=machine_seconds)
-        self._pump = Pump(chain, Kinds(chain, hashes, minting_wallet_key=minting_wallet_key), blocks)
+        self._pump = Pump(chain, Kinds(chain, hashes, minting_wallet_key=minting_wallet_key), blocks, tell_mined)
         self._active_holders = active_holders
         self._tokens_a_step = tokens_a_step
         self._rounds: dict[tuple[str, str], str] = {}

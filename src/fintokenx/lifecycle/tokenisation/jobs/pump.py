@@ -13,7 +13,7 @@ from fintokenx.kernel.jobs import TryAgain, Work
 from fintokenx.kernel.vault import VaultUnavailable
 from fintokenx.lifecycle.tokenisation.jobs.blocks import BlockWatch
 from fintokenx.lifecycle.tokenisation.jobs.kinds import Kinds
-from fintokenx.lifecycle.tokenisation.jobs.round import POLL_SECONDS, Memory, Round
+from fintokenx.lifecycle.tokenisation.jobs.round import POLL_SECONDS, Memory, Round, TellMined
 from fintokenx.lifecycle.tokenisation.jobs.waiting import waiting_while_away
 from fintokenx.lifecycle.tokenisation.ports import Chain, ChainUnavailable
 from fintokenx.lifecycle.tokenisation.service.sending import Mined
@@ -32,10 +32,11 @@ class Pump:
     Several processes may do so at once: rows are locked one by one, and the same bytes count once.
     """
 
-    def __init__(self, chain: Chain, kinds: Kinds, blocks: BlockWatch) -> None:
+    def __init__(self, chain: Chain, kinds: Kinds, blocks: BlockWatch, tell_mined: TellMined) -> None:
         self._chain = chain
         self._kinds = kinds
         self._blocks = blocks
+        self._tell_mined = tell_mined
         self._memories: defaultdict[str, Memory] = defaultdict(Memory)
 
     def stalled(self, tenant_id: str) -> bool | None:
@@ -68,7 +69,7 @@ class Pump:
         memory.leading += 1
         try:
             memory.stalled = await self._blocks.stalled()
-            round_ = Round(self._chain, self._kinds, work, memory, again=again)
+            round_ = Round(self._chain, self._kinds, work, memory, self._tell_mined, again=again)
             await round_.run(own)
         except (ChainUnavailable, VaultUnavailable):
             memory.stalled = True

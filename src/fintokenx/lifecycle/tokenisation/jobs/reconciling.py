@@ -39,7 +39,9 @@ class ReconciliationJob:
         """Each drift is an alert in its own tenant; of what no tenant knows, in the job's. It waits while the chain is
         away."""
         with waiting_while_away():
-            found = await reconciliation.reconcile(self.pool, self.chain)
+            async with work.transaction() as tx:
+                now = tx.at
+            found = await reconciliation.reconcile(self.pool, self.chain, now=now)
         if len(found.drifts) > DRIFTS_MAX:
             log.error("chain_drift_cut_off", found=len(found.drifts), raised=DRIFTS_MAX)
         for drift in found.drifts[:DRIFTS_MAX]:

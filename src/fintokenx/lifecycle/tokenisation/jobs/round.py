@@ -37,6 +37,8 @@ NOBODY_ANSWERS: Final = 5
 """After so many of one sender that no node lets us sign, the rest of that sender's is left for the next round."""
 
 _Item = TypeVar("_Item")
+TellMined: TypeAlias = Callable[[str, int], Awaitable[None]]
+"""Tells the database how many transactions of a sender the chain has mined."""
 _Done: TypeAlias = tuple[ChainTransaction, Call]
 """A promise whose effect stands on chain already, and what it asked for."""
 
@@ -53,6 +55,8 @@ class Memory:
     sent: dict[str, Instant] = field(default_factory=dict)
     overtaken: dict[str, Instant] = field(default_factory=dict)
     searched: dict[str, Instant] = field(default_factory=dict)
+    told: dict[str, int] = field(default_factory=dict)
+    """Of each sender, how far the database knows that the chain has counted."""
 
     def begin(self, at: Instant, promises: Sequence[ChainTransaction]) -> None:
         """A round begins with these; what is remembered of others is of no use any more."""
@@ -70,13 +74,16 @@ class Round:
     promise and of no other; both by business key.
     """
 
-    def __init__(self, chain: Chain, kinds: Kinds, work: Work, memory: Memory, *, again: bool) -> None:
+    def __init__(
+        self, chain: Chain, kinds: Kinds, work: Work, memory: Memory, tell_mined: TellMined, *, again: bool
+    ) -> None:
         self.answers: dict[str, Mined] = {}
         self.faults: dict[str, Exception] = {}
         self._chain = chain
         self._kinds = kinds
         self._work = work
         self._memory = memory
+        self._tell_mined = tell_mined
         self._again = again
         self._counts: dict[str, int] = {}
 
@@ -163,6 +170,14 @@ class Round:
             self._counts[sender] = await self._chain.transaction_count(sender)
         return self._counts[sender]
 
+    async def _counted(self, sender: str) -> int:
+        """The chain's count, which the database knows too from now on: a restored one has fallen behind."""
+        count = await self._count(sender)
+        if self._memory.told.get(sender, -1) < count:
+            await self._tell_mined(sender, count)
+            self._memory.told[sender] = count
+        return count
+
     async def _twin(self, promise: ChainTransaction, call: Call) -> Mined | None:
         """The transaction that did it; None where it is not found, which ``faults`` then says."""
         key = promise.business_key
@@ -185,7 +200,7 @@ class Round:
 
     async def _searched(self, call: Call) -> Mined | None:
         """Signing is deterministic, so the right nonce gives the hash that is on chain."""
-        count = await self._count(await self._chain.sender_of(call))
+        count = await self._counted(await self._chain.sender_of(call))
         for nonce in range(count - 1, max(-1, count - 1 - TWIN_SEARCH_MAX), -1):
             signed = await self._chain.sign(call, nonce)
             receipt = await self._chain.receipt(signed.tx_hash)
@@ -263,7 +278,7 @@ class Round:
         self, sender: str, promises: Sequence[ChainTransaction], lost: int | None = None
     ) -> list[ChainTransaction]:
         """The promises that have a nonce now. What finds no place waits for a later round."""
-        mined = await self._count(sender)
+        mined = await self._counted(sender)
         given: list[ChainTransaction] = []
 
         async def reserve(tx: Tx, some: Sequence[ChainTransaction]) -> None:

@@ -95,7 +95,9 @@ async def reserve(
     if known.state == "CONFIRMED" or (known.state in ("RESERVED", "SIGNED") and known.nonce != lost):
         return known
     line = CHAIN_TX.next(known.state, "reserve")
-    nonce = await store.next_nonce(tx, sender, mined=mined)
+    nonce = await store.next_nonce(tx, sender)
+    if nonce < mined:
+        raise StaleRow("the chain has used this nonce already; the database learns of it")
     if nonce >= mined + PENDING_MAX:
         raise TooManyPending(sender)
     after: dict[str, Any] = {

@@ -1,0 +1,12 @@
+"""Which rows the entries about mails carry."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from fintokenx.audit import Carries, adds, always, changes
+
+CARRIES: Final[Carries] = {
+    "MAIL_QUEUE": always(adds("email_sends")),
+    "MAIL_SENT": always(changes("email_sends", "state", "provider_ref", "sent_at")),
+}
