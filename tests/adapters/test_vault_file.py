@@ -13,7 +13,7 @@ import pytest
 
 from fintokenx.adapters.vault import LocalVault
 from fintokenx.adapters.vault.sealed_file import SealedFile
-from fintokenx.kernel.vault import VaultUnavailable
+from fintokenx.kernel.vault import NotInVault, VaultUnavailable
 from tests.adapters.vaults import CANARY, flipped
 
 pytestmark = pytest.mark.anyio
@@ -125,3 +125,10 @@ async def test_a_traceback_with_local_variables_shows_no_secret(vault: LocalVaul
     contents = SealedFile(folder, os.urandom).read()
     assert contents.secrets["name"] == CANARY
     assert CANARY not in repr(contents)
+
+
+async def test_an_entry_that_is_missing_is_named_with_what_to_run(vault: LocalVault) -> None:
+    """In a sentence; those who look whether there is one still catch a KeyError (issue 9 A28)."""
+    with pytest.raises(NotInVault, match=r"no entry 'bank/token'.*fintokenx vault") as missing:
+        await vault.secret("bank/token")
+    assert isinstance(missing.value, KeyError)

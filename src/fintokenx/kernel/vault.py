@@ -18,6 +18,20 @@ class WrappingKeyDestroyed(Exception):
     """The wrapping key was destroyed: what it has wrapped stays closed, in backups too, and nobody makes it anew."""
 
 
+class NotInVault(KeyError):
+    """The vault answers, and has nothing of this name."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.name = name
+
+    def __str__(self) -> str:
+        return (
+            f"the vault has no entry {self.name!r}: `fintokenx vault list` shows its credentials, `fintokenx vault"
+            " rotate` stores one; `make up` makes what a local system needs"
+        )
+
+
 class Vault(Protocol):
     """What the platform may ask of its vault. Key names are paths such as ``auth/jwt/1``.
 

@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from fintokenx.adapters.vault.names import must_be_a_name
 from fintokenx.adapters.vault.sealed_file import Contents, SealedFile
 from fintokenx.kernel.ids import Entropy
-from fintokenx.kernel.vault import VaultUnavailable, WrappingKeyDestroyed
+from fintokenx.kernel.vault import NotInVault, VaultUnavailable, WrappingKeyDestroyed
 
 _NONCE_BYTES: Final = 12
 _DESTROYED: Final = b""
@@ -102,7 +102,10 @@ class LocalVault:
         await asyncio.to_thread(self._file.update, destroy)
 
     async def secret(self, name: str) -> str:
-        return self._file.read().secrets[name]
+        try:
+            return self._file.read().secrets[name]
+        except KeyError:
+            raise NotInVault(name) from None
 
     async def put_secret(self, name: str, value: str) -> None:
         must_be_a_name(name)
@@ -146,7 +149,10 @@ class LocalVault:
 
 
 def _material(contents: Contents, kind: str, name: str) -> bytes:
-    return contents.keys[f"{kind}:{name}"]
+    try:
+        return contents.keys[f"{kind}:{name}"]
+    except KeyError:
+        raise NotInVault(name) from None
 
 
 def _wrapping_key(contents: Contents, name: str) -> AESGCM:

@@ -18,7 +18,7 @@ from pkcs11 import Attribute, KeyType, MechanismFlag, ObjectClass
 
 from fintokenx.adapters.vault.lock import exclusive
 from fintokenx.adapters.vault.token import MARK, Session, TokenLost
-from fintokenx.kernel.vault import WrappingKeyDestroyed
+from fintokenx.kernel.vault import NotInVault, WrappingKeyDestroyed
 
 _UNFINISHED: Final = "unfinished"
 _NUMBER_BYTES: Final = 8
@@ -40,7 +40,7 @@ def private_key(session: Session, kind: str, name: str) -> Any:
     """The private half. :raises KeyError: no such pair"""
     found = session.key(ObjectClass.PRIVATE_KEY, f"{kind}:{name}")
     if found is None:
-        raise KeyError(name)
+        raise NotInVault(name)
     return found
 
 
@@ -49,7 +49,7 @@ def public_key(session: Session, kind: str, name: str) -> bytes:
     label = f"{kind}:{name}"
     private, public = (session.key(half, label) for half in (ObjectClass.PRIVATE_KEY, ObjectClass.PUBLIC_KEY))
     if private is None and public is None:
-        raise KeyError(name)
+        raise NotInVault(name)
     if private is None:
         raise TokenLost("a private key is gone")
     if public is None:
@@ -80,7 +80,7 @@ def secret_key(session: Session, kind: str, name: str) -> Any:
     """A key for HMAC or AES. :raises KeyError: no such key"""
     found = session.key(ObjectClass.SECRET_KEY, f"{kind}:{name}")
     if found is None:
-        raise KeyError(name)
+        raise NotInVault(name)
     return found
 
 
@@ -141,7 +141,7 @@ def credential(session: Session, name: str) -> str:
     numbered = _values(session, f"secret:{name}")
     if not numbered:
         session.must_be_whole()
-        raise KeyError(name)
+        raise NotInVault(name)
     return max(numbered)[1].decode()
 
 

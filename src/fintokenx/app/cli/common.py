@@ -44,6 +44,7 @@ def run(work: Coroutine[Any, Any, Result]) -> Result:
     from fintokenx.kernel import logs
     from fintokenx.kernel.errors import Refused, Unavailable
     from fintokenx.kernel.settings import BadSettings
+    from fintokenx.kernel.vault import NotInVault
 
     logs.configure("WARNING")  # a command's output is for people and scripts
     try:
@@ -54,7 +55,7 @@ def run(work: Coroutine[Any, Any, Result]) -> Result:
         if fault.answers:
             fail(f"the {fault.system} answers and does nothing ({fault.detail}); starting the system is no remedy")
         fail(f"the {fault.system} does not answer ({fault.detail}); is the system up? Try: make up")
-    except BadSettings as fault:
+    except (BadSettings, NotInVault) as fault:
         fail(str(fault))
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
