@@ -345,12 +345,19 @@ def test_a_document_that_agrees_has_no_findings() -> None:
     assert read_as() == ()
 
 
+def test_what_is_asked_for_now_is_compared_where_it_is_stated() -> None:
+    """A rounded total (BT-114), or one that is paid in part."""
+    assert read_as(total=FACE - Pence(1), amount_due=FACE) == ()
+    assert read_as(total=FACE + Pence(600), amount_paid=Pence(600), amount_due=FACE) == ()
+
+
 @pytest.mark.parametrize(
     ("fields", "found"),
     [
         ({"total": FACE - Pence(1)}, ("FIELD_MISMATCH:total",)),
         ({"total": Pence(0)}, ("FIELD_MISMATCH:total",)),
         ({"total": None}, ("NOT_FOUND:total",)),
+        ({"amount_due": FACE - Pence(1)}, ("FIELD_MISMATCH:total",)),
         ({"invoice_number": "INV-11"}, ("FIELD_MISMATCH:invoice_number",)),
         ({"invoice_number": None}, ("NOT_FOUND:invoice_number",)),
         ({"issue_date": date(2026, 6, 2)}, ("FIELD_MISMATCH:issue_date",)),

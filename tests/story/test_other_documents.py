@@ -14,11 +14,13 @@ from fintokenx.app.api_client import Api, ApiRefused, eventually
 from fintokenx.app.cast import Company
 from fintokenx.app.demo import Outcome, Paper, Story
 from tests.story.house import SAMPLES, running, story_of, the_day_after
+from tests.support import ROOT
 
 pytestmark = pytest.mark.anyio
 
 UBL = Paper.read(SAMPLES / "millrace-foods.xml")
 TERN = Paper.read(SAMPLES / "tern-instruments.pdf")
+LONG_DUE = ROOT / "tests" / "data" / "invoices" / "05-uk-date-order.pdf"
 KELP = Paper.read(SAMPLES / "kelp-print-month-end.pdf")
 CAST = (
     Company("saltmarsh", "buyer", *TERN.buyer, "990889", "20000089"),
@@ -54,8 +56,7 @@ async def heard() -> AsyncIterator[Heard]:
         withdrawn = await tern.post(f"/v1/invoices/{mismatch['reference']}/withdraw", {}, key="withdraw")
         credit_note = await _read(story, tern, TERN, SAMPLES / "refused" / "credit-note.pdf")
         with pytest.raises(ApiRefused) as overdue:
-            ferry = SAMPLES / "ferry-events-part-paid.pdf"
-            await _read(story, tern, Paper.read(ferry), ferry)
+            await _read(story, tern, Paper.read(LONG_DUE), LONG_DUE)
         factur_x = await _read(story, tern, TERN, TERN.path)
         terms_only = await _read(story, kelp, KELP, KELP.path)
         yield Heard(
