@@ -10,6 +10,9 @@ import sys
 
 import pytest
 
+from fintokenx.app.first_keys import _Nobody
+from fintokenx.parties.partner.events import ApiKeyRevoked
+
 HEAVY = (
     "fastapi",
     "jinja2",
@@ -49,3 +52,9 @@ def test_a_command_loads_no_more_than_it_needs(
 def test_what_is_heavy_is_what_the_platform_loads() -> None:
     """Otherwise the list could name what nobody loads any more, and the test above would see nothing."""
     assert set(HEAVY) <= loaded_by(EVERYTHING)
+
+
+def test_a_fact_told_where_nobody_who_answers_is_loaded_is_refused_and_not_lost() -> None:
+    for ask in (_Nobody().in_step_with, _Nobody().after):
+        with pytest.raises(NotImplementedError, match="ApiKeyRevoked"):
+            ask(ApiKeyRevoked("key_x"))
