@@ -3,7 +3,8 @@
 The system is started as ``make up`` starts it, in a folder of its own: Postgres, anvil, mock servers, the platform. The
 cast (a seller, a buyer, a lender, all through gates 1 to 3) is made first and not counted. Then every invoice is
 uploaded, confirmed by its buyer on the page behind the mailed link, minted, listed, bought and paid out; the clock is
-moved to maturity, the buyers pay, and all is settled. Clients look every quarter of a second, as a partner's would.
+moved to maturity, the buyers pay, and all is settled. Eight clients send commands; whoever waits looks every quarter of
+a second.
 
 Processor time is read from /proc and counts a process with all its children; the clients share the machine and are
 shown, too. ``bare_insert_lives_per_minute`` replays what the lives wrote (entries, rows, jobs) as plain statements on
@@ -42,7 +43,7 @@ from bench.processor_time import seconds_of_tree
 from fintokenx.adapters.documents import IsolatedReader, TextReader
 from fintokenx.app import provision
 from fintokenx.app.api_client import Api, eventually
-from fintokenx.app.demo import TENANT, Paper, Story, email_of, seal_in, wallet_of
+from fintokenx.app.demo import TENANT, Paper, Story, seal_in, wallet_of
 from fintokenx.app.local import DATABASE, LocalSystem
 from fintokenx.sandbox.processes import Child
 
@@ -64,115 +65,155 @@ def say(text: str) -> None:
 
 
 @dataclass
-class Measured:
-    """Seconds by phase and by command."""
+class Life:
+    """One invoice on its way."""
 
-    phases: dict[str, float] = field(default_factory=dict)
-    commands: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
-    waits: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
-
-    async def timed(self, name: str, call: Awaitable[Any], *, wait: bool = False) -> Any:
-        """What it gives, its time noted."""
-        begun = time.perf_counter()
-        given = await call
-        (self.waits if wait else self.commands)[name].append(time.perf_counter() - begun)
-        return given
+    number: int
+    reference: str = ""
+    payment_id: str = ""
 
 
 @dataclass
 class Lives:
-    """The lives on one system. A life is known by its number until the platform has named it."""
+    """The lives on one system, phase by phase. In a phase of commands so many are sent at once; the platform works on
+    behind them, and a phase of waiting ends when the last life has come through."""
 
     story: Story
     at_once: int
-    number: int
-    measured: Measured = field(default_factory=Measured)
-    references: dict[int, str] = field(default_factory=dict)
+    all: list[Life]
+    seconds: dict[str, float] = field(default_factory=dict)
+    commands: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     links: dict[str, str] = field(default_factory=dict)
 
-    async def all(self, phase: str, step: Callable[[int], Awaitable[None]]) -> None:
-        """One step of every life, so many at once."""
-        begun, slots, done = time.perf_counter(), asyncio.Semaphore(self.at_once), 0
+    @asynccontextmanager
+    async def phase(self, name: str) -> AsyncIterator[None]:
+        """Note how long it takes."""
+        say(f"  {name} …")
+        begun = time.perf_counter()
+        yield
+        self.seconds[name] = time.perf_counter() - begun
 
-        async def one(number: int) -> None:
+    async def each(self, step: Callable[[Life], Awaitable[None]]) -> None:
+        """A step of every life, so many at once."""
+        slots, done = asyncio.Semaphore(self.at_once), 0
+
+        async def one(life: Life) -> None:
             nonlocal done
             async with slots:
-                await step(number)
+                await step(life)
             done += 1
-            if done % max(1, self.number // 10) == 0:
-                say(f"  {phase:<32} {done:>5} of {self.number}")
+            if done % max(1, len(self.all) // 5) == 0:
+                say(f"    {done:>6} of {len(self.all)}")
 
         async with asyncio.TaskGroup() as group:
-            for number in range(self.number):
-                group.create_task(one(number))
-        self.measured.phases[phase] = time.perf_counter() - begun
+            for life in self.all:
+                group.create_task(one(life))
 
-    async def bought(self, number: int) -> None:
-        """Upload, confirm, mint, list, buy, pay the seller out."""
-        story, timed = self.story, self.measured.timed
-        content, fields = invoice(number)
-        declared = {**story.paper.declaration(story.subjects["buyer"]), **fields}
-        upload = story.seller.upload(
-            "/v1/invoices", name="invoice.xml", content=content, declared=declared, key=f"life-upload-{number}"
+    async def timed(self, name: str, call: Awaitable[Any]) -> Any:
+        """What the call gives, its time noted."""
+        begun = time.perf_counter()
+        given = await call
+        self.commands[name].append(time.perf_counter() - begun)
+        return given
+
+    async def none_left(self, *states: str) -> None:
+        """Wait until no invoice is in one of these states."""
+
+        async def gone() -> bool:
+            pages = [await self.story.seller.get("/v1/invoices", state=state, limit=1) for state in states]
+            return not any(page["items"] for page in pages)
+
+        await eventually(f"no invoice that is {' or '.join(states)}", gone, seconds=600)
+
+    async def bought(self) -> None:
+        """From the upload until the sellers are paid."""
+        async with self.phase("uploaded"):
+            await self.each(self._upload)
+        async with self.phase("read, compared, buyers asked"):
+            await self.none_left("SUBMITTED", "EXTRACTING")
+            await eventually("the mails", self._mails)
+        async with self.phase("confirmed"):
+            await self.each(self._confirm)
+        async with self.phase("minted and listed"):
+            await self.none_left("CONFIRMED", "TOKENISED")
+        async with self.phase("bought"):
+            listings = await self._all("/v1/listings/primary", self.story.lender)
+            self._listing_ids = {listing["invoice_reference"]: listing["id"] for listing in listings}
+            await self.each(self._buy)
+        async with self.phase("funded, sellers paid out"):
+            await self.none_left("FUNDING")
+            await self.each(self._paid_out)
+
+    async def settled(self) -> None:
+        """From the buyers' payments to the burned tokens."""
+        async with self.phase("paid by the buyers"):
+            await self.each(self._pay)
+        async with self.phase("collected, split, settled"):
+            await self.none_left("FUNDED", "DUE", "PART_PAID", "PAID", "SETTLING")
+        settled = {each["reference"] for each in await self._all("/v1/invoices", self.story.seller, state="SETTLED")}
+        if missing := {life.reference for life in self.all} - settled:
+            raise SystemExit(f"not settled: {sorted(missing)}")
+
+    async def _all(self, path: str, who: Api, **parameters: Any) -> list[Any]:
+        """Every item of a list, page by page."""
+        items: list[Any] = []
+        page: dict[str, Any] = {"next": None}
+        while not items or page["next"]:
+            cursor = {"after": page["next"]} if page["next"] else {}
+            page = await who.get(path, limit=100, **parameters, **cursor)
+            items += page["items"]
+            if not page["items"]:
+                break
+        return items
+
+    async def _upload(self, life: Life) -> None:
+        content, fields = invoice(life.number)
+        declared = {**self.story.paper.declaration(self.story.subjects["buyer"]), **fields}
+        upload = self.story.seller.upload(
+            "/v1/invoices", name="invoice.xml", content=content, declared=declared, key=f"life-upload-{life.number}"
         )
-        reference = self.references[number] = str((await timed("upload", upload))["reference"])
-        await timed("read and compared", self._state(reference, "AWAITING_BUYER"), wait=True)
-        link = await timed("mail", eventually(f"the mail about {reference}", partial(self._link, reference)), wait=True)
-        page = await timed("page", self.reader.page(link))
-        form = {"decision": "confirm", "seal": seal_in(page.text)}
-        await timed("confirm", self.reader.page(link, form))
-        await timed("minted and listed", self._state(reference, "LISTED"), wait=True)
-        listing = await timed("listings", story.lender.get("/v1/listings/primary", limit=100))
-        [mine] = [item for item in listing["items"] if item["invoice_reference"] == reference]
-        order = story.lender.post("/v1/payments", {"listing_id": mine["id"]}, key=f"life-payment-{number}")
-        payment = await timed("payment", order)
+        life.reference = str((await self.timed("upload", upload))["reference"])
 
+    async def _mails(self) -> bool:
+        address = f"{self.story.settings.sandbox_control_urls['mailbox']}/messages"
+        box = await self.http.get(address, params={"to": self.story.email_of("buyer")})
+        for message in box.json()["messages"]:
+            words = message["text"].split()
+            self.links.update((words[-1], word) for word in words if "/confirm/" in word)
+        return all(life.reference in self.links for life in self.all)
+
+    async def _confirm(self, life: Life) -> None:
+        link = self.links[life.reference]
+        page = await self.timed("page", self.reader.page(link))
+        answer = self.reader.page(link, {"decision": "confirm", "seal": seal_in(page.text)})
+        (await self.timed("confirm", answer)).raise_for_status()
+
+    async def _buy(self, life: Life) -> None:
+        body, key = {"listing_id": self._listing_ids[life.reference]}, f"life-payment-{life.number}"
+        life.payment_id = (await self.timed("payment", self.story.lender.post("/v1/payments", body, key=key)))["id"]
+
+    async def _paid_out(self, life: Life) -> None:
         async def closed() -> bool:
-            return bool((await story.lender.get(f"/v1/payments/{payment['id']}"))["state"] == "CLOSED")
+            return bool((await self.story.lender.get(f"/v1/payments/{life.payment_id}"))["state"] == "CLOSED")
 
-        await timed("funded and paid out", eventually(f"the credit of {reference}", closed), wait=True)
+        await eventually(f"the seller's credit of {life.reference}", closed)
 
-    async def settled(self, number: int) -> None:
-        """The buyer pays at its bank; all is split, and the token burns."""
-        reference, story = self.references[number], self.story
+    async def _pay(self, life: Life) -> None:
         collections = provision.TENANTS[TENANT].collections
         payment = {
             "from": PAYER,
             "to": {"sort_code": collections.sort_code, "account_number": collections.account_number},
-            "amount_pence": invoice(number)[1]["face_value_pence"],
-            "reference": reference,
-            "end_to_end_id": f"BUYER-{reference}",
+            "amount_pence": invoice(life.number)[1]["face_value_pence"],
+            "reference": life.reference,
+            "end_to_end_id": f"BUYER-{life.reference}",
         }
-        (await self.http.post(f"{story.bank}/control/payments", json=payment)).raise_for_status()
-        await self.measured.timed("collected and settled", self._state(reference, "SETTLED"), wait=True)
-
-    async def _state(self, reference: str, wanted: str) -> None:
-        async def reached() -> bool:
-            state = (await self.story.seller.get(f"/v1/invoices/{reference}"))["state"]
-            if state in ("REJECTED", "IN_REVIEW"):
-                raise SystemExit(f"{reference} is {state}")
-            return bool(state == wanted)
-
-        await eventually(f"{reference} {wanted}", reached)
-
-    async def _link(self, reference: str) -> str | None:
-        """From the mailbox, which is read for all who wait and not once for each."""
-        if reference not in self.links:
-            address = f"{self.story.settings.sandbox_control_urls['mailbox']}/messages"
-            box = await self.http.get(address, params={"to": email_of("buyer")})
-            for message in box.json()["messages"]:
-                lines = message["text"].split()
-                found = [word for word in lines if "/confirm/" in word]
-                if found:
-                    self.links[lines[-1]] = found[0]
-            await self.http.delete(address)
-        return self.links.get(reference)
+        (await self.http.post(f"{self.story.bank}/control/payments", json=payment)).raise_for_status()
 
     @asynccontextmanager
     async def clients(self) -> AsyncIterator[None]:
-        """The buyer's browser, and a client of the mock servers, at which the buyers' account is opened."""
+        """The buyers' browser, and a client of the mock servers, at which the buyers' account is opened."""
         self.reader = Api(self.story.settings.public_url)
-        account = {**PAYER, "name": self.story.paper.buyer[0], "balance_pence": 10_000_00 * self.number}
+        account = {**PAYER, "name": self.story.paper.buyer[0], "balance_pence": 10_000_00 * len(self.all)}
         async with aclosing(self.reader), httpx.AsyncClient(timeout=60, trust_env=False) as self.http:
             (await self.http.post(f"{self.story.bank}/control/accounts", json=account)).raise_for_status()
             yield
@@ -238,7 +279,7 @@ def isolation() -> dict[str, float]:
     return overheads
 
 
-async def measure(number: int, at_once: int, *, profile: str) -> dict[str, Any]:
+async def measure(number: int, at_once: int) -> dict[str, Any]:
     """All of it, on a system that is gone afterwards."""
     system = LocalSystem(SYSTEM)
     paper = Paper.read(SAMPLE)
@@ -252,7 +293,9 @@ async def measure(number: int, at_once: int, *, profile: str) -> dict[str, Any]:
             await eventually("the lender's wallet", partial(wallet_of, story.lender))
             filters = {"concentration_cap_pence": paper.total.value * (number + 1)}
             await story.lender.put("/v1/listing-filters/me", filters, key="life-filter")
-            return await _lived(Lives(story, at_once, number), await _superuser_dsn(system), profile)
+            return await _lived(
+                Lives(story, at_once, [Life(each) for each in range(number)]), await _superuser_dsn(system)
+            )
     finally:
         await system.destroy()
 
@@ -262,68 +305,60 @@ async def _superuser_dsn(system: LocalSystem) -> str:
     return (await system.postgres()).dsn(provision.SUPERUSER, password, DATABASE)
 
 
-async def _lived(lives: Lives, superuser_dsn: str, profile: str) -> dict[str, Any]:
-    system, measured = lives.story.system, lives.measured
+async def _lived(lives: Lives, superuser_dsn: str) -> dict[str, Any]:
+    system, number = lives.story.system, len(lives.all)
     superuser = await asyncpg.connect(superuser_dsn)
     machine = Machine(system, (await system.postgres())._postmaster_pid())
     recorded = await Recorded.since_now(superuser)
     machine.before = machine.now()
-    if profile:
-        await _profiler(machine, profile)
     async with lives.clients():
-        await lives.all("uploaded, bought, paid out", lives.bought)
+        await lives.bought()
         used = machine.used()
         await lives.story._move_clock(datetime.combine(lives.story.paper.due, time_of_day(9), UTC))
         machine.before = machine.now()
-        await lives.all("collected, settled", lives.settled)
+        await lives.settled()
         used = {name: seconds + used[name] for name, seconds in machine.used().items()}
     difference = (await lives.story.partner.get("/v1/ledger/trial-balance"))["difference_pence"]
     if difference:
         raise SystemExit(f"the books are off by {difference} pence")
     transactions = await recorded.end(superuser)
     say("the same statements, bare …")
-    bare = await replayed_per_minute(recorded, superuser, dsn=superuser_dsn, at_once=lives.at_once, lives=lives.number)
+    bare = await replayed_per_minute(recorded, superuser, dsn=superuser_dsn, at_once=lives.at_once, lives=number)
     await superuser.close()
     say("documents, isolated and not …")
     isolated = await asyncio.to_thread(isolation)
-    minutes = sum(measured.phases.values()) / 60
+    minutes = sum(lives.seconds.values()) / 60
     _print(lives, used, transactions, recorded)
     return {
-        "lives": lives.number,
+        "lives": number,
         "at_once": lives.at_once,
-        "lives_per_minute": round(lives.number / minutes, 1),
-        "platform_cpu_s_per_life": round(used["platform"] / lives.number, 4),
-        "postgres_cpu_s_per_life": round(used["postgres"] / lives.number, 4),
-        "upload_p50_ms": round(statistics.median(measured.commands["upload"]) * 1e3, 1),
-        "payment_p50_ms": round(statistics.median(measured.commands["payment"]) * 1e3, 1),
+        "lives_per_minute": round(number / minutes, 1),
+        "platform_cpu_s_per_life": round(used["platform"] / number, 4),
+        "postgres_cpu_s_per_life": round(used["postgres"] / number, 4),
+        "upload_p50_ms": round(statistics.median(lives.commands["upload"]) * 1e3, 1),
+        "payment_p50_ms": round(statistics.median(lives.commands["payment"]) * 1e3, 1),
         "isolation_overhead_ms": round(max(isolated.values()), 2),
         "isolation_overhead_xml_ms": round(isolated["xml"], 2),
         "isolation_overhead_pdf_ms": round(isolated["pdf"], 2),
-        "transactions_per_life": round(transactions / lives.number, 1),
+        "transactions_per_life": round(transactions / number, 1),
         "bare_insert_lives_per_minute": round(bare),
-        "life_to_bare_ratio": round(lives.number / minutes / bare, 4),
+        "life_to_bare_ratio": round(number / minutes / bare, 4),
     }
 
 
-async def _profiler(machine: Machine, profile: str) -> None:
-    """Let py-spy, if it is installed, watch the platform; its result is written when the platform ends."""
-    pid = Child("platform", machine.system.folder / "run").pid
-    command = ("record", "--pid", str(pid), "--rate", "200", "--gil", "--format", "raw", "--output", profile)
-    await asyncio.create_subprocess_exec(str(Path(sys.executable).parent / "py-spy"), *command)
-
-
 def _print(lives: Lives, used: dict[str, float], transactions: int, recorded: Recorded) -> None:
-    measured = lives.measured
-    for phase, seconds in measured.phases.items():
-        print(f"{phase:<32}{seconds:>8.1f} s")
-    print(f"\n{'command':<32}{'p50':>8}{'p95':>8}")
-    for title, times in (*measured.commands.items(), *((f"… {name}", told) for name, told in measured.waits.items())):
-        print(f"{title:<32}{_quantile(times, 50):>8.0f}{_quantile(times, 95):>8.0f} ms")
-    print(f"\n{'processor':<32}{'seconds':>8}{'a life':>8}")
+    number = len(lives.all)
+    print(f"{'phase':<32}{'seconds':>8}")
+    for phase, seconds in lives.seconds.items():
+        print(f"{phase:<32}{seconds:>8.1f}")
+    print(f"\n{'command':<32}{'p50 ms':>8}{'p95 ms':>8}")
+    for command, times in lives.commands.items():
+        print(f"{command:<32}{_quantile(times, 50):>8.0f}{_quantile(times, 95):>8.0f}")
+    print(f"\n{'processor seconds':<32}{'all':>8}{'a life':>8}")
     for name, seconds in used.items():
-        print(f"{name:<32}{seconds:>8.1f}{seconds / lives.number:>8.3f} s")
-    entries, jobs = len(recorded.entries) / lives.number, len(recorded.jobs) / lives.number
-    print(f"\na life has {entries:.1f} entries, {jobs:.1f} jobs, {transactions / lives.number:.0f} transactions")
+        print(f"{name:<32}{seconds:>8.1f}{seconds / number:>8.3f}")
+    entries, jobs = len(recorded.entries) / number, len(recorded.jobs) / number
+    print(f"\na life has {entries:.1f} entries, {jobs:.1f} jobs, {transactions / number:.0f} transactions")
 
 
 def _quantile(times: list[float], percent: int) -> float:
@@ -336,11 +371,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--lives", type=int, default=LIVES_DEFAULT)
     parser.add_argument("--at-once", type=int, default=AT_ONCE_DEFAULT)
-    parser.add_argument("--profile", default="", help="let py-spy write the platform's stacks into this file")
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="fx-bench-life-") as home:
         os.environ["FX_HOME"] = home
-        result = uvloop.run(measure(chosen.lives, chosen.at_once, profile=chosen.profile))
+        result = uvloop.run(measure(chosen.lives, chosen.at_once))
     faults = [f"{name} is {result[name]}, at most {bar} wanted" for name, bar in BARS.items() if result[name] > bar]
     for fault in faults:
         print(f"missed: {fault}")

@@ -22,7 +22,7 @@ from typing import Any, Final
 import httpx
 import pytest
 
-from fintokenx.app import inspect, provision
+from fintokenx.app import first_keys, inspect, provision
 from fintokenx.app.api_client import Api, ApiRefused, eventually
 from fintokenx.app.demo import seal_in, wallet_of
 from fintokenx.app.local import LocalSystem
@@ -509,7 +509,7 @@ async def open_house(home: Path, system: LocalSystem | None = None) -> AsyncIter
     system = system or LocalSystem("failures")
     async with _running(home, system) as (_, settings), httpx.AsyncClient(timeout=20) as http:
         with _at_home(home):
-            api_key = await inspect.create_api_key(system, TENANT, "failures", ["*"])
+            api_key = await first_keys.create_api_key(system, TENANT, "failures", ["*"])
             await inspect.create_staff(system, TENANT, "mlro", "Mira Officer", "mlro@failures.example")
             folder, postgres, anvil = system.folder, await system.postgres(), system.anvil()
         partner, controls = Api(settings.public_url, api_key=api_key), dict(settings.sandbox_control_urls)

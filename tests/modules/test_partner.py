@@ -123,6 +123,18 @@ async def test_the_last_use_of_a_key_is_known_to_the_minute(at_home: House) -> N
     assert seen[2] == at_home.world.clock.now()
 
 
+async def test_calls_with_one_key_do_not_wait_for_each_other(at_home: House) -> None:
+    """An upsert locks its row even where it leaves it alone."""
+    raw = await at_home.api_key()
+    async with at_home.world.database.transaction(HERE) as tx:
+        await partner.authenticate_api_key(tx, raw)
+    async with at_home.world.database.transaction(HERE) as slow:
+        await partner.authenticate_api_key(slow, raw)
+        async with at_home.world.database.transaction(HERE) as other:
+            await other.value("set local lock_timeout = '1s'")
+            await partner.authenticate_api_key(other, raw)
+
+
 async def test_a_signed_in_partner_admin_keeps_the_keys_through_the_api(at_home: House) -> None:
     admin = await at_home.subject(Role.PARTNER_ADMIN, "admin@mercia.example")
     bearer = {"Authorization": f"Bearer {await at_home.token(admin, 'admin@mercia.example')}"}

@@ -21,7 +21,7 @@ import asyncpg
 import pytest
 
 from fintokenx.adapters.blobs import DataKeys, EncryptedBlobs
-from fintokenx.app import cast, catalogue, demo, inspect, wiring
+from fintokenx.app import base, cast, catalogue, demo, inspect, wiring
 from fintokenx.app.api_client import Api, ApiRefused, eventually
 from fintokenx.app.demo import TENANT, Paper, default_invoice
 from fintokenx.kernel.caller import system as system_caller
@@ -135,7 +135,7 @@ async def _in_clear(after: After) -> set[str]:
 
 
 @asynccontextmanager
-async def platform(after: After) -> AsyncIterator[tuple[wiring.Base, Sealer, EncryptedBlobs]]:
+async def platform(after: After) -> AsyncIterator[tuple[base.Base, Sealer, EncryptedBlobs]]:
     """The platform's own means of opening things, in a process that remembers no key."""
     system = after.story.system
     async with wiring.base(system.settings(), pool_size=2) as on:

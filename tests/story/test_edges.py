@@ -17,7 +17,7 @@ import httpx
 import pytest
 
 from fintokenx.adapters.vault import LocalVault
-from fintokenx.app import inspect
+from fintokenx.app import first_keys
 from fintokenx.app.api_client import eventually
 from fintokenx.app.demo import Paper, Story, default_invoice
 from fintokenx.app.http import BODY_BYTES_MAX
@@ -61,7 +61,7 @@ async def scene() -> AsyncIterator[Scene]:
     paper = Paper.read(default_invoice())
     async with running(the_day_after(paper)) as system, aclosing(story_of(system, paper)) as story:
         await story.tell(until="upload")
-        mercia = await inspect.create_api_key(system, "tnt_mercia", "edges", ["*"])
+        mercia = await first_keys.create_api_key(system, "tnt_mercia", "edges", ["*"])
         async with httpx.AsyncClient(base_url=system.settings().public_url, timeout=30) as http:
             key, session = {"FX-Api-Key": story.api_key}, {"Authorization": f"Bearer {story.seller.token}"}
             yield Scene(system, story, http, key, session, {"FX-Api-Key": mercia})

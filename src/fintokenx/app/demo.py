@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from fintokenx.adapters.documents import IsolatedReader
-from fintokenx.app import inspect, provision, wiring
+from fintokenx.app import first_keys, inspect, provision, wiring
 from fintokenx.app.api_client import Api, ApiRefused, GaveUp, eventually
 from fintokenx.app.cast import Cast, CastFailed, Company
 from fintokenx.app.local import LocalSystem, project_root
@@ -151,7 +151,7 @@ class Story(Cast):
 
     async def _people(self) -> None:
         self.chapter("The cast: three companies pass gates 1 to 3")
-        await self.open(await inspect.create_api_key(self.system, TENANT, "demo", ["*"]))
+        await self.open(await first_keys.create_api_key(self.system, TENANT, "demo", ["*"]))
         await inspect.create_staff(self.system, TENANT, "mlro", self.person_of("mlro"), self.email_of("mlro"))
         self.mlro = await self.signed_in("mlro")
         cast = [

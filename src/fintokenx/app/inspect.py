@@ -1,46 +1,22 @@
-"""What the command line does on a local system's database and chain: trails, proofs, verification, first keys."""
+"""What the command line does on a local system's database and chain: proofs, verification, first people."""
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
-import asyncpg
-
 from fintokenx import audit
-from fintokenx.app import catalogue, provision, wiring
+from fintokenx.app import base, catalogue, wiring
 from fintokenx.app.checkpoint_signer import VaultSigner
 from fintokenx.app.local import LocalSystem
-from fintokenx.audit.http.views import EntryView
+from fintokenx.app.trails import auditor
 from fintokenx.kernel.caller import Caller, Role, WrongRole, system
-from fintokenx.kernel.db import RawConnection, Tx
+from fintokenx.kernel.db import Tx
 from fintokenx.kernel.sealing import Sealer
 from fintokenx.lifecycle import tokenisation
-from fintokenx.parties import auth, compliance, partner
-
-
-@asynccontextmanager
-async def auditor(of: LocalSystem) -> AsyncIterator[RawConnection]:
-    """A connection that reads the whole record and changes nothing."""
-    settings = of.settings()
-    password = await of.vault().secret(provision.password_of("fx_auditor"))
-    connection = await asyncpg.connect(wiring.dsn(settings, "fx_auditor"), password=password)
-    await connection.set_type_codec("json", schema="pg_catalog", encoder=str, decoder=str)
-    await connection.set_type_codec("jsonb", schema="pg_catalog", encoder=json.dumps, decoder=json.loads)
-    try:
-        yield connection
-    finally:
-        await connection.close()
-
-
-async def trail(of: LocalSystem, resource: str) -> list[audit.Entry]:
-    """Every entry about a resource, in whatever tenant it is."""
-    async with auditor(of) as connection:
-        return await audit.entries_everywhere(connection, resource=resource)
+from fintokenx.parties import auth, compliance
 
 
 async def proof(of: LocalSystem, entry_id: str) -> tuple[audit.Bundle, bool]:
@@ -49,7 +25,7 @@ async def proof(of: LocalSystem, entry_id: str) -> tuple[audit.Bundle, bool]:
     async with wiring.base(settings, pool_size=2) as on, wiring.network(settings, on.vault) as to:
         async with auditor(of) as connection:
             tenant_id = await audit.tenant_of_entry(connection, entry_id=entry_id)
-        hashes = await wiring.pool_of(settings, on.vault, "fx_sealer", size_max=1)
+        hashes = await base.pool_of(settings, on.vault, "fx_sealer", size_max=1)
         try:
             async with on.database.transaction(tenant_id, request_id="cli") as tx:
                 covered = await audit.provable(tx, system(tenant_id, "cli"), entry_id=entry_id)
@@ -118,7 +94,7 @@ async def replay(
 async def reconcile(of: LocalSystem, progress: Callable[[str, int, int], None]) -> tokenisation.Reconciliation:
     """Compare what the database says of tokens, holdings and claims with what stands on chain at one block."""
     settings, vault = of.settings(), of.vault()
-    pool = await wiring.pool_of(settings, vault, "fx_auditor", size_max=1)
+    pool = await base.pool_of(settings, vault, "fx_auditor", size_max=1)
     try:
         async with wiring.network(settings, vault) as to:
             return await tokenisation.reconcile(pool, to.state, now=of.clock().now(), progress=progress)
@@ -130,7 +106,7 @@ async def anchor_now(of: LocalSystem) -> str:
     """Seal, sign and anchor on demand; says what happened."""
     settings = of.settings()
     vault, clock = of.vault(), of.clock()
-    pool = await wiring.pool_of(settings, vault, "fx_sealer", size_max=2)
+    pool = await base.pool_of(settings, vault, "fx_sealer", size_max=2)
     try:
         async with wiring.network(settings, vault) as to:
             sealed = await audit.seal(pool, clock.now())
@@ -144,18 +120,6 @@ async def anchor_now(of: LocalSystem) -> str:
         await pool.close()
     what = f"sealed batch {sealed.id} at {sealed.tree_size} entries" if sealed else "nothing new to seal"
     return f"{what}; {anchored} batch(es) anchored"
-
-
-async def create_api_key(of: LocalSystem, tenant_id: str, name: str, scopes: list[str]) -> str:
-    """A fresh key; the only time that it is seen."""
-    settings = of.settings()
-    async with wiring.base(settings, pool_size=2) as on:
-        key_id = on.ids.new("key")
-        raw = await partner.raw_api_key(on.vault, settings.environment, tenant_id=tenant_id, key_id=key_id)
-        async with on.database.transaction(tenant_id, request_id="cli") as tx:
-            caller = system(tenant_id, "cli")
-            await partner.create_api_key(tx, caller, key_id=key_id, raw=raw, name=name, scopes=scopes)
-        return raw
 
 
 async def create_staff(of: LocalSystem, tenant_id: str, role: str, name: str, email: str) -> str:
@@ -204,11 +168,6 @@ async def _officer(tx: Tx, subject_id: str) -> Caller:
     if found is None or found.state != "ACTIVE":
         raise NotAnOfficer(f"no active {subject_id} in {tx.tenant_id}")
     return Caller(found.tenant_id, found.role, found.id, subject_id=found.id)
-
-
-def entry_json(entry: audit.Entry) -> dict[str, Any]:
-    """An entry as the API spells it."""
-    return EntryView.of(entry).model_dump(mode="json")
 
 
 def replay_json(found: audit.Replay) -> dict[str, Any]:

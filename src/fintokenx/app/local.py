@@ -12,23 +12,22 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
-import httpx
-
-from fintokenx.adapters.chain import Rpc, deploy
-from fintokenx.app import provision, vaults, wiring
 from fintokenx.app.failed import LocalSystemFailed
 from fintokenx.kernel.clock import Instant
-from fintokenx.kernel.credentials import date_first_versions
 from fintokenx.kernel.settings import Environment, Settings
 from fintokenx.kernel.vault import Vault
-from fintokenx.parties import partner
 from fintokenx.sandbox.anvil import CHAIN_ID, Anvil
 from fintokenx.sandbox.clock import SandboxClock
 from fintokenx.sandbox.postgres import EmbeddedPostgres
 from fintokenx.sandbox.processes import Child, free_port, wait_http_ready
+
+if TYPE_CHECKING:
+    from fintokenx.parties import partner
+
+# Imported where it is needed: chain, modules and HTTP client take seconds to load, and most commands need none of them.
 
 DATABASE: Final = "fintokenx"
 PORTS: Final = ("platform", "anvil", "sumsub", "complyadvantage", "bank", "mailbox", "smtp")
@@ -86,6 +85,8 @@ class LocalSystem:
 
     def vault(self) -> Vault:
         """Its key vault, of the kind that it was made with."""
+        from fintokenx.app import vaults
+
         return vaults.opened(vaults.address_in(self.folder / "vault"))
 
     def clock(self) -> SandboxClock:
@@ -114,6 +115,8 @@ class LocalSystem:
 
     async def postgres(self) -> EmbeddedPostgres:
         """Its Postgres (running or not)."""
+        from fintokenx.app import provision
+
         password = await provision.secret_or_new(self.vault(), provision.password_of(provision.SUPERUSER))
         return EmbeddedPostgres(self.folder / "pg", superuser_password=password)
 
@@ -148,6 +151,9 @@ class LocalSystem:
         return (self.folder / "pg").exists() and (await self.postgres()).running
 
     async def _up(self, progress: Progress, start_at: Instant | None) -> Settings:
+        from fintokenx.app import provision, vaults, wiring
+        from fintokenx.kernel.credentials import date_first_versions
+
         for part in ("", "vault", "blobs", "chain", "run"):
             (self.folder / part).mkdir(parents=True, exist_ok=True)
         progress("keys and credentials")
@@ -189,6 +195,8 @@ class LocalSystem:
         deployment = self.folder / "chain" / "deployment.json"
         if not deployment.exists():
             progress("contracts")
+            from fintokenx.adapters.chain import Rpc, deploy
+
             rpc = Rpc([anvil.rpc_url])
             artifacts = project_root() / "contracts" / "artifacts"
             try:
@@ -235,6 +243,8 @@ class LocalSystem:
         shutil.rmtree(self.folder)
 
     def _write_settings(self, database_port: int, ports: dict[str, int]) -> Settings:
+        from fintokenx.app import vaults
+
         def at(name: str) -> str:
             return f"http://127.0.0.1:{ports[name]}"
 
@@ -294,6 +304,8 @@ async def open_collections_account(settings: Settings, collections: partner.Coll
         "name": collections.name,
         "balance_pence": 0,
     }
+    import httpx
+
     async with httpx.AsyncClient(timeout=10.0, trust_env=False) as http:
         await http.post(f"{settings.bank_url}/control/accounts", json=account)
 

@@ -9,8 +9,6 @@ from typing import Final
 
 import asyncpg
 
-from fintokenx.app import catalogue
-from fintokenx.app.migrate import ENTRY_TOLERANCE, Plan, bootstrap, migrate
 from fintokenx.kernel.caller import system
 from fintokenx.kernel.credentials import fetch
 from fintokenx.kernel.db import Database, PinSigner
@@ -90,6 +88,9 @@ async def database(
     superuser_dsn: str, name: str, vault: Vault, migrations: Path, environment: Environment
 ) -> list[str]:
     """Create the database if it is not there, its roles, and migrate it; the files that ran."""
+    from fintokenx.app import catalogue
+    from fintokenx.app.migrate import ENTRY_TOLERANCE, Plan, bootstrap, migrate
+
     admin = await asyncpg.connect(superuser_dsn)
     try:
         if not await admin.fetchval("select true from pg_database where datname = $1", name):

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import pyotp
 
-from fintokenx.app import inspect
+from fintokenx.app import first_keys, inspect
 from fintokenx.app.api_client import Api, ApiRefused, GaveUp, eventually
 from fintokenx.app.cast import Cast, CastFailed, Company
 from fintokenx.app.local import LocalSystem
@@ -83,7 +83,7 @@ async def _api_key(system: LocalSystem, tenant_id: str) -> str:
     try:
         return await vault.secret(name)
     except KeyError:
-        key = await inspect.create_api_key(system, tenant_id, "seed", ["*"])
+        key = await first_keys.create_api_key(system, tenant_id, "seed", ["*"])
         await vault.put_secret(name, key)
         return key
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fintokenx.app import inspect, provision, wiring
+from fintokenx.app import provision, trails
 from fintokenx.app.local import LocalSystem, open_collections_account
 from fintokenx.kernel.errors import Refused
 from fintokenx.parties import partner
@@ -16,7 +16,7 @@ class AccountTaken(Refused):
 
 async def tenants(of: LocalSystem) -> list[partner.Tenant]:
     """All of them, oldest first."""
-    async with inspect.auditor(of) as connection:
+    async with trails.auditor(of) as connection:
         return await partner.tenants_everywhere(connection)
 
 
@@ -36,6 +36,8 @@ async def create(of: LocalSystem, tenant_id: str, terms: partner.TenantTerms) ->
             collections.account_number,
         ):
             raise AccountTaken(other.id)
+    from fintokenx.app import wiring  # here: whoever lists tenants needs no module but theirs
+
     settings = of.settings()
     async with wiring.base(settings, pool_size=2) as on:
         await provision.open_tenant(on.database, tenant_id, terms)

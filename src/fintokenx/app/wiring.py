@@ -13,7 +13,6 @@ from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import structlog
 from fastapi import FastAPI
@@ -47,24 +46,22 @@ from fintokenx.adapters.documents import IsolatedReader
 from fintokenx.adapters.fps import ClearBankClient
 from fintokenx.adapters.mail import SmtpMailer
 from fintokenx.adapters.sumsub import SumsubClient
-from fintokenx.app import catalogue, halt, health, lookups, sanctions, vaults, watch
+from fintokenx.app import catalogue, halt, health, lookups, sanctions, watch
 from fintokenx.app import http as app_http
+from fintokenx.app.base import Base, connected, open_clock, pool_of
 from fintokenx.app.checkpoint_signer import VaultSigner
 from fintokenx.app.provision import (
     CHAIN_CLIENT_KEY,
     CLEARBANK_SIGNING_KEY,
     FINGERPRINT_KEY,
     REFERENCE_KEY,
-    password_of,
-    pin_signer,
 )
 from fintokenx.audit.jobs import AuditJobs, SampleJob
 from fintokenx.kernel import jobs, rewrapping
 from fintokenx.kernel.bus import Reactions
 from fintokenx.kernel.bypass import Bypass
-from fintokenx.kernel.clock import Clock, SystemClock
 from fintokenx.kernel.credentials import VaultCredential, fetch
-from fintokenx.kernel.db import Database, PinSigner, Pool, open_pool
+from fintokenx.kernel.db import Pool
 from fintokenx.kernel.edge import Edge
 from fintokenx.kernel.ids import Ids
 from fintokenx.kernel.notes import VerifierKey
@@ -136,51 +133,14 @@ def reactions() -> Reactions:
     )
 
 
-def open_vault(settings: Settings) -> Vault:
-    """The vault that the settings name. :raises BadSettings: a kind that is not built in"""
-    return vaults.opened(settings.vault)
-
-
-def open_clock(settings: Settings) -> Clock:
-    """The sandbox clock where there is one, else the machine's."""
-    return SandboxClock(Path(settings.sandbox_clock)) if settings.sandbox_clock else SystemClock()
-
-
-def dsn(settings: Settings, role: str) -> str:
-    """The address of the database for a role; the password travels apart."""
-    url = urlsplit(settings.database_url)
-    return f"postgresql://{role}@{url.netloc}{url.path}"
-
-
-@dataclass(frozen=True, slots=True)
-class Base:
-    """What every process of the platform needs: vault, clock, and a database to open transactions on."""
-
-    settings: Settings
-    vault: Vault
-    clock: Clock
-    ids: Ids
-    database: Database
-    pins: PinSigner
-
-
 @asynccontextmanager
 async def base(settings: Settings, *, pool_size: int = 16) -> AsyncIterator[Base]:
-    """Fetch credentials from the vault and connect. :raises VaultUnavailable, UnsafeRole: refuses to start"""
-    vault, clock = open_vault(settings), open_clock(settings)
-    ids = Ids(clock, os.urandom)
-    pool = await pool_of(settings, vault, "fx_app", size_max=pool_size)
-    pins = await pin_signer(vault)
-    database = Database(pool, pins=pins, clock=clock, ids=ids, reactions=reactions())
-    try:
-        yield Base(settings, vault, clock, ids, database, pins)
-    finally:
-        await database.close()
+    """Connected, with everybody who answers a fact listening.
 
-
-async def pool_of(settings: Settings, vault: Vault, role: str, *, size_max: int) -> Pool:
-    """A pool that logs in as ``role``."""
-    return await open_pool(dsn(settings, role), await fetch(vault, password_of(role)), size_max=size_max)
+    :raises VaultUnavailable, UnsafeRole: refuses to start
+    """
+    async with connected(settings, reactions(), pool_size=pool_size) as on:
+        yield on
 
 
 async def log_identity(settings: Settings, vault: Vault) -> audit.LogIdentity:

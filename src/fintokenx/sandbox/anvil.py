@@ -18,8 +18,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import httpx
-
 from fintokenx.kernel.errors import Unavailable
 from fintokenx.sandbox.processes import POLL_SECONDS, Child, ChildFailed
 
@@ -59,6 +57,8 @@ class ChainControl:
         :raises Unavailable: no useful answer
         :raises RpcRefused: the node's own error
         """
+        import httpx  # here: whoever only asks whether it runs needs no HTTP client
+
         body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": list(parameters)}
         try:
             # A client per call: controls are rare, and so it may be used from any event loop.

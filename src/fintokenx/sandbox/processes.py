@@ -16,8 +16,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import httpx
-
 POLL_SECONDS = 0.05
 _PROC = Path("/proc")
 
@@ -216,6 +214,8 @@ def wait_http_ready(url: str, deadline_seconds: float, child: Child) -> None:
 
     :raises ChildFailed: the child died, or the time is over; with the last answer and the log's tail
     """
+    import httpx  # here: whoever only asks what runs needs no HTTP client
+
     deadline = time.monotonic() + deadline_seconds
     last = "no answer yet"
     with httpx.Client(timeout=2.0, trust_env=False) as client:

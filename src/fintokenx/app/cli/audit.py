@@ -28,13 +28,13 @@ def audit_show(
     as_json: AsJson = False,
 ) -> None:
     """The whole trail of an invoice (or any resource), oldest first."""
-    from fintokenx.app import inspect
+    from fintokenx.app import trails
 
-    entries = run(inspect.trail(ready(system), resource))
+    entries = run(trails.trail(ready(system), resource))
     if not entries:
         fail(f"nothing is recorded about {resource!r}")
     if as_json:
-        out.print_json(json.dumps([inspect.entry_json(entry) for entry in entries]))
+        out.print_json(json.dumps([trails.entry_json(entry) for entry in entries]))
         return
     table = Table("seq", "time", "action", "actor", "entry", "batch", title=resource)
     for entry in entries:

@@ -22,12 +22,12 @@ def keys_create(
     system: System = "",
 ) -> None:
     """Make an API key for a tenant. It is shown once, here, and stored only as a hash."""
-    from fintokenx.app import inspect
+    from fintokenx.app import first_keys
 
     chosen = ready(system)
     must_be_tenant(chosen, tenant)
 
-    print(run(inspect.create_api_key(chosen, tenant, name, scope or ["*"])))  # noqa: T201 — bare, for $(…)
+    print(run(first_keys.create_api_key(chosen, tenant, name, scope or ["*"])))  # noqa: T201 — bare, for $(…)
 
 
 @staff.command("create")

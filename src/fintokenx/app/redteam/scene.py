@@ -13,7 +13,7 @@ import asyncpg
 import httpx
 
 from fintokenx import audit
-from fintokenx.app import provision, wiring
+from fintokenx.app import base, provision, wiring
 from fintokenx.app.redteam.reviewed import CROSS_TENANT
 from fintokenx.kernel.caller import Role, system
 from fintokenx.kernel.clock import Clock
@@ -85,7 +85,7 @@ class Scene:
     async def connect(self, role: str) -> RawConnection:
         """A session of the database with a role's real password."""
         password = await self.vault.secret(provision.password_of(role))
-        return await asyncpg.connect(wiring.dsn(self.settings, role), password=password, command_timeout=20)
+        return await asyncpg.connect(base.dsn(self.settings, role), password=password, command_timeout=20)
 
     @asynccontextmanager
     async def session(self, role: str = "fx_app", *, pin: str | None = None) -> AsyncIterator[RawConnection]:
@@ -151,7 +151,7 @@ async def scene(
         yield found
 
 
-async def _side(on: wiring.Base, tenant_id: str, run: str) -> Side:
+async def _side(on: base.Base, tenant_id: str, run: str) -> Side:
     key_id = on.ids.new("key")
     raw = await partner.raw_api_key(on.vault, on.settings.environment, tenant_id=tenant_id, key_id=key_id)
     async with on.database.transaction(tenant_id, request_id=run) as tx:
@@ -161,7 +161,7 @@ async def _side(on: wiring.Base, tenant_id: str, run: str) -> Side:
     return Side(tenant_id, raw, key_id)
 
 
-async def _people(found: Scene, on: wiring.Base, side: Side) -> None:
+async def _people(found: Scene, on: base.Base, side: Side) -> None:
     """The canary, a seller; other customers and staff, so that no attack is refused for its role alone."""
     word = secrets.token_hex(5)
     side.canary_name = f"Red Team Canary {word} Ltd"
@@ -191,7 +191,7 @@ async def _people(found: Scene, on: wiring.Base, side: Side) -> None:
         side.second_admin = await _staff(on, side.tenant_id, Role.PLATFORM_ADMIN, email)
 
 
-async def _staff(on: wiring.Base, tenant_id: str, role: Role, email: str) -> str:
+async def _staff(on: base.Base, tenant_id: str, role: Role, email: str) -> str:
     sealer = Sealer(on.database, on.vault, os.urandom)
     subject_id = on.ids.new("sub")
     person = auth.SealedPerson(

@@ -11,7 +11,7 @@ import httpx
 
 from fintokenx import audit
 from fintokenx.adapters.blobs import DataKeys, EncryptedBlobs
-from fintokenx.app import wiring
+from fintokenx.app import base, wiring
 from fintokenx.app.redteam.catalogue import ATTACKS
 from fintokenx.app.redteam.report import HOME, SIGNING_KEY, Report, archive, body_of, signed
 from fintokenx.app.redteam.run import Progress, Result, play
@@ -64,7 +64,7 @@ async def bypass(
 
 async def signing_key(settings: Settings) -> bytes:
     """The public key that reports are checked against."""
-    return await wiring.open_vault(settings).ensure_ed25519(SIGNING_KEY)
+    return await base.open_vault(settings).ensure_ed25519(SIGNING_KEY)
 
 
 async def history(settings: Settings) -> tuple[Sequence[audit.RedteamRun], bool]:

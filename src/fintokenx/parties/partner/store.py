@@ -131,9 +131,12 @@ def key_revoked(tx: Tx, key: ApiKey, *, state: str) -> audit.RowChange:
 
 async def note_use(tx: Tx, key_id: str) -> None:
     """Remember the use, once a minute. Read as a value on purpose: ``tx.write`` would make every read that a key
-    authenticates wait for the disk, for a time stamp that may be lost."""
+    authenticates wait for the disk, for a time stamp that may be lost. In between nothing is locked: an upsert locks
+    the row even where it leaves it alone, and the requests of one key would wait for each other."""
     await tx.value(
-        """insert into ops.api_key_use as u (tenant_id, key_id, last_used_at) values ($1, $2, $3)
+        """insert into ops.api_key_use as u (tenant_id, key_id, last_used_at) select $1::text, $2::text, $3::timestamptz
+            where not exists (select from ops.api_key_use
+                               where tenant_id = $1 and key_id = $2 and last_used_at >= $3 - interval '1 minute')
            on conflict (tenant_id, key_id) do update set last_used_at = excluded.last_used_at
             where u.last_used_at < excluded.last_used_at - interval '1 minute' returning 1""",
         tx.tenant_id,

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import asyncpg
 
-from fintokenx.app import provision, wiring
+from fintokenx.app import base, provision
 from fintokenx.app.redteam.scene import Scene, leaked
 from fintokenx.app.redteam.sql import CHANGE, entry, must_show_nothing, must_show_only, session_row
 from fintokenx.app.redteam.types import Attack, Broken, attack
@@ -105,7 +105,7 @@ async def prepared_plans(scene: Scene) -> str:
 
 async def _one_connection(scene: Scene) -> tuple[Database, Any]:
     password = await scene.vault.secret(provision.password_of("fx_app"))
-    pool = await open_pool(wiring.dsn(scene.settings, "fx_app"), password, size_max=1)
+    pool = await open_pool(base.dsn(scene.settings, "fx_app"), password, size_max=1)
     return Database(pool, pins=scene.pins, clock=scene.clock, ids=scene.ids, reactions=Reactions()), pool
 
 
