@@ -5,14 +5,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from fintokenx.app.redteam.attacks import api, bypass, catalogue, definers, games, leaks, pins, roles, writes
+from fintokenx.app.redteam.attacks import (
+    api,
+    bypass,
+    catalogue,
+    definers,
+    games,
+    leaks,
+    pins,
+    roles,
+    sessions,
+    writes,
+)
 from fintokenx.app.redteam.types import Attack
 
 ATTACKS: Final[tuple[Attack, ...]] = tuple(
     sorted(
         (
             attack
-            for family in (pins, roles, definers, games, writes, leaks, api, bypass, catalogue)
+            for family in (pins, roles, definers, games, writes, leaks, api, bypass, sessions, catalogue)
             for attack in family.ATTACKS
         ),
         key=lambda attack: attack.id,
