@@ -98,3 +98,19 @@ begin
   end loop;
 end $$;
 grant execute on function pg_catalog.pg_advisory_xact_lock(integer, integer) to fx_linker, fx_sealer; -- the chain's
+-- How much there is of all tenants together, and how fast it grows: counters of tables, the server and the log, sizes.
+-- What EXPLAIN and pg_class tell of it still cannot be taken away (docs/redteam.md, "What injected SQL can still learn").
+do $$
+declare
+  door regprocedure;
+begin
+  for door in
+    select p.oid::regprocedure from pg_catalog.pg_proc p
+     where p.pronamespace = 'pg_catalog'::regnamespace
+       and p.proname ~ '^pg_(stat_get_|(relation|table|total_relation|indexes|database|tablespace)_size$|(current_)?wal_)'
+  loop
+    execute format('revoke execute on function %s from public', door);
+  end loop;
+end $$;
+-- A grant of the bypass is for one transaction, known by the lock that each transaction holds on itself.
+grant execute on function pg_catalog.pg_lock_status() to fx_fingerprint;

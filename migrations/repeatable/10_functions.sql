@@ -368,8 +368,8 @@ begin
   execute format('drop policy if exists auditor_reads on app.%I', relation);
   execute format('create policy auditor_reads on app.%I for select to fx_auditor using (true)', relation);
   execute format('drop policy if exists bypass_reads on app.%I', relation);
-  execute format('create policy bypass_reads on app.%I for select to fx_bypass using ((select fx.bypass_active()))',
-                 relation);
+  execute format('create policy bypass_reads on app.%I for select to fx_bypass '
+                 'using (tenant_id = any ((select fx.bypass_tenants())::text[]))', relation);
 end $$;
 
 create or replace function fx.protect(relation text, owner_module text, machine_name text default null) returns void

@@ -123,17 +123,24 @@ def moved(tenant_id: str, session_id: str, state: str, target: str, **after: Any
 
 
 async def open_bypass(
-    world: World, connection: asyncpg.Connection, session_id: str, *, tenant_id: str = A, question: str = "thing"
+    world: World,
+    connection: asyncpg.Connection,
+    session_id: str,
+    *,
+    tenant_id: str = A,
+    question: str = "thing",
+    reference: str = "tnt_b_1",
 ) -> str:
     """Step 1 within whatever transaction the connection is in; the entry's id."""
     entry_id = world.ids.new("aud")
     await connection.execute("select set_config('fx.pin', $1, $2)", world.pins.pin(tenant_id), True)
     await connection.execute(
-        "select fx.open_bypass($1, $2, $3, $4, 'tnt_b_1', 'req_test')",
+        "select fx.open_bypass($1, $2, $3, $4, $5, 'req_test')",
         entry_id,
         world.clock.now(),
         session_id,
         question,
+        reference,
     )
     return entry_id
 
@@ -142,7 +149,7 @@ SEEN = "select count(*) from app.things"
 
 
 async def seen(connection: asyncpg.Connection, *, guc: str | None = "TRUE", role: bool = True) -> int:
-    """How many things of whatever tenant a reading transaction shows (four exist)."""
+    """How many things of whatever tenant a reading transaction shows (four exist, two of them B's)."""
     async with connection.transaction(readonly=True):
         if guc is not None:
             await connection.execute(f"set local fx.bypass_rls = {guc}")

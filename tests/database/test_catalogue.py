@@ -145,6 +145,14 @@ FAULTS = {
         "grant update (tenant_id) on ops.login_codes to fx_worker",
         "fx_worker ops.login_codes",
     ),
+    "no login may lock a table against the others (grant UPDATE by columns, and no DELETE)": Fault(
+        "grant update on ops.idempotency_keys to fx_app",
+        "fx_app ops.idempotency_keys",
+    ),
+    "statistics and sizes of what all tenants have together are told to no login": Fault(
+        "grant execute on function pg_stat_get_live_tuples(oid) to fx_app",
+        "fx_app pg_stat_get_live_tuples(oid)",
+    ),
     "nothing of the platform is granted to everybody": Fault(
         "grant select on app.things to public",
         "app.things",

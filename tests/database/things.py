@@ -39,6 +39,7 @@ create table app.things (
   tenant_id text not null, id text not null, state text not null, amount_pence bigint not null,
   check (amount_pence >= 0), note text, raw bytea, made_at timestamptz, extra jsonb, primary key (tenant_id, id));
 select fx.protect('things', 'things', 'thing');
+select fx.may_be_asked('thing', 'things', 'id');
 create table app.parts (
   tenant_id text not null, id text not null, thing_id text not null, primary key (tenant_id, id),
   foreign key (tenant_id, thing_id) references app.things (tenant_id, id));

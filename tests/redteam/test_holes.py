@@ -67,23 +67,27 @@ HOLES = {
         "alter policy bypass_reads on app.subjects using (true)", ("RT-68", "RT-91"), played=("RT-67",)
     ),
     "a bypass that may be read in its own transaction": Hole(
-        without("fx.bypass_active()", "and g.xid is distinct from pg_current_xact_id_if_assigned()")
+        without("fx.bypass_tenants()", "and g.xid is distinct from pg_current_xact_id_if_assigned()")
         + ";"
-        + without("fx.bypass_active()", "or current_setting('transaction_read_only') <> 'on'"),
+        + without("fx.bypass_tenants()", "or current_setting('transaction_read_only') <> 'on'")
+        + ";"
+        + without("fx.bypass_tenants()", "and g.lxid = fx.own_lxid()"),
         ("RT-69", "RT-80"),
     ),
     "a bypass without an end": Hole(
-        without("fx.bypass_active()", "and g.expires_at > clock_timestamp()"), ("RT-72",), played=("RT-73",)
+        without("fx.bypass_tenants()", "and g.expires_at > clock_timestamp()"), ("RT-72",), played=("RT-73",)
     ),
     "a bypass for every connection": Hole(
-        without("fx.bypass_active()", "g.backend_pid = pg_backend_pid() and")
+        without("fx.bypass_tenants()", "g.backend_pid = pg_backend_pid() and")
         + ";"
-        + without("fx.bypass_active()", "on a.backend_start = g.backend_start", "on true"),
+        + without("fx.bypass_tenants()", "on a.backend_start = g.backend_start", "on true")
+        + ";"
+        + without("fx.bypass_tenants()", "and g.lxid = fx.own_lxid()"),
         ("RT-71",),
         played=("RT-68",),
     ),
     "a bypass that outlives its admin session": Hole(
-        without("fx.bypass_active()", "and s.state = 'OPEN'"), ("RT-74",), played=("RT-73",)
+        without("fx.bypass_tenants()", "and s.state = 'OPEN'"), ("RT-74",), played=("RT-73",)
     ),
     "a bypass that asks nobody who is logged in": Hole(
         without(OPEN_BYPASS, "session_user <> 'fx_platform'", "false")
@@ -281,6 +285,26 @@ async def test_a_pool_that_carries_settings_over_is_named(place: House, monkeypa
     monkeypatch.setattr(sessions, "_WIPE", "SELECT 1")
     results = await place.play("RT-37", "RT-38")
     assert [result.broken for result in results.values()] == [True, True]
+
+
+async def test_what_a_session_leaves_spends_twice_or_takes_from_all_is_named(
+    place: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Six holes at once, each of which one attack has to find."""
+
+    async def nothing(_connection: object) -> None: ...
+
+    family = ("RT-100", "RT-101", "RT-102", "RT-103", "RT-104", "RT-105")
+    assert [result.broken for result in (await place.play(*family)).values()] == [False] * 6
+    monkeypatch.setattr(sessions, "_WIPE", "SELECT 1")
+    monkeypatch.setattr(sessions, "take_back_defaults", nothing)
+    await place.plant(without("fx.bypass_tenants()", "and g.lxid = fx.own_lxid()"))
+    await place.plant("grant update on ops.idempotency_keys to fx_app")
+    await place.plant(
+        "grant execute on function pg_relation_size(regclass, text), pg_relation_size(regclass) to public"
+    )
+    results = await place.play(*family)
+    assert [(name, result.broken) for name, result in results.items()] == [(name, True) for name in family]
 
 
 async def test_a_door_without_guard_is_named(place: House, monkeypatch: pytest.MonkeyPatch) -> None:

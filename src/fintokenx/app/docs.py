@@ -219,6 +219,26 @@ def _actions(declared: Sequence[tuple[str, Action]], machines: Sequence[Machine]
     )
 
 
+_STILL_LEARNT: Final = """## What injected SQL can still learn or take
+
+Postgres has no privilege for these; each is told here with its measure. None shows a row, a value or a key of another.
+
+| by | what | measure |
+|---|---|---|
+| `explain analyze` ("Rows Removed by Filter") with index scans off | how many rows all tenants have in a table together | a number; moves with everybody's work |
+| the same on an index that is unique across tenants | whether a value that one knows already exists elsewhere | ids, references and hashes that nobody can guess (RT-45); a number seen on chain says as much |
+| `pg_class.reltuples`, `relpages`, costs in `explain` | the same number, as of the last analyse | as above |
+| `nextval`, `pg_sequence_last_value` of the two reference sequences | how many invoices or tokens there are | a count; references are a keyed permutation of it |
+| `pg_current_wal_lsn()`, `pg_current_snapshot()` | how much is written at this moment | a rate |
+| how long a query takes | the load; a foreign id takes as long as a missing one | RT-58 measures it at each run |
+| a violated unique key | nothing: the text names the caller's own value, and the answer is alike (RT-43, RT-45) | – |
+| `pg_advisory_xact_lock(bigint)` | may make commands on a key that one can work out wait | until its transaction ends: 60 s idle at most |
+| `alter role current_user password` | may keep new connections of its own login out | until bootstrap.sql is run again with the vault's passwords; open ones stay |
+| `alter role current_user set` | nothing: taken back at the next connection, which is not used (RT-103) | – |
+| planner settings before a statement is planned | a slow plan for the next transaction, with right results | 60 s (ADR 0017) |
+"""  # noqa: E501
+
+
 def _redteam(attacks: Sequence[Attack]) -> str:
     rows = [(attack.id, attack.family, attack.title, attack.tries, attack.holds) for attack in attacks]
     return (
@@ -237,7 +257,8 @@ def _redteam(attacks: Sequence[Attack]) -> str:
         "**A new attack** is a function in `src/fintokenx/app/redteam/attacks/`, with a hole in\n"
         "`tests/redteam/test_holes.py` that lets it through. New routes and tables are attacked at once: the OpenAPI\n"
         "document and the database's catalogue are walked.\n\n"
-        f"{_grid(('id', 'family', 'attack', 'what it tries', 'what counts as held'), rows)}"
+        f"{_grid(('id', 'family', 'attack', 'what it tries', 'what counts as held'), rows)}\n"
+        f"{_STILL_LEARNT}"
     )
 
 

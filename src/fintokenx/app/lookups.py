@@ -69,7 +69,8 @@ class Found(BaseModel):
     openapi_extra=may_call(Role.PLATFORM_ADMIN),
 )
 async def look_up(body: Lookup, request: Request, read: Annotated[Query, Depends(query)]) -> Found:
-    """Find something in any tenant. Needs the token of a BYPASS admin session; leaves one entry RBAC_BYPASS.
+    """Find something in any tenant. Needs the token of a BYPASS admin session; leaves an entry RBAC_BYPASS in the trail
+    of its tenant, which names the tenant that has it, and one in that tenant's own.
 
     It is a read, so there is no idempotency key, and no answer is kept: it holds what belongs to another tenant."""
     bypass: Bypass = request.app.state.bypass

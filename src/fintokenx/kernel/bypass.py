@@ -1,4 +1,6 @@
-"""Reading across tenants in two transactions of one connection: the fingerprint first (TI-07, TI-08)."""
+"""Reading across tenants in two transactions of one connection: the fingerprint first (TI-07, TI-08).
+
+A grant is for the very next transaction and for the tenants that its entries name; each reading has its own."""
 
 from __future__ import annotations
 
@@ -11,12 +13,15 @@ from typing import Final
 import asyncpg
 
 from fintokenx.kernel.clock import Clock
-from fintokenx.kernel.db import COMMIT_DURABLY, Connection, DatabaseUnavailable, PinSigner, Pool, clean_session
+from fintokenx.kernel.db import Connection, DatabaseUnavailable, PinSigner, Pool, clean_session
 from fintokenx.kernel.errors import Forbidden
 from fintokenx.kernel.ids import Ids
 
+# In one message: the transaction that reads is the one right after that of the fingerprint, or it sees nothing. COMMIT
+# waits for the disk by itself; in an aborted transaction the SELECT before it raises.
 _READ: Final = (
-    "BEGIN READ ONLY; SET LOCAL statement_timeout = '10s'; SET LOCAL fx.bypass_rls = TRUE; SET LOCAL ROLE fx_bypass"
+    "SELECT 1; COMMIT; BEGIN READ ONLY; SET LOCAL statement_timeout = '10s'; SET LOCAL fx.bypass_rls = TRUE;"
+    " SET LOCAL ROLE fx_bypass"
 )
 _REFUSALS: Final = ("FX030", "FX031", "FX032")
 """What fx.open_bypass says: no administrator, no open admin session, not its connection or question."""
@@ -51,7 +56,8 @@ class Bypass:
 
     @asynccontextmanager
     async def reading(self, question: Question) -> AsyncIterator[Connection]:
-        """A read-only transaction that sees every tenant, after an entry RBAC_BYPASS of its own is on disk.
+        """A read-only transaction that sees the tenants that have what is asked for, after entries RBAC_BYPASS of its
+        own are on disk: one in the trail of the admin session's tenant, which names them, and one in each of theirs.
 
         When the block ends, however it ends, the connection sees nothing any more.
 
@@ -62,6 +68,9 @@ class Bypass:
         try:
             await self._leave_fingerprint(connection, question)
             await connection.execute(_READ)
+            if await connection.fetchval("select fx.bypass_tenants() is null"):
+                # The process had another transaction in between (it catches up by itself now and then).
+                raise DatabaseUnavailable("the grant was spent")  # never taken for "nobody has it"
             yield connection
             await connection.execute("COMMIT")
         except (asyncpg.PostgresConnectionError, asyncpg.InterfaceError, ConnectionError, TimeoutError) as fault:
@@ -71,9 +80,8 @@ class Bypass:
             await self._pool.release(connection)
 
     async def _leave_fingerprint(self, connection: Connection, question: Question) -> None:
-        await connection.execute("BEGIN")
         try:
-            await connection.fetchval("select set_config('fx.pin', $1, true)", self._pins.pin(question.tenant_id))
+            await connection.execute(f"BEGIN; SET LOCAL fx.pin = '{self._pins.pin(question.tenant_id)}'")
             await connection.execute(
                 "select fx.open_bypass($1, $2, $3, $4, $5, $6)",
                 self._ids.new("aud"),
@@ -87,7 +95,6 @@ class Bypass:
             if fault.sqlstate in _REFUSALS:
                 raise BypassRefused from fault
             raise
-        await connection.execute(COMMIT_DURABLY)
 
 
 async def _leave_nothing(connection: Connection) -> None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 
+from fintokenx.kernel import sessions
 from fintokenx.kernel.bus import Reactions
 from fintokenx.kernel.canonical import plain
 from fintokenx.kernel.clock import Clock, Instant
@@ -297,14 +298,18 @@ async def open_pool(dsn: str, password: str, *, size_max: int) -> Pool:
     """
     pool = await asyncpg.create_pool(
         dsn, password=password, min_size=0, max_size=size_max, command_timeout=60, connection_class=Session,
-        init=_prepare, setup=come_clean, reset=leave_idle,
+        init=_prepare, setup=come_clean, reset=leave_idle, server_settings=sessions.SESSION_SETTINGS,
     )  # fmt: skip
-    async with pool.acquire() as connection:
+    connection = await clean_session(pool)
+    try:
         await refuse_unsafe_role(connection)
+    finally:
+        await pool.release(connection)
     return pool
 
 
 async def _prepare(connection: RawConnection) -> None:
+    await sessions.take_back_defaults(connection)
     await connection.set_type_codec("jsonb", schema="pg_catalog", encoder=json.dumps, decoder=json.loads)
     await connection.set_type_codec("json", schema="pg_catalog", encoder=str, decoder=str)
 

@@ -21,6 +21,18 @@ log = logging.getLogger(__name__)
 PLANS_LIVE_SECONDS: Final = 60.0
 """A plan that was made under strange cost settings is never wrong, and slow for no longer than this."""
 
+SESSION_SETTINGS: Final = {
+    "idle_in_transaction_session_timeout": "60s",
+    "default_transaction_read_only": "off",
+    "statement_timeout": "0",
+    "transaction_timeout": "0",
+    "idle_session_timeout": "0",
+}
+"""Given at connection, so that they hold above what is set for the role: the last four could keep a session from
+finding out that it is bent."""
+ROLE_DEFAULTS: Final = ("idle_in_transaction_session_timeout",)
+"""What bootstrap.sql sets for logins; anything else somebody else has set."""
+
 # Settings first: a timeout of a millisecond would end the rest. By simple protocol, in one message: no prepared
 # statement takes part in it, and it costs one round trip. Names are found in pg_catalog alone: nobody who logs in can
 # make an object. Advisory locks of a session and temporary objects are refused to all logins in the first place.
@@ -78,6 +90,29 @@ async def come_clean(connection: _Proxy) -> None:
             log.warning("a pooled session held prepared statements that are not the driver's; it is closed")
         # The pool closes a connection whose setup raises.
         raise NotClean(f"a pooled session could not be wiped ({type(fault).__name__})") from fault
+
+
+async def take_back_defaults(connection: _Connection) -> None:
+    """When a connection is new: Postgres lets every login set its own defaults, whatever is revoked, so SQL that was
+    injected once could bend every session that comes after it. What is set of that kind is unset, by the very right.
+
+    :raises NotClean: there was some; this session has it, the next one will not
+    """
+    rows = await connection.fetch(
+        "select quote_ident(split_part(line, '=', 1)) as name, quote_ident(d.datname) as database"
+        "  from pg_catalog.pg_db_role_setting s join pg_catalog.pg_roles r on r.oid = s.setrole"
+        "  left join pg_catalog.pg_database d on d.oid = s.setdatabase, unnest(s.setconfig) as line"
+        " where r.rolname = session_user and (s.setdatabase = 0 or d.datname = current_database())"
+    )
+    bent = [row for row in rows if row["database"] is not None or row["name"] not in ROLE_DEFAULTS]
+    if bent:
+        await connection.execute("SET ROLE NONE")  # a role can be among the defaults
+        for row in bent:
+            where = f" IN DATABASE {row['database']}" if row["database"] else ""
+            await connection.execute(f"ALTER ROLE SESSION_USER{where} RESET {row['name']}")
+        names = ", ".join(sorted({row["name"] for row in bent}))
+        log.error("a login had set defaults of its own (%s); they are taken back, somebody has run SQL as it", names)
+        raise NotClean("the login's defaults were not those of the platform")
 
 
 async def leave_idle(connection: _Connection) -> None:

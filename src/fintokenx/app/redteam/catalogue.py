@@ -5,14 +5,26 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from fintokenx.app.redteam.attacks import api, bypass, catalogue, definers, games, leaks, pins, record, roles, writes
+from fintokenx.app.redteam.attacks import (
+    api,
+    bypass,
+    catalogue,
+    definers,
+    games,
+    leaks,
+    pins,
+    record,
+    roles,
+    sessions,
+    writes,
+)
 from fintokenx.app.redteam.types import Attack
 
 ATTACKS: Final[tuple[Attack, ...]] = tuple(
     sorted(
         (
             attack
-            for family in (pins, roles, definers, games, writes, leaks, api, bypass, catalogue, record)
+            for family in (pins, roles, definers, games, writes, leaks, api, bypass, sessions, catalogue, record)
             for attack in family.ATTACKS
         ),
         key=lambda attack: int(attack.id.removeprefix("RT-")),

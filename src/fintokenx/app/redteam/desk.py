@@ -13,7 +13,7 @@ from fintokenx.app.redteam.scene import Scene
 from fintokenx.kernel.caller import Caller, Role
 from fintokenx.kernel.db import RawConnection
 
-OPEN: Final = "select fx.open_bypass($1, $2::timestamptz, $3, 'redteam', $4, $5)"
+OPEN: Final = "select fx.open_bypass($1, $2::timestamptz, $3, 'subject', $4, $5)"
 REASON: Final = "Red team: the bypass is tried on purpose, see the report"
 
 

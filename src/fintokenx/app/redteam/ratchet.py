@@ -13,6 +13,7 @@ from fintokenx.app.redteam.reviewed import (
     CALLS,
     DEFINERS,
     INDEXES_ACROSS_TENANTS,
+    LOCKS,
     MACHINERY,
     MEMBERS,
     POLICIES,
@@ -278,6 +279,25 @@ RULES: Final[tuple[Rule, ...]] = (
         and (has_any_column_privilege(r.oid, c.oid, 'INSERT, UPDATE')
              or has_table_privilege(r.oid, c.oid, 'DELETE, TRUNCATE'))
         and (r.rolname::text, n.nspname::text, c.relname::text) not in ({_pairs(WRITES_OF_MACHINERY)})""",
+    ),
+    Rule(
+        "roles",
+        "no login may lock a table against the others (grant UPDATE by columns, and no DELETE)",
+        f"""select r.rolname || ' ' || c.oid::regclass from pg_class c join pg_namespace n on n.oid = c.relnamespace,
+        pg_roles r
+        where n.nspname in ('app', 'ops', 'fx', 'migrations') and c.relkind in ('r', 'p')
+        and r.rolname in ('fx_app', 'fx_worker', 'fx_sealer', 'fx_auditor', 'fx_platform', 'fx_bypass')
+        and has_table_privilege(r.oid, c.oid, 'UPDATE, DELETE, TRUNCATE, MAINTAIN')
+        and (r.rolname::text, n.nspname::text, c.relname::text) not in ({_pairs(LOCKS)})""",
+    ),
+    Rule(
+        "functions",
+        "statistics and sizes of what all tenants have together are told to no login",
+        """select r.rolname || ' ' || p.oid::regprocedure from pg_proc p, pg_roles r
+        where p.pronamespace = 'pg_catalog'::regnamespace
+        and p.proname ~ '^pg_(stat_get_|(relation|table|total_relation|indexes|database|tablespace)_size$)'
+        and r.rolname in ('fx_app', 'fx_worker', 'fx_sealer', 'fx_auditor', 'fx_platform', 'fx_bypass')
+        and has_function_privilege(r.oid, p.oid, 'EXECUTE')""",
     ),
     Rule(
         "roles",

@@ -37,7 +37,7 @@ MEMBERS: Final = {
 
 DEFINERS: Final = {
     "admin_door_is_open": "fx_fingerprint",
-    "bypass_active": "fx_fingerprint",
+    "bypass_tenants": "fx_fingerprint",
     "change": "fx_writer",
     "close_bypass": "fx_fingerprint",
     "guard_change": "fx_owner",
@@ -48,6 +48,7 @@ DEFINERS: Final = {
     "nonce_was_given": "fx_owner",
     "open_admin_door": "fx_fingerprint",
     "open_bypass": "fx_fingerprint",
+    "record_where_seen": "fx_writer",
     "refuse_unfit_administrator": "fx_fingerprint",
     "sender_has_mined": "fx_owner",
     "shadow_open": "fx_owner",
@@ -59,9 +60,7 @@ POLICIES: Final = {
     ("app.audit_entries", "the_chain_sees_all", "fx_linker", "true"): "appends to the one chain",
     ("app.audit_entries", "sealer_sees_hashes", "fx_sealer", "true"): "four columns without a tenant",
     ("app.audit_entries", "auditor_reads", "fx_auditor", "true"): "verifies the record",
-    ("app.audit_entries", "fingerprint_judges", "fx_fingerprint", "(action = 'RBAC_BYPASS'::text)"): "in definers only",
     ("app.admin_sessions", "fingerprint_judges", "fx_fingerprint", "true"): "in definers only",
-    ("app.subjects", "fingerprint_judges", "fx_fingerprint", "(role = 'platform_admin'::text)"): "in definers only",
     ("ops.admin_doors", "fingerprint_keeps", "fx_fingerprint", "true"): "in definers only",
     ("ops.bypass_grants", "fingerprint_keeps", "fx_fingerprint", "true"): "in definers only",
     ("ops.jobs", "worker_claims", "fx_worker", "true"): "claims jobs of all tenants",
@@ -74,9 +73,14 @@ POLICIES: Final = {
 
 READERS: Final = {
     ("auditor_reads", "fx_auditor", "true"): "compares state with the record (P-06)",
-    ("bypass_reads", "fx_bypass", "( SELECT fx.bypass_active() AS bypass_active)"): "after its fingerprint (TI-07)",
+    (
+        "bypass_reads",
+        "fx_bypass",
+        "(tenant_id = ANY (( SELECT fx.bypass_tenants() AS bypass_tenants)::text[]))",
+    ): "after its fingerprint, of the tenants that it names (TI-07)",
+    ("fingerprint_locates", "fx_fingerprint", "true"): "whose a reference is; in definers only (fx.lookups)",
 }
-"""Policies for reading that every domain table has: policy, role, condition."""
+"""Policies for reading that a domain table may have: policy, role, condition."""
 
 MACHINERY: Final = {
     "admin_doors", "api_key_use", "audit_pending", "bypass_grants", "client_balances", "idempotency_keys", "inbox",
@@ -100,6 +104,12 @@ WRITES_OF_MACHINERY: Final = {
     ("fx_sealer", "ops", "log_tiles"),
 }  # fmt: skip
 """Which login writes which table at all; domain rows are written by fx.change alone."""
+
+LOCKS: Final = {
+    ("fx_worker", "ops", "jobs"): "deletes what is done; runs no tenant's SQL",
+    ("fx_worker", "ops", "periodic_turns"): "likewise",
+}
+"""Which login could lock which table as a whole."""
 
 CROSS_TENANT: Final = {
     "fx_worker": {"ops.jobs", "ops.periodic_turns", "app.tenants"},

@@ -26,7 +26,7 @@ async def inner_functions(scene: Scene) -> str:
         "select fx.link()",
         "select fx.guard_change()",
         "select fx.deny()",
-        "select fx.bypass_active()",
+        "select fx.bypass_tenants()",
     )
     for role in SERVING:
         await must_refuse_all(scene, role, calls, states=("42501", "0A000"))

@@ -103,7 +103,7 @@ async def prepared_plans(scene: Scene) -> str:
     return "eighteen executions, own rows only"
 
 
-async def _one_connection(scene: Scene) -> tuple[Database, Any]:
+async def one_connection(scene: Scene) -> tuple[Database, Any]:
     password = await scene.vault.secret(provision.password_of("fx_app"))
     pool = await open_pool(base.dsn(scene.settings, "fx_app"), password, size_max=1)
     return Database(pool, pins=scene.pins, clock=scene.clock, ids=scene.ids, reactions=Reactions()), pool
@@ -116,7 +116,7 @@ async def _one_connection(scene: Scene) -> tuple[Database, Any]:
     holds="The next request sees its own rows and its own settings; whoever is not pinned sees none.",
 )  # fmt: skip
 async def pool_settings(scene: Scene) -> str:
-    database, pool = await _one_connection(scene)
+    database, pool = await one_connection(scene)
     poison = (
         f"set session fx.pin = '{scene.pin(scene.there)}'", "set session row_security = off",
         "set session search_path = redteam", "set session fx.bypass_rls = true", "set session statement_timeout = 1",
@@ -151,7 +151,7 @@ async def pool_settings(scene: Scene) -> str:
     holds="The cursor and the channels are gone, and what is prepared shows nothing foreign.",
 )  # fmt: skip
 async def pool_cursors(scene: Scene) -> str:
-    database, pool = await _one_connection(scene)
+    database, pool = await one_connection(scene)
     try:
         async with database.transaction(scene.there.tenant_id, request_id=scene.run) as tx:
             await tx.connection.execute(f"declare stolen cursor with hold for {_SEEN}")
