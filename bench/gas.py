@@ -23,7 +23,7 @@ from fintokenx.adapters.chain.deployment import AGENT, MINTER, MINTING_WALLET, R
 from fintokenx.sandbox.anvil import CHAIN_ID
 
 BARS = {
-    "transfer_warm": 90_000, "transfer_first": 107_000, "batch10_repeat": 320_000, "mint_repeat": 75_000,
+    "transfer_warm": 82_000, "transfer_first": 99_000, "batch10_repeat": 300_000, "mint_repeat": 67_000,
     "onboarding": 200_000, "burn_10_holders": 350_000, "anchor": 60_000,
 }  # fmt: skip
 WORDS = {

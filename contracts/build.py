@@ -25,9 +25,7 @@ CONTRACTS = (
     "FXIdentityRegistry",
     "FXReceivableToken",
     "FXTrustedIssuersRegistry",
-    "JurisdictionRule",
     "LockupRule",
-    "MiFIDRule",
     "SanctionsRule",
 )
 

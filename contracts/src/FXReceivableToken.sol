@@ -16,7 +16,8 @@ import {IFXCompliance, IWalletStatus} from "./interfaces/IFinTokenX.sol";
 /// Holders' transfers are refused with TransferRefused(reason) exactly when canTransfer is false. The agent's forced
 /// transfers, recoveries and burns pass pauses, freezes and rules, but never to a wallet that may not receive.
 ///
-/// Every function writes before it calls a receiver, so a receiver that calls back meets a finished state.
+/// Every function, a batch too, has written everything before it calls the first receiver, so a receiver that calls
+/// back meets a finished state.
 contract FXReceivableToken is AgentRole, IERC165, IERC1155, IERC7943MultiToken {
     /// @dev One slot. An id that once existed never exists anew: `exists` is never cleared.
     struct Receivable {
@@ -74,6 +75,8 @@ contract FXReceivableToken is AgentRole, IERC165, IERC1155, IERC7943MultiToken {
     error FaceExceeded(uint256 id, uint256 face, uint256 supply);
     error HoldersIncomplete(uint256 id, uint256 remaining);
     error RecoveryOfAnotherSubject(address lostWallet, address newWallet);
+    /// @notice A forced transfer that would move nothing and yet lift a freeze.
+    error ForcedTransferToSelf(address account);
     error LengthMismatch();
 
     /// @param minter_ first minter; the zero address names none.
@@ -123,6 +126,7 @@ contract FXReceivableToken is AgentRole, IERC165, IERC1155, IERC7943MultiToken {
     {
         _create(id, face, dueAt, documentHash);
         _mint(to, id, face);
+        _requireAcceptance(address(0), to, id, face, "");
     }
 
     /// @param face pence, the most that may ever be minted of the id.
@@ -134,12 +138,16 @@ contract FXReceivableToken is AgentRole, IERC165, IERC1155, IERC7943MultiToken {
 
     function mint(address to, uint256 id, uint256 amount) external onlyMinter {
         _mint(to, id, amount);
+        _requireAcceptance(address(0), to, id, amount, "");
     }
 
     function batchMint(address[] calldata tos, uint256[] calldata ids, uint256[] calldata amounts) external onlyMinter {
         _requireLengths(tos.length, ids.length, amounts.length);
         for (uint256 i = 0; i < tos.length; ++i) {
             _mint(tos[i], ids[i], amounts[i]);
+        }
+        for (uint256 i = 0; i < tos.length; ++i) {
+            _requireAcceptance(address(0), tos[i], ids[i], amounts[i], "");
         }
     }
 
@@ -152,11 +160,11 @@ contract FXReceivableToken is AgentRole, IERC165, IERC1155, IERC7943MultiToken {
         uint256 remaining = receivable.supply;
         for (uint256 i = 0; i < holders.length; ++i) {
             Holding memory held = _holdings[id][holders[i]];
-            if (held.balance == 0) continue;
+            if (held.balance == 0 && held.frozen == 0) continue;
             remaining -= held.balance;
             delete _holdings[id][holders[i]];
             if (held.frozen != 0) emit Frozen(holders[i], id, 0);
-            emit TransferSingle(msg.sender, holders[i], address(0), id, held.balance);
+            if (held.balance != 0) emit TransferSingle(msg.sender, holders[i], address(0), id, held.balance);
         }
         if (remaining != 0) revert HoldersIncomplete(id, remaining);
         receivable.supply = 0;
@@ -231,13 +239,15 @@ contract FXReceivableToken is AgentRole, IERC165, IERC1155, IERC7943MultiToken {
         }
     }
 
-    /// @notice Moves tokens without the holder's consent. Frozen tokens go last, and are then no longer frozen.
+    /// @notice Moves tokens without the holder's consent. Frozen tokens go last; those that went are no longer frozen,
+    /// all others stay so. To the holder itself nothing is forced: that would only lift a freeze.
     function forcedTransfer(address from, address to, uint256 tokenId, uint256 amount)
         external
         onlyAgent
         returns (bool)
     {
         _forcedTransfer(from, to, tokenId, amount);
+        _requireAcceptance(from, to, tokenId, amount, "");
         return true;
     }
 
@@ -251,6 +261,9 @@ contract FXReceivableToken is AgentRole, IERC165, IERC1155, IERC7943MultiToken {
         if (froms.length != amounts.length) revert LengthMismatch();
         for (uint256 i = 0; i < froms.length; ++i) {
             _forcedTransfer(froms[i], tos[i], ids[i], amounts[i]);
+        }
+        for (uint256 i = 0; i < froms.length; ++i) {
+            _requireAcceptance(froms[i], tos[i], ids[i], amounts[i], "");
         }
     }
 
@@ -331,7 +344,7 @@ contract FXReceivableToken is AgentRole, IERC165, IERC1155, IERC7943MultiToken {
         }
         // No receiver is called before all that the rules have cleared is done.
         for (uint256 i = 0; i < tos.length; ++i) {
-            if (tos[i].code.length != 0) _requireAcceptance(msg.sender, tos[i], ids[i], amounts[i], "");
+            _requireAcceptance(msg.sender, tos[i], ids[i], amounts[i], "");
         }
     }
 
@@ -478,6 +491,7 @@ contract FXReceivableToken is AgentRole, IERC165, IERC1155, IERC7943MultiToken {
         emit ReceivableCreated(id, face, dueAt, documentHash);
     }
 
+    /// @dev Asks no receiver whether it accepts: that is for the caller, when all is written.
     function _mint(address to, uint256 id, uint256 amount) private {
         if (amount == 0) revert InvalidAmount(amount);
         Receivable storage receivable = _existing(id);
@@ -491,7 +505,6 @@ contract FXReceivableToken is AgentRole, IERC165, IERC1155, IERC7943MultiToken {
         receivable.supply += uint96(amount);
         _holdings[id][to].balance += uint128(amount);
         emit TransferSingle(msg.sender, address(0), to, id, amount);
-        _requireAcceptance(address(0), to, id, amount, "");
     }
 
     /// @return receivable one that was created and not burned.
@@ -526,15 +539,17 @@ contract FXReceivableToken is AgentRole, IERC165, IERC1155, IERC7943MultiToken {
         _setFrozen(account, id, frozen - amount);
     }
 
-    /// @dev ERC-7943 wants canReceive asked, and Frozen emitted before the transfer.
+    /// @dev ERC-7943 wants canReceive asked, and Frozen emitted before the transfer. Asks no receiver whether it
+    /// accepts: that is for the caller, when all is written.
     function _forcedTransfer(address from, address to, uint256 id, uint256 amount) private {
+        if (from == to) revert ForcedTransferToSelf(from);
         if (!canReceive(to)) revert ERC7943CannotReceive(to);
         Holding memory held = _holdings[id][from];
-        if (amount <= held.balance && amount > _unfrozen(held)) _setFrozen(from, id, held.balance - amount);
+        uint256 unfrozen = _unfrozen(held);
+        if (amount <= held.balance && amount > unfrozen) _setFrozen(from, id, held.frozen - (amount - unfrozen));
         _move(from, to, id, amount);
         emit TransferSingle(msg.sender, from, to, id, amount);
         emit ForcedTransfer(from, to, id, amount);
-        _requireAcceptance(from, to, id, amount, "");
     }
 
     /// @return balance what was moved.
@@ -587,7 +602,7 @@ contract FXReceivableToken is AgentRole, IERC165, IERC1155, IERC7943MultiToken {
     /// @return reason why the token itself refuses, zero when it does not.
     function _ownRefusal(address from, address to, uint256 id, uint256 amount) private view returns (bytes32 reason) {
         if (paused) return "paused";
-        Receivable memory receivable = _receivables[id];
+        Receivable storage receivable = _receivables[id];
         if (!receivable.exists) return "unknown token";
         if (receivable.burned) return "token burned";
         if (receivable.paused) return "token paused";

@@ -46,6 +46,51 @@ contract AgentActionsTest is FXTest {
         same(token.getFrozenTokens(ALICE, ID), 80);
     }
 
+    function test_a_forced_transfer_to_the_holder_itself_is_refused_and_lifts_no_freeze() public {
+        token.setFrozenTokens(ALICE, ID, 80);
+        bytes memory toSelf = abi.encodeWithSelector(FXReceivableToken.ForcedTransferToSelf.selector, ALICE);
+        asAgentRefused(abi.encodeCall(token.forcedTransfer, (ALICE, ALICE, ID, 100)), toSelf);
+        asAgentRefused(
+            abi.encodeCall(
+                token.batchForcedTransfer, (two(MINTING, ALICE), two(ALICE, ALICE), two(ID, ID), two(1, 101))
+            ),
+            toSelf
+        );
+        same(token.balanceOf(ALICE, ID), 100);
+        same(token.getFrozenTokens(ALICE, ID), 80);
+    }
+
+    function test_a_holders_own_transfer_to_itself_lifts_no_freeze() public {
+        token.setFrozenTokens(ALICE, ID, 80);
+        transferRefused(ALICE, ALICE, 21, "tokens frozen");
+        send(ALICE, ALICE, 20);
+        vm.prank(ALICE);
+        token.safeBatchTransferFrom(ALICE, ALICE, two(ID, ID), two(20, 20), "");
+        vm.prank(ALICE);
+        token.batchTransfer(two(ALICE, ALICE), two(ID, ID), two(20, 20));
+        same(token.getFrozenTokens(ALICE, ID), 80);
+        same(token.balanceOf(ALICE, ID), 100);
+    }
+
+    /// @dev A freeze may exceed the balance, to hold what comes in later. Force takes of it what it moves, no more.
+    function test_force_lifts_only_the_freeze_of_what_it_moved() public {
+        token.setFrozenTokens(ALICE, ID, 250);
+        token.forcedTransfer(ALICE, BOB, ID, 90);
+        same(token.getFrozenTokens(ALICE, ID), 160);
+        token.forcedTransfer(ALICE, BOB, ID, 10);
+        same(token.getFrozenTokens(ALICE, ID), 150);
+        give(ALICE, 150);
+        transferRefused(ALICE, BOB, 1, "tokens frozen");
+    }
+
+    function test_a_burn_lifts_the_freeze_of_a_holder_of_nothing_too() public {
+        token.setFrozenTokens(BOB, ID, 7);
+        address[] memory holders = new address[](3);
+        (holders[0], holders[1], holders[2]) = (ALICE, BOB, MINTING);
+        token.burnReceivable(ID, holders, "settled");
+        same(token.getFrozenTokens(BOB, ID), 0);
+    }
+
     function test_a_forced_transfer_never_reaches_a_wallet_that_may_not_receive() public {
         forcedRefused(STRANGER);
         forcedRefused(address(0));
@@ -109,7 +154,10 @@ contract AgentActionsTest is FXTest {
         isTrue(token.isFrozen(ALICE));
         isFalse(token.canReceive(ALICE));
         isFalse(token.canSend(ALICE));
-        forcedRefused(ALICE);
+        asAgentRefused(
+            abi.encodeCall(token.forcedTransfer, (MINTING, ALICE, ID, 1)),
+            abi.encodeWithSelector(IERC7943MultiToken.ERC7943CannotReceive.selector, ALICE)
+        );
         asAgentRefused(
             abi.encodeCall(token.recoveryAddress, (CAROL, ALICE, subject(ALICE), one(ID))),
             abi.encodeWithSelector(IERC7943MultiToken.ERC7943CannotReceive.selector, ALICE)

@@ -7,9 +7,7 @@ import {FXComplianceModularised} from "../src/FXComplianceModularised.sol";
 import {FXIdentityRegistry} from "../src/FXIdentityRegistry.sol";
 import {FXReceivableToken} from "../src/FXReceivableToken.sol";
 import {FXTrustedIssuersRegistry} from "../src/FXTrustedIssuersRegistry.sol";
-import {JurisdictionRule} from "../src/rules/JurisdictionRule.sol";
 import {LockupRule} from "../src/rules/LockupRule.sol";
-import {MiFIDRule} from "../src/rules/MiFIDRule.sol";
 import {SanctionsRule} from "../src/rules/SanctionsRule.sol";
 
 /// @notice The cheatcodes of forge that these tests use.
@@ -62,8 +60,6 @@ abstract contract FXTest {
     FXClaimsTopicRegistry internal topics;
     FXTrustedIssuersRegistry internal issuers;
     FXIdentityRegistry internal registry;
-    JurisdictionRule internal jurisdiction;
-    MiFIDRule internal mifid;
     LockupRule internal lockup;
     SanctionsRule internal sanctions;
     FXComplianceModularised internal compliance;
@@ -75,13 +71,10 @@ abstract contract FXTest {
         topics = FXClaimsTopicRegistry(deployed("FXClaimsTopicRegistry", ""));
         issuers = FXTrustedIssuersRegistry(deployed("FXTrustedIssuersRegistry", abi.encode(me)));
         registry = FXIdentityRegistry(deployed("FXIdentityRegistry", abi.encode(topics, issuers, me, me)));
-        jurisdiction = JurisdictionRule(deployed("JurisdictionRule", ""));
-        mifid = MiFIDRule(deployed("MiFIDRule", ""));
         lockup = LockupRule(deployed("LockupRule", abi.encode(me, me)));
         sanctions = SanctionsRule(deployed("SanctionsRule", abi.encode(MAX_AGE, me, me)));
-        compliance = FXComplianceModularised(
-            deployed("FXComplianceModularised", abi.encode(registry, jurisdiction, mifid, lockup, sanctions))
-        );
+        compliance =
+            FXComplianceModularised(deployed("FXComplianceModularised", abi.encode(registry, lockup, sanctions)));
         bytes memory names = abi.encode("FinToken X Receivables", "FXR", compliance, me, me, me);
         token = FXReceivableToken(deployed("FXReceivableToken", names));
         issuers.bindIdentityRegistry(address(registry));

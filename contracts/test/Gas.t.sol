@@ -31,7 +31,7 @@ contract GasTest is FXTest {
     function test_transfer_with_four_rules() public {
         vm.prank(ALICE);
         token.safeTransferFrom(ALICE, BOB, ID, 100, "");
-        atMost(90_000, "transfer, both have some");
+        atMost(81_000, "transfer, both have some");
     }
 
     function test_transfer_to_a_first_time_holder() public {
@@ -39,7 +39,7 @@ contract GasTest is FXTest {
         register(carol, LENDER, true);
         vm.prank(ALICE);
         token.safeTransferFrom(ALICE, carol, ID, 100, "");
-        atMost(107_000, "transfer, first of the receiver");
+        atMost(98_000, "transfer, first of the receiver");
     }
 
     function test_batch_of_ten_receivers() public {
@@ -54,19 +54,19 @@ contract GasTest is FXTest {
         token.batchTransfer(tos, ids, amounts);
         vm.prank(MINTING);
         token.batchTransfer(tos, ids, amounts);
-        atMost(320_000, "batch of 10 transfers, repeated");
+        atMost(295_000, "batch of 10 transfers, repeated");
     }
 
     function test_mint_again() public {
         token.createReceivable(8, FACE, DUE, DOCUMENT);
         token.mint(MINTING, 8, 10);
         token.mint(MINTING, 8, 10);
-        atMost(75_000, "mint, repeated");
+        atMost(66_000, "mint, repeated");
     }
 
     function test_issue() public {
         token.issueReceivable(MINTING, uint256(keccak256("8")), FACE, DUE, DOCUMENT);
-        atMost(140_000, "issueReceivable");
+        atMost(128_000, "issueReceivable");
     }
 
     function test_burn_of_three_holders() public {

@@ -177,10 +177,14 @@ contract InvariantTest is FXTest {
         (address from, address to, uint256 id) = pick(fromSeed, toSeed, idSeed);
         uint256 balance = token.balanceOf(from, id);
         uint256 amount = amountSeed % (balance + 2);
-        bool expected = amount <= balance && token.canReceive(to);
+        bool expected = amount <= balance && from != to && token.canReceive(to);
+        uint256 frozen = token.getFrozenTokens(from, id);
+        uint256 unfrozen = frozen >= balance ? 0 : balance - frozen;
         remember();
         attempt(address(this), abi.encodeCall(token.forcedTransfer, (from, to, id, amount)), expected);
         onlyMoved(expected, from, to, id, amount);
+        uint256 lifted = expected && amount > unfrozen ? amount - unfrozen : 0;
+        same(token.getFrozenTokens(from, id), frozen - lifted);
     }
 
     function handleAddressFreeze(uint8 seed, uint8 rarely) external {

@@ -12,10 +12,17 @@ contract CallbackWallet is IERC1155Receiver {
     bool public accepting = true;
     bool public attackSucceeded;
     uint256 public seenBalance;
+    /// @dev Whose balance it looks at when it is called.
+    address public watched;
     uint256 public calls;
 
     constructor(FXReceivableToken token_) {
         token = token_;
+        watched = address(this);
+    }
+
+    function watch(address account) external {
+        watched = account;
     }
 
     function plan(bytes calldata data) external {
@@ -41,7 +48,7 @@ contract CallbackWallet is IERC1155Receiver {
 
     function _act(uint256 id) private {
         ++calls;
-        seenBalance = token.balanceOf(address(this), id);
+        seenBalance = token.balanceOf(watched, id);
         bytes memory data = planned;
         if (data.length == 0) return;
         delete planned;
@@ -113,6 +120,51 @@ contract ReentrancyTest is FXTest {
         same(total(), FACE);
     }
 
+    /// @dev The first receiver looks at the last one's balance, and tries to spend what it has itself.
+    function test_all_effects_of_a_batch_stand_before_its_first_receiver_is_called() public {
+        wallet.watch(BOB);
+        address[] memory tos = two(address(wallet), BOB);
+        vm.prank(MINTING);
+        token.batchTransfer(tos, two(ID, ID), two(3, 4));
+        same(wallet.seenBalance(), 4);
+        wallet.plan(abi.encodeCall(token.safeTransferFrom, (address(wallet), ALICE, ID, 3, "")));
+        token.batchForcedTransfer(two(MINTING, MINTING), tos, two(ID, ID), two(3, 5));
+        same(wallet.seenBalance(), 9);
+        isTrue(wallet.attackSucceeded());
+        token.createReceivable(8, FACE, DUE, DOCUMENT);
+        wallet.plan(abi.encodeCall(token.safeTransferFrom, (address(wallet), ALICE, 8, 3, "")));
+        token.batchMint(tos, two(8, 8), two(3, 6));
+        same(wallet.seenBalance(), 6);
+        isTrue(wallet.attackSucceeded());
+        same(token.totalSupply(8), 9);
+        same(total() + token.balanceOf(BOB, ID), FACE);
+        wallet.watch(address(wallet));
+        vm.prank(MINTING);
+        token.safeBatchTransferFrom(MINTING, address(wallet), two(ID, ID), two(2, 3), "");
+        same(wallet.seenBalance(), 3 + 2 + 3);
+        same(wallet.calls(), 4);
+    }
+
+    /// @dev In a batch each receiver is asked about its own part, by onERC1155Received; one that refuses undoes all.
+    function test_one_receiver_that_does_not_accept_undoes_the_whole_batch() public {
+        CallbackWallet second = new CallbackWallet(token);
+        register(address(second), LENDER, true);
+        second.setAccepting(false);
+        bytes memory invalid = abi.encodeWithSelector(IERC1155.ERC1155InvalidReceiver.selector, address(second));
+        address[] memory tos = two(address(wallet), address(second));
+        token.createReceivable(8, FACE, DUE, DOCUMENT);
+        refused(MINTING, address(token), abi.encodeCall(token.batchTransfer, (tos, two(ID, ID), two(1, 1))), invalid);
+        refused(
+            address(this),
+            address(token),
+            abi.encodeCall(token.batchForcedTransfer, (two(MINTING, MINTING), tos, two(ID, ID), two(1, 1))),
+            invalid
+        );
+        refused(address(this), address(token), abi.encodeCall(token.batchMint, (tos, two(8, 8), two(1, 1))), invalid);
+        same(token.balanceOf(address(wallet), ID) + token.totalSupply(8), 0);
+        same(token.balanceOf(MINTING, ID), FACE);
+    }
+
     function test_a_receiver_that_does_not_accept_gets_nothing() public {
         wallet.setAccepting(false);
         bytes memory invalid = abi.encodeWithSelector(IERC1155.ERC1155InvalidReceiver.selector, address(wallet));
@@ -137,9 +189,9 @@ contract ReentrancyTest is FXTest {
     }
 
     function test_a_contract_that_is_no_receiver_gets_nothing() public {
-        register(address(mifid), LENDER, true);
+        register(address(lockup), LENDER, true);
         refused(
-            MINTING, address(token), abi.encodeCall(token.safeTransferFrom, (MINTING, address(mifid), ID, 1, "")), ""
+            MINTING, address(token), abi.encodeCall(token.safeTransferFrom, (MINTING, address(lockup), ID, 1, "")), ""
         );
     }
 }

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 
 from fintokenx.adapters.chain import (
     MINTING_WALLET,
@@ -27,6 +28,7 @@ from fintokenx.adapters.chain.deployment import AGENT
 from fintokenx.adapters.chain.rpc import BATCH_SIZE_MAX, RpcError
 from fintokenx.adapters.chain.signing import Unsigned, address_of, calldata, sign
 from fintokenx.adapters.vault import LocalVault
+from fintokenx.app.cli.common import run
 from fintokenx.kernel.money import Pence
 from fintokenx.lifecycle.tokenisation.ports import (
     BurnReceivable,
@@ -34,6 +36,7 @@ from fintokenx.lifecycle.tokenisation.ports import (
     ChainUnavailable,
     Claims,
     MintReceivable,
+    NotInABlock,
     Receipt,
     RegisterIdentity,
     Standing,
@@ -196,13 +199,39 @@ async def test_an_anchor_whose_event_the_node_keeps_back_is_not_half_read(networ
 async def test_a_paused_chain_leaves_the_anchor_unknown_and_the_next_try_finds_it(network: Network) -> None:
     anchors = AnchorClient(network.rpc, network.vault, network.deployment, wait_seconds=1)
     await network.anvil.control.pause()
-    with pytest.raises(ChainUnavailable):
+    with pytest.raises(NotInABlock, match="no block took the anchor in 1 s"):
         await anchors.publish(1, 10, b"r" * 32)
-    with pytest.raises(ChainUnavailable):
+    with pytest.raises(NotInABlock):
         await anchors.publish(1, 10, b"r" * 32)
     await network.anvil.control.resume()
     patient = AnchorClient(network.rpc, network.vault, network.deployment)
     assert (await patient.publish(1, 10, b"r" * 32)).tree_size == 10
+
+
+@pytest.mark.parametrize(
+    ("fault", "says", "advises_a_start"),
+    [
+        (
+            NotInABlock("no block took the anchor in 20 s"),
+            "the chain answers and does nothing (no block took the anchor in 20 s)",
+            False,
+        ),
+        (ChainUnavailable("connection refused"), "the chain does not answer", True),
+    ],
+)
+def test_a_command_that_a_halted_chain_stops_advises_nobody_to_start_it(
+    fault: ChainUnavailable, says: str, *, advises_a_start: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As `fintokenx audit anchor` does: the chain answers, so that `make up` would change nothing."""
+
+    async def work() -> None:
+        raise fault
+
+    with pytest.raises(typer.Exit):
+        run(work())
+    told = " ".join(capsys.readouterr().err.split())
+    assert says in told
+    assert ("make up" in told) is advises_a_start
 
 
 async def test_a_dead_endpoint_is_passed_over(network: Network) -> None:

@@ -105,14 +105,12 @@ class Network:
 
     async def _second_token(self) -> None:
         owner, agent, updater, minter = [await self._address(key) for key in (OWNER, AGENT, UPDATER, MINTER)]
-        before = {"JurisdictionRule": [], "MiFIDRule": [], "LockupRule": []}
-        kept = [self.to.rules[name] for name in before]
         listing = await self._create(
             "SanctionsRule", "(uint64,address,address)", SANCTIONS_AGE_SECONDS_MAX, owner, updater
         )
         registry = self.to.identity_registry
         compliance = await self._create(
-            "FXComplianceModularised", "(address,address,address,address,address)", registry, *kept, listing
+            "FXComplianceModularised", "(address,address,address)", registry, self.to.rules["LockupRule"], listing
         )
         self.unset_token = await self._create(
             "FXReceivableToken", "(string,string,address,address,address,address)",

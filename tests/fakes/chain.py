@@ -7,6 +7,7 @@ import hashlib
 from collections import Counter, defaultdict, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 from fintokenx.kernel.money import ZERO, Pence
 from fintokenx.lifecycle.tokenisation.ports import (
@@ -149,6 +150,7 @@ class LedgerChain:
         self.mined: list[tuple[SignedTransaction, Call | None, Receipt]] = []
         self.broadcasts: list[str] = []
         self._number = 1
+        self._skipped_seconds = 0
         self._stalled = False
         self._away: Exception | None = None
         self._pool: dict[tuple[str, int], SignedTransaction] = {}
@@ -161,6 +163,10 @@ class LedgerChain:
         self.contracts.identities[minting] = RegisterIdentity(minting, bytes(32), everything, False, FAR_FUTURE_UNIX)
 
     # What a test does to the chain.
+
+    def pass_time(self, passed: timedelta) -> None:
+        """The chain's clock goes on by so much, without blocks."""
+        self._skipped_seconds += int(passed.total_seconds())
 
     def stall(self) -> None:
         """Take transactions, but make no more blocks."""
@@ -228,7 +234,7 @@ class LedgerChain:
         return [call for _, call, receipt in self.mined if isinstance(call, kind) and receipt.succeeded]
 
     def _now_unix(self) -> int:
-        return GENESIS_UNIX + self._number * BLOCK_SECONDS
+        return GENESIS_UNIX + self._number * BLOCK_SECONDS + self._skipped_seconds
 
     def _enter(self, call: str) -> None:
         self.calls[call] += 1

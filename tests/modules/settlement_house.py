@@ -331,7 +331,7 @@ def _party_rows(place: Place, subject_id: str, role: str) -> list[audit.RowChang
         audit.insert(
             "subjects",
             {"tenant_id": TENANT, "id": subject_id, "role": role, "legal_name": account.name, "state": "ACTIVE",
-             "created_at": now},
+             "created_at": now, "cleared_at": now},
         ),
         audit.insert(
             "onboarding_files",

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, replace
-from datetime import date, timedelta
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import date
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -17,21 +14,14 @@ import httpx
 import pytest
 
 from fintokenx import audit
-from fintokenx.adapters.blobs import DataKeys, EncryptedBlobs
-from fintokenx.adapters.complyadvantage import ComplyAdvantageClient
-from fintokenx.adapters.complyadvantage.exchange import Pace
-from fintokenx.adapters.sumsub import SumsubClient
-from fintokenx.adapters.sumsub.exchange import Patience
 from fintokenx.adapters.sumsub.webhook import payload_digest
-from fintokenx.adapters.vault import LocalVault
 from fintokenx.app import http as application
 from fintokenx.kernel.bus import Reactions
 from fintokenx.kernel.caller import Caller, Role, WrongRole, system
 from fintokenx.kernel.edge import Edge
-from fintokenx.kernel.jobs import Worker
 from fintokenx.kernel.machine import NOTHING, IllegalTransition, Machine
-from fintokenx.kernel.sealing import Sealer, Shredded
-from fintokenx.parties import auth, compliance, kyc, partner
+from fintokenx.kernel.sealing import Shredded
+from fintokenx.parties import auth, kyc, partner
 from fintokenx.parties.auth import service as auth_service
 from fintokenx.parties.kyc import http, reactions, service
 from fintokenx.parties.kyc.transitions import FILE, GATE_RUN
@@ -41,181 +31,17 @@ from fintokenx.parties.kyc.types import (
     FormOutdated,
     NothingToRerun,
     NotYourSubject,
-    OnboardingFile,
     OnboardingOpen,
     Person,
     PersonRole,
 )
-from fintokenx.sandbox.providers import complyadvantage, sumsub
-from fintokenx.sandbox.providers.modes import Modes
-from tests.adapters.test_provider_modes import eventually, served
-from tests.fakes.credentials import FixedCredential
+from tests.adapters.test_provider_modes import eventually
+from tests.modules.gates_desk import ACCOUNT, ADA, APPROVE, DECLINE, GRACE, WEBHOOK_SECRET, Desk, open_desk
 from tests.modules.parties_house import terms
-from tests.modules.test_compliance import MLRO, SYSTEM, A, B, decide, new_subject, open_tenant
-from tests.support import World, names, world_from
+from tests.modules.test_compliance import MLRO, SYSTEM, A, B, decide, new_subject
+from tests.support import world_from
 
 pytestmark = pytest.mark.anyio
-WEBHOOK_SECRET = "webhook-secret-for-tests"
-TOKEN, SECRET, HOOK = (FixedCredential(text) for text in ("t", "s", WEBHOOK_SECRET))
-PATIENCE = Patience(first_pause_seconds=0.01, longest_pause_seconds=0.1, attempt_limit_seconds=0.5, jitter=lambda: 0.0)
-PACE = Pace(first_pause_seconds=0.01, longest_pause_seconds=0.1, attempt_limit_seconds=0.5, jitter=lambda: 0.0)
-IMPATIENT = httpx.Timeout(0.2, connect=1.0)
-ACCOUNT = kyc.BankAccount("Acme Ltd", "608371", "12345678")
-ADA = Person("Ada Byron", date(1985, 12, 10), (PersonRole.DIRECTOR, PersonRole.REPRESENTATIVE))
-GRACE = Person("Grace Hopper", date(1979, 12, 9), (PersonRole.UBO,))
-APPROVE, DECLINE = compliance.Decision.APPROVE, compliance.Decision.DECLINE
-
-
-@dataclass
-class Desk:
-    """A database, both providers, the production clients between, and a worker that runs when told to."""
-
-    world: World
-    services: kyc.KycServices
-    worker_pool: Any
-    admin: asyncpg.Connection
-    identity: Modes
-    screening: Modes
-
-    async def work(self) -> None:
-        """Run every job that is due now, and those that they make due."""
-        worker = Worker(
-            claims=self.worker_pool,
-            database=self.world.database,
-            handlers=kyc.handlers(self.services),
-            periodic=(),
-            clock=self.world.clock,
-            ids=self.world.ids,
-            poll_seconds=0.01,
-        )
-        running = asyncio.create_task(worker.run())
-        await eventually(self._nothing_due, within_seconds=30)
-        worker.stop()
-        await running
-
-    async def _nothing_due(self) -> bool:
-        due = "select count(*) from ops.jobs where state = 'READY' and run_at <= $1"
-        return bool(await self.admin.fetchval(due, self.world.clock.now()) == 0)
-
-    def wait(self, seconds: float) -> None:
-        """Let business time pass."""
-        self.world.clock.set(self.world.clock.now() + timedelta(seconds=seconds))
-
-    async def settled(self, *, rounds: int = 4) -> None:
-        """Let the gates ask, look, and go on."""
-        for _ in range(rounds):
-            await self.work()
-            self.wait(5)
-
-    async def submit(
-        self,
-        subject: auth.Subject,
-        *,
-        persons: Sequence[Person] = (ADA, GRACE),
-        caller: Caller | None = None,
-        company_number: str = "01234567",
-        form_version: str = FORM_VERSION,
-    ) -> OnboardingFile:
-        """Seal a form and hand it in, as the subject itself unless told otherwise."""
-        caller = caller or Caller(A, Role.SELLER, subject.id, subject.id)
-        form = await service.seal_form(
-            self.services.sealer,
-            self.world.ids,
-            A,
-            form_version=form_version,
-            company_number=company_number,
-            persons=persons,
-            account=ACCOUNT,
-            at=self.world.clock.now(),
-        )
-        async with self.world.database.transaction(A) as tx:
-            return await service.submit(tx, caller, subject_id=subject.id, form=form)
-
-    async def onboarded(self, name: str = "Acme Ltd", *, persons: Sequence[Person] = (ADA, GRACE)) -> auth.Subject:
-        """A subject whose gates have run as far as they get by themselves."""
-        subject = await new_subject(self.world, name=name)
-        await self.submit(subject, persons=persons)
-        await self.settled()
-        return subject
-
-    async def standing(self, subject: auth.Subject) -> tuple[str, list[str]]:
-        """The subject's state and those of its gates."""
-        async with self.world.database.transaction(A) as tx:
-            gates = await kyc.gates(tx, SYSTEM, subject_id=subject.id)
-        return gates.subject_state, [gate.state for gate in gates.gates]
-
-    async def cases(self) -> list[compliance.Case]:
-        """The undecided ones."""
-        async with self.world.database.transaction(A) as tx:
-            return await compliance.cases(tx, MLRO, state="OPEN", after="", limit=50)
-
-    async def alerts(self) -> list[str]:
-        """Causes of all alerts."""
-        async with self.world.database.transaction(A) as tx:
-            return [alert.cause for alert in await compliance.alerts(tx, MLRO, state=None, after="", limit=50)]
-
-    async def raised(self) -> list[str]:
-        """Causes of the alerts that are open."""
-        async with self.world.database.transaction(A) as tx:
-            found = await compliance.alerts(tx, MLRO, state="RAISED", after="", limit=50)
-        return [alert.cause for alert in found]
-
-    async def decide_all(self, decision: compliance.Decision) -> None:
-        """Decide every open case, and let kyc act on it."""
-        for case in await self.cases():
-            await decide(self.world, self.services.sealer, case, decision=decision)
-        await self.work()
-
-    async def rerun(self, subject: auth.Subject, gate: kyc.Gate) -> None:
-        async with self.world.database.transaction(A) as tx:
-            await service.rerun(tx, MLRO, subject_id=subject.id, gate=gate)
-        await self.settled()
-
-    async def trail(self, subject: auth.Subject) -> list[str]:
-        async with self.world.database.transaction(A) as tx:
-            return names(await audit.entries_of(tx, SYSTEM, resources=[subject.id]))
-
-    async def rows(self, table: str) -> list[asyncpg.Record]:
-        return list(await self.admin.fetch(f"select * from app.{table} order by id"))
-
-    async def activations(self) -> int:
-        """How often the fact SubjectActive was told."""
-        entries = await self.admin.fetch("select diff::text as diff from app.audit_entries")
-        return sum(entry["diff"].count('"fact":"SubjectActive"') for entry in entries)
-
-
-@asynccontextmanager
-async def open_desk(world: World, folder: Path) -> AsyncIterator[Desk]:
-    async with AsyncExitStack() as stack:
-        first = sumsub.create_app(
-            world.clock, app_token=TOKEN, app_secret=SECRET, webhook_secret=HOOK, decide_after_seconds=0.0
-        )
-        second = complyadvantage.create_app(world.clock, api_key=TOKEN)
-        first_url = await stack.enter_async_context(served(first))
-        second_url = await stack.enter_async_context(served(second))
-        client = await stack.enter_async_context(httpx.AsyncClient())
-        vault = LocalVault(folder / "vault", os.urandom)
-        services = kyc.KycServices(
-            identity=SumsubClient(
-                first_url, TOKEN, SECRET, HOOK,
-                clock=world.clock, http=client, timeouts=IMPATIENT, patience=PATIENCE,
-            ),
-            screening=ComplyAdvantageClient(
-                second_url, TOKEN, clock=world.clock, http=client, timeouts=IMPATIENT, pace=PACE
-            ),
-            sealer=Sealer(world.database, vault, os.urandom),
-            blobs=EncryptedBlobs(
-                f"file://{folder / 'blobs'}", vault, DataKeys(world.database, vault, os.urandom), os.urandom
-            ),
-        )  # fmt: skip
-        await open_tenant(world)
-        pool = await world.pool("fx_worker")
-        admin = await world.connect("postgres")
-        try:
-            yield Desk(world, services, pool, admin, first.state.modes, second.state.modes)
-        finally:
-            await admin.close()
-            await pool.close()
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from datetime import timedelta
 import pytest
 
 from fintokenx.adapters.chain import ChainClient, StateClient, deploy
+from fintokenx.kernel.jobs import Payload, TryAgain, Work
 from fintokenx.lifecycle import tokenisation
 from fintokenx.lifecycle.tokenisation.ports import (
     Call,
@@ -19,7 +20,7 @@ from fintokenx.lifecycle.tokenisation.ports import (
 )
 from fintokenx.lifecycle.tokenisation.service import minting, sending
 from fintokenx.sandbox.chain_front.besu import PENDING_MAX
-from tests.fakes.chain import MINTER_KEY, Crash, LedgerChain, address_of
+from tests.fakes.chain import MINTER_KEY, Contracts, Crash, LedgerChain, Reverted, address_of
 from tests.modules.test_tokenisation import KEY, PLATFORM, House, let_tests_seed, subject_row, tenant_row
 from tests.reconciliation.house import RealHouse
 from tests.sandbox.front_house import ROOT, network
@@ -285,3 +286,43 @@ async def test_three_hundred_confirmations_at_once_reach_nodes_that_keep_two_hun
     assert logged.token_ids == tokens
     assert set(logged.balances.values()) == {1_250_000}, "each minted once"
     assert sorted(promise.nonce or 0 for promise in await mints_on(house, references)) == list(range(300))
+
+
+class ClosedMint(Contracts):
+    """Mints nothing."""
+
+    def execute(self, call: Call, now_unix: int) -> None:
+        if isinstance(call, MintReceivable):
+            raise Reverted("reverted")
+        super().execute(call, now_unix)
+
+
+async def test_what_the_chain_refused_is_tried_again_by_whoever_leads_when_its_job_asks(house: House) -> None:
+    """Its own job may never lead: others lead all the time. It asks, and the next round takes it along."""
+    [reference] = await promised(house, 1)
+    open_, house.chain.contracts = house.chain.contracts, ClosedMint()
+    await rounds(house)
+    house.chain.mine()
+    await rounds(house)
+    house.chain.contracts = open_
+    [refused] = await mints_on(house, [reference])
+    assert refused.state == "REVERTED"
+    await rounds(house, 2)
+    assert (await mints_on(house, [reference]))[0].state == "REVERTED", "nobody has asked for it"
+
+    pump = house.jobs.pump
+
+    async def asks_while_another_leads(work: Work, _payload: Payload) -> None:
+        leading = pump.memory(work.tenant_id)
+        leading.leading += 1
+        with pytest.raises(TryAgain, match="another job drives it"):
+            await pump.turn(work, refused, house.world.clock.now())
+        leading.leading -= 1
+
+    house.also["test.ask"] = asks_while_another_leads
+    await house.ask("test.ask", {})
+    await house.until_idle()
+    await rounds(house)
+    house.chain.mine()
+    await rounds(house)
+    assert await states(house, [reference]) == ["MINTED"]

@@ -52,7 +52,7 @@ from fintokenx.lifecycle.settlement.transitions import MACHINES
 from fintokenx.lifecycle.settlement.types import Price, Statement, portions
 from fintokenx.lifecycle.tokenisation.jobs.blocks import BlockWatch
 from fintokenx.lifecycle.tokenisation.ports import BurnReceivable, ChainHead, ChainUnavailable
-from fintokenx.parties import auth
+from fintokenx.parties import auth, kyc
 from tests.database.administrators import People, admin_session, administrators
 from tests.modules.settlement_house import (
     ACCOUNT_OF,
@@ -248,6 +248,32 @@ async def test_only_a_lender_commits_and_only_an_active_one(place: Place) -> Non
     with pytest.raises(Refused) as refusal:
         await place.lend(reference)
     assert refusal.value.code == "SUBJECT_NOT_ACTIVE"
+
+
+async def test_a_lender_whose_checks_are_too_old_is_refused_by_name(place: Place) -> None:
+    """CH-16, SE-05: checked once, fourteen months ago; nothing has begun, the listing is still open."""
+    reference = await place.listed()
+    lender = place.parties["lender"]
+    async with place.tx() as tx:
+        cleared_at = (await auth.subject(tx, lender)).cleared_at
+    assert cleared_at is not None
+    key = {"tenant_id": TENANT, "id": lender}
+
+    async def checked(before: Instant, after: Instant) -> None:
+        await place.seed(audit.update("subjects", key=key, before={"cleared_at": before}, after={"cleared_at": after}))
+
+    await checked(cleared_at, cleared_at - timedelta(days=426))
+    with pytest.raises(kyc.ClearanceLapsed) as refusal:
+        await place.lend(reference)
+    assert refusal.value.code == "CLEARANCE_LAPSED"
+    assert await place.listing_state(reference) == "OPEN"
+    assert [entry for entry in await place.entries(reference) if entry.action == "FUND_COMMIT"] == []
+    await checked(cleared_at - timedelta(days=426), cleared_at)
+    made = await place.lend(reference)
+    await checked(cleared_at, cleared_at - timedelta(days=426))
+    ended = await place.until(made.id, "CANCELLED")
+    assert ended.end_reason == "CLEARANCE_LAPSED", "also when it lapses between the commitment and the payment"
+    assert await place.effects() == {}
 
 
 async def test_a_lender_whose_wallet_is_not_registered_yet_is_told_so_at_once(place: Place) -> None:

@@ -25,7 +25,7 @@ from fintokenx.kernel.db import Tx
 from fintokenx.kernel.edge import Edge, problem
 from fintokenx.kernel.errors import Refused
 from fintokenx.kernel.ids import invoice_reference
-from fintokenx.kernel.jobs import Work, Worker
+from fintokenx.kernel.jobs import Handler, Payload, Work, Worker
 from fintokenx.kernel.machine import NOTHING, IllegalTransition, Machine
 from fintokenx.kernel.money import Pence
 from fintokenx.kernel.vault import VaultUnavailable
@@ -80,6 +80,10 @@ class House:
     walks: int = 0
     tokens_a_step: int = 50
     jobs: TokenisationJobs = field(init=False)
+    renewals_asked: list[str] = field(default_factory=list)
+    """Subjects whom the walk wants checked anew; kyc, which would do it, is not in this house."""
+    also: dict[str, Handler] = field(default_factory=dict)
+    """Jobs of a test's own."""
 
     def __post_init__(self) -> None:
         self.restart()
@@ -159,6 +163,20 @@ class House:
     async def facts(self, resource: str) -> list[dict[str, Any]]:
         return [fact for entry in await self.entries(resource) for fact in json.loads(entry.diff)["facts"]]
 
+    def _handlers(self) -> dict[str, Handler]:
+        async def asked(_work: Work, payload: Payload) -> None:
+            self.renewals_asked.append(payload["subject_id"])
+
+        return {**self.jobs.handlers(), "kyc.renew": asked, **self.also}
+
+    async def checked_anew(self) -> None:
+        """Gates 1 and 2 of the lender are passed anew, now."""
+        async with self.tx() as tx:
+            before = (await auth.subject(tx, self.lender)).cleared_at
+        key = {"tenant_id": TENANT, "id": self.lender}
+        after = {"cleared_at": self.world.clock.now()}
+        await self.seed(audit.update("subjects", key=key, before={"cleared_at": before}, after=after))
+
     async def work_until(
         self,
         done: Callable[[], Awaitable[bool]],
@@ -172,7 +190,7 @@ class House:
         worker = Worker(
             claims=claims,
             database=self.world.database,
-            handlers={name: work for name, work in self.jobs.handlers().items() if only in (None, name)},
+            handlers={name: work for name, work in self._handlers().items() if only in (None, name)},
             periodic=(),
             clock=self.world.clock,
             ids=self.world.ids,
@@ -319,6 +337,7 @@ def subject_row(world: World, subject_id: str, role: str) -> audit.RowChange:
             "legal_name": f"A {role} Ltd",
             "state": "ACTIVE",
             "created_at": world.clock.now(),
+            "cleared_at": world.clock.now(),
         },
     )
 
@@ -814,8 +833,10 @@ async def test_an_active_lender_gets_a_wallet_that_the_registry_vouches_for(hous
     assert trail == ["WALLET_CREATE", "CLAIMS_REQUEST", "CHAIN_TX_RESERVE", "CHAIN_TX_SIGN", "CLAIMS_ISSUE"]
     [call] = house.chain.mined_calls(RegisterIdentity)
     assert isinstance(call, RegisterIdentity)
-    promised_at = (await house.promise(f"identity:{wallet.id}:1")).promised_at
-    assert call.expires_at_unix == int((promised_at + timedelta(days=365)).timestamp())
+    async with house.tx() as tx:
+        cleared_at = (await auth.subject(tx, house.lender)).cleared_at
+    assert cleared_at is not None
+    assert call.expires_at_unix == int((cleared_at + timedelta(days=365)).timestamp())
     assert house.lender.encode() not in call.subject_hash
 
 
@@ -843,7 +864,7 @@ async def test_a_frozen_lender_loses_its_claims_and_gets_them_back(house: House)
     assert not await house.chain.is_verified(wallet.address)
     assert (await house.wallet(house.lender)).state == "REVOKED"
     allowed = await house.chain.can_transfer(address_of(MINTER_KEY), wallet.address, 1, FACE)
-    assert allowed == (False, "missing claim: KYC_VERIFIED")
+    assert allowed == (False, "wallet not verified")
     await _freeze(house, frozen=False)
     await house.ask("tokenisation.issue_claims", {"subject_id": house.lender, "role": "lender"}, "unfrozen")
     await house.until_idle()
@@ -866,23 +887,85 @@ async def test_a_crash_while_issuing_claims_ends_in_one_wallet(house: House, cal
     assert len(house.chain.mined) == 1
 
 
-async def test_claims_are_renewed_before_they_end(house: House) -> None:
-    """A holder whose claims have ended could receive nothing more."""
+async def test_claims_are_renewed_by_a_check_and_by_nothing_else(house: House) -> None:
+    """CH-16: a holder whose claims have ended could receive nothing more; so it is checked anew before."""
     first = await house.registered_lender()
     house.pass_time(days=334)
     await house.walk()
-    assert await house.wallet(house.lender) == first
+    assert house.renewals_asked == []
     house.pass_time(days=2)
     await house.walk()
+    assert house.renewals_asked == [house.lender]
+    assert await house.wallet(house.lender) == first, "asking is not passing"
+    await house.checked_anew()
+    await house.walk()
     renewed = await house.wallet(house.lender)
-    assert first.claims_expire_at is not None
+    assert renewed.checked_at is not None
     assert renewed.claims_expire_at is not None
-    assert renewed.claims_expire_at - first.claims_expire_at > timedelta(days=335)
     assert (renewed.state, renewed.claims) == (first.state, first.claims)
+    assert timedelta(0) <= renewed.checked_at + timedelta(days=365) - renewed.claims_expire_at < timedelta(seconds=1)
     on_chain = house.chain.contracts.identities[renewed.address]
     assert on_chain.expires_at_unix == int(renewed.claims_expire_at.timestamp())
     await house.walk()
     assert len(house.chain.mined_calls(RegisterIdentity)) == 2
+    assert house.renewals_asked == [house.lender]
+
+
+async def test_claims_that_rest_on_an_old_check_lapse_and_are_not_issued_again(house: House) -> None:
+    """CH-16: a lender that was checked once, in June 2026, is nobody to the chain in August 2027."""
+    first = await house.registered_lender()
+    house.pass_time(days=426)
+    house.chain.pass_time(timedelta(days=426))
+    assert not await house.chain.is_verified(first.address), "the chain itself lets the claim end"
+    await house.walk()
+    lapsed = await house.wallet(house.lender)
+    assert (lapsed.state, lapsed.claims, lapsed.checked_at) == ("REVOKED", 0, None)
+    assert house.renewals_asked == [house.lender]
+    await house.ask("tokenisation.issue_claims", {"subject_id": house.lender}, "once more")
+    await house.until_idle()
+    assert await house.wallet(house.lender) == lapsed
+    await house.checked_anew()
+    await house.ask("tokenisation.issue_claims", {"subject_id": house.lender}, "checked anew")
+    await house.until_idle()
+    assert (await house.wallet(house.lender)).registered
+    assert await house.chain.is_verified(first.address)
+
+
+async def test_claims_given_back_late_end_with_the_check_and_not_a_year_after(house: House) -> None:
+    """Frozen for eleven months and freed: what it gets back is as old as its check."""
+    first = await house.registered_lender()
+    await _freeze(house, frozen=True)
+    await house.walk()
+    house.pass_time(days=330)
+    await _freeze(house, frozen=False)
+    await house.walk()
+    given_back = await house.wallet(house.lender)
+    assert given_back.registered
+    assert given_back.claims_expire_at == first.claims_expire_at
+
+
+@pytest.mark.parametrize(
+    "planted",
+    [
+        {"claims_expire_at": timedelta(days=366)},
+        {"claims_expire_at": timedelta(days=400), "checked_at": timedelta(days=35)},
+        {"checked_at": None},
+    ],
+)
+async def test_the_database_refuses_a_claim_that_is_younger_than_its_check(
+    house: House, planted: dict[str, timedelta | None]
+) -> None:
+    """CH-16: a later end, a check that never was, or none at all."""
+    wallet = await house.registered_lender()
+    async with house.tx() as tx:
+        cleared_at = (await auth.subject(tx, house.lender)).cleared_at
+    assert cleared_at is not None
+    after = {name: cleared_at + shift if shift is not None else None for name, shift in planted.items()}
+    before = {name: getattr(wallet, name) for name in planted}
+    key = {"tenant_id": TENANT, "id": wallet.id}
+    with pytest.raises(asyncpg.PostgresError) as refusal:
+        await house.seed(audit.update("wallets", key=key, before=before, after=after))
+    assert refusal.value.sqlstate in ("23514", "FX023")
 
 
 class ClosedRegistry(Contracts):
@@ -898,6 +981,7 @@ async def _refused_renewal(house: House) -> str:
     """A registered lender whose renewal the chain refuses; returns the business key of the refused promise."""
     wallet = await house.registered_lender()
     house.pass_time(days=336)
+    await house.checked_anew()
     open_registry = house.chain.contracts
     house.chain.contracts = ClosedRegistry(open_registry.identities, open_registry.faces, open_registry.holdings)
     key = f"identity:{wallet.id}:2"
@@ -941,9 +1025,10 @@ async def test_a_refused_grant_that_is_still_wanted_is_tried_again(house: House)
     assert (await house.promise(refused)).state == "CONFIRMED"
 
 
-async def test_a_refused_grant_that_has_grown_old_is_replaced_by_a_fresh_one(house: House) -> None:
+async def test_a_refused_grant_gives_way_to_one_that_rests_on_a_younger_check(house: House) -> None:
     refused = await _refused_renewal(house)
     house.pass_time(days=336)
+    await house.checked_anew()
     await house.until_idle()
     assert (await house.promise(refused)).state == "SUPERSEDED"
     expires_at = (await house.wallet(house.lender)).claims_expire_at

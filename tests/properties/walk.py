@@ -242,6 +242,7 @@ async def _subject(walk: Walk, tx: Tx, line: Transition) -> Values:
         "created_at": tx.at,
         "last_kyc_run_at": None,
         "last_screening_at": tx.at if walk.chance.random() < 0.5 else None,
+        "cleared_at": tx.at,
     }
 
 
@@ -451,6 +452,7 @@ def _wallet_of(subject_id: str, walk: Walk, tx: Tx) -> Values:
         "key_name": f"custody/{subject_id}",
         "claims": 0,
         "claims_expire_at": None,
+        "checked_at": None,
         "created_at": tx.at,
         "registered_at": None,
         "flagged_at": None,
@@ -461,7 +463,8 @@ def _wallet_in(walk: Walk, tx: Tx, state: str, row: Values) -> Values:
     if state == "REGISTERED":
         return {
             "claims": walk.chance.randint(1, 31),
-            "claims_expire_at": tx.at + timedelta(days=walk.chance.randint(1, 90)),
+            "checked_at": row["created_at"],
+            "claims_expire_at": row["created_at"] + timedelta(days=walk.chance.randint(1, 365)),
             "registered_at": row["registered_at"] or tx.at,
         }
     return {"claims": 0}

@@ -32,28 +32,22 @@ interface IWalletStatus {
     function subjectOf(address wallet) external view returns (bytes32);
 }
 
-/// @notice One rule of the chain of rules.
-interface IRule {
+/// @notice A rule that keeps a state of its own, and so is a contract of its own. The others are libraries in src/rules.
+interface IStatefulRule {
     function name() external view returns (string memory);
+}
 
-    /// @param fromStatus status word of a sender that is verified.
-    /// @param toStatus status word of a receiver that is verified.
-    /// @return Zero to let the transfer pass, else the reason of the refusal in ASCII.
-    function refusal(address from, address to, uint256 id, uint256 amount, uint256 fromStatus, uint256 toStatus)
-        external
-        view
-        returns (bytes32);
+interface ILockupRule is IStatefulRule {
+    function isLocked(uint256 id) external view returns (bool);
+    function isAnyLocked(uint256[] calldata ids) external view returns (bool);
+}
 
-    /// @notice The same question about many transfers of one sender, asked once.
-    /// @return Whether refusal(...) is zero for every one of them.
-    function allowsBatch(
-        address from,
-        address[] calldata tos,
-        uint256[] calldata ids,
-        uint256[] calldata amounts,
-        uint256 fromStatus,
-        uint256[] calldata toStatuses
-    ) external view returns (bool);
+interface ISanctionsRule is IStatefulRule {
+    /// @return Whether either is flagged, or the list cannot be relied on.
+    function refuses(address from, address to) external view returns (bool);
+
+    /// @return Whether refuses(from, …) is true for any of the receivers; of none, what it says of the sender.
+    function refusesAny(address from, address[] calldata tos) external view returns (bool);
 }
 
 /// @notice What the token asks of its compliance contract. Reasons are ASCII, "ok" when allowed.

@@ -2,10 +2,10 @@
 pragma solidity 0.8.37;
 
 import {AgentRole} from "../access/AgentRole.sol";
-import {IRule} from "../interfaces/IFinTokenX.sol";
+import {ILockupRule} from "../interfaces/IFinTokenX.sol";
 
 /// @notice A token id may be locked for a time, as for a cooling-off after funding. No id is locked by default.
-contract LockupRule is AgentRole, IRule {
+contract LockupRule is AgentRole, ILockupRule {
     mapping(uint256 id => uint64) public lockedUntil;
 
     event LockSet(uint256 indexed id, uint64 lockedUntil);
@@ -22,26 +22,14 @@ contract LockupRule is AgentRole, IRule {
         return block.timestamp < lockedUntil[id];
     }
 
+    function isAnyLocked(uint256[] calldata ids) external view returns (bool) {
+        for (uint256 i = 0; i < ids.length; ++i) {
+            if (isLocked(ids[i])) return true;
+        }
+        return false;
+    }
+
     function name() external pure returns (string memory) {
         return "LockupRule";
-    }
-
-    function refusal(address, address, uint256 id, uint256, uint256, uint256) external view returns (bytes32) {
-        if (isLocked(id)) return "token locked";
-        return 0;
-    }
-
-    function allowsBatch(
-        address,
-        address[] calldata,
-        uint256[] calldata ids,
-        uint256[] calldata,
-        uint256,
-        uint256[] calldata
-    ) external view returns (bool) {
-        for (uint256 i = 0; i < ids.length; ++i) {
-            if (isLocked(ids[i])) return false;
-        }
-        return true;
     }
 }

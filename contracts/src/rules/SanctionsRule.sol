@@ -2,11 +2,11 @@
 pragma solidity 0.8.37;
 
 import {AgentRole} from "../access/AgentRole.sol";
-import {IRule} from "../interfaces/IFinTokenX.sol";
+import {ISanctionsRule} from "../interfaces/IFinTokenX.sol";
 
 /// @notice Refuses while either wallet is flagged, and refuses everything while the list was never confirmed or its
 /// last confirmation is older than the maximum age: no news is not good news. The agent is the updater.
-contract SanctionsRule is AgentRole, IRule {
+contract SanctionsRule is AgentRole, ISanctionsRule {
     uint64 public immutable maxAgeSeconds;
 
     /// @notice Unix seconds of the last confirmation that the flags are complete; zero before the first.
@@ -40,27 +40,19 @@ contract SanctionsRule is AgentRole, IRule {
         return confirmed == 0 || block.timestamp > confirmed + maxAgeSeconds;
     }
 
+    function refuses(address from, address to) external view returns (bool) {
+        return isStale() || isFlagged[from] || isFlagged[to];
+    }
+
+    function refusesAny(address from, address[] calldata tos) external view returns (bool) {
+        if (isStale() || isFlagged[from]) return true;
+        for (uint256 i = 0; i < tos.length; ++i) {
+            if (isFlagged[tos[i]]) return true;
+        }
+        return false;
+    }
+
     function name() external pure returns (string memory) {
         return "SanctionsRule";
-    }
-
-    function refusal(address from, address to, uint256, uint256, uint256, uint256) external view returns (bytes32) {
-        if (isStale() || isFlagged[from] || isFlagged[to]) return "sanctions";
-        return 0;
-    }
-
-    function allowsBatch(
-        address from,
-        address[] calldata tos,
-        uint256[] calldata,
-        uint256[] calldata,
-        uint256,
-        uint256[] calldata
-    ) external view returns (bool) {
-        if (isStale() || isFlagged[from]) return false;
-        for (uint256 i = 0; i < tos.length; ++i) {
-            if (isFlagged[tos[i]]) return false;
-        }
-        return true;
     }
 }

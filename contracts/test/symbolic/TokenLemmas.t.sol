@@ -236,12 +236,17 @@ contract TokenLemmas is AnyToken {
     ) external {
         assumeWallet(to);
         assumeSound(id, from, to);
-        uint256 sum = token.balanceOf(from, id) + (from == to ? 0 : token.balanceOf(to, id));
+        uint256 balance = token.balanceOf(from, id);
+        uint256 sum = balance + token.balanceOf(to, id);
+        uint256 frozen = token.getFrozenTokens(from, id);
         bool mayReceive = token.canReceive(to);
         bool isAgent = token.isAgent(caller);
         if (!call(caller, address(token), abi.encodeCall(token.forcedTransfer, (from, to, id, amount)))) return;
-        assert(mayReceive && isAgent);
-        assert(token.balanceOf(from, id) + (from == to ? 0 : token.balanceOf(to, id)) == sum);
+        assert(mayReceive && isAgent && from != to);
+        assert(token.balanceOf(from, id) + token.balanceOf(to, id) == sum);
+        assert(token.balanceOf(from, id) == balance - amount);
+        uint256 still = token.getFrozenTokens(from, id);
+        assert(still == frozen || (frozen - still <= amount && (still >= balance - amount)));
     }
 }
 

@@ -13,7 +13,7 @@ from fintokenx.adapters.chain.rpc import Rpc, RpcError
 from fintokenx.adapters.chain.signing import Unsigned, address_of, calldata, sign
 from fintokenx.audit.ports import AnchorOnChain, AnchorReceipt
 from fintokenx.kernel.vault import Vault
-from fintokenx.lifecycle.tokenisation.ports import ChainUnavailable
+from fintokenx.lifecycle.tokenisation.ports import ChainUnavailable, NotInABlock
 
 _GAS: Final = 200_000
 _KEPT: Final = 22
@@ -35,7 +35,8 @@ class AnchorClient:
         """Anchor, once. The nonce is the mined count, so a repeat while the first one waits cannot anchor twice.
 
         :raises ValueError: the chain holds other values for this batch
-        :raises ChainUnavailable: no node, or no block within the wait; calling again is safe
+        :raises NotInABlock: no block within the wait; calling again is safe
+        :raises ChainUnavailable: no node; calling again is safe
         """
         if (standing := await self._same_or_none(batch_id, tree_size, root)) is not None:
             return standing
@@ -58,7 +59,7 @@ class AnchorClient:
             await asyncio.sleep(_POLL_SECONDS)
         if (standing := await self._same_or_none(batch_id, tree_size, root)) is not None:
             return standing
-        raise ChainUnavailable("no block took the anchor")
+        raise NotInABlock(f"no block took the anchor in {self._polls * _POLL_SECONDS:g} s")
 
     async def read(self, batch_id: int) -> AnchorOnChain | None:
         """The anchor of a batch.

@@ -134,15 +134,13 @@ async def deploy(rpc: Rpc, vault: Vault, *, chain_id: int, artifacts: Path, now_
     issuers = await make.create("FXTrustedIssuersRegistry", ["address"], owner)
     registry = await make.create("FXIdentityRegistry", ["address"] * 4, topics, issuers, owner, registrar)
     rules = {
-        "JurisdictionRule": await make.create("JurisdictionRule", []),
-        "MiFIDRule": await make.create("MiFIDRule", []),
         "LockupRule": await make.create("LockupRule", ["address"] * 2, owner, await make.address(COMPLIANCE)),
         "SanctionsRule": await make.create(
             "SanctionsRule", ["uint64", "address", "address"],
             SANCTIONS_AGE_SECONDS_MAX, owner, await make.address(UPDATER),
         ),
     }  # fmt: skip
-    compliance = await make.create("FXComplianceModularised", ["address"] * 5, registry, *rules.values())
+    compliance = await make.create("FXComplianceModularised", ["address"] * 3, registry, *rules.values())
     token = await make.create(
         "FXReceivableToken", ["string", "string", *["address"] * 4],
         "FinToken X Receivable", "FXR", compliance, owner, agent, await make.address(MINTER),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import quote
@@ -13,7 +14,7 @@ import httpx
 
 from fintokenx.adapters.sumsub import webhook
 from fintokenx.adapters.sumsub.exchange import SYSTEM, Answer, Exchange, Patience
-from fintokenx.kernel.clock import Clock
+from fintokenx.kernel.clock import Clock, Instant
 from fintokenx.kernel.credentials import Credential
 from fintokenx.kernel.errors import Unavailable
 from fintokenx.parties.kyc.ports import Applicant, ProviderVerdict, Verdict, VerificationEvent
@@ -87,18 +88,18 @@ class SumsubClient:
             raise Unavailable(SYSTEM, "applicant without an id")
         return applicant_ref
 
-    async def request_check(self, applicant_ref: str) -> None:
+    async def request_check(self, applicant_ref: str, *, reviewed_before: Instant | None = None) -> None:
         """Ask for the review, unless it was asked for already.
 
-        What a second request does to a running or finished review is not documented, so the status is read
-        before asking, and again after an answer was lost.
+        The vendor refuses it while a review runs, and begins another after one that has ended (its reference,
+        "Request applicant check"), so the status is read before asking, and again after an answer was lost.
         """
-        if not await self._may_be_asked(applicant_ref):
+        if not await self._may_be_asked(applicant_ref, reviewed_before):
             return
         try:
             answer = await self._exchange.send("POST", f"{_path(applicant_ref)}/status/pending", repeatable=False)
         except Unavailable as lost:
-            if not lost.outcome_unknown or await self._may_be_asked(applicant_ref):
+            if not lost.outcome_unknown or await self._may_be_asked(applicant_ref, reviewed_before):
                 raise
             return
         _found(answer)
@@ -107,7 +108,7 @@ class SumsubClient:
         """GREEN is CLEAR, RED/FINAL is FAIL, RED/RETRY is REFER; everything else is PENDING and says why."""
         answer = await self._status(applicant_ref)
         verdict, detail = self._judge(answer.fields)
-        return ProviderVerdict(verdict, applicant_ref, detail, answer.raw)
+        return ProviderVerdict(verdict, applicant_ref, detail, answer.raw, _reviewed_at(answer.fields))
 
     async def read_webhook(self, headers: Mapping[str, str], body: bytes) -> VerificationEvent:
         """See :func:`fintokenx.adapters.sumsub.webhook.read_webhook`. Just rotated, both secrets are good."""
@@ -118,10 +119,13 @@ class SumsubClient:
         _found(answer)
         return answer
 
-    async def _may_be_asked(self, applicant_ref: str) -> bool:
+    async def _may_be_asked(self, applicant_ref: str, reviewed_before: Instant | None) -> bool:
         review = (await self._status(applicant_ref)).fields
         verdict, _ = self._judge(review)
-        return review.get("reviewStatus") == "init" or verdict is Verdict.REFER
+        if review.get("reviewStatus") == "init" or verdict is Verdict.REFER:
+            return True
+        ended_at = _reviewed_at(review) if review.get("reviewStatus") == "completed" else None
+        return reviewed_before is not None and ended_at is not None and ended_at < reviewed_before
 
     def _judge(self, review: Mapping[str, Any]) -> tuple[Verdict, str]:
         status, result = review.get("reviewStatus"), review.get("reviewResult")
@@ -151,6 +155,14 @@ def _judge_result(result: Mapping[str, Any]) -> tuple[Verdict, str]:
     if kind == "RETRY":
         return Verdict.REFER, f"RED/RETRY: {words}"
     return Verdict.PENDING, f"unknown reviewRejectType: {_word(kind)}"
+
+
+def _reviewed_at(review: Mapping[str, Any]) -> Instant | None:
+    """When the review ended, as the vendor spells it: ``2026-06-02 08:00:00+0000``."""
+    try:
+        return datetime.strptime(str(review.get("reviewDate")), "%Y-%m-%d %H:%M:%S%z").astimezone(UTC)
+    except ValueError:
+        return None
 
 
 def _word(value: object) -> str:

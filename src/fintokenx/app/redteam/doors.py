@@ -43,6 +43,7 @@ WITHOUT_CALLER: Final = {
     "fintokenx.parties.auth.subject_of_company": "a read for the modules above",
     "fintokenx.parties.kyc.designated_account": "a read for the modules above",
     "fintokenx.parties.kyc.must_be_active": "itself a guard",
+    "fintokenx.parties.kyc.must_be_cleared": "itself a guard",
     "fintokenx.parties.partner.authenticate_api_key": "the key is the credential: nobody is known yet",
     "fintokenx.parties.partner.require_feature": "itself a guard",
     "fintokenx.parties.partner.tenant": "a read of the tenant that the transaction is pinned to",

@@ -228,11 +228,13 @@ class SameLine(BaseModel):
     response_model=PaymentView,
     responses=problems(
         IdempotencyKeyRequired, IdempotencyKeyReused, IdempotencyInFlight, WrongRole, auth.ApiKeyRequired,
-        auth.SessionRequired, partner.OutOfScope, kyc.SubjectNotActive, kyc.NoDesignatedAccount,
-        marketplace.UnknownListing, marketplace.ConcentrationCapReached, marketplace.OutsideAppetite,
-        marketplace.ListingMatured, IllegalTransition, PriceChanged, AmountOverFpsLimit, NothingToAdvance,
-        WalletNotReady,
-    ), openapi_extra=may_call(Role.LENDER, both=True))  # fmt: skip
+        auth.SessionRequired, partner.OutOfScope, kyc.SubjectNotActive, kyc.ClearanceLapsed,
+        kyc.NoDesignatedAccount, marketplace.UnknownListing, marketplace.ConcentrationCapReached,
+        marketplace.OutsideAppetite, marketplace.ListingMatured, IllegalTransition, PriceChanged, AmountOverFpsLimit,
+        NothingToAdvance, WalletNotReady,
+    ),
+    openapi_extra=may_call(Role.LENDER, both=True),
+)  # fmt: skip
 async def fund(body: PaymentBody, command: Annotated[Mutation, Depends(mutation)]) -> Response:
     """Fund a listing. Needs a lender's session and an API key. The price is the published formula over the listing;
     of several lenders at once one succeeds. The payment then runs by itself; read it to see how far it is."""

@@ -22,7 +22,7 @@ _CONFIRMED: Final = changes(
     "confirmed_at",
 )  # fmt: skip
 _REVERTED: Final = changes("chain_tx", "state", "block_number", "revert_reason")
-_CLAIMED: Final = changes("wallets", "state", "claims", "claims_expire_at", "registered_at")
+_CLAIMED: Final = changes("wallets", "state", "claims", "checked_at", "claims_expire_at", "registered_at")
 _RECOVERY_MOVED: Final = changes("wallet_recoveries", "state")
 
 CARRIES: Final[Carries] = {

@@ -18,6 +18,12 @@ class ChainUnavailable(Unavailable):
         super().__init__("chain", detail, outcome_unknown=outcome_unknown)
 
 
+class NotInABlock(ChainUnavailable):
+    """The network answers, and no block has taken what was sent; its outcome is unknown."""
+
+    answers = True
+
+
 class StateNotKept(ChainUnavailable):
     """The node does not keep the state of this block, or no longer; a newer block can be asked."""
 

@@ -15,6 +15,7 @@ from fintokenx.parties.auth.events import (
     SubjectUnfrozen,
 )
 from fintokenx.parties.compliance.events import CaseDecided
+from fintokenx.parties.kyc.events import ClearanceRenewed
 
 
 async def refuse_erasure(tx: Tx, erased: SubjectErased) -> None:
@@ -32,6 +33,7 @@ IN_STEP: tuple[InStep, ...] = (InStep(SubjectErased, refuse_erasure), InStep(Cas
 AFTERWARDS = (
     Afterwards(InvoiceConfirmed, "tokenisation.mint"),
     Afterwards(SubjectActive, "tokenisation.issue_claims"),
+    Afterwards(ClearanceRenewed, "tokenisation.issue_claims"),
     Afterwards(SubjectUnfrozen, "tokenisation.issue_claims"),
     Afterwards(SubjectFrozen, "tokenisation.revoke_claims"),
     Afterwards(SubjectDeclined, "tokenisation.revoke_claims"),

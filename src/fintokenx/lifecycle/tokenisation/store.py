@@ -17,7 +17,7 @@ _TOKENS: Final = (
 )
 _WALLETS: Final = (
     "tenant_id, id, subject_id, address, key_name, claims, claims_expire_at, state, created_at, registered_at,"
-    " flagged_at"
+    " checked_at, flagged_at"
 )
 _RECOVERIES: Final = (
     "tenant_id, id, subject_id, lost_wallet_id, new_wallet_id, case_id, reason, state, requested_at, requested_by,"

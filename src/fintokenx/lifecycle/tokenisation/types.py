@@ -147,6 +147,8 @@ class Wallet:
     state: str
     created_at: Instant
     registered_at: Instant | None
+    checked_at: Instant | None = None
+    """Of the subject's checks on which these claims rest; they end a year after it."""
     flagged_at: Instant | None = None
     """Since when the chain's sanctions list names it."""
 

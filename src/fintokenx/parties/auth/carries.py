@@ -7,7 +7,7 @@ from typing import Final
 from fintokenx.audit import Carries, adds, always, changes
 
 SUBJECT_MOVED: Final = changes("subjects", "state")
-GATE_TIMES_KEPT: Final = changes("subjects", "last_kyc_run_at", "last_screening_at")
+GATE_TIMES_KEPT: Final = changes("subjects", "last_kyc_run_at", "last_screening_at", "cleared_at")
 LINK_MOVED: Final = changes("magic_link_tokens", "state")
 _SESSION_ENDED: Final = changes("sessions", "state", "revoked_at")
 _LOCKED_OUT: Final = (_SESSION_ENDED, LINK_MOVED)
@@ -18,7 +18,8 @@ CARRIES: Final[Carries] = {
     "ONBOARDING_OPEN": always(SUBJECT_MOVED),
     "ONBOARDING_SUBMIT": always(SUBJECT_MOVED),
     "GATE_RESULT": (SUBJECT_MOVED, GATE_TIMES_KEPT),
-    "SUBJECT_ACTIVE": always(SUBJECT_MOVED),
+    "GATE_HITS_DISCOUNT": (GATE_TIMES_KEPT,),
+    "SUBJECT_ACTIVE": (*always(SUBJECT_MOVED), GATE_TIMES_KEPT),
     "MLRO_APPROVE": (SUBJECT_MOVED,),
     "MLRO_DECLINE": (SUBJECT_MOVED,),
     "SUBJECT_SUSPEND": always(changes("subjects", "state", "suspension_reason")),

@@ -24,7 +24,8 @@ from fintokenx.parties.auth.types import (
 
 _SUBJECT: Final = (
     "tenant_id, id, role, legal_name, company_number, representative_name_sealed, email_sealed, email_index, state,"
-    " suspension_reason, frozen_from, created_at, last_kyc_run_at, last_screening_at, freeze_ground"
+    " suspension_reason, frozen_from, created_at, last_kyc_run_at, last_screening_at, cleared_at,"
+    " freeze_ground"
 )
 _SESSION: Final = "s.tenant_id, s.id, s.subject_id, p.role, s.aal, s.state, s.created_at, s.expires_at"
 _SESSIONS: Final = "app.sessions s join app.subjects p on p.tenant_id = s.tenant_id and p.id = s.subject_id"

@@ -62,6 +62,8 @@ class Subject:
     created_at: Instant
     last_kyc_run_at: Instant | None
     last_screening_at: Instant | None
+    cleared_at: Instant | None = None
+    """When the older of the answers behind its clear gates 1 and 2 was had; None: it was never cleared."""
     freeze_ground: str | None = None
     """``SANCTIONS`` while it is frozen because a sanctions list names it."""
 

@@ -1,10 +1,23 @@
 """May they act? Gates 1 to 3 per subject."""
 
 from fintokenx.parties.kyc.jobs import handlers
-from fintokenx.parties.kyc.service import KycServices, designated_account, gates, must_be_active
+from fintokenx.parties.kyc.service import (
+    VOUCHED_FOR,
+    KycServices,
+    designated_account,
+    gates,
+    is_cleared,
+    is_renewal_due,
+    must_be_active,
+    must_be_cleared,
+    renewal_due_at,
+)
 from fintokenx.parties.kyc.types import (
+    CHECKS_HOLD,
+    RENEWED_BEFORE,
     SEALED,
     BankAccount,
+    ClearanceLapsed,
     Gate,
     Gates,
     GateState,
@@ -13,8 +26,12 @@ from fintokenx.parties.kyc.types import (
 )
 
 __all__ = [
+    "CHECKS_HOLD",
+    "RENEWED_BEFORE",
     "SEALED",
+    "VOUCHED_FOR",
     "BankAccount",
+    "ClearanceLapsed",
     "Gate",
     "GateState",
     "Gates",
@@ -24,5 +41,9 @@ __all__ = [
     "designated_account",
     "gates",
     "handlers",
+    "is_cleared",
+    "is_renewal_due",
     "must_be_active",
+    "must_be_cleared",
+    "renewal_due_at",
 ]

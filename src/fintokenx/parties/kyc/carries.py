@@ -26,6 +26,7 @@ CARRIES: Final[Carries] = {
     "GATE_HOLD": (*always(changes("gate_runs", "state")), *compliance.ALERT_RAISED),
     "GATE_RESUME": always(changes("gate_runs", "state")),
     "KYC_DELAY_ALERT": (*always(changes("gate_runs", "delay_alerted_at")), *compliance.ALERT_RAISED),
+    "GATE_RENEW": always(adds("gate_runs")),
     "GATE_RERUN": (adds("gate_runs"), changes("gate_runs", "state")),
     "GATE_RESULT": (
         *always(_RUN_ENDED, changes("gate_runs", "raw_payload_ref")),

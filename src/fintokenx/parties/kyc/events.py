@@ -27,6 +27,13 @@ class GateNotCleared(Fact):
 
 
 @dataclass(frozen=True, slots=True)
+class ClearanceRenewed(Fact):
+    """Gates 1 and 2 of somebody active were passed anew."""
+
+    subject_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class GateHeld(Fact):
     """A provider does not answer; nothing is concluded until it does (P-17)."""
 

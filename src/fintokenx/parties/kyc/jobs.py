@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from typing import Final
 
 from fintokenx.kernel.canonical import canonical_json
+from fintokenx.kernel.clock import Instant
 from fintokenx.kernel.errors import Unavailable
 from fintokenx.kernel.jobs import Handler, Payload, TryAgain, Work
 from fintokenx.parties.kyc import service
@@ -21,6 +22,8 @@ from fintokenx.parties.kyc.types import Check, Gate, Hit, Outcome, Party
 
 LOOK_AGAIN_SECONDS: Final = 5
 """Between two looks at a verdict that is not there yet; a webhook makes us look at once."""
+CLOCKS_APART: Final = timedelta(seconds=60)
+"""So far the provider's clock may be behind ours; it refuses our requests beyond that."""
 _WORST_FIRST: Final = (Verdict.FAIL, Verdict.PENDING, Verdict.REFER, Verdict.CLEAR)
 
 
@@ -43,7 +46,14 @@ def handlers(services: service.KycServices) -> Mapping[str, Handler]:
         "kyc.gate1_look": gates.look,
         "kyc.gate2": gates.screening,
         "kyc.case_decided": case_decided,
+        "kyc.renew": renew,
     }
+
+
+async def renew(work: Work, payload: Payload) -> None:
+    """Check somebody anew whose clearance is about to lapse; asked for by whoever relies on it (the walk of claims)."""
+    async with work.transaction() as tx:
+        await service.renew(tx, work.caller, subject_id=payload["subject_id"])
 
 
 async def case_decided(work: Work, payload: Payload) -> None:
@@ -94,7 +104,7 @@ class _Gates:
         if check.run.gate == Gate.SCREENING:
             return [await self._screened(work.tenant_id, check, party) for party in check.parties]
         requested = await self._requested(work, check)
-        return [await self._verified(party) for party in requested]
+        return [await self._verified(check, party) for party in requested]
 
     async def _requested(self, work: Work, check: Check) -> tuple[Party, ...]:
         """Open everybody at the provider and ask for their review, once per run; harmless when done twice."""
@@ -106,7 +116,7 @@ class _Gates:
                 await self._applicant(work.tenant_id, check, party)
             )
         for applicant_ref in refs.values():
-            await self._services.identity.request_check(applicant_ref)
+            await self._services.identity.request_check(applicant_ref, reviewed_before=_oldest_that_counts(check))
         async with work.transaction() as tx:
             now = await service.checks_requested(tx, work.caller, run_id=check.run.id, applicant_refs=refs)
         return now.parties if now else ()
@@ -118,13 +128,16 @@ class _Gates:
         name, born_on = await self._opened(tenant_id, party)
         return Applicant(party.id, "individual", name, born_on=born_on)
 
-    async def _verified(self, party: Party) -> _Answer:
-        applicant_ref = str(party.applicant_ref)
-        verdict = await self._services.identity.verdict(applicant_ref)
-        if verdict.verdict is Verdict.PENDING:
+    async def _verified(self, check: Check, party: Party) -> _Answer:
+        applicant_ref, oldest = str(party.applicant_ref), _oldest_that_counts(check)
+        found = await self._services.identity.verdict(applicant_ref)
+        # The provider still shows the last review while it has not begun, or was not asked for, another one.
+        is_old = oldest is not None and (found.reviewed_at is None or found.reviewed_at < oldest)
+        verdict = Verdict.PENDING if is_old else found.verdict
+        if verdict is Verdict.PENDING:
             # Whether an earlier request arrived is only known once there is a verdict; asking again is harmless.
-            await self._services.identity.request_check(applicant_ref)
-        return _Answer(party.id, verdict.verdict, verdict.provider_ref, verdict.raw)
+            await self._services.identity.request_check(applicant_ref, reviewed_before=oldest)
+        return _Answer(party.id, verdict, found.provider_ref, found.raw)
 
     async def _screened(self, tenant_id: str, check: Check, party: Party) -> _Answer:
         if party.kind == "company":
@@ -153,6 +166,12 @@ class _Gates:
         outcome = Outcome(verdict.value, answers[0].provider_ref, stored.storage_ref, hits)
         async with work.completing() as tx:
             await service.conclude(tx, work.caller, run_id=check.run.id, outcome=outcome)
+
+
+def _oldest_that_counts(check: Check) -> Instant | None:
+    """In a later run of gate 1, when the provider's review must have ended to be an answer to it; any does in the
+    first, which made the applicant."""
+    return check.run.started_at - CLOCKS_APART if check.run.attempt > 1 else None
 
 
 def _verdict_on_all(parties: tuple[Party, ...], answers: list[_Answer]) -> Verdict:

@@ -45,6 +45,8 @@ class ProviderVerdict:
     detail: str
     """Machine words without personal data, e.g. ``GREEN`` or ``RED/FINAL: FORGERY``."""
     raw: bytes
+    reviewed_at: Instant | None = None
+    """When the review ended, to the second by the provider's clock; None when it does not say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +73,9 @@ class IdentityVerification(Protocol):
         """Create the applicant, or find the one with this external id; return the provider's id."""
         ...
 
-    async def request_check(self, applicant_ref: str) -> None:
-        """Ask the provider to review. Asking again is harmless."""
+    async def request_check(self, applicant_ref: str, *, reviewed_before: Instant | None = None) -> None:
+        """Ask the provider to review. Asking again is harmless: only a review that asked for better documents, or one
+        that ended before ``reviewed_before``, is followed by another."""
         ...
 
     async def verdict(self, applicant_ref: str) -> ProviderVerdict:

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from fintokenx import audit
+from fintokenx.kernel.clock import Instant
 from fintokenx.kernel.db import Row, Tx
 from fintokenx.parties.kyc.types import BankAccount, GateRun, Hit, OnboardingFile, Party
 
@@ -95,6 +96,22 @@ async def newest_runs(tx: Tx, file_id: str) -> dict[int, GateRun]:
         file_id,
     )
     return {row["gate"]: GateRun(**dict(row)) for row in rows}
+
+
+async def checks_behind(tx: Tx, file_id: str) -> dict[int, Instant]:
+    """Of gates 1 and 2, when the answers behind the newest CLEAR were had; of a decision on hits, those that it is
+    about."""
+    rows = await tx.rows(
+        """select newest.gate, min(r.finished_at) as checked_at
+             from (select distinct on (gate) gate, raw_payload_ref from app.gate_runs
+                    where file_id = $1 and gate in (1, 2) and verdict = 'CLEAR'
+                    order by gate, attempt desc) newest
+             join app.gate_runs r
+               on r.file_id = $1 and r.gate = newest.gate and r.raw_payload_ref = newest.raw_payload_ref
+            group by newest.gate""",
+        file_id,
+    )
+    return {row["gate"]: row["checked_at"] for row in rows}
 
 
 async def undiscounted_hits(tx: Tx, run_id: str) -> list[str]:

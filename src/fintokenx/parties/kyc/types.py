@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from enum import IntEnum, StrEnum
 from typing import Final, Literal
 
@@ -26,6 +26,12 @@ DELAY_ALERT_SECONDS: Final = 60
 """Business time without a verdict after which somebody is told, once (KY-08)."""
 
 
+CHECKS_HOLD: Final = timedelta(days=365)
+"""How long the answers behind a clearance count, and a claim on chain lives: from the check, not from its issue."""
+RENEWED_BEFORE: Final = timedelta(days=30)
+"""The providers are asked anew so long before."""
+
+
 class Gate(IntEnum):
     """The gates that kyc runs; 4 is monitoring's."""
 
@@ -41,6 +47,8 @@ REFER: Final = "REFER"
 FAIL: Final = "FAIL"
 HITS_REFERRED: Final = "GATE2_REFER"
 """Reason of the case about screening hits; approving it says that the hits are somebody else."""
+RENEWAL: Final = "RENEWAL_"
+"""Before the reason of a case about somebody who is active and was checked anew."""
 REVIEW_DUE: Final = "GATE3_REVIEW"
 """Reason of the case on which the subject becomes active or is declined."""
 
@@ -86,6 +94,12 @@ class SubjectNotActive(Forbidden):
     """This subject has not passed the gates, or is suspended."""
 
     code = "SUBJECT_NOT_ACTIVE"
+
+
+class ClearanceLapsed(Forbidden):
+    """The checks behind your clearance are too old; until they are passed anew you cannot buy."""
+
+    code = "CLEARANCE_LAPSED"
 
 
 class NoDesignatedAccount(Refused):

@@ -146,8 +146,7 @@ class _Vendor:
         wait = self.modes.setting.seconds
         if self.modes.take("state_race"):
             raise _Refusal(409, "State is changing", {"Retry-After": f"{1 if wait is None else wait:g}"})
-        asked_again = (applicant.review_result or {}).get("reviewRejectType") == "RETRY"
-        if applicant.review_status != "init" and not asked_again:
+        if applicant.review_status not in ("init", "completed"):
             return
         applicant.review_status, applicant.review_result = "pending", None
         applicant.attempts += 1

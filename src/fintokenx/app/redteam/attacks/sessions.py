@@ -6,7 +6,7 @@ from typing import Final
 
 import asyncpg
 
-from fintokenx.app import provision, wiring
+from fintokenx.app import base, provision
 from fintokenx.app.redteam.attacks.games import one_connection
 from fintokenx.app.redteam.desk import Desk, foreign, look
 from fintokenx.app.redteam.scene import SERVING, Scene
@@ -65,7 +65,7 @@ _LEFT: Final = {
 async def left_overs(scene: Scene) -> str:
     for role in SERVING:
         password = await scene.vault.secret(provision.password_of(role))
-        pool = await open_pool(wiring.dsn(scene.settings, role), password, size_max=1)
+        pool = await open_pool(base.dsn(scene.settings, role), password, size_max=1)
         try:
             for name, (leave, there) in _LEFT.items():
                 connection = await clean_session(pool)
@@ -125,7 +125,7 @@ async def own_role(scene: Scene) -> str:
             await attacker.execute(f"alter role {role} set search_path = redteam")
             await attacker.execute(f"alter role {role} in database {database} set row_security = off")
             password = await scene.vault.secret(provision.password_of(role))
-            pool = await open_pool(wiring.dsn(scene.settings, role), password, size_max=1)
+            pool = await open_pool(base.dsn(scene.settings, role), password, size_max=1)
             connection = await clean_session(pool)
             found = await connection.fetchval(
                 "select current_setting('search_path') = 'redteam' or current_setting('row_security') = 'off'"

@@ -53,6 +53,7 @@ async def commit(tx: Tx, caller: Caller, *, listing_id: str, expected_net_advanc
     The price is the published formula over what is listed. Of many who try at once one succeeds.
 
     :raises marketplace's refusals, IllegalTransition: the listing is gone, taken, or over the lender's cap
+    :raises kyc.ClearanceLapsed: the checks behind the lender's clearance are older than a year
     :raises kyc.SubjectNotActive, kyc.NoDesignatedAccount: lender or seller cannot be paid from or to
     :raises WalletNotReady: the network does not know the lender's wallet yet
     :raises PriceChanged, AmountOverFpsLimit, NothingToAdvance: the price
@@ -61,6 +62,7 @@ async def commit(tx: Tx, caller: Caller, *, listing_id: str, expected_net_advanc
     lender_id = caller.must_be_subject()
     await partner.require_feature(tx, partner.Feature.FUNDING)
     await kyc.must_be_active(tx, lender_id)
+    await kyc.must_be_cleared(tx, lender_id)
     await _wallet_must_be_ready(tx, caller, lender_id)
     # As the platform: a listing that a faster lender took is a conflict for the slower ones, not "not found".
     listing = await marketplace.listing(tx, system(tx.tenant_id, "commit"), listing_id=listing_id)
@@ -149,6 +151,7 @@ async def checked(tx: Tx, caller: Caller, *, disbursement_id: str, allowed: bool
         return
     try:
         await kyc.must_be_active(tx, disbursement.lender_subject_id)
+        await kyc.must_be_cleared(tx, disbursement.lender_subject_id)
         sold = await invoice.get(tx, caller, reference=disbursement.invoice_reference)
         await _all_may_and_can(tx, sold, disbursement.lender_subject_id)
     except Refused as refusal:

@@ -21,6 +21,7 @@ from fintokenx.lifecycle.tokenisation.ports import Chain, SubjectHashes
 from fintokenx.lifecycle.tokenisation.service import identity, minting, moving, reads, recovering
 from fintokenx.lifecycle.tokenisation.service.sending import Mined
 from fintokenx.lifecycle.tokenisation.types import ChainTransaction, Kind, Token
+from fintokenx.parties import kyc
 from fintokenx.parties.auth import Subject
 
 log = structlog.get_logger("fintokenx.tokenisation")
@@ -70,7 +71,7 @@ class TokenisationJobs:
         self._chain = chain
         self._reference_key = reference_key
         blocks = BlockWatch(chain, stall_seconds=stall_seconds, machine_seconds=machine_seconds)
-        self._pump = Pump(chain, Kinds(chain, hashes, minting_wallet_key=minting_wallet_key), blocks, tell_mined)
+        self.pump = Pump(chain, Kinds(chain, hashes, minting_wallet_key=minting_wallet_key), blocks, tell_mined)
         self._active_holders = active_holders
         self._tokens_a_step = tokens_a_step
         self._rounds: dict[tuple[str, str], str] = {}
@@ -103,7 +104,7 @@ class TokenisationJobs:
             raise
 
     async def _tell_whether_stalled(self, work: Work, token: Token, *, away: bool) -> None:
-        stalled = away or self._pump.stalled(work.tenant_id)
+        stalled = away or self.pump.stalled(work.tenant_id)
         if stalled is None or stalled == (token.state == "PENDING_MINT"):
             return
         tell = minting.stalled if stalled else minting.recovered
@@ -115,7 +116,7 @@ class TokenisationJobs:
         async with work.transaction() as tx:
             promise = await moving.promised(tx, work.caller, business_key=payload["business_key"])
         if promise.state not in ("CONFIRMED", "REVERTED"):
-            await self._pump.turn(work, promise, tx.at)
+            await self.pump.turn(work, promise, tx.at)
 
     async def burn(self, work: Work, payload: Payload) -> None:
         """Burn a token whose receivable is over (TK-13)."""
@@ -177,7 +178,7 @@ class TokenisationJobs:
             passed = (at - promise.submitted_at).total_seconds()
             if passed < REVERTED_SECONDS:
                 raise TryAgain(f"the chain refused the {promise.kind}", seconds=REVERTED_SECONDS - passed)
-        mined = await self._pump.turn(work, promise, at)
+        mined = await self.pump.turn(work, promise, at)
         if not mined.receipt.succeeded:
             raise TryAgain(f"the chain refused the {promise.kind}", seconds=REVERTED_SECONDS)
         return mined
@@ -187,12 +188,13 @@ class TokenisationJobs:
 
         A nonce that was handed out and never arrives would hold up all later ones of its sender; this closes such a
         gap even when no job of the tenant is left. Also promised again: the mint of a confirmed invoice without a
-        token, claims and flags that are missing, out of date or about to end (CH-06, CH-16), and approved recoveries.
+        token, claims and flags that are missing or out of date (CH-06, CH-16), and approved recoveries. Whose claims
+        are about to end is checked anew.
 
         :raises Unavailable: the chain or the vault stood in the way of some of it; all else is done all the same
         """
         try:
-            round_ = await self._pump.drive(work, again=True)
+            round_ = await self.pump.drive(work, again=True)
             faults = [fault for fault in round_.faults.values() if isinstance(fault, Unavailable)]
         except Unavailable as outage:
             faults = [outage]
@@ -203,7 +205,7 @@ class TokenisationJobs:
             for debt in await minting.unrequested(tx, work.caller):
                 key = _turn_of(debt.reference, debt.created_at, tx.at)
                 tx.enqueue("tokenisation.mint", {"reference": debt.reference}, dedupe_key=key)
-            for subject_id, since in await self._with_wrong_claims(tx, work):
+            for subject_id, since in await self._wallets_looked_at(tx, work):
                 key = _turn_of(subject_id, since, tx.at)
                 tx.enqueue("tokenisation.issue_claims", {"subject_id": subject_id}, dedupe_key=key)
             for recovery in await recovering.all_under_way(tx, work.caller):
@@ -215,15 +217,18 @@ class TokenisationJobs:
         if faults:
             raise faults[0]
 
-    async def _with_wrong_claims(self, tx: Tx, work: Work) -> list[tuple[str, Instant]]:
+    async def _wallets_looked_at(self, tx: Tx, work: Work) -> list[tuple[str, Instant]]:
         """Subjects whose claims to look at, and since when they may wait; some hundred in each walk, round and round.
+        Whose claims end soon is checked anew: claims are renewed by a check, and by nothing else.
 
         How far the round has come is kept in memory only: after a restart it begins anew.
         """
-        wallets, self._rounds[work.tenant_id, "wallets"] = await identity.out_of_date(
-            tx, work.caller, after=self._rounds.get((work.tenant_id, "wallets"), "")
-        )
-        found = [(wallet.subject_id, wallet.created_at) for wallet in wallets]
+        looked = await identity.walked(tx, work.caller, after=self._rounds.get((work.tenant_id, "wallets"), ""))
+        self._rounds[work.tenant_id, "wallets"] = looked.go_on_after
+        for subject in looked.renewal_due:
+            key = _turn_of(f"renew:{subject.id}", kyc.renewal_due_at(subject), tx.at)
+            tx.enqueue("kyc.renew", {"subject_id": subject.id}, dedupe_key=key)
+        found = [(wallet.subject_id, wallet.created_at) for wallet in looked.out_of_date]
         if self._active_holders is not None:
             after = self._rounds.get((work.tenant_id, "holders"), "")
             holders = await self._active_holders(tx, after, HOLDERS_A_WALK)

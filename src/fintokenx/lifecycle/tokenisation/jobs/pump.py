@@ -39,38 +39,44 @@ class Pump:
         self._tell_mined = tell_mined
         self._memories: defaultdict[str, Memory] = defaultdict(Memory)
 
+    def memory(self, tenant_id: str) -> Memory:
+        """What the rounds of a tenant have seen so far."""
+        return self._memories[tenant_id]
+
     def stalled(self, tenant_id: str) -> bool | None:
         """What the last round of a tenant saw of the chain and the vault."""
-        return self._memories[tenant_id].stalled
+        return self.memory(tenant_id).stalled
 
     async def turn(self, work: Work, own: ChainTransaction, at: Instant) -> Mined:
         """Lead a round, unless one is under way or just over; the chain's answer to ``own``, which is recorded.
 
         :raises TryAgain: there is none yet
         """
-        memory = self._memories[work.tenant_id]
+        memory = self.memory(work.tenant_id)
+        if own.state == "REVERTED":
+            memory.again[own.business_key] = own
         just_over = memory.began_at is not None and (at - memory.began_at).total_seconds() < ROUND_SECONDS
         if memory.leading or just_over:
             raise TryAgain("another job drives it", seconds=POLL_SECONDS + memory.waiting / WAITING_A_SECOND)
         with waiting_while_away():
-            round_ = await self.drive(work, own)
+            round_ = await self.drive(work)
             if (fault := round_.faults.get(own.business_key)) is not None:
                 raise fault
         if (mined := round_.answers.get(own.business_key)) is None:
             raise TryAgain("not in a block yet", seconds=POLL_SECONDS)
         return mined
 
-    async def drive(self, work: Work, own: ChainTransaction | None = None, *, again: bool = False) -> Round:
+    async def drive(self, work: Work, *, again: bool = False) -> Round:
         """One round, whoever else leads one; ``again`` sends even what was sent a moment ago.
 
         :raises ChainUnavailable, VaultUnavailable: nothing is known; the next round looks
         """
-        memory = self._memories[work.tenant_id]
+        memory = self.memory(work.tenant_id)
         memory.leading += 1
         try:
             memory.stalled = await self._blocks.stalled()
             round_ = Round(self._chain, self._kinds, work, memory, self._tell_mined, again=again)
-            await round_.run(own)
+            await round_.run()
         except (ChainUnavailable, VaultUnavailable):
             memory.stalled = True
             raise

@@ -57,6 +57,8 @@ class Memory:
     searched: dict[str, Instant] = field(default_factory=dict)
     told: dict[str, int] = field(default_factory=dict)
     """Of each sender, how far the database knows that the chain has counted."""
+    again: dict[str, ChainTransaction] = field(default_factory=dict)
+    """Refused ones that their own jobs want tried again: the next round takes them along, whoever leads it."""
 
     def begin(self, at: Instant, promises: Sequence[ChainTransaction]) -> None:
         """A round begins with these; what is remembered of others is of no use any more."""
@@ -87,7 +89,7 @@ class Round:
         self._again = again
         self._counts: dict[str, int] = {}
 
-    async def run(self, own: ChainTransaction | None) -> None:
+    async def run(self) -> None:
         """Look, record what is answered, then send: what has a nonce before anything new.
 
         :raises ChainUnavailable, VaultUnavailable: nobody answers
@@ -99,8 +101,9 @@ class Round:
         signed = [promise for promise in promises if promise.state == "SIGNED"]
         reserved = [promise for promise in promises if promise.state == "RESERVED"]
         fresh = [promise for promise in promises if promise.nonce is None]
-        if own is not None and own.state == "REVERTED":
-            fresh.append(own)
+        wanted, self._memory.again = self._memory.again, {}
+        known = {promise.business_key for promise in promises}
+        fresh += [promise for key, promise in wanted.items() if key not in known]
         mined, waiting, overtaken = await self._looked_for(signed)
         done = await self._settled(mined, [*fresh, *overtaken])
         await self._send(waiting)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from fintokenx import audit
 from fintokenx.kernel.caller import Caller, Role
-from fintokenx.kernel.clock import Instant
+from fintokenx.kernel.clock import Instant, from_wire, to_wire
 from fintokenx.kernel.db import StaleRow, Tx
 from fintokenx.kernel.machine import NOTHING
 from fintokenx.lifecycle.tokenisation import store
@@ -17,15 +18,10 @@ from fintokenx.lifecycle.tokenisation.service import sending
 from fintokenx.lifecycle.tokenisation.service.reads import locked_chain_transaction
 from fintokenx.lifecycle.tokenisation.transitions import CHAIN_TX, WALLET
 from fintokenx.lifecycle.tokenisation.types import ChainTransaction, Kind, UnknownWallet, Wallet
-from fintokenx.parties import auth
+from fintokenx.parties import auth, kyc
 
 CLAIMS_OF_ACTIVE: Final = Claims.KYC_VERIFIED | Claims.AML_CLEARED | Claims.JURISDICTION_UK
-CLAIMS_LIFE: Final = timedelta(days=365)
-RENEWED_BEFORE: Final = timedelta(days=30)
-"""Claims that end within this time are written anew, so that no holder falls off the registry."""
 HOLDERS: Final = (Role.LENDER, Role.INVESTOR)
-_VOUCHED_FOR: Final = ("ACTIVE", "SUSPENDED")
-"""A suspended subject does no new business, but is who it is; frozen or declined it loses its claims (CH-16)."""
 
 
 def key_name_of(tenant_id: str, subject_id: str, generation: int) -> str:
@@ -128,7 +124,7 @@ def _word_wanted(wallet: Wallet, subject: auth.Subject, at: Instant) -> Kind | N
     """Of what the chain must be told next: a hit before anything else, its end last."""
     if subject.is_sanctioned and wallet.flagged_at is None:
         return Kind.FLAG
-    if _differs(wallet, claims_of(wallet, subject), at):
+    if _differs(wallet, subject, at):
         return Kind.IDENTITY
     return Kind.FLAG if wallet.flagged_at is not None and not subject.is_sanctioned else None
 
@@ -136,30 +132,37 @@ def _word_wanted(wallet: Wallet, subject: auth.Subject, at: Instant) -> Kind | N
 def _arguments(word: Kind, wallet: Wallet, subject: auth.Subject, at: Instant) -> dict[str, Any]:
     if word is Kind.FLAG:
         return {"wallet": wallet.address, "flagged": subject.is_sanctioned}
+    checked_at = _checked_at(wallet, subject, at)
     return {
         "wallet": wallet.address,
-        "claims": int(claims_of(wallet, subject)),
+        "claims": int(claims_of(wallet, subject, at)),
         "is_investor": subject.role is Role.INVESTOR,
-        "expires_at_unix": int((at + CLAIMS_LIFE).timestamp()),
+        "checked_at": to_wire(checked_at) if checked_at else None,
+        "expires_at_unix": int((checked_at + kyc.CHECKS_HOLD).timestamp()) if checked_at else 0,
     }
 
 
 def is_vouched_for(subject: auth.Subject) -> bool:
     """Whether the platform tells the chain that it knows the subject."""
-    return subject.state in _VOUCHED_FOR
+    return subject.state in kyc.VOUCHED_FOR
 
 
-def claims_of(wallet: Wallet, subject: auth.Subject) -> Claims:
-    """What the chain is to vouch for: of a wallet that is lost, nothing."""
-    vouched_for = is_vouched_for(subject) and wallet.state not in ("LOST", "RETIRED")
-    return CLAIMS_OF_ACTIVE if vouched_for else Claims(0)
+def claims_of(wallet: Wallet, subject: auth.Subject, at: Instant) -> Claims:
+    """What the chain is to vouch for: of a wallet that is lost, and of a subject whose checks are too old, nothing."""
+    in_use = wallet.state not in ("LOST", "RETIRED")
+    return CLAIMS_OF_ACTIVE if in_use and is_vouched_for(subject) and kyc.is_cleared(subject, at) else Claims(0)
 
 
-def _differs(wallet: Wallet, claims: Claims, at: Instant) -> bool:
-    """Whether the registry must be told: other claims, or the same that end soon."""
-    if wallet.claims != claims:
+def _checked_at(wallet: Wallet, subject: auth.Subject, at: Instant) -> Instant | None:
+    """Of the checks on which the wallet's claims are to rest; None when it is to have none."""
+    return subject.cleared_at if claims_of(wallet, subject, at) else None
+
+
+def _differs(wallet: Wallet, subject: auth.Subject, at: Instant) -> bool:
+    """Whether the registry must be told: other claims, or the same after another check."""
+    if wallet.claims != claims_of(wallet, subject, at):
         return True
-    return wallet.claims_expire_at is not None and wallet.claims_expire_at - at < RENEWED_BEFORE
+    return wallet.claims != 0 and wallet.checked_at != subject.cleared_at
 
 
 def _is_stale(refused: ChainTransaction, word: Kind | None, wallet: Wallet, subject: auth.Subject, at: Instant) -> bool:
@@ -171,9 +174,8 @@ def _is_stale(refused: ChainTransaction, word: Kind | None, wallet: Wallet, subj
         return True
     if refused.kind is Kind.FLAG:
         return bool(refused.arguments["flagged"]) != subject.is_sanctioned
-    claims = claims_of(wallet, subject)
-    ends_soon = refused.promised_at + CLAIMS_LIFE - at < RENEWED_BEFORE
-    return int(refused.arguments["claims"]) != claims or (bool(claims) and ends_soon)
+    wanted = _arguments(Kind.IDENTITY, wallet, subject, at)
+    return any(refused.arguments.get(name) != wanted[name] for name in ("claims", "checked_at"))
 
 
 async def _wallet(tx: Tx, wallet_id: str) -> Wallet:
@@ -182,17 +184,30 @@ async def _wallet(tx: Tx, wallet_id: str) -> Wallet:
     return found
 
 
-async def out_of_date(tx: Tx, caller: Caller, *, after: str, limit: int = 100) -> tuple[list[Wallet], str]:
-    """Of the next ``limit`` wallets after the id ``after``, those of which the chain does not say what we know now, or
-    not for long; and from where to go on (empty: from the first)."""
+@dataclass(frozen=True, slots=True)
+class Walked:
+    """What a look at some wallets found."""
+
+    out_of_date: list[Wallet]
+    """Those of which the chain does not say what we know now."""
+    renewal_due: list[auth.Subject]
+    """Whose claims end soon, or have ended, for want of a check that is young enough."""
+    go_on_after: str
+    """The id after which to go on; empty: from the first."""
+
+
+async def walked(tx: Tx, caller: Caller, *, after: str, limit: int = 100) -> Walked:
+    """Look at the next ``limit`` wallets after the id ``after``."""
     caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
     looked_at = await store.wallets(tx, after=after, limit=limit)
-    found = [
-        wallet
-        for wallet in looked_at
-        if _word_wanted(wallet, await auth.subject(tx, wallet.subject_id), tx.at) is not None
-    ]
-    return found, looked_at[-1].id if len(looked_at) == limit else ""
+    found = Walked([], [], looked_at[-1].id if len(looked_at) == limit else "")
+    for wallet in looked_at:
+        subject = await auth.subject(tx, wallet.subject_id)
+        if _word_wanted(wallet, subject, tx.at) is not None:
+            found.out_of_date.append(wallet)
+        if wallet.state not in ("LOST", "RETIRED") and kyc.is_renewal_due(subject, tx.at):
+            found.renewal_due.append(subject)
+    return found
 
 
 async def without_wallet(tx: Tx, caller: Caller, *, subjects: Sequence[auth.Subject]) -> list[auth.Subject]:
@@ -228,7 +243,8 @@ async def told(tx: Tx, caller: Caller, *, business_key: str, mined: sending.Mine
         after = {
             "state": moved.target,
             "claims": claims,
-            "claims_expire_at": known.promised_at + CLAIMS_LIFE if claims else None,
+            "checked_at": from_wire(known.arguments["checked_at"]) if claims else None,
+            "claims_expire_at": datetime.fromtimestamp(known.arguments["expires_at_unix"], UTC) if claims else None,
             "registered_at": wallet.registered_at or tx.at,
         }
     rows = (sending.confirmation(tx, known, mined, event), store.changed_wallet(wallet, **after))

@@ -248,14 +248,16 @@ async def gate_ran(
     subject_id: str,
     kyc_run_at: Instant | None = None,
     screening_at: Instant | None = None,
+    cleared_at: Instant | None = None,
 ) -> audit.Move:
-    """Keep the times of the latest runs (KY-18); adds up with :func:`advance` in one entry.
+    """Keep the times of the latest runs (KY-18), and of the checks on which its clearance rests; adds up with
+    :func:`advance` in one entry.
 
     :raises UnknownSubject: none in this tenant
     """
     caller.must_be(*_RUN_BY, tenant_id=tx.tenant_id)
     await store.lock(tx, f"subjects:{subject_id}")
     before = await subject(tx, subject_id)
-    times = {"last_kyc_run_at": kyc_run_at, "last_screening_at": screening_at}
+    times = {"last_kyc_run_at": kyc_run_at, "last_screening_at": screening_at, "cleared_at": cleared_at}
     after = {name: at for name, at in times.items() if at is not None}
     return audit.Move((store.subject_changed(before, after),)) if after else audit.Move()

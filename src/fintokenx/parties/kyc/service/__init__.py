@@ -11,10 +11,12 @@ from fintokenx.parties.kyc.service.gates import (
     still_waiting,
 )
 from fintokenx.parties.kyc.service.onboarding import may_onboard, seal_form, submit
+from fintokenx.parties.kyc.service.renewing import VOUCHED_FOR, is_cleared, is_renewal_due, renew, renewal_due_at
 from fintokenx.parties.kyc.service.services import KycServices
-from fintokenx.parties.kyc.service.standing import designated_account, gates, must_be_active
+from fintokenx.parties.kyc.service.standing import designated_account, gates, must_be_active, must_be_cleared
 
 __all__ = [
+    "VOUCHED_FOR",
     "KycServices",
     "check_of",
     "checks_requested",
@@ -25,8 +27,13 @@ __all__ = [
     "event_received",
     "gates",
     "hold",
+    "is_cleared",
+    "is_renewal_due",
     "may_onboard",
     "must_be_active",
+    "must_be_cleared",
+    "renew",
+    "renewal_due_at",
     "rerun",
     "seal_form",
     "still_waiting",

@@ -11,6 +11,7 @@ from fintokenx.kernel.db import Tx
 from fintokenx.kernel.machine import NOTHING
 from fintokenx.parties import auth, compliance
 from fintokenx.parties.kyc import store
+from fintokenx.parties.kyc.service import renewing
 from fintokenx.parties.kyc.service.running import JOBS, review_when_due, started
 from fintokenx.parties.kyc.transitions import FILE, GATE_RUN
 from fintokenx.parties.kyc.types import (
@@ -18,6 +19,7 @@ from fintokenx.parties.kyc.types import (
     FAIL,
     HITS_REFERRED,
     REFER,
+    RENEWAL,
     REVIEW_DUE,
     Gate,
     GateRun,
@@ -48,7 +50,7 @@ async def decision_made(tx: Tx, caller: Caller, *, case_id: str) -> None:
         await _decline(tx, caller, file, case, noted, runs)
     elif file.mlro_decided_at is None and case.reason == REVIEW_DUE and await _may_activate(tx, file, runs):
         await _activate(tx, caller, file, case, noted, runs)
-    elif file.mlro_decided_at is None and case.reason == HITS_REFERRED and _decided_on_these_hits(runs, case):
+    elif approved and case.reason == _about_hits(file) and _decided_on_these_hits(runs, case):
         await _discount(tx, caller, file, case, noted, runs)
     else:
         await audit.change(tx, caller, action="GATE_DECISION_NOTE", resource=file.subject_id, move=noted)
@@ -58,13 +60,13 @@ async def rerun(tx: Tx, caller: Caller, *, subject_id: str, gate: Gate) -> GateR
     """Run gate 1 or 2 once more: a new row beside the old one (KY-03). A held run, whose job may have been given up
     after a day, goes on instead.
 
-    :raises NothingToRerun: the last run is still going, there was none, or the file is decided
+    :raises NothingToRerun: the last run is still going, there was none, or the file was declined
     """
     caller.must_be(Role.MLRO, Role.COMPLIANCE, tenant_id=tx.tenant_id)
     await store.lock_subject(tx, subject_id)
     await auth.subject(tx, subject_id)
     file = await store.newest_file(tx, subject_id)
-    if file is None or file.mlro_decided_at is not None or gate not in JOBS:
+    if file is None or file.state == "DECIDED_DECLINED" or gate not in JOBS:
         raise NothingToRerun
     last = (await store.newest_runs(tx, file.id)).get(gate)
     if last is None or last.state == "RUNNING":
@@ -94,6 +96,10 @@ async def _may_activate(tx: Tx, file: OnboardingFile, runs: dict[int, GateRun]) 
     """Gates 1 and 2 are CLEAR, and nobody has frozen the subject meanwhile."""
     subject = await auth.subject(tx, file.subject_id)
     return subject.state == "IN_REVIEW" and all(gate in runs and runs[gate].verdict == CLEAR for gate in JOBS)
+
+
+def _about_hits(file: OnboardingFile) -> str:
+    return HITS_REFERRED if file.mlro_decided_at is None else RENEWAL + HITS_REFERRED
 
 
 def _decided_on_these_hits(runs: dict[int, GateRun], case: compliance.Case) -> bool:
@@ -137,6 +143,8 @@ async def _activate(
     line = FILE.next(file.state, "approve")
     own = audit.Move((_file_decided(tx, file, case, line.target),)) + _review_ended(tx, runs, case, CLEAR)
     subject = await auth.advance(tx, caller, subject_id=file.subject_id, event=auth.SubjectEvent.ACTIVATE)
+    checked_at = await renewing.cleared_at(tx, file, {})
+    subject += await auth.gate_ran(tx, caller, subject_id=file.subject_id, cleared_at=checked_at)
     await audit.change(tx, caller, action=line.action, resource=file.subject_id, move=noted + own + subject)
 
 
@@ -180,7 +188,12 @@ async def _discount(
         finished_at=tx.at,
     )
     own = audit.Move((*(store.discounted_hit(tx, hit, case.id) for hit in hits), store.new_run(tx, clear)))
-    review = await review_when_due(
-        tx, caller, file, after={Gate.SCREENING: CLEAR}, start="start_on_discount", opening="open_on_discount"
-    )
-    await audit.change(tx, caller, action="GATE_HITS_DISCOUNT", resource=file.subject_id, move=noted + own + review)
+    if file.mlro_decided_at is not None:
+        # It rests on the answers that were decided on, not on the day of the decision.
+        had = {} if referred.finished_at is None else {Gate.SCREENING.value: referred.finished_at}
+        follows = await renewing.renewed(tx, caller, file, had)
+    else:
+        follows = await review_when_due(
+            tx, caller, file, after={Gate.SCREENING: CLEAR}, start="start_on_discount", opening="open_on_discount"
+        )
+    await audit.change(tx, caller, action="GATE_HITS_DISCOUNT", resource=file.subject_id, move=noted + own + follows)

@@ -13,6 +13,7 @@ from fintokenx.parties import auth, compliance, partner
 from fintokenx.parties.kyc import store
 from fintokenx.parties.kyc.events import GateCleared, GateHeld, GateNotCleared
 from fintokenx.parties.kyc.ports import VerificationEvent
+from fintokenx.parties.kyc.service import renewing
 from fintokenx.parties.kyc.service.running import review_when_due, started
 from fintokenx.parties.kyc.transitions import GATE_RUN
 from fintokenx.parties.kyc.types import (
@@ -36,7 +37,7 @@ async def check_of(tx: Tx, caller: Caller, *, run_id: str) -> Check | None:
     if run is None or run.verdict is not None:
         return None
     file = await store.file(tx, run.file_id)
-    if file is None or file.mlro_decided_at is not None:
+    if file is None or file.state == "DECIDED_DECLINED":
         return None
     return Check(run, file, await store.parties(tx, run.file_id))
 
@@ -184,6 +185,8 @@ async def _locked(tx: Tx, caller: Caller, run_id: str) -> Check | None:
 
 async def _consequences(tx: Tx, caller: Caller, ended: _Ended) -> audit.Move:
     run, file = ended.run, ended.file
+    if file.mlro_decided_at is not None:
+        return await renewing.consequences(tx, caller, file, run, ended.verdict)
     move = await _subject_moves_on(tx, caller, ended)
     if ended.verdict != CLEAR:
         _, case = await compliance.open_case(

@@ -6,9 +6,11 @@ from fintokenx.kernel.caller import Caller, Role
 from fintokenx.kernel.db import Tx
 from fintokenx.parties import auth
 from fintokenx.parties.kyc import store
+from fintokenx.parties.kyc.service.renewing import is_cleared
 from fintokenx.parties.kyc.types import (
     PROVIDERS,
     BankAccount,
+    ClearanceLapsed,
     Gate,
     Gates,
     GateState,
@@ -40,6 +42,15 @@ async def must_be_active(tx: Tx, subject_id: str) -> auth.Subject:
     if subject.state != "ACTIVE":
         raise SubjectNotActive
     return subject
+
+
+async def must_be_cleared(tx: Tx, subject_id: str) -> None:
+    """The checks behind the subject's clearance still count. A door for the modules above, inside their commands.
+
+    :raises ClearanceLapsed: they are older than a year and were not passed anew
+    """
+    if not is_cleared(await auth.subject(tx, subject_id), tx.at):
+        raise ClearanceLapsed
 
 
 async def designated_account(tx: Tx, subject_id: str) -> BankAccount:
