@@ -75,7 +75,7 @@ async def test_an_unknown_state_is_told_which_there_are_on_every_list(house: Hou
             taken = await house.client.get(route.path, params={"state": states[0]}, headers=headers)
             assert (taken.status_code, taken.json()["items"]) == (200, [])
             asked.append(route.path)
-    assert asked == ["/v1/cases", "/v1/alerts", "/v1/invoices", "/v1/wallet-recoveries", "/v1/collections"]
+    assert {"/v1/cases", "/v1/alerts", "/v1/invoices", "/v1/wallet-recoveries", "/v1/collections"} <= set(asked)
 
 
 async def test_a_careless_route_is_seen(house: House) -> None:
