@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -46,7 +46,7 @@ class Kind:
     table: str
     key: tuple[str, ...]
     born: Callable[[Walk, Tx, Transition], Any]
-    grown: Callable[[Walk, Tx, str, Values], Values] = lambda _walk, _tx, _state, _row: {}
+    grown: Callable[[Walk, Tx, str, Values], Values | Awaitable[Values]] = lambda _walk, _tx, _state, _row: {}
 
 
 @dataclass
@@ -149,7 +149,7 @@ class Walk:
         """A new row, recorded."""
         kind = KINDS[machine.name]
         row = {"tenant_id": self.tenant_id, **await kind.born(self, tx, line), "state": line.target}
-        row |= kind.grown(self, tx, line.target, row)
+        row |= await self._grown(kind, tx, line.target, row)
         columns = {name: value for name, value in row.items() if name != NEXT_WALLET}
         await self.record(tx, line, audit.insert(kind.table, columns), str(row[kind.key[-1]]))
         self._took(machine, line, Made(row, line))
@@ -158,13 +158,17 @@ class Walk:
     async def move(self, tx: Tx, machine: Machine, line: Transition, made: Made) -> None:
         """A row in another state, recorded."""
         kind = KINDS[machine.name]
-        after = {"state": line.target, **kind.grown(self, tx, line.target, made.row)}
+        after = {"state": line.target, **await self._grown(kind, tx, line.target, made.row)}
         before = {column: made.row[column] for column in after}
         row = audit.update(kind.table, key={c: made.row[c] for c in kind.key}, before=before, after=after)
         await self.record(tx, line, row, str(made.row[kind.key[-1]]))
         made.row |= after
         made.ends = not any(later.source == line.target for later in machine.transitions)
         self._took(machine, line, None)
+
+    async def _grown(self, kind: Kind, tx: Tx, state: str, row: Values) -> Values:
+        added = kind.grown(self, tx, state, row)
+        return added if isinstance(added, dict) else await added
 
     async def record(self, tx: Tx, line: Transition, row: audit.RowChange, resource: str) -> None:
         """One row under the line's action, by somebody who may."""
@@ -322,6 +326,8 @@ def _alert_in(walk: Walk, tx: Tx, state: str, row: Values) -> Values:
     match state:
         case "ACKED":
             return {"acknowledged_at": tx.at, "acknowledged_by": "sub_mlro", "occurrences": row["occurrences"] + 1}
+        case "AUTO_CLEARED":
+            return {"closed_at": tx.at, "closed_by": "system:walk"}
         case "CLOSED":
             finding = walk.chance.choice(("TRUE_ALARM", "FALSE_ALARM"))
             return {"closed_at": tx.at, "closed_by": "sub_mlro", "finding": finding}
@@ -525,13 +531,16 @@ async def _chain_tx(walk: Walk, tx: Tx, line: Transition) -> Values:
     }
 
 
-def _chain_tx_in(walk: Walk, tx: Tx, state: str, row: Values) -> Values:
+async def _chain_tx_in(walk: Walk, tx: Tx, state: str, row: Values) -> Values:
+    """A nonce is given out with its promise, and kept until it is reserved anew."""
     if state == "PROMISED":
         return {}
     signed = {"tx_hash": f"0x{walk.hexes(64)}", "raw": walk.chance.randbytes(40), "submitted_at": tx.at}
     unsigned = dict.fromkeys(signed)
     block = walk.chance.randint(0, 2**40)
-    named = {"sender": row["sender"] or f"0x{walk.hexes(40)}", "nonce": walk.number() + 2**52}
+    named = {"sender": row["sender"] or f"0x{walk.hexes(40)}", "nonce": row["nonce"]}
+    if state == "RESERVED" or row["nonce"] is None:
+        named["nonce"] = await tx.value("select fx.next_nonce($1)", named["sender"])
     rest: Values = {"block_number": None, "revert_reason": None, "confirmed_at": None}
     match state:
         case "RESERVED":
@@ -677,6 +686,52 @@ def _collection_in(_walk: Walk, _tx: Tx, state: str, row: Values) -> Values:
             return {}
 
 
+async def _line_doubt(walk: Walk, tx: Tx, line: Transition) -> Values:
+    """With the line that it is about."""
+    await _home(walk, tx)
+    seen = {
+        "tenant_id": walk.tenant_id,
+        "id": tx.ids.new("rec"),
+        "account": "04000412345678",
+        "transaction_id": f"line-{walk.number()}",
+        "amount_pence": 100,
+        "booked_at": tx.at,
+        "kind": "doubt",
+        "matched_to": f"walk-{walk.number()}",
+        "method": "AIS",
+        "reconciled_at": tx.at,
+        "repeat_of": None,
+    }
+    await walk.record(tx, line, audit.insert("reconciliations", seen), seen["id"])
+    return {
+        "line_id": seen["id"],
+        "may_be": [tx.ids.new("rec")],
+        "opened_at": tx.at,
+        "decided_at": None,
+        "decided_by": None,
+    }
+
+
+def _line_doubt_in(_walk: Walk, tx: Tx, state: str, _row: Values) -> Values:
+    return {} if state == "OPEN" else {"decided_at": tx.at, "decided_by": "sub_mlro"}
+
+
+async def _balance_difference(walk: Walk, tx: Tx, _line: Transition) -> Values:
+    await _home(walk, tx)
+    return {
+        "id": tx.ids.new("dif"),
+        "account": f"{walk.number():014d}",
+        "bank_pence": walk.chance.randint(-(2**53) + 1, 0),
+        "books_pence": walk.chance.randint(1, 2**53 - 1),
+        "opened_at": tx.at,
+        "closed_at": None,
+    }
+
+
+def _balance_difference_in(_walk: Walk, tx: Tx, state: str, row: Values) -> Values:
+    return {} if state == "OPEN" else {"closed_at": tx.at, "bank_pence": row["books_pence"]}
+
+
 async def _email(walk: Walk, tx: Tx, _line: Transition) -> Values:
     return {
         "id": tx.ids.new("eml"),
@@ -742,6 +797,8 @@ KINDS: dict[str, Kind] = {
     "disbursement": Kind("disbursements", _ID, _disbursement, _disbursement_in),
     "payment_instruction": Kind("payment_instructions", ("tenant_id", "end_to_end_id"), _instruction, _instruction_in),
     "collection": Kind("collections", _ID, _collection, _collection_in),
+    "line_doubt": Kind("line_doubts", ("tenant_id", "line_id"), _line_doubt, _line_doubt_in),
+    "balance_difference": Kind("balance_differences", _ID, _balance_difference, _balance_difference_in),
     "email": Kind("email_sends", _ID, _email, _email_in),
 }
 """By machine. A new machine needs a line here, or the walk says so."""
