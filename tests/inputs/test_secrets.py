@@ -23,6 +23,8 @@ NO_SECRETS = {
     "link_id": "an id",
     "LogView.key": "the public key of the log",
     "Problem.code": "the name of a refusal",
+    "FindingView.code": "the name of a finding",
+    "ReasonView.code": "the name of a reason",
     "AccountView.code": "the name of an account",
     "DisclosedView.salt": "what a disclosure is for; found again, never stored",
 }

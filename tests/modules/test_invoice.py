@@ -20,7 +20,7 @@ from fintokenx.kernel.machine import NOTHING, IllegalTransition
 from fintokenx.kernel.money import Pence
 from fintokenx.lifecycle import invoice
 from fintokenx.lifecycle.invoice.ports import InvoiceOnPaper, PartyOnPaper, Reading
-from fintokenx.lifecycle.invoice.service import compare, confirm, examine, onward, submit
+from fintokenx.lifecycle.invoice.service import compare, confirm, examine, onward, reads, review, submit
 from fintokenx.lifecycle.invoice.transitions import ACTIONS, INVOICE
 from fintokenx.lifecycle.invoice.types import normalised_number
 from fintokenx.parties import auth, compliance
@@ -245,6 +245,9 @@ async def test_every_door_refuses_the_wrong_role_and_the_wrong_tenant_before_it_
         (confirm.decline, none | {"link": ""}, Role.BUYER),
         (invoice.get, none, Role.SELLER),
         (invoice.documents, none, Role.SELLER),
+        (invoice.reasons, none, Role.SYSTEM),
+        (reads.artefact, none | {"document_id": "doc_x"}, Role.SELLER),
+        (review.review, none, Role.MLRO),
         (invoice.page, {"state": None, "after": None, "limit": 1}, Role.SELLER),
         (onward.tokenised, none | {"token_reference": "x"}, Role.SYSTEM),
         (onward.released, none | {"refunded": True}, Role.SYSTEM),

@@ -153,6 +153,7 @@ async def test_the_answer_says_what_the_row_says(house: House) -> None:
         "token_reference": None,
         "document_sha256": "",
         "created_at": "",
+        "reasons": [],
     }
 
 

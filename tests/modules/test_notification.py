@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import date, timedelta
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -20,12 +20,14 @@ from fintokenx.adapters.mail import SmtpMailer
 from fintokenx.kernel.bus import Reactions
 from fintokenx.kernel.caller import Role
 from fintokenx.kernel.machine import NOTHING, IllegalTransition
+from fintokenx.lifecycle.invoice.ports import InvoiceOnPaper, Reading
+from fintokenx.lifecycle.invoice.service import examine
 from fintokenx.observers.notification.jobs import NotificationJobs
 from fintokenx.observers.notification.ports import Mail
 from fintokenx.observers.notification.reactions import AFTERWARDS
 from fintokenx.observers.notification.service import render
 from fintokenx.observers.notification.transitions import EMAIL
-from fintokenx.parties import auth
+from fintokenx.parties import auth, compliance
 from fintokenx.parties.auth.events import LoginCodeWanted
 from fintokenx.sandbox.providers.mailbox import create_app
 from tests.adapters.bank_house import serving
@@ -259,6 +261,61 @@ async def test_a_buyer_without_an_address_leaves_the_job_waiting(post: Post) -> 
     assert "MAGIC_LINK_ISSUE" not in await post.trail(reference)
 
 
+# ── the seller is told ──
+
+
+SELLERS = "s@oak.example"
+OTHER_DATE = InvoiceOnPaper(issue_date=date(2020, 1, 1))
+A_SCAN = Reading("pdf", "reader/1", 10_000, OTHER_DATE, ("NO_TEXT_LAYER", "HIDDEN_TEXT"), "")
+
+
+async def told_seller(post: Post) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = (await post.mailbox.get("/messages", params={"to": SELLERS})).json()["messages"]
+    return found
+
+
+async def test_a_seller_is_told_once_that_its_invoice_is_in_review_and_once_that_it_was_declined(post: Post) -> None:
+    """A18: why, as far as it may know; what we doubt is not among it."""
+    reference, _ = await post.paper.invoice("EXTRACTING")
+    async with working(post.world, post.jobs.handlers()):
+        for _ in range(2):
+            async with post.world.database.transaction(HERE) as tx:
+                await examine.finish_extraction(tx, SYSTEM, reference=reference, reading=A_SCAN, artefacts=())
+                payload = {"reference": reference, "originator_id": post.paper.seller.id}
+                tx.enqueue("notification.invoice_in_review", payload, dedupe_key=tx.ids.new("x"))
+        await until(post.all_sent)
+        async with post.world.database.transaction(HERE) as tx:
+            await examine.review_decided(
+                tx, SYSTEM, reference=reference, reason="FIELD_MISMATCH", decision=compliance.Decision.DECLINE
+            )
+        await until(post.all_sent)
+    review, rejected = await told_seller(post)
+    assert review["subject"] == "We are looking at invoice INV-00001"
+    assert rejected["subject"] == "Invoice INV-00001 was not accepted"
+    for mail, why in ((review, "We are looking at this invoice"), (rejected, "A person has looked at this")):
+        assert f"\n- {why}" in mail["text"].replace("\r\n", "\n"), mail["text"]
+        for expected in (
+            "The issue date in the document is not what you declared.",
+            "a picture",
+            "£1,000.00",
+            reference,
+        ):
+            assert expected in mail["text"], expected
+        assert "hidden" not in mail["text"].lower()
+    assert await post.messages() == [], "the buyer is not told"
+    assert sorted(email["template"] for email in await post.emails()) == ["invoice_in_review", "invoice_rejected"]
+
+
+async def test_a_seller_is_told_why_its_document_was_refused(post: Post) -> None:
+    reference, _ = await post.paper.invoice("EXTRACTING")
+    async with working(post.world, post.jobs.handlers()):
+        async with post.world.database.transaction(HERE) as tx:
+            await examine.refuse_document(tx, SYSTEM, reference=reference, code="DOCUMENT_NOT_AN_INVOICE")
+        await until(post.all_sent)
+    [mail] = await told_seller(post)
+    assert "- The document is not an invoice (a credit note, for example)." in mail["text"]
+
+
 # ── codes ──
 
 
@@ -371,10 +428,13 @@ async def test_the_database_takes_no_mail_back(post: Post) -> None:
                 await audit.change(tx, SYSTEM, action=action, resource="r", move=audit.Move((change,)))
 
 
+TO_SELLER = {"invoice_number", "amount", "buyer_name", "reasons", "tenant_name", "reference"}
 VALUES = {
     "confirm_invoice": {
         "seller_name", "invoice_number", "amount", "due_date", "link", "link_expires", "tenant_name", "reference",
     },
+    "invoice_in_review": TO_SELLER,
+    "invoice_rejected": TO_SELLER,
     "login_code": {"code", "tenant_name"},
 }  # fmt: skip
 
@@ -384,7 +444,7 @@ VALUES = {
 )
 def test_a_missing_variable_fails(template: str, missing: str) -> None:
     """NO-04: every one of them, alone."""
-    values = {name: f"‹{name}›" for name in VALUES[template]}
+    values = {name: [f"‹{name}›"] if name == "reasons" else f"‹{name}›" for name in VALUES[template]}
     subject, body = render(template, values)
     assert all(f"‹{name}›" in subject + body for name in values)
     del values[missing]
@@ -398,3 +458,5 @@ def test_no_value_adds_a_line_or_a_header() -> None:
     assert "\n" not in subject
     assert "\nBcc" not in body
     assert "Oak Bcc: eve@example.org Pay here" in body
+    _, body = render("invoice_rejected", dict.fromkeys(TO_SELLER, "x") | {"reasons": ["One\n\nPay here", "Two"]})
+    assert "- One Pay here\n- Two\n" in body

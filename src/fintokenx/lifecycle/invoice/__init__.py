@@ -19,6 +19,7 @@ from fintokenx.lifecycle.invoice.service.onward import (
     tokenised,
 )
 from fintokenx.lifecycle.invoice.service.reads import any_open, documents, find_anywhere, get, page
+from fintokenx.lifecycle.invoice.service.reasons import reasons
 from fintokenx.lifecycle.invoice.service.submit import submit, withdraw
 from fintokenx.lifecycle.invoice.types import (
     SEALED,
@@ -37,6 +38,7 @@ from fintokenx.lifecycle.invoice.types import (
     ObligorUnknown,
     OnBehalfOfSeller,
     PageChanged,
+    Reason,
     ReviewReason,
     SameParty,
     TenorTooLong,
@@ -63,6 +65,7 @@ __all__ = [
     "ObligorUnknown",
     "OnBehalfOfSeller",
     "PageChanged",
+    "Reason",
     "ReviewReason",
     "SameParty",
     "TenorTooLong",
@@ -79,6 +82,7 @@ __all__ = [
     "get",
     "listed",
     "page",
+    "reasons",
     "released",
     "settled",
     "settling",

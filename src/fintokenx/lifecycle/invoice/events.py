@@ -23,6 +23,22 @@ class InvoiceAwaitingBuyer(Fact):
 
 
 @dataclass(frozen=True, slots=True)
+class InvoiceInReview(Fact):
+    """Something about the document goes to a person."""
+
+    reference: str
+    originator_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class InvoiceRejected(Fact):
+    """The document cannot be taken, or a person declined it: the invoice has come to its end."""
+
+    reference: str
+    originator_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class InvoiceConfirmed(Fact):
     """The buyer has confirmed the debt."""
 

@@ -10,7 +10,7 @@ from fintokenx import audit
 from fintokenx.kernel.db import Connection, Row, Tx
 from fintokenx.kernel.machine import Transition
 from fintokenx.kernel.money import Pence
-from fintokenx.lifecycle.invoice.types import Document, Invoice
+from fintokenx.lifecycle.invoice.types import Document, Invoice, KeptDocument, VisionRun
 
 _COLUMNS = (
     "tenant_id, reference, originator_id, obligor_id, invoice_number, face_value_pence, collected_pence, currency,"
@@ -180,14 +180,14 @@ def document(tx: Tx, reference: str, stored: Document) -> audit.RowChange:
     )
 
 
-async def documents(tx: Tx, reference: str) -> list[Document]:
+async def documents(tx: Tx, reference: str) -> list[KeptDocument]:
     """All artefacts of an invoice, oldest first."""
     rows = await tx.rows(
-        "select type, storage_ref, sha256, size_bytes from app.invoice_documents where invoice_reference = $1"
+        "select id, type, storage_ref, sha256, size_bytes from app.invoice_documents where invoice_reference = $1"
         " order by created_at, id",
         reference,
     )
-    return [Document(**dict(row)) for row in rows]
+    return [KeptDocument(**dict(row)) for row in rows]
 
 
 def vision_run(
@@ -207,6 +207,28 @@ def vision_run(
             "ran_at": tx.at,
         },
     )
+
+
+async def newest_runs(tx: Tx, references: Sequence[str]) -> dict[str, VisionRun]:
+    """The last reading of each of these invoices, by reference."""
+    rows = await tx.rows(
+        "select distinct on (invoice_reference) invoice_reference, model, confidence_bps, extracted_fields, findings,"
+        " ran_at from app.vision_runs where invoice_reference = any($1)"
+        " order by invoice_reference, ran_at desc, id desc",
+        list(references),
+    )
+    found = [dict(row) for row in rows]
+    return {row.pop("invoice_reference"): VisionRun(**row) for row in found}
+
+
+async def invoice_alike_on_record(tx: Tx, document_sha256: str) -> str | None:
+    """The invoice of which the one with this document was found to be a near duplicate."""
+    value = await tx.value(
+        "select invoice_reference from app.duplicates where document_sha256 = $1 and kind = 'SAME_OBLIGOR_AMOUNT_DATE'"
+        " order by detected_at desc limit 1",
+        document_sha256,
+    )
+    return str(value) if value else None
 
 
 def duplicate(tx: Tx, *, reference: str, kind: str, document_sha256: str, submitted_by: str) -> audit.RowChange:

@@ -7,7 +7,7 @@ import unicodedata
 from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 
 from fintokenx.kernel.clock import Instant
 from fintokenx.kernel.errors import Forbidden, Invalid, NotFound, Refused
@@ -20,6 +20,17 @@ SEALED: Final = {("buyer_confirmations", "ip_sealed"): SealedColumn("ip", ("conf
 
 class UnknownInvoice(NotFound):
     """There is no such invoice that you may see."""
+
+
+class UnknownDocument(NotFound):
+    """There is no such document that you may see."""
+
+
+class DocumentNotAsRecorded(Refused):
+    """The stored bytes are not those on record; they are not shown, and we look into it."""
+
+    code = "DOCUMENT_NOT_AS_RECORDED"
+    status = 500
 
 
 class MaturityInPast(Invalid):
@@ -141,6 +152,34 @@ class Document:
     storage_ref: str
     sha256: str
     size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class KeptDocument(Document):
+    """An artefact of an invoice, under its id."""
+
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class VisionRun:
+    """What a reader made of a document, as it is kept. ``findings`` are codes; ``fields`` are JSON values."""
+
+    model: str
+    confidence_bps: int
+    extracted_fields: dict[str, Any]
+    findings: list[str]
+    ran_at: Instant
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why an invoice waits or was rejected, in words that its seller may read."""
+
+    code: str
+    field: str | None
+    """Of the declaration, where one is meant."""
+    text: str
 
 
 @dataclass(frozen=True, slots=True)

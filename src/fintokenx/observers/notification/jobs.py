@@ -27,7 +27,12 @@ class NotificationJobs:
 
     def handlers(self) -> dict[str, Handler]:
         """By job name."""
-        return {"notification.ask_buyer": self.ask_buyer, "notification.login_code": self.login_code}
+        return {
+            "notification.ask_buyer": self.ask_buyer,
+            "notification.invoice_in_review": self.invoice_in_review,
+            "notification.invoice_rejected": self.invoice_rejected,
+            "notification.login_code": self.login_code,
+        }
 
     async def ask_buyer(self, work: Work, payload: Payload) -> None:
         """The payload is invoice's ``InvoiceAwaitingBuyer``."""
@@ -35,6 +40,19 @@ class NotificationJobs:
             letter = await service.ask_buyer(
                 tx, work.caller, reference=payload["reference"], public_url=self.public_url, life=LINK_LIFE
             )
+        await self._post(work, letter)
+
+    async def invoice_in_review(self, work: Work, payload: Payload) -> None:
+        """The payload is invoice's ``InvoiceInReview``."""
+        await self._tell_seller(work, payload, "IN_REVIEW")
+
+    async def invoice_rejected(self, work: Work, payload: Payload) -> None:
+        """The payload is invoice's ``InvoiceRejected``."""
+        await self._tell_seller(work, payload, "REJECTED")
+
+    async def _tell_seller(self, work: Work, payload: Payload, state: str) -> None:
+        async with work.transaction() as tx:
+            letter = await service.tell_seller(tx, work.caller, reference=payload["reference"], state=state)
         await self._post(work, letter)
 
     async def login_code(self, work: Work, payload: Payload) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from importlib.resources import files
 from typing import Final
@@ -19,6 +20,7 @@ from fintokenx.observers.notification.types import Email, Letter, NoAddress
 from fintokenx.parties import auth, partner
 
 _FILES: Final = files("fintokenx.observers.notification") / "templates"
+_TOLD_OF: Final = {"IN_REVIEW": "invoice_in_review", "REJECTED": "invoice_rejected"}
 _TEMPLATES: Final = Environment(
     undefined=StrictUndefined,
     autoescape=False,  # noqa: S701 — plain text has nothing to escape
@@ -57,6 +59,33 @@ async def ask_buyer(tx: Tx, caller: Caller, *, reference: str, public_url: str, 
     )
 
 
+async def tell_seller(tx: Tx, caller: Caller, *, reference: str, state: str) -> Letter | None:
+    """The mail that tells a seller that its invoice has come into ``state`` (IN_REVIEW, REJECTED) and why, as far as a
+    seller may know; None when it has left that state again, or has been told (NO-03).
+
+    :raises NoAddress: the seller has none
+    """
+    caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
+    template = _TOLD_OF[state]
+    business_key = f"{template}:{reference}"
+    earlier = await store.lock(tx, business_key)
+    about = await invoice.get(tx, caller, reference=reference)
+    if about.state != state or (earlier is not None and earlier.state == "SENT"):
+        return None
+    seller = await auth.subject(tx, about.originator_id)
+    buyer = await auth.subject(tx, about.obligor_id)
+    email = earlier or await _queue(tx, caller, template, seller, reference, business_key)
+    return await _letter(
+        tx,
+        email,
+        invoice_number=about.invoice_number,
+        amount=str(about.face_value),
+        buyer_name=buyer.legal_name,
+        reasons=[reason.text for reason in await invoice.reasons(tx, caller, reference=reference)],
+        reference=reference,
+    )
+
+
 async def login_code(tx: Tx, caller: Caller, *, subject_id: str, wish: str) -> Letter | None:
     """The mail with a fresh code to sign in; None when it has been sent. ``wish`` names the request: one mail each.
 
@@ -84,16 +113,23 @@ async def sent(tx: Tx, caller: Caller, *, business_key: str, provider_ref: str) 
     await audit.change(tx, caller, action=sending.action, resource=email.resource, move=move)
 
 
-def render(template: str, values: dict[str, str]) -> tuple[str, str]:
+def render(template: str, values: Mapping[str, str | Sequence[str]]) -> tuple[str, str]:
     """Subject and body: the first line of a template, and what follows its first empty line (NO-04). White space in a
-    value is flattened, so that no value adds a line.
+    value is flattened, so that no value adds a line; a list is for the template to go through.
 
     :raises jinja2.UndefinedError: the template names a value that is not given
     """
-    flat = {name: " ".join(value.split()) for name, value in values.items()}
+    flat = {
+        name: _flat(value) if isinstance(value, str) else [_flat(each) for each in value]
+        for name, value in values.items()
+    }
     filled = _TEMPLATES.from_string((_FILES / f"{template}.txt").read_text(encoding="utf-8")).render(flat)
     subject, _, body = filled.partition("\n\n")
     return subject, body
+
+
+def _flat(text: str) -> str:
+    return " ".join(text.split())
 
 
 async def _queue(tx: Tx, caller: Caller, template: str, to: auth.Subject, resource: str, business_key: str) -> Email:
@@ -117,7 +153,7 @@ async def _queue(tx: Tx, caller: Caller, template: str, to: auth.Subject, resour
     return email
 
 
-async def _letter(tx: Tx, email: Email, **values: str) -> Letter:
+async def _letter(tx: Tx, email: Email, **values: str | Sequence[str]) -> Letter:
     """Under the tenant's flag: its name, its address (NO-01)."""
     terms = (await partner.tenant(tx)).terms
     subject, body = render(email.template, {**values, "tenant_name": terms.display_name})

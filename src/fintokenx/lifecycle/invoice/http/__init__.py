@@ -2,11 +2,13 @@
 
 from fastapi import APIRouter
 
-from fintokenx.lifecycle.invoice.http import api, for_buyer, pages
+from fintokenx.lifecycle.invoice.http import api, documents, for_buyer, pages, review
 from fintokenx.lifecycle.invoice.http.services import InvoiceServices
 
 router = APIRouter()
 router.include_router(api.router)
+router.include_router(documents.router)
+router.include_router(review.router)
 router.include_router(pages.router)
 router.include_router(for_buyer.router)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import date, datetime
 from typing import Annotated, Any
@@ -14,6 +15,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from fintokenx.kernel.caller import Role, WrongRole
+from fintokenx.kernel.db import Tx
 from fintokenx.kernel.edge import (
     IdempotencyKeyRequired,
     IdempotencyKeyReused,
@@ -32,7 +34,7 @@ from fintokenx.kernel.money import ZERO, Pence
 from fintokenx.kernel.routes import OVERSEERS, may_call
 from fintokenx.lifecycle.invoice import ports
 from fintokenx.lifecycle.invoice.http.services import InvoiceServices, services
-from fintokenx.lifecycle.invoice.service import reads, submit
+from fintokenx.lifecycle.invoice.service import reads, reasons, submit
 from fintokenx.lifecycle.invoice.transitions import INVOICE
 from fintokenx.lifecycle.invoice.types import (
     Declaration,
@@ -46,6 +48,7 @@ from fintokenx.lifecycle.invoice.types import (
     ObligorIsNoBuyer,
     ObligorUnknown,
     OnBehalfOfSeller,
+    Reason,
     SameParty,
     TenorTooLong,
     UnknownInvoice,
@@ -56,6 +59,7 @@ router = APIRouter(tags=["invoices"])
 
 InvoiceState = Annotated[str, OneOf.states(INVOICE.states)]
 DECLARATION_LENGTH_MAX = 4096
+Reasons = Mapping[str, tuple[Reason, ...]]
 
 
 _DECLARED = """What you say about the document, as JSON text: `obligor_id` (the buyer, an active subject),
@@ -102,6 +106,14 @@ _JSON: dict[str, Any] = {
 }
 
 
+class ReasonView(BaseModel):
+    """Why an invoice waits for us, or was rejected."""
+
+    code: str = Field(description="For machines.", examples=["FIELD_MISMATCH"])
+    field: str | None = Field(description="Of what you declared, if it is about one.", examples=["maturity_date"])
+    text: str = Field(description="For people.", examples=["The due date in the document is not what you declared."])
+
+
 class InvoiceView(BaseModel):
     """An invoice as it stands."""
 
@@ -125,10 +137,13 @@ class InvoiceView(BaseModel):
     )
     document_sha256: str = Field(description="Of the uploaded document, hex.", examples=["9f86d081884c7d65…"])
     created_at: datetime = Field(description="When it was submitted.")
+    reasons: list[ReasonView] = Field(
+        description="Why it is IN_REVIEW or REJECTED, for its seller and staff; empty in every other state."
+    )
 
     @classmethod
-    def of(cls, invoice: Invoice) -> InvoiceView:
-        """Spell an invoice."""
+    def of(cls, invoice: Invoice, reasons: Sequence[Reason] = ()) -> InvoiceView:
+        """Spell an invoice, with what its reader may know of the reasons."""
         return cls(
             reference=invoice.reference,
             originator_id=invoice.originator_id,
@@ -146,6 +161,7 @@ class InvoiceView(BaseModel):
             token_reference=invoice.token_reference,
             document_sha256=invoice.document_sha256,
             created_at=invoice.created_at,
+            reasons=[ReasonView(code=reason.code, field=reason.field, text=reason.text) for reason in reasons],
         )
 
 
@@ -154,19 +170,6 @@ class InvoicePage(BaseModel):
 
     items: list[InvoiceView] = Field(description="By reference.")
     next: str | None = Field(description="Give it as `after` to get the following page; null on the last one.")
-
-
-class DocumentView(BaseModel):
-    """An artefact and its hash."""
-
-    type: str = Field(description="What it is.", examples=["original_pdf", "ocr_extract", "confirmation_page"])
-    sha256: str = Field(description="Of its bytes, hex; the same stands in the record.", examples=["9f86d081884c7d65…"])
-    size_bytes: int = Field(description="Its length.", examples=[48213])
-
-    @classmethod
-    def of(cls, document: Document) -> DocumentView:
-        """Spell a document."""
-        return cls(type=document.type, sha256=document.sha256, size_bytes=document.size_bytes)
 
 
 async def _upload(request: Request) -> Mutation:
@@ -265,9 +268,14 @@ async def list_invoices(
     limit: PageSize = 50,
 ) -> InvoicePage:
     """Your invoices (sellers, buyers) or the tenant's (staff), by reference."""
-    found = await read.run(lambda tx: reads.page(tx, read.caller, state=state, after=after, limit=limit + 1))
+
+    async def with_reasons(tx: Tx) -> tuple[list[Invoice], Reasons]:
+        found = await reads.page(tx, read.caller, state=state, after=after, limit=limit + 1)
+        return found, await reasons.by_invoice(tx, read.caller, found[:limit])
+
+    found, why = await read.run(with_reasons)
     more = found[limit - 1].reference if len(found) > limit else None
-    return InvoicePage(items=[InvoiceView.of(invoice) for invoice in found[:limit]], next=more)
+    return InvoicePage(items=[_view(invoice, why) for invoice in found[:limit]], next=more)
 
 
 @router.get(
@@ -277,18 +285,16 @@ async def list_invoices(
 )
 async def get_invoice(reference: Reference, read: Annotated[Query, Depends(query)]) -> InvoiceView:
     """One invoice."""
-    return InvoiceView.of(await read.run(lambda tx: reads.get(tx, read.caller, reference=reference)))
+
+    async def with_reasons(tx: Tx) -> tuple[Invoice, Reasons]:
+        found = await reads.get(tx, read.caller, reference=reference)
+        return found, await reasons.by_invoice(tx, read.caller, [found])
+
+    return _view(*await read.run(with_reasons))
 
 
-@router.get(
-    "/v1/invoices/{reference}/documents",
-    responses=problems(UnknownInvoice, WrongRole),
-    openapi_extra=may_call(Role.SELLER, Role.BUYER, Role.LENDER, Role.INVESTOR, *OVERSEERS),
-)
-async def list_documents(reference: Reference, read: Annotated[Query, Depends(query)]) -> list[DocumentView]:
-    """Its artefacts with their hashes, oldest first."""
-    found = await read.run(lambda tx: reads.documents(tx, read.caller, reference=reference))
-    return [DocumentView.of(document) for document in found]
+def _view(invoice: Invoice, why: Reasons) -> InvoiceView:
+    return InvoiceView.of(invoice, why.get(invoice.reference, ()))
 
 
 @router.post(

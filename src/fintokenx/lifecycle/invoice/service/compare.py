@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import unicodedata
-from typing import Final
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from typing import Any, Final
 
 from fintokenx.kernel.money import Pence
 from fintokenx.lifecycle.invoice.ports import InvoiceOnPaper, PartyOnPaper, Reading
@@ -12,6 +15,24 @@ from fintokenx.parties import auth
 
 CONFIDENCE_BPS_MIN: Final = 8_000
 """A reader that trusts itself less than this is not believed."""
+
+Value = str | date | Pence | None
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """One declared value beside what the document states; ``read`` is None where it does not say."""
+
+    field: str
+    declared: Value
+    read: Value
+    agrees: bool
+
+    @property
+    def code(self) -> str:
+        """What is found where they do not agree."""
+        return f"{'NOT_FOUND' if self.read is None else 'FIELD_MISMATCH'}:{self.field}"
+
 
 _LEGAL_FORMS: Final = (("PUBLIC LIMITED COMPANY", "PLC"), ("LIMITED LIABILITY PARTNERSHIP", "LLP"), ("LIMITED", "LTD"))
 
@@ -24,27 +45,32 @@ def findings(invoice: Invoice, *, seller: auth.Subject, buyer: auth.Subject, rea
     found = [*reading.doubts]
     if reading.confidence_bps < CONFIDENCE_BPS_MIN:
         found.append("LOW_CONFIDENCE")
-    found += _fields(invoice, reading.fields)
-    found += _party("seller", seller, reading.fields.seller)
-    found += _party("buyer", buyer, reading.fields.buyer)
+    sides = compared(invoice, seller=seller, buyer=buyer, paper=reading.fields)
+    found += [side.code for side in sides if not side.agrees]
     return tuple(dict.fromkeys(found))
+
+
+def compared(
+    invoice: Invoice, *, seller: auth.Subject, buyer: auth.Subject, paper: InvoiceOnPaper
+) -> tuple[Compared, ...]:
+    """Every declared value beside what the document states."""
+    number, asked = paper.invoice_number, _still_to_pay(paper)
+    same_number = _number(number) == normalised_number(invoice.invoice_number)
+    return (
+        Compared("invoice_number", invoice.invoice_number, number, same_number),
+        Compared("issue_date", invoice.issue_date, paper.issue_date, paper.issue_date == invoice.issue_date),
+        Compared("due_date", invoice.maturity_date, paper.due_date, paper.due_date == invoice.maturity_date),
+        Compared("total", invoice.face_value, asked, asked == invoice.face_value),
+        Compared("currency", invoice.currency, paper.currency, paper.currency == invoice.currency),
+        _party("seller", seller, paper.seller),
+        _party("buyer", buyer, paper.buyer),
+    )
 
 
 def reason(found: tuple[str, ...]) -> ReviewReason:
     """The worst kind among the findings."""
     kinds = {code.split(":")[0] for code in found}
     return next((reason for reason in ReviewReason if reason in kinds), ReviewReason.DOCUMENT_DOUBTFUL)
-
-
-def _fields(invoice: Invoice, paper: InvoiceOnPaper) -> list[str]:
-    pairs: dict[str, tuple[object, object]] = {
-        "invoice_number": (_number(paper.invoice_number), _number(invoice.invoice_number)),
-        "issue_date": (paper.issue_date, invoice.issue_date),
-        "due_date": (paper.due_date, invoice.maturity_date),
-        "total": (_still_to_pay(paper), invoice.face_value),
-        "currency": (paper.currency, invoice.currency),
-    }
-    return [_code(name, read) for name, (read, declared) in pairs.items() if read != declared]
 
 
 def _still_to_pay(paper: InvoiceOnPaper) -> Pence | None:
@@ -56,17 +82,13 @@ def _still_to_pay(paper: InvoiceOnPaper) -> Pence | None:
     return paper.total - paper.amount_paid
 
 
-def _party(side: str, subject: auth.Subject, paper: PartyOnPaper) -> list[str]:
+def _party(side: str, subject: auth.Subject, paper: PartyOnPaper) -> Compared:
     """The company number decides where it is printed (a letterhead may carry a brand); otherwise the name does."""
     if paper.company_number is not None:
         same = paper.company_number == subject.company_number
-        return [] if same else [f"FIELD_MISMATCH:{side}_company_number"]
-    read = company_name_key(paper.name) if paper.name is not None else None
-    return [] if read == company_name_key(subject.legal_name) else [_code(f"{side}_name", read)]
-
-
-def _code(name: str, read: object) -> str:
-    return f"NOT_FOUND:{name}" if read is None else f"FIELD_MISMATCH:{name}"
+        return Compared(f"{side}_company_number", subject.company_number, paper.company_number, same)
+    same = paper.name is not None and company_name_key(paper.name) == company_name_key(subject.legal_name)
+    return Compared(f"{side}_name", subject.legal_name, paper.name, same)
 
 
 def _number(text: str | None) -> str | None:
@@ -95,3 +117,18 @@ def as_stated(fields: InvoiceOnPaper) -> dict[str, object]:
             case value:
                 stated[name] = value
     return stated
+
+
+def on_paper(stated: Mapping[str, Any]) -> InvoiceOnPaper:
+    """The fields behind :func:`as_stated`; what a reader of its time did not look for is None."""
+    fields: dict[str, Any] = {}
+    for name in InvoiceOnPaper.__slots__:
+        value, pence = stated.get(name), stated.get(f"{name}_pence")
+        if pence is not None:
+            value = Pence(pence)
+        elif name in ("seller", "buyer"):
+            value = PartyOnPaper(**(value or {}))
+        elif name in ("issue_date", "due_date") and value is not None:
+            value = date.fromisoformat(value)
+        fields[name] = value
+    return InvoiceOnPaper(**fields)

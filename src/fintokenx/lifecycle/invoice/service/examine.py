@@ -9,9 +9,9 @@ from fintokenx.kernel.caller import Caller, Role
 from fintokenx.kernel.canonical import canonical_json, plain
 from fintokenx.kernel.db import Tx
 from fintokenx.lifecycle.invoice import store
-from fintokenx.lifecycle.invoice.events import InvoiceAwaitingBuyer
+from fintokenx.lifecycle.invoice.events import InvoiceAwaitingBuyer, InvoiceInReview, InvoiceRejected
 from fintokenx.lifecycle.invoice.ports import Reading
-from fintokenx.lifecycle.invoice.service import compare
+from fintokenx.lifecycle.invoice.service import compare, reasons
 from fintokenx.lifecycle.invoice.service.reads import locked
 from fintokenx.lifecycle.invoice.transitions import INVOICE
 from fintokenx.lifecycle.invoice.types import Document, Invoice, ReviewReason
@@ -89,7 +89,7 @@ async def finish_extraction(
             reason=compare.reason(found),
             event="open_on_invoice_refer",
         )
-        move += opened
+        move += opened + audit.Move(facts=(InvoiceInReview(reference, invoice.originator_id),))
     else:
         move += audit.Move(facts=(InvoiceAwaitingBuyer(reference, invoice.obligor_id),))
     await audit.change(tx, caller, action=transition.action, resource=reference, move=move)
@@ -103,8 +103,9 @@ async def refuse_document(tx: Tx, caller: Caller, *, reference: str, code: str) 
     if invoice.state != "EXTRACTING":
         return
     transition = INVOICE.next(invoice.state, "refuse")
-    run = store.vision_run(tx, reference, model="refused", confidence_bps=0, fields={}, findings=[code])
-    move = audit.Move((store.move(invoice, transition), run))
+    run = store.vision_run(tx, reference, model=reasons.REFUSED, confidence_bps=0, fields={}, findings=[code])
+    fact = InvoiceRejected(reference, invoice.originator_id)
+    move = audit.Move((store.move(invoice, transition), run), (fact,))
     await audit.change(tx, caller, action=transition.action, resource=reference, move=move)
 
 
@@ -116,8 +117,12 @@ async def review_decided(tx: Tx, caller: Caller, *, reference: str, reason: str,
         return
     approved = decision is compliance.Decision.APPROVE
     transition = INVOICE.next(invoice.state, "approve" if approved else "reject")
-    facts = (InvoiceAwaitingBuyer(reference, invoice.obligor_id),) if approved else ()
-    move = audit.Move((store.move(invoice, transition),), facts)
+    fact = (
+        InvoiceAwaitingBuyer(reference, invoice.obligor_id)
+        if approved
+        else InvoiceRejected(reference, invoice.originator_id)
+    )
+    move = audit.Move((store.move(invoice, transition),), (fact,))
     await audit.change(tx, caller, action=transition.action, resource=reference, move=move)
 
 
