@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
@@ -10,10 +11,10 @@ from typing import Any
 import httpx
 import pytest
 
-from fintokenx.adapters.mail import SmtpMailer, UnsafeMail
+from fintokenx.adapters.mail import SmtpMailer
 from fintokenx.kernel.clock import FixedClock
 from fintokenx.kernel.errors import Unavailable
-from fintokenx.observers.notification.ports import Mail
+from fintokenx.observers.notification.ports import ContentRefused, Mail, RecipientRefused, Undeliverable, UnsafeMail
 from fintokenx.sandbox.providers.mailbox import create_app
 from tests.adapters.bank_house import NOON, serving
 
@@ -123,8 +124,6 @@ async def test_a_header_that_smuggles_is_refused(box: Box, changes: dict[str, st
     [
         ("smtp_down", False, 0),
         ("smtp_defer", False, 0),
-        ("smtp_refuse", False, 0),
-        ("smtp_reject_data", False, 0),
         ("smtp_lost_response", True, 1),
     ],
 )
@@ -139,6 +138,38 @@ async def test_a_failing_relay_is_told_apart_and_a_retry_is_one_message(
     assert len(await box.messages()) == kept
     await box.mailer().send(MAIL)
     assert len(await box.messages()) == 1
+
+
+@pytest.mark.parametrize(("mode", "refusal"), [("smtp_refuse", RecipientRefused), ("smtp_reject_data", ContentRefused)])
+async def test_a_refusal_for_good_is_told_apart_from_one_for_now(
+    box: Box, mode: str, refusal: type[Undeliverable]
+) -> None:
+    """A12."""
+    await box.mode(mode, times=1)
+    with pytest.raises(refusal) as failure:
+        await box.mailer().send(MAIL)
+    assert MAIL.to_address not in str(failure.value)
+    assert await box.messages() == []
+
+
+@pytest.mark.parametrize(
+    ("answer", "for_good"),
+    [(421, False), (450, False), (452, False), (500, False), (503, False), (530, False), (535, False), (550, True),
+     (552, True), (554, True), (559, True)],
+)  # fmt: skip
+async def test_only_what_is_said_of_the_recipient_or_the_message_is_for_good(answer: int, for_good: bool) -> None:
+    """A relay that dislikes our commands or our credentials has said nothing of the recipient: mail waits for us."""
+
+    async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"220 relay\r\n")
+        while line := await reader.readline():
+            writer.write(f"{answer} no\r\n".encode() if line.startswith(b"RCPT") else b"250 yes\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(relay, "127.0.0.1", 0) as server:
+        mailer = Box(httpx.AsyncClient(verify=False), server.sockets[0].getsockname()[1]).mailer()
+        with pytest.raises(RecipientRefused if for_good else Unavailable):
+            await mailer.send(MAIL)
 
 
 async def test_a_relay_that_falls_silent_is_given_up(box: Box) -> None:

@@ -139,17 +139,24 @@ STATEMENTS: Final = (
 
 MAIL: Final = tuple(
     Row(
-        "mailbox", mode, "buyer's mail", ("AWAITING_BUYER",), f"{said}; tried again later, with a fresh link each time",
+        "mailbox", mode, "buyer's mail", ("AWAITING_BUYER",),
+        f"{said}; tried again later, with a fresh link each time; after three minutes somebody is told (MAIL_DELAYED)",
         "recorded as sent once; only the newest link works, once",
     )
     for mode, said in (
         ("smtp_down", "the relay hangs up"),
         ("smtp_silent", "the relay falls silent"),
         ("smtp_defer", "the recipient is deferred"),
-        ("smtp_refuse", "the recipient is refused"),
-        ("smtp_reject_data", "the content is refused"),
         ("smtp_lost_response", "the relay has it and hangs up"),
     )
+)  # fmt: skip
+
+REFUSED_MAIL: Final = tuple(
+    Row(
+        "mailbox", mode, "buyer's mail", ("AWAITING_BUYER",), f"{said} for good: the mail ends and is not tried again",
+        "an administrator confirms for the buyer, or the seller withdraws", "MAIL_UNDELIVERABLE",
+    )
+    for mode, said in (("smtp_refuse", "the recipient is refused"), ("smtp_reject_data", "the content is refused"))
 )  # fmt: skip
 
 CHAIN: Final = tuple(
@@ -177,7 +184,7 @@ OURS: Final = (
     ),
 )  # fmt: skip
 
-MATRIX: Final = (*SUMSUB, *COMPLYADVANTAGE, *BANK, *REJECTS, *STATEMENTS, *MAIL, *CHAIN, *OURS)
+MATRIX: Final = (*SUMSUB, *COMPLYADVANTAGE, *BANK, *REJECTS, *STATEMENTS, *MAIL, *REFUSED_MAIL, *CHAIN, *OURS)
 
 
 def document() -> str:

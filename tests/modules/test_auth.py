@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from fintokenx import audit
 from fintokenx.kernel.bus import Afterwards, Reactions
 from fintokenx.kernel.caller import Caller, Role, WrongRole, WrongTenant, system
+from fintokenx.kernel.clock import to_wire
 from fintokenx.kernel.jobs import Worker
 from fintokenx.kernel.machine import NOTHING, IllegalTransition, Machine
 from fintokenx.parties import auth
@@ -249,7 +250,9 @@ async def test_asking_for_a_code_tells_nobody_whether_the_address_is_known(at_ho
     superuser = await at_home.world.connect("postgres")
     wanted = await superuser.fetch("select payload from ops.jobs where name = 'notification.send_login_code'")
     await superuser.close()
-    assert [json.loads(row["payload"]) for row in wanted] == [{"subject_id": ada.id}]
+    assert [json.loads(row["payload"]) for row in wanted] == [
+        {"subject_id": ada.id, "asked_at": to_wire(at_home.world.clock.now())}
+    ]
     assert await trail(at_home.world, ada.id) == ["SUBJECT_CREATE", "LOGIN_CODE_REQUEST"]
 
 

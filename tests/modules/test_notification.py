@@ -18,7 +18,7 @@ from jinja2 import UndefinedError
 from fintokenx import audit
 from fintokenx.adapters.mail import SmtpMailer
 from fintokenx.kernel.bus import Reactions
-from fintokenx.kernel.caller import Role
+from fintokenx.kernel.caller import Caller, Role
 from fintokenx.kernel.machine import NOTHING, IllegalTransition
 from fintokenx.lifecycle.invoice.ports import InvoiceOnPaper, Reading
 from fintokenx.lifecycle.invoice.service import examine
@@ -37,6 +37,7 @@ from tests.support import World, names, world_from
 
 pytestmark = pytest.mark.anyio
 CANARY = "Bea.Canary-4711@elm.example"
+MLRO = Caller(HERE, Role.MLRO, "sub_mlro", subject_id="sub_mlro")
 PUBLIC_URL = "https://app.fintokenx.example"
 
 
@@ -171,7 +172,7 @@ async def test_nobody_is_asked_about_an_invoice_that_waits_no_more(post: Post) -
     assert "MAGIC_LINK_ISSUE" not in await post.trail(reference)
 
 
-@pytest.mark.parametrize("mode", ["smtp_down", "smtp_defer", "smtp_reject_data"])
+@pytest.mark.parametrize("mode", ["smtp_down", "smtp_defer"])
 async def test_a_mailer_that_was_down_delivers_one_mail_with_a_live_link(post: Post, mode: str) -> None:
     """NO-03: the delays grow, the row stays one, and the one message that arrives is good."""
     await post.mode(mode)
@@ -240,8 +241,66 @@ async def test_a_crash_between_sending_and_noting_it_leaves_one_row_and_a_live_l
     assert (await post.trail(reference))[-5:-1] == ["MAIL_QUEUE", "MAGIC_LINK_ISSUE", "MAGIC_LINK_ISSUE", "MAIL_SENT"]
 
 
-async def test_a_buyer_without_an_address_leaves_the_job_waiting(post: Post) -> None:
-    """Somebody may add one; until then nothing is recorded and no link exists."""
+# ── mail that cannot be sent (A12) ──
+
+
+async def wanted(post: Post, *subjects: auth.Subject) -> None:
+    """Somebody asks for a code to sign in as each of these."""
+    async with post.world.database.transaction(HERE) as tx:
+        for subject in subjects:
+            move = audit.Move(facts=(LoginCodeWanted(subject.id, tx.at),))
+            await audit.change(tx, SYSTEM, action="LOGIN_CODE_REQUEST", resource=subject.id, move=move)
+
+
+async def alerts(post: Post) -> list[tuple[str, str, str, int]]:
+    async with post.world.database.transaction(HERE) as tx:
+        found = await compliance.alerts(tx, MLRO, state=None, after="", limit=50)
+    return sorted((alert.cause, alert.resource, alert.state, alert.occurrences) for alert in found)
+
+
+async def jobs_run(post: Post) -> int:
+    """How often notification's jobs were tried."""
+    admin = await post.world.connect("postgres")
+    tries = await admin.fetchval("select sum(attempts) from ops.jobs where name like 'notification.%'")
+    await admin.close()
+    return int(tries)
+
+
+@pytest.mark.parametrize(
+    ("mode", "failure"), [("smtp_refuse", "MAIL_RECIPIENT_REFUSED"), ("smtp_reject_data", "MAIL_CONTENT_REFUSED")]
+)
+async def test_a_refusal_for_good_alerts_at_once_and_is_never_tried_again(post: Post, mode: str, failure: str) -> None:
+    await post.mode(mode)
+    reference, _ = await post.paper.invoice("AWAITING_BUYER")
+    async with working(post.world, post.jobs.handlers()):
+        await until(post.all_sent)
+        assert await alerts(post) == [("MAIL_UNDELIVERABLE", reference, "RAISED", 1)]
+        await post.mode("up")
+        async with post.world.database.transaction(HERE) as tx:
+            payload = {"reference": reference, "obligor_id": post.paper.buyer.id}
+            tx.enqueue("notification.ask_buyer", payload, dedupe_key="told again")
+        post.world.clock.set(post.world.clock.now() + timedelta(days=1))
+        await until(post.all_sent)
+    assert await jobs_run(post) == 2
+    [email] = await post.emails()
+    assert (email["state"], email["failure"], email["provider_ref"]) == ("FAILED", failure, None)
+    assert await alerts(post) == [("MAIL_UNDELIVERABLE", reference, "RAISED", 1)]
+    assert await post.messages() == []
+    assert (await post.trail(reference))[-2:] == ["MAIL_FAILED", "ALERT_RAISE"]
+
+
+async def test_an_address_to_which_no_mail_can_be_sent_alerts_at_once(post: Post) -> None:
+    """Such as were taken before addresses had one rule."""
+    odd = await post.house.subject(Role.LENDER, "a,b@x.example")
+    await wanted(post, odd)
+    async with working(post.world, post.jobs.handlers()):
+        await until(post.all_sent)
+    assert [(email["state"], email["failure"]) for email in await post.emails()] == [("FAILED", "UNSAFE_MAIL")]
+    assert await alerts(post) == [("MAIL_UNDELIVERABLE", odd.id, "RAISED", 1)]
+
+
+async def test_a_buyer_without_an_address_alerts_at_once(post: Post) -> None:
+    """No mail is queued, and no link exists."""
     async with post.world.database.transaction(HERE) as tx:
         post.paper.buyer = await auth.create_subject(
             tx,
@@ -254,11 +313,102 @@ async def test_a_buyer_without_an_address_leaves_the_job_waiting(post: Post) -> 
         )
     reference, _ = await post.paper.invoice("AWAITING_BUYER")
     async with working(post.world, post.jobs.handlers()):
-        await until(post.tried)
-    [job] = await post.jobs_left()
-    assert "MAIL_NO_ADDRESS" in job["last_error"]
+        await until(post.all_sent)
+    assert await alerts(post) == [("MAIL_UNDELIVERABLE", reference, "RAISED", 1)]
     assert await post.emails() == []
     assert "MAGIC_LINK_ISSUE" not in await post.trail(reference)
+
+
+async def to_the_next_try(post: Post) -> None:
+    """Set the clock to when the one job that is left is due, and let it fail again or end."""
+    [job] = await post.jobs_left()
+    post.world.clock.set(job["run_at"])
+
+    async def tried() -> bool:
+        left = await post.jobs_left()
+        return not left or (left[0]["attempts"] > job["attempts"] and left[0]["leased_until"] is None)
+
+    await until(tried)
+
+
+async def test_mail_that_is_tried_in_vain_alerts_within_minutes_and_no_more_once_it_has_left(post: Post) -> None:
+    await post.mode("smtp_defer")
+    reference, _ = await post.paper.invoice("AWAITING_BUYER")
+    asked_at = post.world.clock.now()
+    async with working(post.world, post.jobs.handlers()):
+        await until(post.tried)
+        while post.world.clock.now() - asked_at < timedelta(minutes=3):
+            assert await alerts(post) == []
+            await to_the_next_try(post)
+        assert post.world.clock.now() - asked_at < timedelta(minutes=4)
+        assert await alerts(post) == [("MAIL_DELAYED", reference, "RAISED", 1)]
+        await post.mode("up")
+        await to_the_next_try(post)
+    assert await alerts(post) == [("MAIL_DELAYED", reference, "AUTO_CLEARED", 1)]
+    assert [email["state"] for email in await post.emails()] == ["SENT"]
+
+
+async def test_a_code_is_not_mailed_once_it_would_be_dead_and_the_next_one_ends_the_alert(post: Post) -> None:
+    """Nothing is tried beyond ten minutes after somebody asked; that it never left is told."""
+    buyer = post.paper.buyer
+    await post.mode("smtp_down")
+    await wanted(post, buyer)
+    asked_at = post.world.clock.now()
+    async with working(post.world, post.jobs.handlers()):
+        await until(post.tried)
+        while await post.jobs_left():
+            assert post.world.clock.now() - asked_at < auth.CODE_LIFE
+            await to_the_next_try(post)
+        assert [email["state"] for email in await post.emails()] == ["EXPIRED"]
+        assert await alerts(post) == [
+            ("MAIL_DELAYED", buyer.id, "AUTO_CLEARED", 2),
+            ("MAIL_UNDELIVERABLE", buyer.id, "RAISED", 1),
+        ]
+        await post.mode("up")
+        await wanted(post, buyer)
+        await until(post.all_sent)
+    assert len(await post.messages()) == 1
+    assert [(cause, state) for cause, _, state, _ in await alerts(post)] == [
+        ("MAIL_DELAYED", "AUTO_CLEARED"),
+        ("MAIL_UNDELIVERABLE", "AUTO_CLEARED"),
+    ]
+
+
+async def test_a_code_that_was_asked_for_while_nobody_worked_is_not_mailed_an_hour_later(post: Post) -> None:
+    await wanted(post, post.paper.buyer)
+    post.world.clock.set(post.world.clock.now() + timedelta(hours=1))
+    async with working(post.world, post.jobs.handlers()):
+        await until(post.all_sent)
+    assert [email["state"] for email in await post.emails()] == ["EXPIRED"]
+    assert await post.messages() == []
+
+
+async def test_a_mail_that_left_to_another_person_ends_no_alert(post: Post) -> None:
+    """About one invoice its seller and its buyer are written to."""
+    reference, _ = await post.paper.invoice("EXTRACTING")
+    await post.mode("smtp_refuse", times=1)
+    async with working(post.world, post.jobs.handlers()):
+        async with post.world.database.transaction(HERE) as tx:
+            await examine.finish_extraction(tx, SYSTEM, reference=reference, reading=A_SCAN, artefacts=())
+        await until(post.all_sent)
+        async with post.world.database.transaction(HERE) as tx:
+            await examine.review_decided(
+                tx, SYSTEM, reference=reference, reason="FIELD_MISMATCH", decision=compliance.Decision.APPROVE
+            )
+        await until(post.all_sent)
+    assert len(await post.messages()) == 1
+    assert await alerts(post) == [("MAIL_UNDELIVERABLE", reference, "RAISED", 1)]
+
+
+async def test_of_two_companies_at_one_address_each_mail_says_in_its_subject_whose_code_it_has(post: Post) -> None:
+    other = await post.house.subject(Role.LENDER, CANARY)
+    await wanted(post, post.paper.buyer, other)
+    async with working(post.world, post.jobs.handlers()):
+        await until(post.all_sent)
+    assert sorted(mail["subject"] for mail in await post.messages()) == [
+        "Your code to sign in to FinToken X as buyer of Ada Byron Engines Ltd",
+        "Your code to sign in to FinToken X as lender of Ada Byron Engines Ltd",
+    ]
 
 
 # ── the seller is told ──
@@ -324,11 +474,11 @@ async def test_a_login_code_is_mailed_once_per_wish_and_signs_in(post: Post) -> 
     async with working(post.world, post.jobs.handlers()):
         for _ in range(2):
             async with post.world.database.transaction(HERE) as tx:
-                move = audit.Move(facts=(LoginCodeWanted(buyer.id),))
+                move = audit.Move(facts=(LoginCodeWanted(buyer.id, tx.at),))
                 await audit.change(tx, SYSTEM, action="LOGIN_CODE_REQUEST", resource=buyer.id, move=move)
             await until(post.all_sent)
     first, second = await post.messages()
-    assert second["subject"] == "Your code to sign in to FinToken X"
+    assert second["subject"] == "Your code to sign in to FinToken X as buyer of Ada Byron Engines Ltd"
     assert first["message_id"] != second["message_id"]
     key = await post.house.api_key()
     answers = [
@@ -362,13 +512,13 @@ async def test_no_address_link_or_code_stands_in_a_row_or_a_log(post: Post, caps
         async def send(self, mail: Mail) -> str:
             return f"{await mailer.send(mail)} for <{mail.to_address}>"
 
-    await post.mode("smtp_refuse", times=1)
+    await post.mode("smtp_defer", times=1)
     jobs = NotificationJobs(RepeatsTheRecipient(), post.house.sealer, PUBLIC_URL)
     await post.paper.invoice("AWAITING_BUYER")
     async with working(post.world, jobs.handlers()):
         await until(post.tried)
         async with post.world.database.transaction(HERE) as tx:
-            move = audit.Move(facts=(LoginCodeWanted(post.paper.buyer.id),))
+            move = audit.Move(facts=(LoginCodeWanted(post.paper.buyer.id, tx.at),))
             await audit.change(tx, SYSTEM, action="LOGIN_CODE_REQUEST", resource=post.paper.buyer.id, move=move)
         post.world.clock.set(post.world.clock.now() + timedelta(seconds=1))
         await until(post.all_sent)
@@ -435,7 +585,7 @@ VALUES = {
     },
     "invoice_in_review": TO_SELLER,
     "invoice_rejected": TO_SELLER,
-    "login_code": {"code", "tenant_name"},
+    "login_code": {"code", "company", "role", "tenant_name"},
 }  # fmt: skip
 
 

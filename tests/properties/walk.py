@@ -743,10 +743,14 @@ async def _email(walk: Walk, tx: Tx, _line: Transition) -> Values:
         "provider_ref": None,
         "queued_at": tx.at,
         "sent_at": None,
+        "failure": None,
+        "failed_at": None,
     }
 
 
 def _email_in(walk: Walk, tx: Tx, state: str, _row: Values) -> Values:
+    if state in ("FAILED", "EXPIRED"):
+        return {"failed_at": tx.at, "failure": "MAIL_RECIPIENT_REFUSED"}
     return {"sent_at": tx.at, "provider_ref": walk.code(8)} if state == "SENT" else {}
 
 

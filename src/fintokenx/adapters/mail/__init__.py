@@ -1,5 +1,5 @@
 """Mail over SMTP; implements notification's ``Mailer``."""
 
-from fintokenx.adapters.mail.smtp import SmtpMailer, UnsafeMail
+from fintokenx.adapters.mail.smtp import SmtpMailer
 
-__all__ = ["SmtpMailer", "UnsafeMail"]
+__all__ = ["SmtpMailer"]

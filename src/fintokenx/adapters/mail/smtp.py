@@ -15,8 +15,8 @@ from typing import Final, Literal
 import aiosmtplib
 
 from fintokenx.kernel.clock import Clock
-from fintokenx.kernel.errors import Invalid, Unavailable
-from fintokenx.observers.notification.ports import Mail
+from fintokenx.kernel.errors import Unavailable
+from fintokenx.observers.notification.ports import ContentRefused, Mail, RecipientRefused, UnsafeMail
 
 SYSTEM: Final = "mail"
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029]")
@@ -24,10 +24,10 @@ _MESSAGE_ID: Final = re.compile(r"<?([A-Za-z0-9!#$%&'*+/=?^_`{|}~.\-]+@[A-Za-z0-
 _REFERENCE_LENGTH_MAX: Final = 200
 
 
-class UnsafeMail(Invalid):
-    """The message would not be the one message that it says it is: a header or an address is malformed."""
-
-    code = "UNSAFE_MAIL"
+def _is_for_good(code: int) -> bool:
+    """RFC 5321 §4.2.1: 5yz is permanent, and x5z speaks of the mail system, so of this recipient or this message. The
+    other permanent answers speak of us: 50z of our commands, 53z (RFC 4954) of our credentials."""
+    return 550 <= code <= 559
 
 
 class SmtpMailer:
@@ -62,8 +62,9 @@ class SmtpMailer:
     async def send(self, mail: Mail) -> str:
         """Hand the message over; the relay's closing words are the reference.
 
-        Raises ``UnsafeMail`` when a header or address could smuggle in another, and ``Unavailable`` when the relay
-        refuses (``outcome_unknown`` False) or falls silent once it may have the message (True).
+        Raises ``UnsafeMail`` when a header or address could smuggle in another, ``RecipientRefused`` or
+        ``ContentRefused`` when the relay refuses the recipient or the message for good, and ``Unavailable`` when it
+        refuses for now (``outcome_unknown`` False) or falls silent once it may have the message (True).
         """
         message = self._message(mail)
         smtp = aiosmtplib.SMTP(
@@ -99,8 +100,12 @@ class SmtpMailer:
                 _, words = await smtp.sendmail(mail.from_address, [mail.to_address], message.as_bytes())
         except aiosmtplib.SMTPRecipientsRefused as error:
             codes = ", ".join(sorted({str(refusal.code) for refusal in error.recipients}))
+            if all(_is_for_good(refusal.code) for refusal in error.recipients):
+                raise RecipientRefused(codes) from error
             raise Unavailable(SYSTEM, f"the recipient was refused with {codes}", outcome_unknown=False) from error
         except aiosmtplib.SMTPResponseException as error:
+            if isinstance(error, aiosmtplib.SMTPDataError) and _is_for_good(error.code):
+                raise ContentRefused(str(error.code)) from error
             # 421 is the relay hanging up, and it may do so after it has read the message.
             raise Unavailable(SYSTEM, f"the relay answered {error.code}", outcome_unknown=error.code == 421) from error
         except (aiosmtplib.SMTPException, OSError) as error:

@@ -3,6 +3,6 @@
 Nobody calls notification; it hears facts. Wiring runs its jobs (``jobs.NotificationJobs``) on a mailer.
 """
 
-from fintokenx.observers.notification.types import SEALED, Email, NoAddress
+from fintokenx.observers.notification.types import SEALED, Email
 
-__all__ = ["SEALED", "Email", "NoAddress"]
+__all__ = ["SEALED", "Email"]

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
+from fintokenx.kernel.clock import from_wire
+from fintokenx.kernel.errors import Unavailable
 from fintokenx.kernel.jobs import Handler, Payload, Work
-from fintokenx.kernel.sealing import Sealer
+from fintokenx.kernel.sealing import Sealer, Shredded
 from fintokenx.observers.notification import service
-from fintokenx.observers.notification.ports import Mail, Mailer
+from fintokenx.observers.notification.ports import Mail, Mailer, Undeliverable
 from fintokenx.observers.notification.types import Letter
 
 LINK_LIFE: Final = timedelta(days=14)
@@ -58,17 +60,40 @@ class NotificationJobs:
     async def login_code(self, work: Work, payload: Payload) -> None:
         """The payload is auth's ``LoginCodeWanted``; each job is one request for a code."""
         async with work.transaction() as tx:
-            letter = await service.login_code(tx, work.caller, subject_id=payload["subject_id"], wish=work.id)
+            letter = await service.login_code(
+                tx,
+                work.caller,
+                subject_id=payload["subject_id"],
+                wish=work.id,
+                asked_at=from_wire(payload["asked_at"]),
+            )
         await self._post(work, letter)
 
     async def _post(self, work: Work, letter: Letter | None) -> None:
+        """Hand it over, and note what became of it: a refusal for good ends the job, anything else is tried again."""
         if letter is None:
             return
+        business_key = letter.email.business_key
+        try:
+            reference = await self._handed_over(letter, work.attempts)
+        except (Undeliverable, Shredded) as refusal:
+            async with work.completing() as tx:
+                await service.undeliverable(tx, work.caller, business_key=business_key, failure=refusal.code)
+            return
+        except Unavailable:
+            async with work.transaction() as tx:
+                await service.not_taken(tx, work.caller, business_key=business_key)
+            raise
+        async with work.completing() as tx:
+            await service.sent(tx, work.caller, business_key=business_key, provider_ref=reference)
+
+    async def _handed_over(self, letter: Letter, attempt: int) -> str:
+        """The relay's reference. :raises Shredded: the recipient was erased meanwhile"""
         email = letter.email
         address = await self.sealer.open(email.tenant_id, email.subject_id, "email", email.to_sealed)
         taken = await self.mailer.send(
             Mail(
-                message_id=message_id(letter, work.attempts),
+                message_id=message_id(letter, attempt),
                 from_address=letter.from_address,
                 from_name=letter.from_name,
                 to_address=address,
@@ -77,9 +102,7 @@ class NotificationJobs:
             )
         )
         # A relay may repeat the recipient in its answer; an address never stands in a row.
-        reference = _ADDRESSES.sub("…", taken)
-        async with work.completing() as tx:
-            await service.sent(tx, work.caller, business_key=email.business_key, provider_ref=reference)
+        return _ADDRESSES.sub("…", taken)
 
 
 def message_id(letter: Letter, attempt: int) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+from fintokenx.kernel.errors import Refused
+
 
 @dataclass(frozen=True, slots=True)
 class Mail:
@@ -18,9 +20,38 @@ class Mail:
     text: str
 
 
+class Undeliverable(Refused):
+    """This mail is refused for good: sending it again is of no use."""
+
+    code = "MAIL_UNDELIVERABLE"
+    status = 422
+
+
+class RecipientRefused(Undeliverable):
+    """The mail system knows no such recipient, or takes nothing for it."""
+
+    code = "MAIL_RECIPIENT_REFUSED"
+
+
+class ContentRefused(Undeliverable):
+    """The mail system does not take this message."""
+
+    code = "MAIL_CONTENT_REFUSED"
+
+
+class UnsafeMail(Undeliverable):
+    """The message would not be the one message that it says it is: a header or an address is malformed."""
+
+    code = "UNSAFE_MAIL"
+
+
 class Mailer(Protocol):
-    """Raises ``kernel.errors.Unavailable`` when the mail system does not take the message."""
+    """Somebody who carries mail."""
 
     async def send(self, mail: Mail) -> str:
-        """Hand the message over; return the system's reference."""
+        """Hand the message over; return the system's reference.
+
+        :raises Undeliverable: the mail system refuses it for good, or it must not be sent as it is
+        :raises fintokenx.kernel.errors.Unavailable: not taken this time, or nobody knows
+        """
         ...

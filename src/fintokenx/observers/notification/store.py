@@ -10,7 +10,8 @@ from fintokenx.kernel.machine import Transition
 from fintokenx.observers.notification.types import Email
 
 _COLUMNS = (
-    "tenant_id, id, template, subject_id, to_sealed, resource, business_key, state, provider_ref, queued_at, sent_at"
+    "tenant_id, id, template, subject_id, to_sealed, resource, business_key, state, provider_ref, queued_at, sent_at,"
+    " failure, failed_at"
 )
 
 
@@ -36,3 +37,24 @@ def sent(tx: Tx, email: Email, transition: Transition, provider_ref: str) -> aud
         before={"state": transition.source, "provider_ref": None, "sent_at": None},
         after={"state": transition.target, "provider_ref": provider_ref, "sent_at": tx.at},
     )
+
+
+def ended(tx: Tx, email: Email, transition: Transition, failure: str) -> audit.RowChange:
+    """It never leaves."""
+    return audit.update(
+        "email_sends",
+        key={"tenant_id": email.tenant_id, "id": email.id},
+        before={"state": transition.source, "failure": None, "failed_at": None},
+        after={"state": transition.target, "failure": failure, "failed_at": tx.at},
+    )
+
+
+async def has_failed_for_another(tx: Tx, email: Email) -> bool:
+    """Whether a mail about the same to somebody else has ended without having left."""
+    found = await tx.value(
+        "select exists (select from app.email_sends where resource = $1 and subject_id <> $2"
+        " and state in ('FAILED', 'EXPIRED'))",
+        email.resource,
+        email.subject_id,
+    )
+    return bool(found)

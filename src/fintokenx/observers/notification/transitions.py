@@ -14,10 +14,17 @@ EMAIL: Final = Machine(
         [
             (NOTHING, "queue", "QUEUED", "MAIL_QUEUE"),
             ("QUEUED", "sent", "SENT", "MAIL_SENT"),
+            ("QUEUED", "fail", "FAILED", "MAIL_FAILED"),
+            ("QUEUED", "expire", "EXPIRED", "MAIL_EXPIRED"),
         ]
     ),
 )
 
 MACHINES: tuple[Machine, ...] = (EMAIL,)
 
-ACTIONS = (Action("MAIL_QUEUE", (Role.SYSTEM,)), Action("MAIL_SENT", (Role.SYSTEM,)))
+ACTIONS = (
+    Action("MAIL_QUEUE", (Role.SYSTEM,)),
+    Action("MAIL_SENT", (Role.SYSTEM,)),
+    Action("MAIL_FAILED", (Role.SYSTEM,)),
+    Action("MAIL_EXPIRED", (Role.SYSTEM,)),
+)

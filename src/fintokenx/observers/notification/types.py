@@ -1,4 +1,4 @@
-"""Mails that leave or have left, and how they may be refused."""
+"""Mails that leave, have left or never will."""
 
 from __future__ import annotations
 
@@ -6,17 +6,10 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from fintokenx.kernel.clock import Instant
-from fintokenx.kernel.errors import Refused
 from fintokenx.kernel.sealing import SealedColumn
 
 SEALED: Final = {("email_sends", "to_sealed"): SealedColumn("email", ("subject_id",))}
 """The sealed columns of notification."""
-
-
-class NoAddress(Refused):
-    """This subject has no e-mail address."""
-
-    code = "MAIL_NO_ADDRESS"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +30,9 @@ class Email:
     provider_ref: str | None
     queued_at: Instant
     sent_at: Instant | None
+    failure: str | None = None
+    """Why it never left, as a code; with ``failed_at``, in the states FAILED and EXPIRED."""
+    failed_at: Instant | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ routes ask :func:`require_both`; invoice uses up a link with :func:`consume_magi
 from fintokenx.parties.auth.carries import GATE_TIMES_KEPT, LINK_MOVED, SUBJECT_MOVED
 from fintokenx.parties.auth.service import (
     AUDIENCE,
+    CODE_LIFE,
     LOOKUPS_PATH,
     SESSION_LIFE,
     Authenticator,
@@ -91,6 +92,7 @@ from fintokenx.parties.auth.types import (
 
 __all__ = [
     "AUDIENCE",
+    "CODE_LIFE",
     "GATE_TIMES_KEPT",
     "LINK_MOVED",
     "LOOKUPS_PATH",

@@ -77,9 +77,11 @@ class SubjectErased(Fact):
 
 @dataclass(frozen=True, slots=True)
 class LoginCodeWanted(Fact):
-    """Somebody wants to sign in as this subject: mail the code that ``auth.issue_login_code`` gives."""
+    """Somebody wants to sign in as this subject: mail the code that ``auth.issue_login_code`` gives, while one of that
+    moment would live (``auth.CODE_LIFE``)."""
 
     subject_id: str
+    asked_at: Instant
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any, Final
 
 from fintokenx import audit
@@ -249,19 +250,18 @@ async def forget_attempts(tx: Tx, email_index: str) -> None:
     await tx.write("update ops.login_throttles set attempts = 0 where email_index = $1", email_index)
 
 
-async def keep_code(tx: Tx, code: LoginCode, *, life_seconds: int) -> None:
+async def keep_code(tx: Tx, code: LoginCode, *, life: timedelta) -> None:
     """Store a subject's code in place of any earlier one."""
     await tx.write(
         """insert into ops.login_codes (tenant_id, subject_id, salt, code_scrypt, expires_at, attempts)
-           values ($1, $2, $3, $4, $5::timestamptz + make_interval(secs => $6), 0)
+           values ($1, $2, $3, $4, $5, 0)
            on conflict (tenant_id, subject_id) do update set salt = excluded.salt,
              code_scrypt = excluded.code_scrypt, expires_at = excluded.expires_at, attempts = 0, used_at = null""",
         tx.tenant_id,
         code.subject_id,
         code.salt,
         code.code_scrypt,
-        tx.at,
-        life_seconds,
+        tx.at + life,
     )
 
 

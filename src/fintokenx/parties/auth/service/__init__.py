@@ -51,6 +51,7 @@ from fintokenx.parties.auth.service.page_links import (
     use_page_link,
 )
 from fintokenx.parties.auth.service.sign_in import (
+    CODE_LIFE,
     REFUSED_JOB,
     SESSION_LIFE,
     count_attempt,
@@ -82,6 +83,7 @@ from fintokenx.parties.auth.service.tokens import AUDIENCE, Tokens
 __all__ = [
     "API_KEY_HEADER",
     "AUDIENCE",
+    "CODE_LIFE",
     "EXPIRE_ADMIN_SESSION_JOB",
     "EXPIRE_JOB",
     "LOOKUPS_PATH",

@@ -30,7 +30,7 @@ from fintokenx.parties.auth.types import (
 )
 
 CODE_DIGITS: Final = 8
-CODE_LIFE_SECONDS: Final = 600
+CODE_LIFE: Final = timedelta(minutes=10)
 ATTEMPTS_MAX: Final = 5
 CODES_MAX: Final = 5
 WINDOW_SECONDS: Final = 900
@@ -56,7 +56,7 @@ async def request_login_code(tx: Tx, caller: Caller, *, email_index: str, role: 
     if now.codes > CODES_MAX:
         return
     for found in await store.subjects_of_email(tx, email_index, role):
-        move = audit.Move(facts=(events.LoginCodeWanted(found.id),))
+        move = audit.Move(facts=(events.LoginCodeWanted(found.id, tx.at),))
         await audit.change(tx, caller, action="LOGIN_CODE_REQUEST", resource=found.id, move=move)
 
 
@@ -71,7 +71,7 @@ async def issue_login_code(tx: Tx, caller: Caller, *, subject_id: str) -> str:
     raw = tx.ids.digits(CODE_DIGITS)
     salt = bytes.fromhex(tx.ids.secret("salt").removeprefix("salt_"))[:16]
     code = LoginCode(subject_id, salt, await _scrypt(raw, salt))
-    await store.keep_code(tx, code, life_seconds=CODE_LIFE_SECONDS)
+    await store.keep_code(tx, code, life=CODE_LIFE)
     return raw
 
 
