@@ -34,6 +34,7 @@ from fintokenx.parties.kyc.types import (
 )
 from fintokenx.sandbox.providers import complyadvantage, sumsub
 from fintokenx.sandbox.providers.modes import Modes
+from fintokenx.sandbox.providers.sumsub_requests import Rate
 from tests.adapters.test_provider_modes import eventually, served
 from tests.fakes.credentials import FixedCredential
 from tests.modules.test_compliance import MLRO, SYSTEM, A, decide, new_subject, open_tenant
@@ -174,7 +175,12 @@ class Desk:
 async def open_desk(world: World, folder: Path) -> AsyncIterator[Desk]:
     async with AsyncExitStack() as stack:
         first = sumsub.create_app(
-            world.clock, app_token=TOKEN, app_secret=SECRET, webhook_secret=HOOK, decide_after_seconds=0.0
+            world.clock,
+            app_token=TOKEN,
+            app_secret=SECRET,
+            webhook_secret=HOOK,
+            decide_after_seconds=0.0,
+            rate=Rate(10_000, 10_000),
         )
         second = complyadvantage.create_app(world.clock, api_key=TOKEN)
         first_url = await stack.enter_async_context(served(first))
