@@ -21,7 +21,7 @@ from fintokenx.adapters.complyadvantage.exchange import Pace
 from fintokenx.adapters.sumsub import SumsubClient
 from fintokenx.adapters.sumsub.exchange import Patience
 from fintokenx.adapters.vault import LocalVault
-from fintokenx.kernel.caller import Caller, Role
+from fintokenx.kernel.caller import Caller, Role, system
 from fintokenx.kernel.jobs import Handler, Worker
 from fintokenx.kernel.sealing import Sealer
 from fintokenx.parties import auth, compliance, kyc
@@ -104,18 +104,18 @@ class Desk:
         form_version: str = FORM_VERSION,
     ) -> OnboardingFile:
         """Seal a form and hand it in, as the subject itself unless told otherwise."""
-        caller = caller or Caller(A, Role.SELLER, subject.id, subject.id)
+        caller = caller or Caller(subject.tenant_id, Role.SELLER, subject.id, subject.id)
         form = await service.seal_form(
             self.services.sealer,
             self.world.ids,
-            A,
+            caller.tenant_id,
             form_version=form_version,
             company_number=company_number,
             persons=persons,
             account=ACCOUNT,
             at=self.world.clock.now(),
         )
-        async with self.world.database.transaction(A) as tx:
+        async with self.world.database.transaction(caller.tenant_id) as tx:
             return await service.submit(tx, caller, subject_id=subject.id, form=form)
 
     async def onboarded(self, name: str = "Acme Ltd", *, persons: Sequence[Person] = (ADA, GRACE)) -> auth.Subject:
@@ -127,8 +127,9 @@ class Desk:
 
     async def standing(self, subject: auth.Subject) -> tuple[str, list[str]]:
         """The subject's state and those of its gates."""
-        async with self.world.database.transaction(A) as tx:
-            gates = await kyc.gates(tx, SYSTEM, subject_id=subject.id)
+        tenant_id = subject.tenant_id
+        async with self.world.database.transaction(tenant_id) as tx:
+            gates = await kyc.gates(tx, system(tenant_id, "test"), subject_id=subject.id)
         return gates.subject_state, [gate.state for gate in gates.gates]
 
     async def cases(self) -> list[compliance.Case]:
