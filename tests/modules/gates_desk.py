@@ -33,6 +33,7 @@ from fintokenx.parties.kyc.types import (
     PersonRole,
 )
 from fintokenx.sandbox.providers import complyadvantage, sumsub
+from fintokenx.sandbox.providers.complyadvantage_requests import Rate as ScreeningRate
 from fintokenx.sandbox.providers.modes import Modes
 from fintokenx.sandbox.providers.sumsub_requests import Rate
 from tests.adapters.test_provider_modes import eventually, served
@@ -183,7 +184,7 @@ async def open_desk(world: World, folder: Path) -> AsyncIterator[Desk]:
             decide_after_seconds=0.0,
             rate=Rate(10_000, 10_000),
         )
-        second = complyadvantage.create_app(world.clock, api_key=TOKEN)
+        second = complyadvantage.create_app(world.clock, api_key=TOKEN, rate=ScreeningRate(10_000))
         first_url = await stack.enter_async_context(served(first))
         second_url = await stack.enter_async_context(served(second))
         client = await stack.enter_async_context(httpx.AsyncClient())

@@ -48,8 +48,10 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from fintokenx.kernel.clock import Clock
+from fintokenx.sandbox.providers.courier import Courier
 from fintokenx.sandbox.providers.credentials import Credential
-from fintokenx.sandbox.providers.modes import VERDICT_MODES, WEBHOOK_MODES, Courier, Modes
+from fintokenx.sandbox.providers.mode_words import VERDICT_MODES, WEBHOOK_MODES
+from fintokenx.sandbox.providers.modes import Modes
 from fintokenx.sandbox.providers.sumsub_requests import (
     Rate,
     Refusal,

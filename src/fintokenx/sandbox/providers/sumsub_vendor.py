@@ -14,7 +14,8 @@ from typing import Any, Final
 import anyio
 
 from fintokenx.kernel.clock import Clock
-from fintokenx.sandbox.providers.modes import Courier, Modes
+from fintokenx.sandbox.providers.courier import Courier
+from fintokenx.sandbox.providers.modes import Modes
 from fintokenx.sandbox.providers.sumsub_requests import Refusal
 
 BY_EXTERNAL_ID: Final = "-;externalUserId="
