@@ -24,6 +24,7 @@ from fintokenx.kernel.clock import FixedClock
 from fintokenx.kernel.errors import Unavailable
 from fintokenx.parties.kyc.ports import NameScreening, ScreeningName, Verdict
 from fintokenx.sandbox.providers import complyadvantage
+from fintokenx.sandbox.providers.complyadvantage_requests import Rate
 from fintokenx.sandbox.providers.modes import Modes
 from tests.adapters.test_provider_modes import served
 from tests.fakes.credentials import FixedCredential
@@ -60,7 +61,7 @@ class Sandbox:
 
 @asynccontextmanager
 async def running_sandbox() -> AsyncIterator[Sandbox]:
-    app = complyadvantage.create_app(FixedClock(NOON), api_key=FixedCredential(API_KEY))
+    app = complyadvantage.create_app(FixedClock(NOON), api_key=FixedCredential(API_KEY), rate=Rate(10_000))
     async with served(app) as url, httpx.AsyncClient() as http:
         yield Sandbox(url, app.state.modes, http)
 
@@ -172,7 +173,7 @@ async def test_yesterdays_search_never_stands_in_for_todays() -> None:
     """The name was listed overnight and today's first request fails unprocessed: the look-up must not find
     yesterday's clear search."""
     clock = FixedClock(NOON)
-    app = complyadvantage.create_app(clock, api_key=FixedCredential(API_KEY))
+    app = complyadvantage.create_app(clock, api_key=FixedCredential(API_KEY), rate=Rate(10_000))
     modes: Modes = app.state.modes
     async with served(app) as url, httpx.AsyncClient() as http:
         client = ComplyAdvantageClient(

@@ -21,7 +21,8 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from fintokenx.kernel.clock import FixedClock
-from fintokenx.sandbox.providers.modes import TRANSPORT_MODES, WEBHOOK_MODES, Modes
+from fintokenx.sandbox.providers.mode_words import TRANSPORT_MODES, WEBHOOK_MODES
+from fintokenx.sandbox.providers.modes import Modes
 
 pytestmark = pytest.mark.anyio
 NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
@@ -252,3 +253,45 @@ async def test_control_works_while_everything_else_is_down(vendor: Vendor, http:
     vendor.modes.set("down")
     assert (await http.post("/control/mode", json={"mode": "up"})).status_code == 200
     assert (await http.get("/things")).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "content", "named"),
+    [
+        ("mode", b"", "JSON"),
+        ("mode", b"{", "JSON"),
+        ("mode", b"\xff", "JSON"),
+        ("mode", b"[" * 100_000, "JSON"),
+        ("mode", b"[]", "object"),
+        ("mode", b"5", "object"),
+        ("mode", b'"mode"', "object"),
+        ("mode", b"{}", "mode"),
+        ("mode", b'{"mode": ["up"]}', "mode"),
+        ("mode", b'{"mode": "up", "time": 1}', "unknown: time"),
+        ("mode", b'{"mode": "down", "times": true}', "times"),
+        ("mode", b'{"mode": "down", "times": "1"}', "times"),
+        ("mode", b'{"mode": "down", "seconds": NaN}', "seconds"),
+        ("mode", b'{"mode": "down", "seconds": Infinity}', "seconds"),
+        ("mode", b'{"mode": "down", "only": 1}', "only"),
+        ("webhook", b"", "JSON"),
+        ("webhook", b"[]", "object"),
+        ("webhook", b"{}", "url"),
+        ("webhook", b'{"url": 7}', "url"),
+        ("webhook", b'{"url": "/hook"}', "url"),
+        ("webhook", b'{"url": "ftp://x/hook"}', "url"),
+        ("webhook", b'{"url": "http://x:99999999/"}', "url"),
+        ("webhook", b'{"uri": null}', "unknown: uri"),
+    ],
+)
+async def test_a_control_route_names_what_it_does_not_understand(
+    path: str, content: bytes, named: str, vendor: Vendor, http: httpx.AsyncClient
+) -> None:
+    answer = await http.post(f"/control/{path}", content=content)
+    assert answer.status_code == 422, answer.text
+    assert named in answer.json()["error"]
+    assert (vendor.modes.setting.mode, vendor.modes.webhook_url) == ("up", None)
+
+
+async def test_another_method_or_path_of_the_control_surface_is_refused(http: httpx.AsyncClient) -> None:
+    asked = [await http.request(method, path) for method, path in (("PUT", "/control/mode"), ("GET", "/control/x"))]
+    assert [answer.status_code for answer in asked] == [405, 404]

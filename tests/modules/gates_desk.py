@@ -21,7 +21,7 @@ from fintokenx.adapters.complyadvantage.exchange import Pace
 from fintokenx.adapters.sumsub import SumsubClient
 from fintokenx.adapters.sumsub.exchange import Patience
 from fintokenx.adapters.vault import LocalVault
-from fintokenx.kernel.caller import Caller, Role
+from fintokenx.kernel.caller import Caller, Role, system
 from fintokenx.kernel.jobs import Handler, Worker
 from fintokenx.kernel.sealing import Sealer
 from fintokenx.parties import auth, compliance, kyc
@@ -33,7 +33,9 @@ from fintokenx.parties.kyc.types import (
     PersonRole,
 )
 from fintokenx.sandbox.providers import complyadvantage, sumsub
+from fintokenx.sandbox.providers.complyadvantage_requests import Rate as ScreeningRate
 from fintokenx.sandbox.providers.modes import Modes
+from fintokenx.sandbox.providers.sumsub_requests import Rate
 from tests.adapters.test_provider_modes import eventually, served
 from tests.fakes.credentials import FixedCredential
 from tests.modules.test_compliance import MLRO, SYSTEM, A, decide, new_subject, open_tenant
@@ -103,18 +105,18 @@ class Desk:
         form_version: str = FORM_VERSION,
     ) -> OnboardingFile:
         """Seal a form and hand it in, as the subject itself unless told otherwise."""
-        caller = caller or Caller(A, Role.SELLER, subject.id, subject.id)
+        caller = caller or Caller(subject.tenant_id, Role.SELLER, subject.id, subject.id)
         form = await service.seal_form(
             self.services.sealer,
             self.world.ids,
-            A,
+            caller.tenant_id,
             form_version=form_version,
             company_number=company_number,
             persons=persons,
             account=ACCOUNT,
             at=self.world.clock.now(),
         )
-        async with self.world.database.transaction(A) as tx:
+        async with self.world.database.transaction(caller.tenant_id) as tx:
             return await service.submit(tx, caller, subject_id=subject.id, form=form)
 
     async def onboarded(self, name: str = "Acme Ltd", *, persons: Sequence[Person] = (ADA, GRACE)) -> auth.Subject:
@@ -126,8 +128,9 @@ class Desk:
 
     async def standing(self, subject: auth.Subject) -> tuple[str, list[str]]:
         """The subject's state and those of its gates."""
-        async with self.world.database.transaction(A) as tx:
-            gates = await kyc.gates(tx, SYSTEM, subject_id=subject.id)
+        tenant_id = subject.tenant_id
+        async with self.world.database.transaction(tenant_id) as tx:
+            gates = await kyc.gates(tx, system(tenant_id, "test"), subject_id=subject.id)
         return gates.subject_state, [gate.state for gate in gates.gates]
 
     async def cases(self) -> list[compliance.Case]:
@@ -174,9 +177,14 @@ class Desk:
 async def open_desk(world: World, folder: Path) -> AsyncIterator[Desk]:
     async with AsyncExitStack() as stack:
         first = sumsub.create_app(
-            world.clock, app_token=TOKEN, app_secret=SECRET, webhook_secret=HOOK, decide_after_seconds=0.0
+            world.clock,
+            app_token=TOKEN,
+            app_secret=SECRET,
+            webhook_secret=HOOK,
+            decide_after_seconds=0.0,
+            rate=Rate(10_000, 10_000),
         )
-        second = complyadvantage.create_app(world.clock, api_key=TOKEN)
+        second = complyadvantage.create_app(world.clock, api_key=TOKEN, rate=ScreeningRate(10_000))
         first_url = await stack.enter_async_context(served(first))
         second_url = await stack.enter_async_context(served(second))
         client = await stack.enter_async_context(httpx.AsyncClient())

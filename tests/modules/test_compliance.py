@@ -50,12 +50,14 @@ async def open_tenant(world: World, tenant_id: str = A) -> None:
         await partner.open_tenant(tx, system(tenant_id, "test"), terms=terms)
 
 
-async def new_subject(world: World, *, number: str = "01234567", name: str = "Acme Ltd") -> auth.Subject:
+async def new_subject(
+    world: World, *, number: str = "01234567", name: str = "Acme Ltd", tenant_id: str = A
+) -> auth.Subject:
     """A seller that has done nothing yet."""
-    async with world.database.transaction(A) as tx:
+    async with world.database.transaction(tenant_id) as tx:
         return await auth.create_subject(
             tx,
-            SYSTEM,
+            system(tenant_id, "test"),
             subject_id=world.ids.new("sub"),
             role=Role.SELLER,
             legal_name=name,

@@ -14,14 +14,13 @@ import httpx
 import pytest
 
 from fintokenx import audit
-from fintokenx.adapters.sumsub.webhook import payload_digest
 from fintokenx.app import http as application
 from fintokenx.kernel.bus import Reactions
-from fintokenx.kernel.caller import Caller, Role, WrongRole, system
+from fintokenx.kernel.caller import Caller, Role, WrongRole
 from fintokenx.kernel.edge import Edge
 from fintokenx.kernel.machine import NOTHING, IllegalTransition, Machine
 from fintokenx.kernel.sealing import Shredded
-from fintokenx.parties import auth, kyc, partner
+from fintokenx.parties import auth, kyc
 from fintokenx.parties.auth import service as auth_service
 from fintokenx.parties.kyc import http, reactions, service
 from fintokenx.parties.kyc.transitions import FILE, GATE_RUN
@@ -35,10 +34,8 @@ from fintokenx.parties.kyc.types import (
     Person,
     PersonRole,
 )
-from tests.adapters.test_provider_modes import eventually
-from tests.modules.gates_desk import ACCOUNT, ADA, APPROVE, DECLINE, GRACE, WEBHOOK_SECRET, Desk, open_desk
-from tests.modules.parties_house import terms
-from tests.modules.test_compliance import MLRO, SYSTEM, A, B, decide, new_subject
+from tests.modules.gates_desk import ACCOUNT, ADA, APPROVE, DECLINE, GRACE, Desk, open_desk
+from tests.modules.test_compliance import MLRO, SYSTEM, A, decide, new_subject
 from tests.support import world_from
 
 pytestmark = pytest.mark.anyio
@@ -498,74 +495,3 @@ async def test_a_form_is_handed_in_once_and_its_gates_are_shown(desk: Desk, api:
     assert (again.status_code, again.json()["state"]) == (201, "RUNNING")
     refused = await api.post(f"{path}/gates/2/runs", headers={"FX-Idempotency-Key": "k4", "role": "platform_admin"})
     assert refused.status_code == 403
-
-
-def signed_webhook(
-    applicant: str, external_id: str, at: str = "2026-06-02 09:00:00.001"
-) -> tuple[bytes, dict[str, str]]:
-    """A webhook as Sumsub signs it."""
-    body = (
-        f'{{"applicantId":"{applicant}","externalUserId":"{external_id}","type":"applicantReviewed",'
-        f'"createdAtMs":"{at}","reviewResult":{{"reviewAnswer":"GREEN"}}}}'
-    ).encode()
-    digest = payload_digest(WEBHOOK_SECRET, body, "sha256")
-    return body, {"X-Payload-Digest": digest, "X-Payload-Digest-Alg": "HMAC_SHA256_HEX"}
-
-
-async def test_a_webhook_makes_us_look_and_decides_nothing_itself(desk: Desk, api: httpx.AsyncClient) -> None:
-    """KY-09, P-15: it says GREEN, the provider does not; the second delivery leaves no row and no job."""
-    desk.identity.set("late_verdict")
-    subject = await new_subject(desk.world)
-    await desk.submit(subject, persons=[ADA])
-    await desk.work()
-    party = (await desk.rows("onboarding_parties"))[0]
-    body, headers = signed_webhook(party["applicant_ref"], party["id"])
-    for _ in range(2):
-        answer = await api.post(f"/v1/webhooks/sumsub/{A}", content=body, headers=headers)
-        assert answer.status_code == 200
-    assert await desk.admin.fetchval("select count(*) from ops.inbox") == 1
-    assert await desk.admin.fetchval("select count(*) from ops.jobs where name = 'kyc.gate1_look'") == 1
-    await desk.work()
-    assert await desk.standing(subject) == ("VERIFYING", ["RUNNING", "NOT_STARTED", "NOT_STARTED"])
-
-    desk.identity.set("up")
-    await eventually(lambda: both_decided(desk))
-    body, headers = signed_webhook(party["applicant_ref"], party["id"], "2026-06-02 09:00:00.002")
-    await api.post(f"/v1/webhooks/sumsub/{A}", content=body, headers=headers)
-    await desk.work()
-    assert (await desk.standing(subject))[1][0] == "CLEAR", "without waiting for the next look"
-    assert len([run for run in await desk.rows("gate_runs") if run["gate"] == 1]) == 1
-
-
-async def both_decided(desk: Desk) -> bool:
-    """Whether the provider has a verdict on everybody."""
-    parties = await desk.rows("onboarding_parties")
-    verdicts = [await desk.services.identity.verdict(party["applicant_ref"]) for party in parties]
-    return all(verdict.verdict == "CLEAR" for verdict in verdicts)
-
-
-async def test_a_webhook_that_is_not_signed_is_refused_and_leaves_nothing(desk: Desk, api: httpx.AsyncClient) -> None:
-    body, headers = signed_webhook("a" * 24, "onb_x-00")
-    answer = await api.post(f"/v1/webhooks/sumsub/{A}", content=body + b" ", headers=headers)
-    assert (answer.status_code, answer.json()["code"]) == (401, "WEBHOOK_SIGNATURE_INVALID")
-    assert await desk.admin.fetchval("select count(*) from ops.inbox") == 0
-
-
-async def test_a_signed_webhook_for_a_tenant_that_is_none_is_refused_and_leaves_nothing(
-    desk: Desk, api: httpx.AsyncClient
-) -> None:
-    """A17, A28."""
-    body, headers = signed_webhook("a" * 24, "onb_x-00")
-    answer = await api.post("/v1/webhooks/sumsub/tnt_nobody", content=body, headers=headers)
-    assert (answer.status_code, answer.json()["code"]) == (404, "NOT_FOUND")
-    assert await desk.admin.fetchval("select count(*) from ops.inbox") == 0
-
-
-async def test_a_webhook_to_another_tenant_moves_nobody(desk: Desk, api: httpx.AsyncClient) -> None:
-    subject = await new_subject(desk.world)
-    file = await desk.submit(subject)
-    body, headers = signed_webhook("a" * 24, f"{file.id}-00")
-    async with desk.world.database.transaction(B) as tx:
-        await partner.open_tenant(tx, system(B, "seed"), terms=terms())
-    assert (await api.post(f"/v1/webhooks/sumsub/{B}", content=body, headers=headers)).status_code == 200
-    assert await desk.admin.fetchval("select count(*) from ops.jobs where name = 'kyc.gate1_look'") == 0

@@ -11,7 +11,6 @@ from starlette.types import ASGIApp
 
 from fintokenx.app.local import LocalSystem
 from fintokenx.app.provision import CLEARBANK_SIGNING_KEY
-from fintokenx.app.wiring import HOME_TENANT
 from fintokenx.kernel.clock import Clock
 from fintokenx.kernel.credentials import VaultCredential
 from fintokenx.kernel.vault import Vault, VaultUnavailable
@@ -51,7 +50,7 @@ async def serve(system: LocalSystem) -> None:
             app_token=known("sumsub/app-token"),
             app_secret=known("sumsub/app-secret"),
             webhook_secret=known("sumsub/webhook-secret"),
-            webhook_url=f"http://127.0.0.1:{ports['platform']}/v1/webhooks/sumsub/{HOME_TENANT}",
+            webhook_url=f"http://127.0.0.1:{ports['platform']}/v1/webhooks/sumsub",
             state_path=system.folder / "sumsub.json",
         ),
         "complyadvantage": complyadvantage.create_app(clock, api_key=known("complyadvantage/api-key")),

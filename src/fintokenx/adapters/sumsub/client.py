@@ -191,7 +191,9 @@ def _creation(applicant: Applicant) -> bytes:
         fixed_info["companyInfo"] = company
     else:
         given_names, _, family_name = applicant.name.rpartition(" ")
-        fixed_info |= {"firstName": given_names, "lastName": family_name}
+        if given_names:  # the vendor takes no blank text
+            fixed_info["firstName"] = given_names
+        fixed_info["lastName"] = family_name
         if applicant.born_on is not None:
             fixed_info["dob"] = applicant.born_on.isoformat()
     body = {"externalUserId": applicant.external_id, "type": applicant.kind, "fixedInfo": fixed_info}

@@ -42,6 +42,7 @@ class _Failure:
     not_processed: bool = False
     final: bool = False
     retry_after_seconds: float | None = None
+    too_many: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,17 +52,21 @@ class Patience:
     attempts: int = 3
     first_pause_seconds: float = 0.3
     longest_pause_seconds: float = 5.0
-    """A ``Retry-After`` beyond this is not waited for: the caller's job comes back later."""
+    """A ``Retry-After`` beyond this is not waited for: the caller's job comes back later. A 429 without one is waited
+    for so long: the vendor counts requests in windows of 5 s (its reference, "Rate limits")."""
     attempt_limit_seconds: float = 20.0
     """For one attempt as a whole; the read timeout alone does not stop an answer that trickles."""
     jitter: Callable[[], float] = lambda: 1.0
 
-    def pause_seconds(self, attempt: int, asked_for: float | None) -> float | None:
-        """How long after ``attempt`` (from 0) until the next; None when there shall be none."""
+    def pause_seconds(self, attempt: int, asked_for: float | None, *, too_many: bool = False) -> float | None:
+        """How long after ``attempt`` (from 0) until the next; None when there shall be none. ``too_many``: the vendor's
+        window is full."""
         if attempt + 1 >= self.attempts:
             return None
         if asked_for is not None:
             return asked_for if asked_for <= self.longest_pause_seconds else None
+        if too_many:
+            return self.longest_pause_seconds
         doubled: float = min(self.first_pause_seconds * 2**attempt, self.longest_pause_seconds)
         return doubled * (0.5 + self.jitter() / 2)
 
@@ -104,7 +109,8 @@ class Exchange:
             outcome = await self._attempt(method, target, body)
             if isinstance(outcome, Answer):
                 return outcome
-            pause_seconds = self._patience.pause_seconds(attempt, outcome.retry_after_seconds)
+            asked_for, too_many = outcome.retry_after_seconds, outcome.too_many
+            pause_seconds = self._patience.pause_seconds(attempt, asked_for, too_many=too_many)
             may_repeat = outcome.not_processed or (repeatable and not outcome.final)
             if pause_seconds is None or not may_repeat:
                 known = outcome.not_processed or outcome.final
@@ -142,7 +148,12 @@ class Exchange:
 def _understood(response: httpx.Response) -> Answer | _Failure:
     status = response.status_code
     if status == 429 or (status == 409 and "Retry-After" in response.headers):
-        return _Failure(_named(response), not_processed=True, retry_after_seconds=_retry_after_seconds(response))
+        return _Failure(
+            _named(response),
+            not_processed=True,
+            retry_after_seconds=_retry_after_seconds(response),
+            too_many=status == 429,
+        )
     if status in ANSWERS_WITHOUT_A_BODY:
         return Answer(status, {}, response.content)
     if status >= 500:

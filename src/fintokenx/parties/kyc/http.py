@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from fintokenx.kernel.caller import Role, WrongRole, system
 from fintokenx.kernel.clock import Instant
 from fintokenx.kernel.edge import Edge, Mutation, Query, mutation, problems, query
-from fintokenx.kernel.inputs import CompanyNumber, IsoDate, PrintableText, Reference, TenantId
+from fintokenx.kernel.inputs import CompanyNumber, IsoDate, PrintableText, Reference
 from fintokenx.kernel.machine import IllegalTransition
 from fintokenx.kernel.routes import CUSTOMERS, EVERYBODY, OFFICERS, may_call, open_to
 from fintokenx.parties import partner
@@ -35,6 +35,7 @@ from fintokenx.parties.kyc.types import (
     OnboardingOpen,
     Person,
     PersonRole,
+    UnknownApplicant,
 )
 
 router = APIRouter(tags=["kyc"])
@@ -215,17 +216,16 @@ async def run_gate_again(
     )
 
 
-_UNSIGNED: Final[dict[int | str, dict[str, Any]]] = problems(WebhookRefused, partner.UnknownTenant)
+_UNSIGNED: Final[dict[int | str, dict[str, Any]]] = problems(WebhookRefused, UnknownApplicant, partner.UnknownTenant)
 
 
-@router.post("/v1/webhooks/sumsub/{tenant_id}", responses=_UNSIGNED, openapi_extra=open_to("Sumsub, by its signature"))
-async def take_sumsub_webhook(
-    tenant_id: Annotated[TenantId, Path(description="Whose applicant it is.")],
-    request: Request,
-) -> Response:
-    """Sumsub tells us that something happened. Signed; the verdict itself is read from Sumsub by a job."""
+@router.post("/v1/webhooks/sumsub", responses=_UNSIGNED, openapi_extra=open_to("Sumsub, by its signature"))
+async def take_sumsub_webhook(request: Request) -> Response:
+    """Sumsub tells us that something happened to an applicant, whichever tenant's. Signed; the verdict itself is read
+    from Sumsub by a job."""
     event = await _services(request).identity.read_webhook(request.headers, await request.body())
     edge: Edge = request.app.state.edge
+    tenant_id = service.tenant_of(event)
     caller = system(tenant_id, "webhook.sumsub")
     async with edge.database.transaction(tenant_id, request_id=request.state.request_id) as tx:
         await service.event_received(tx, caller, event=event)

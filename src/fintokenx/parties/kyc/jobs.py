@@ -17,7 +17,7 @@ from fintokenx.kernel.clock import Instant
 from fintokenx.kernel.errors import Unavailable
 from fintokenx.kernel.jobs import Handler, Payload, TryAgain, Work
 from fintokenx.parties.kyc import service
-from fintokenx.parties.kyc.ports import Applicant, ScreeningHit, ScreeningName, Verdict
+from fintokenx.parties.kyc.ports import Applicant, ScreeningHit, ScreeningName, Verdict, external_id
 from fintokenx.parties.kyc.types import Check, Gate, Hit, Outcome, Party
 
 LOOK_AGAIN_SECONDS: Final = 5
@@ -122,11 +122,12 @@ class _Gates:
         return now.parties if now else ()
 
     async def _applicant(self, tenant_id: str, check: Check, party: Party) -> Applicant:
+        known_as = external_id(tenant_id, party.id)
         if party.kind == "company":
             file = check.file
-            return Applicant(party.id, "company", file.company_name, registration_number=file.company_number)
+            return Applicant(known_as, "company", file.company_name, registration_number=file.company_number)
         name, born_on = await self._opened(tenant_id, party)
-        return Applicant(party.id, "individual", name, born_on=born_on)
+        return Applicant(known_as, "individual", name, born_on=born_on)
 
     async def _verified(self, check: Check, party: Party) -> _Answer:
         applicant_ref, oldest = str(party.applicant_ref), _oldest_that_counts(check)

@@ -23,7 +23,8 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Applicant:
-    """A person or a company to be verified. ``external_id`` is ours, unique, and makes opening idempotent."""
+    """A person or a company to be verified. ``external_id`` is ours, unique, and makes opening idempotent; it names the
+    tenant too (:func:`external_id`)."""
 
     external_id: str
     kind: Literal["individual", "company"]
@@ -58,6 +59,15 @@ class VerificationEvent:
     applicant_ref: str
     external_id: str
     occurred_at: Instant
+
+
+def external_id(tenant_id: str, party_id: str) -> str:
+    """Under what a party is known to the provider.
+
+    All tenants share the provider's one account and its one webhook address. So what the provider signs says itself
+    whose it is, and nobody is looked for across tenants.
+    """
+    return f"{tenant_id}:{party_id}"
 
 
 class WebhookRefused(Unauthenticated):

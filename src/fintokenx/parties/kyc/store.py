@@ -78,10 +78,10 @@ async def is_being_checked(tx: Tx, subject_id: str) -> bool:
     return bool(found)
 
 
-async def file_of_party(tx: Tx, party_id: str) -> str | None:
-    """Which file a party stands in."""
-    found: str | None = await tx.value("select file_id from app.onboarding_parties where id = $1", party_id)
-    return found
+async def party_at_provider(tx: Tx, party_id: str) -> tuple[str, str | None] | None:
+    """Which file a party stands in, and which applicant it is, once that has been noted."""
+    row = await tx.row("select file_id, applicant_ref from app.onboarding_parties where id = $1", party_id)
+    return (row["file_id"], row["applicant_ref"]) if row else None
 
 
 async def run(tx: Tx, run_id: str) -> GateRun | None:

@@ -90,6 +90,12 @@ class NotYourSubject(NotFound):
     """There is no such subject that you may see."""
 
 
+class UnknownApplicant(NotFound):
+    """The webhook is about an applicant that no tenant has opened."""
+
+    code = "APPLICANT_UNKNOWN"
+
+
 class SubjectNotActive(Forbidden):
     """This subject has not passed the gates, or is suspended."""
 

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from fintokenx.sandbox.chain_front import besu
 from fintokenx.sandbox.chain_front.consortium import Consortium, Member
+from fintokenx.sandbox.chain_front.requests import is_quantity
 
 Upstream = Callable[[str, list[Any]], Awaitable[Any]]
 """Asks anvil: method and parameters to the result."""
@@ -102,7 +103,6 @@ class Ibft:
             return await self._head()
         if parameter == "earliest":
             return 0
-        try:
-            return int(parameter, 16)
-        except (TypeError, ValueError):
-            raise besu.Refusal(otherwise) from None
+        if not is_quantity(parameter):
+            raise besu.Refusal(otherwise)
+        return int(parameter, 16)

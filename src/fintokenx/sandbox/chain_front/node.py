@@ -10,7 +10,7 @@ from typing import Any
 
 import uvicorn
 from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from fintokenx.kernel.errors import Unavailable
@@ -80,9 +80,12 @@ class Node:
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
+        if request.url.path != "/" or request.method != "POST":
+            await Response(status_code=404 if request.url.path != "/" else 405)(scope, receive, send)
+            return
         try:
             body = await request.json()
-        except ValueError:
+        except (ValueError, RecursionError):
             await JSONResponse(besu.refused(None, besu.PARSE_ERROR), 400)(scope, receive, send)
             return
         try:
@@ -96,7 +99,8 @@ class Node:
             return
         if isinstance(answer, dict) and answer.get("error", {}).get("code") == besu.INVALID_REQUEST.code:
             status = 400
-        await JSONResponse(answer, status)(scope, receive, send)
+        # Nobody waits for the answer to a notification: 200 without a body.
+        await (Response() if answer is None else JSONResponse(answer, status))(scope, receive, send)
 
 
 def _bound(port: int) -> socket.socket:

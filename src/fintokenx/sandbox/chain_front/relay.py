@@ -11,6 +11,7 @@ from fintokenx.kernel.errors import Unavailable
 from fintokenx.sandbox.chain_front import besu
 from fintokenx.sandbox.chain_front.consortium import Consortium
 from fintokenx.sandbox.chain_front.ibft import Ibft, Turns
+from fintokenx.sandbox.chain_front.requests import is_data, is_notification, parameters_of
 from fintokenx.sandbox.chain_front.senders import sender_and_nonce
 
 SENDS: Final = "eth_sendRawTransaction"
@@ -34,34 +35,39 @@ class Relay:
     async def answer(self, body: Any, *, peers: int) -> Any:
         """The answer to a request or a batch; ``peers`` is what ``net_peerCount`` says.
 
+        None where nobody waits for one: a notification.
+
         :raises Unavailable: anvil gives no useful answer
         """
         if not isinstance(body, list):
-            return (await self._answers([body], peers))[0]
+            answer = (await self._answers([body], peers))[0]
+            return None if is_notification(body) else answer
+        if not body:
+            return besu.refused(None, besu.INVALID_REQUEST)
         if len(body) > besu.BATCH_SIZE_MAX:
             return besu.refused(None, besu.BATCH_TOO_LARGE)
-        return await self._answers(body, peers)
+        answers = await self._answers(body, peers)
+        return [told for asked, told in zip(body, answers, strict=True) if not is_notification(asked)] or None
 
     async def _answers(self, requests: list[Any], peers: int) -> list[Any]:
         counts: dict[str, int] = {}
         own = [await self._own(request, peers, counts) for request in requests]
-        passed = [request for request, answer in zip(requests, own, strict=True) if answer is None]
+        # Anvil, too, is silent where there is no id.
+        passed = [{"id": None, **request} for request, answer in zip(requests, own, strict=True) if answer is None]
         others = iter(await self._forwarded(passed) if passed else [])
         return [besu.in_besus_words(next(others)) if answer is None else answer for answer in own]
 
     async def _own(self, request: Any, peers: int, counts: dict[str, int]) -> dict[str, Any] | None:
         """What a node says by itself; None where anvil is asked. ``counts`` are the senders' mined counts, as known."""
-        if not isinstance(request, dict) or not isinstance(request.get("method"), str):
-            return besu.refused(None, besu.INVALID_REQUEST)
-        given = request.get("params")
-        parameters = given if isinstance(given, list) else []
         try:
+            parameters = parameters_of(request)
             if request["method"] == SENDS:
                 await self._must_be_taken(parameters, counts)
                 return None
             return await self._of_besu(request.get("id"), request["method"], parameters, peers)
         except besu.Refusal as refusal:
-            return besu.refused(request.get("id"), refusal.error)
+            known = isinstance(request, dict) and refusal.error is not besu.INVALID_REQUEST
+            return besu.refused(request.get("id") if known else None, refusal.error)
 
     async def _of_besu(self, request_id: Any, method: str, parameters: list[Any], peers: int) -> dict[str, Any] | None:
         if method == "net_peerCount":
@@ -74,8 +80,10 @@ class Relay:
     async def _must_be_taken(self, parameters: list[Any], counts: dict[str, int]) -> None:
         """:raises Refusal: an unreadable transaction, a sender without permission, or a nonce too far ahead"""
         try:
-            sender, nonce = sender_and_nonce(bytes.fromhex(parameters[0].removeprefix("0x")))
-        except (IndexError, AttributeError, ValueError):
+            if len(parameters) != 1 or not is_data(parameters[0]):
+                raise ValueError("no DATA")
+            sender, nonce = sender_and_nonce(bytes.fromhex(parameters[0][2:]))
+        except ValueError:
             raise besu.Refusal(besu.INVALID_PARAMS) from None
         if sender not in self._senders:
             raise besu.Refusal(besu.SENDER_NOT_PERMITTED)

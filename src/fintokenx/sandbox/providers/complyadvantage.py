@@ -15,6 +15,20 @@ others       nothing
 ============ ===============================================================
 
 Words add up. Modes of its own: see ``OWN_MODES``.
+
+Refused, as docs.complyadvantage.com/api-docs has it (``../shared/design/providers.md`` 2a), in its envelope; ``errors``
+names the member at fault, which is our spelling:
+
+- another key, or the key as a query parameter (old, and leaks into logs): 401
+- more than 300 requests a minute, an account of the sandbox: 429 (no ``Retry-After``: wait 2 s, doubling)
+- a search without a term, with one of more than 255 characters, with a name in parts but no ``last_name``;
+  ``fuzziness`` beyond 0 to 1, ``limit`` beyond 1 to 100, a negative ``offset``, ``share_url`` other than 0 and 1;
+  ``types``, ``entity_type``, ``country_codes`` (alpha-2), ``birth_year``, ``remove_deceased`` outside of their
+  vocabulary: 400
+- a member or query parameter that is not named there, or stands twice: 400; stricter than what is documented, so that a
+  misspelt filter is found here
+- a list of more than 100 rows a page, or beyond row 10,000: 400
+- a body of another media type than JSON: 415; a search that there is not: 404; another method: 405
 """
 
 from __future__ import annotations
@@ -29,8 +43,18 @@ from typing import Any
 
 from fastapi import Depends, FastAPI, Request
 from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
 
 from fintokenx.kernel.clock import Clock
+from fintokenx.sandbox.providers.complyadvantage_requests import (
+    MOST_HITS,
+    Rate,
+    Refusal,
+    must_only_ask,
+    page_of,
+    question,
+    term_of,
+)
 from fintokenx.sandbox.providers.credentials import Credential
 from fintokenx.sandbox.providers.modes import Modes
 
@@ -46,8 +70,6 @@ TYPES_BY_WORD: Mapping[str, tuple[str, ...]] = {
     "WARNING": ("warning",),
     "UNKNOWN": ("warning",),
 }
-LONGEST_TERM = 255
-MOST_HITS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +86,6 @@ class _Search:
     match_status: str
 
 
-class _Refusal(Exception):
-    def __init__(self, status: int, message: str) -> None:
-        self.status = status
-        self.message = message
-
-
 class _Vendor:
     """The searches made so far, newest last."""
 
@@ -79,20 +95,18 @@ class _Vendor:
         self.modes: Modes
 
     def search(self, body: Mapping[str, Any]) -> _Search:
-        term, limit, offset = _term(body.get("search_term")), body.get("limit", MOST_HITS), body.get("offset", 0)
-        if type(limit) is not int or type(offset) is not int or not 1 <= limit <= MOST_HITS or offset < 0:
-            raise _Refusal(400, "limit or offset out of range")
+        """From a body that was checked."""
+        term = term_of(body)
         number, now = len(self.searches) + 1, self._clock.now()
-        client_ref = body.get("client_ref")
         hits, match_status = self._find(term)
         search = _Search(
             id=number,
             ref=f"{int(now.timestamp())}-{hashlib.sha256(str(number).encode()).hexdigest()[:8]}",
-            client_ref=client_ref if isinstance(client_ref, str) else None,
+            client_ref=body.get("client_ref"),
             term=term,
             filters=dict(body.get("filters") or {}),
-            limit=limit,
-            offset=offset,
+            limit=body.get("limit", MOST_HITS),
+            offset=body.get("offset", 0),
             created_at=now.strftime("%Y-%m-%d %H:%M:%S"),
             hits=hits,
             match_status=match_status,
@@ -105,7 +119,7 @@ class _Vendor:
         for search in self.searches:
             if id_or_ref in {str(search.id), search.ref}:
                 return search
-        raise _Refusal(404, "Search not found")
+        raise Refusal(404, "Search not found")
 
     def _find(self, term: str) -> tuple[tuple[dict[str, Any], ...], str]:
         if self.modes.take("inconsistent"):
@@ -120,14 +134,6 @@ class _Vendor:
         if "UNKNOWN" in words or self.modes.take("unknown_verdict"):
             return hits, "under_contemplation"
         return hits, "potential_match" if hits else "no_match"
-
-
-def _term(given: object) -> str:
-    if isinstance(given, dict):
-        given = " ".join(filter(None, (given.get(part) for part in ("first_name", "middle_names", "last_name"))))
-    if not isinstance(given, str) or not given or len(given) > LONGEST_TERM:
-        raise _Refusal(400, "search_term must have 1 to 255 characters")
-    return given
 
 
 def _hit(number: int, term: str, types: tuple[str, ...]) -> dict[str, Any]:
@@ -192,14 +198,17 @@ def _failure(status: int) -> dict[str, Any]:
 def _client_reference(_method: str, _path: str, _headers: Mapping[str, str], body: bytes) -> str | None:
     try:
         reference = json.loads(body).get("client_ref")
-    except (ValueError, AttributeError):
+    except (ValueError, AttributeError, RecursionError):
         return None
     return reference if isinstance(reference, str) else None
 
 
-def create_app(clock: Clock, *, api_key: Credential) -> FastAPI:
-    """The mock as an ASGI application; its switchboard is ``app.state.modes``."""
-    vendor = _Vendor(clock)
+def create_app(clock: Clock, *, api_key: Credential, rate: Rate | None = None) -> FastAPI:
+    """The mock as an ASGI application; its switchboard is ``app.state.modes``.
+
+    ``rate`` is the vendor's published one unless given.
+    """
+    vendor, allowed = _Vendor(clock), rate or Rate()
     modes = vendor.modes = Modes(
         "complyadvantage", clock, own=OWN_MODES, client_reference=_client_reference, error_body=_failure
     )
@@ -208,35 +217,47 @@ def create_app(clock: Clock, *, api_key: Credential) -> FastAPI:
         given = request.headers.get("Authorization", "").encode()
         good = await api_key.accepted()
         if not any(hmac.compare_digest(given, f"Token {key}".encode()) for key in good):
-            raise _Refusal(401, "Authentication failed")
+            raise Refusal(401, "Authentication failed")
+        allowed.admit()
 
     app = FastAPI(dependencies=[Depends(authenticated)], docs_url=None, redoc_url=None, openapi_url=None)
     app.state.modes = modes
     modes.install(app)
 
-    @app.exception_handler(_Refusal)
-    async def refused(_: Request, refusal: _Refusal) -> JSONResponse:
-        body = {"code": refusal.status, "status": "failure", "message": refusal.message, "errors": {}}
-        return JSONResponse(body, refusal.status)
+    def said(status: int, message: str, errors: Mapping[str, str], headers: Mapping[str, str]) -> JSONResponse:
+        body = {"code": status, "status": "failure", "message": message, "errors": errors}
+        return JSONResponse(body, status, dict(headers))
+
+    @app.exception_handler(Refusal)
+    async def refused(_: Request, refusal: Refusal) -> JSONResponse:
+        return said(refusal.status, refusal.message, refusal.errors, {})
+
+    @app.exception_handler(HTTPException)
+    async def no_such_route(_: Request, error: HTTPException) -> JSONResponse:
+        return said(error.status_code, str(error.detail), {}, error.headers or {})
 
     @app.post("/searches")
     async def create(request: Request) -> dict[str, Any]:
-        try:
-            body = json.loads(await request.body())
-        except ValueError:
-            raise _Refusal(400, "The body is not JSON") from None
-        if not isinstance(body, dict):
-            raise _Refusal(400, "The body is not an object")
-        return _success(_whole(vendor.search(body)))
+        must_only_ask(request)
+        return _success(_whole(vendor.search(await question(request))))
 
     @app.get("/searches")
-    async def listed(client_ref: str | None = None, page: int = 1, per_page: int = 20) -> dict[str, Any]:
-        chosen = [each for each in reversed(vendor.searches) if client_ref in {None, each.client_ref}]
+    async def listed(request: Request) -> dict[str, Any]:
+        page, per_page = page_of(request)
+        asked = request.query_params
+        if asked.get("monitored", "0") != "0":
+            raise Refusal(400, "Invalid parameters", {"monitored": "no search is monitored here"})
+        chosen = [
+            each
+            for each in reversed(vendor.searches)
+            if asked.get("client_ref") in {None, each.client_ref} and asked.get("search_term") in {None, each.term}
+        ]
         first = (page - 1) * per_page
         return _success([_summary(each) for each in chosen[first : first + per_page]])
 
     @app.get("/searches/{id_or_ref}")
-    async def one(id_or_ref: str) -> dict[str, Any]:
+    async def one(request: Request, id_or_ref: str) -> dict[str, Any]:
+        must_only_ask(request)
         return _success(_whole(vendor.find(id_or_ref)))
 
     return app

@@ -10,6 +10,21 @@ Modes of the SMTP side are switched at ``/control/mode`` as for every mock; thei
 - ``smtp_defer``: 451 to every recipient; ``smtp_refuse``: 550
 - ``smtp_reject_data``: takes the envelope, then 554 to the content
 - ``smtp_lost_response``: keeps the message, then drops the connection without a word
+
+Refused as a relay refuses it; SIZE and 8BITMIME are offered, SMTPUTF8 is not:
+
+- a line of more than 998 octets and CRLF: 500; more than 32 MiB: 552; a command out of turn: 503 (RFC 5321, 4.5.3.1 and
+  4.1.4, by aiosmtpd)
+- an envelope address that is no plain mailbox, whose local part has over 64 octets or that has over 254: 501 or 553;
+  one beyond ASCII: 553 (RFC 5321, 4.1.2 and 4.5.3.1; RFC 6531). Quoted local parts and address literals are legal there
+  and refused here, as big relays do
+- the 101st recipient: 452 (RFC 5321, 4.5.3.1.8)
+- a CR or LF by itself: 550 (RFC 5321, 2.3.8; what SMTP smuggling is made of), NUL: 550
+- octets beyond ASCII in the header, or in a body that was not announced as 8BITMIME: 550 (RFC 6152, RFC 6531)
+- a header without ``From``, ``Date`` or ``Message-ID``, or with any single field twice; a ``Message-ID``, ``From`` or
+  ``Date`` that is none: 550 (RFC 5322, 3.6, which only recommends the ``Message-ID``: Gmail demands it)
+
+The HTTP side: a parameter it does not have is 422 with its name, a message that there is not 404.
 """
 
 from __future__ import annotations
@@ -19,8 +34,6 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict, dataclass
-from email import message_from_bytes
-from email.policy import default as default_policy
 from pathlib import Path
 from typing import Any, Final
 
@@ -31,6 +44,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from fintokenx.kernel.clock import Clock, to_wire
+from fintokenx.sandbox.providers import mailbox_rules
 from fintokenx.sandbox.providers.modes import Modes
 
 KEPT_MAX: Final = 10_000
@@ -130,6 +144,20 @@ class _Sink:
         session.host_name = hostname
         return responses
 
+    async def handle_MAIL(  # noqa: N802
+        self,
+        _server: aiosmtpd.SMTP,
+        _session: aiosmtpd.Session,
+        envelope: aiosmtpd.Envelope,
+        address: str,
+        options: list[str],
+    ) -> str:
+        if address not in ("", "<>") and (refusal := mailbox_rules.refusal_of_address(address)) is not None:
+            return refusal
+        envelope.mail_from = address
+        envelope.mail_options.extend(options)
+        return "250 2.1.0 OK"
+
     async def handle_RCPT(  # noqa: N802
         self,
         _server: aiosmtpd.SMTP,
@@ -142,6 +170,10 @@ class _Sink:
             return "451 4.3.0 Try again later"
         if self._modes.take("smtp_refuse"):
             return "550 5.1.1 No such mailbox"
+        if (refusal := mailbox_rules.refusal_of_address(address)) is not None:
+            return refusal
+        if len(envelope.rcpt_tos) >= mailbox_rules.RECIPIENTS_MAX:
+            return "452 4.5.3 Too many recipients"
         envelope.rcpt_tos.append(address)
         return "250 2.1.5 OK"
 
@@ -153,16 +185,19 @@ class _Sink:
         if self._modes.is_on("smtp_silent"):
             await self._modes.until_off("smtp_silent")
             return "451 4.3.0 Try again later"
-        message = self._keep(envelope)
+        content = envelope.original_content or b""
+        is_8bit = any(option.upper() == "BODY=8BITMIME" for option in envelope.mail_options)
+        if (refusal := mailbox_rules.refusal_of_content(content, is_8bit=is_8bit)) is not None:
+            return refusal
+        message = self._keep(envelope, content)
         if self._modes.take("smtp_lost_response") and isinstance(server.transport, asyncio.Transport):
             server.transport.abort()
         return f"250 2.0.0 OK: kept as {message.number}"
 
-    def _keep(self, envelope: aiosmtpd.Envelope) -> Kept:
-        content = envelope.content if isinstance(envelope.content, bytes) else b""
-        message = message_from_bytes(content, policy=default_policy)
+    def _keep(self, envelope: aiosmtpd.Envelope, content: bytes) -> Kept:
+        message = mailbox_rules.read(content)
         body = message.get_body(("plain", "html"))
-        message_id = str(message.get("Message-ID", "")).strip() or f"<without-id-{self._box.arrived + 1}>"
+        message_id = str(message["Message-ID"]).strip()
         again = self._box.messages.get(message_id)
         if again is not None:
             again.deliveries += 1
@@ -206,6 +241,8 @@ def create_app(
         smtp.close()
 
     async def messages(request: Request) -> Response:
+        if unknown := [name for name, _ in request.query_params.multi_items() if name != "to"]:
+            return JSONResponse({"error": f"unknown: {unknown[0]}; there is to"}, status_code=422)
         to = request.query_params.get("to", "").lower()
         found = [m.as_json() for m in box.messages.values() if not to or to in (name.lower() for name in m.recipients)]
         return JSONResponse({"messages": found})

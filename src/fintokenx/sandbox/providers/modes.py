@@ -13,6 +13,8 @@ Control surface, outside the vendor's and never part of it:
   after ``times`` uses the mode falls back to ``up``; ``only`` is a prefix of ``METHOD /path``
 - ``GET /control/log`` → ``{"deliveries": [...], "effects": [...], "webhooks": [...]}``; ``DELETE`` empties it
 - ``POST /control/webhook`` ``{"url": "http://…" | null}``: where webhooks go
+
+What a control route does not understand it names: 422 ``{"error"}``; another method is 405, another path 404.
 """
 
 from __future__ import annotations
@@ -26,63 +28,20 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import anyio
-import httpx
 from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
-from starlette.routing import Route, Router
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from fintokenx.kernel.clock import Clock, to_wire
+from fintokenx.sandbox.providers.mode_control import Setting, control_routes
+from fintokenx.sandbox.providers.mode_words import LATE_MODES, TRANSPORT_MODES, UP
 
-UP = "up"
-
-TRANSPORT_MODES: Mapping[str, str] = {
-    "down": "the connection is reset before anything is processed",
-    "timeout": "nothing is processed and no answer comes while the client waits (at most `seconds`, else 60)",
-    "slow": "processed at once, answered after `seconds` (else 1): beyond the client's patience the outcome is unknown",
-    "5xx": "not processed; 500, 502 and 503 in turn",
-    "malformed": "processed; the body of the answer is cut in half, its length header agrees",
-    "html": "not processed; a gateway's HTML page with status 200",
-    "wrong_shape": "processed; the answer is JSON of another shape",
-    "lost_response": "processed, then the connection is reset; only requests that write, reads are answered",
-    "rate_limited": "not processed; 429 with Retry-After: `seconds` (else 1)",
-    "rate_limited_bare": "not processed; 429 without Retry-After",
-    "unauthorised": "not processed; 401 as if our credentials had been revoked",
-}
-"""Acted on by the middleware for every mock. ``times`` counts requests."""
-
-WEBHOOK_MODES: Mapping[str, str] = {
-    "late_webhook": "webhooks wait for `seconds`, or without it until the mode changes",
-    "duplicate_webhook": "every webhook is delivered twice, byte for byte",
-    "reordered_webhook": "a webhook is held back until the next one has been delivered",
-    "lost_webhook": "webhooks are never sent",
-    "forged_webhook": "webhooks carry a signature of other bytes",
-}
-"""Acted on by ``Courier``; a mock with webhooks adds them to its own. ``times`` counts webhooks."""
-
-VERDICT_MODES: Mapping[str, str] = {
-    "unknown_verdict": "answers carry a verdict that no documentation names",
-    "late_verdict": "nothing is decided for `seconds`, or without it until the mode changes",
-}
-"""Acted on by the mock itself with ``take`` or ``is_on``."""
-
-LATE_MODES = frozenset({"late_webhook", "late_verdict"})
 LOG_LENGTH = 10_000
 READS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 ClientReference = Callable[[str, str, Mapping[str, str], bytes], str | None]
 """(method, path, lower-case headers, body) to the reference by which the client would recognise the request."""
-
-
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """What is switched on. ``times`` is what is left of it; None means until changed."""
-
-    mode: str = UP
-    times: int | None = None
-    seconds: float | None = None
-    only: str | None = None
 
 
 @dataclass(slots=True)
@@ -315,7 +274,7 @@ class _Faults:
     def __init__(self, app: ASGIApp, modes: Modes) -> None:
         self._app = app
         self._modes = modes
-        self._control = _control_routes(modes)
+        self._control = control_routes(modes)
         self._acts: dict[str, Callable[[_Call], Awaitable[None]]] = {
             UP: self._up,
             "down": self._down,
@@ -337,7 +296,7 @@ class _Faults:
             return
         path = scope["path"].removeprefix(scope.get("root_path", ""))
         if path.startswith("/control/"):
-            await self._control(scope, receive, send)
+            await self._answer_control(scope, receive, send)
             return
         body = await _read(receive)
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
@@ -345,6 +304,12 @@ class _Faults:
         mode = self._modes.take_for_request(scope["method"], path)
         delivery = self._modes.receive(scope["method"], path, headers, body, mode)
         await self._acts[mode](_Call(self._app, scope, receive, send, body, delivery, seconds))
+
+    async def _answer_control(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await self._control(scope, receive, send)
+        except HTTPException as error:  # of the router: no such path, no such method
+            await JSONResponse({"error": error.detail}, error.status_code, error.headers)(scope, receive, send)
 
     async def _up(self, call: _Call) -> None:
         async def noting(message: Message) -> None:
@@ -409,136 +374,3 @@ async def _read(receive: Receive) -> bytes:
         body += bytes(message.get("body", b""))
         if not message.get("more_body", False):
             return body
-
-
-def _control_routes(modes: Modes) -> Router:
-    def current() -> JSONResponse:
-        return JSONResponse({"provider": modes.provider, **asdict(modes.setting), "modes": modes.meanings})
-
-    async def get_mode(_: Request) -> Response:
-        return current()
-
-    async def set_mode(request: Request) -> Response:
-        try:
-            wanted = await request.json()
-            modes.set(**{name: wanted[name] for name in ("mode", "times", "seconds", "only") if name in wanted})
-        except (TypeError, ValueError) as error:
-            return JSONResponse({"error": str(error)}, status_code=422)
-        return current()
-
-    async def get_log(_: Request) -> Response:
-        return JSONResponse(modes.log.as_json())
-
-    async def clear_log(_: Request) -> Response:
-        modes.log.clear()
-        return Response(status_code=204)
-
-    async def set_webhook(request: Request) -> Response:
-        url = (await request.json()).get("url")
-        if url is not None and not isinstance(url, str):
-            return JSONResponse({"error": "url must be text or null"}, status_code=422)
-        modes.webhook_url = url
-        return JSONResponse({"url": url})
-
-    return Router(
-        [
-            Route("/control/mode", get_mode, methods=["GET"]),
-            Route("/control/mode", set_mode, methods=["POST"]),
-            Route("/control/log", get_log, methods=["GET"]),
-            Route("/control/log", clear_log, methods=["DELETE"]),
-            Route("/control/webhook", set_webhook, methods=["POST"]),
-        ]
-    )
-
-
-class Courier:
-    """Delivers a mock's webhooks to ``modes.webhook_url``, in order, at least once, obeying the webhook modes.
-
-    Use it as the application's lifespan: ``async with courier:``. ``sign`` turns the exact bytes of the body
-    into the vendor's headers; it is called afresh for each attempt. A refused or unanswered delivery is tried
-    again after each of ``retry_after_seconds`` (wall time), then given up.
-    """
-
-    def __init__(
-        self,
-        modes: Modes,
-        sign: Callable[[bytes], Awaitable[Mapping[str, str]]],
-        *,
-        retry_after_seconds: tuple[float, ...] = (0.2, 0.5, 1.0),
-        timeout_seconds: float = 5.0,
-    ) -> None:
-        self._modes = modes
-        self._sign = sign
-        self._retry_after_seconds = retry_after_seconds
-        self._timeout_seconds = timeout_seconds
-        self._held_back: list[tuple[str, bytes]] = []
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._turn = asyncio.Lock()
-        self._http: httpx.AsyncClient | None = None
-
-    async def __aenter__(self) -> Courier:
-        self._http = httpx.AsyncClient(timeout=self._timeout_seconds, trust_env=False)
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        if self._http is not None:
-            await self._http.aclose()
-
-    def post(self, event: str, body: bytes) -> None:
-        """Send ``body`` soon; ``event`` is a name for the log."""
-        if self._modes.take("lost_webhook"):
-            self._note(event, None, "lost")
-        elif not self._held_back and self._modes.take("reordered_webhook"):
-            self._held_back.append((event, body))
-        else:
-            wait = self._modes.setting.seconds
-            late = self._modes.take("late_webhook")
-            forged = self._modes.take("forged_webhook")
-            copies = 2 if self._modes.take("duplicate_webhook") else 1
-            batch = [(event, body)] * copies + self._held_back
-            self._held_back = []
-            self.soon(self._deliver(batch, late=late, wait=wait, forged=forged))
-
-    def soon(self, work: Awaitable[None]) -> None:
-        """Run ``work`` beside the requests; it is cancelled when the mock stops."""
-        task = asyncio.ensure_future(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def _deliver(self, batch: list[tuple[str, bytes]], *, late: bool, wait: float | None, forged: bool) -> None:
-        if late and wait is not None:
-            await anyio.sleep(wait)
-        elif late:
-            await self._modes.until_off("late_webhook")
-        for event, body in batch:
-            async with self._turn:
-                delivered = await self._attempt(event, body, forged=forged)
-            if not delivered:
-                self.soon(self._try_again(event, body, forged=forged))
-
-    async def _try_again(self, event: str, body: bytes, *, forged: bool) -> None:
-        for pause_seconds in self._retry_after_seconds:
-            await anyio.sleep(pause_seconds)
-            if await self._attempt(event, body, forged=forged):
-                return
-        self._note(event, None, "given up")
-
-    async def _attempt(self, event: str, body: bytes, *, forged: bool) -> bool:
-        url = self._modes.webhook_url
-        if url is None or self._http is None:
-            self._note(event, None, "nobody subscribed")
-            return True
-        headers = {"content-type": "application/json", **await self._sign(body + b" " if forged else body)}
-        try:
-            response = await self._http.post(url, content=body, headers=headers)
-        except httpx.HTTPError as error:
-            self._note(event, None, type(error).__name__)
-            return False
-        self._note(event, response.status_code, "answered")
-        return response.is_success
-
-    def _note(self, event: str, status: int | None, outcome: str) -> None:
-        self._modes.log.webhooks.append({"event": event, "status": status, "outcome": outcome})

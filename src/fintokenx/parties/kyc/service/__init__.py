@@ -9,6 +9,7 @@ from fintokenx.parties.kyc.service.gates import (
     event_received,
     hold,
     still_waiting,
+    tenant_of,
 )
 from fintokenx.parties.kyc.service.onboarding import may_onboard, seal_form, submit
 from fintokenx.parties.kyc.service.renewing import VOUCHED_FOR, is_cleared, is_renewal_due, renew, renewal_due_at
@@ -38,4 +39,5 @@ __all__ = [
     "seal_form",
     "still_waiting",
     "submit",
+    "tenant_of",
 ]

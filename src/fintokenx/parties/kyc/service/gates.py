@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
@@ -25,9 +26,11 @@ from fintokenx.parties.kyc.types import (
     GateRun,
     OnboardingFile,
     Outcome,
+    UnknownApplicant,
 )
 
 _DELAY: Final = "KYC_DELAY"
+_EXTERNAL_ID: Final = re.compile(r"(tnt_[a-z0-9_]{1,40}):([A-Za-z0-9_-]{1,64})")
 
 
 async def check_of(tx: Tx, caller: Caller, *, run_id: str) -> Check | None:
@@ -134,24 +137,41 @@ async def conclude(tx: Tx, caller: Caller, *, run_id: str, outcome: Outcome) -> 
     await _clear_alerts(tx, caller, run)
 
 
+def tenant_of(event: VerificationEvent) -> str:
+    """Whose applicant a verified webhook is about, as its external id says.
+
+    :raises UnknownApplicant: the external id is none of ours
+    """
+    return _parts(event)[0]
+
+
 async def event_received(tx: Tx, caller: Caller, *, event: VerificationEvent) -> None:
     """A verified webhook: noted once, and answered by a job that asks the provider itself.
 
-    So neither the order nor the content of webhooks decides anything (KY-09). An applicant that this tenant does not
-    know is nothing to us.
+    So neither the order nor the content of webhooks decides anything (KY-09).
 
-    :raises partner's UnknownTenant: the address names a tenant that was never opened
+    :raises partner's UnknownTenant: the external id names a tenant that was never opened
+    :raises UnknownApplicant: this tenant has no such party, or the party is another applicant; nothing is stored
     """
     caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
     await partner.tenant(tx)
+    found = await store.party_at_provider(tx, _parts(event)[1])
+    if found is None or found[1] not in (None, event.applicant_ref):
+        raise UnknownApplicant
+    file_id, _ = found
     if not await store.first_delivery(tx, event.event_id):
-        return
-    file_id = await store.file_of_party(tx, event.external_id)
-    if file_id is None:
         return
     run = (await store.newest_runs(tx, file_id)).get(Gate.IDENTITY)
     if run is not None and run.verdict is None:
         tx.enqueue("kyc.gate1_look", {"run_id": run.id}, dedupe_key=event.event_id)
+
+
+def _parts(event: VerificationEvent) -> tuple[str, str]:
+    """Tenant and party: the reverse of :func:`ports.external_id`."""
+    parts = _EXTERNAL_ID.fullmatch(event.external_id)
+    if parts is None:
+        raise UnknownApplicant
+    return parts[1], parts[2]
 
 
 def _held_cause(gate: int) -> str:
