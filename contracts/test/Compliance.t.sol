@@ -96,8 +96,30 @@ contract ComplianceTest is FXTest {
         reasonIs(MINTING, ALICE, ID, "sanctions");
         sanctions.setFlagged(BOB, false);
         reasonIs(MINTING, ALICE, ID, "sanctions");
-        sanctions.refresh();
+        sanctions.refresh(uint64(block.timestamp));
         reasonIs(MINTING, ALICE, ID, "ok");
+    }
+
+    function test_a_confirmation_that_is_mined_late_is_as_old_as_its_screening() public {
+        uint64 screened = uint64(NOW) + 10;
+        vm.warp(screened + MAX_AGE + 1);
+        sanctions.refresh(screened);
+        same(sanctions.updatedAt(), screened);
+        reasonIs(MINTING, ALICE, ID, "sanctions");
+    }
+
+    function test_an_older_confirmation_than_the_last_changes_nothing() public {
+        vm.warp(NOW + 20);
+        sanctions.refresh(uint64(NOW) + 20);
+        sanctions.refresh(uint64(NOW) + 10);
+        same(sanctions.updatedAt(), uint64(NOW) + 20);
+    }
+
+    function test_nobody_confirms_the_list_as_of_a_moment_to_come() public {
+        uint64 soon = uint64(block.timestamp) + 1;
+        bytes memory tooSoon = abi.encodeWithSelector(SanctionsRule.AsOfInFuture.selector, soon);
+        refused(address(this), address(sanctions), abi.encodeCall(sanctions.refresh, (soon)), tooSoon);
+        sanctions.refresh(soon - 1);
     }
 
     function test_a_list_never_confirmed_refuses_everything() public {
@@ -118,7 +140,7 @@ contract ComplianceTest is FXTest {
     function test_only_agents_operate_the_rules() public {
         bytes memory denied = abi.encodeWithSelector(AgentRole.NotAgent.selector, STRANGER);
         refused(STRANGER, address(lockup), abi.encodeCall(lockup.setLock, (ID, 1)), denied);
-        refused(STRANGER, address(sanctions), abi.encodeCall(sanctions.refresh, ()), denied);
+        refused(STRANGER, address(sanctions), abi.encodeCall(sanctions.refresh, (1)), denied);
         refused(STRANGER, address(sanctions), abi.encodeCall(sanctions.setFlagged, (ALICE, true)), denied);
     }
 

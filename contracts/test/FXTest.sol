@@ -79,7 +79,7 @@ abstract contract FXTest {
         token = FXReceivableToken(deployed("FXReceivableToken", names));
         issuers.bindIdentityRegistry(address(registry));
         issuers.addTrustedIssuer(vm.addr(ISSUER_KEY), topics.getClaimTopics());
-        sanctions.refresh();
+        sanctions.refresh(uint64(block.timestamp));
         register(MINTING, BASE, false);
         register(ALICE, LENDER, true);
         register(BOB, LENDER, true);

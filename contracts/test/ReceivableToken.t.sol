@@ -270,7 +270,7 @@ contract ReceivableTokenTest is FXTest {
         register(ALICE, LENDER, true);
         give(ALICE, 1);
         vm.warp(EXPIRY);
-        sanctions.refresh();
+        sanctions.refresh(uint64(block.timestamp));
         transferRefused(MINTING, ALICE, 1, "wallet not verified");
     }
 

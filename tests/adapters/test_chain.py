@@ -38,6 +38,7 @@ from fintokenx.lifecycle.tokenisation.ports import (
     MintReceivable,
     NotInABlock,
     Receipt,
+    RefreshSanctions,
     RegisterIdentity,
     Standing,
     StateNotKept,
@@ -386,3 +387,21 @@ async def test_a_gap_of_nonces_is_filled_with_a_transaction_that_does_nothing(ne
     assert (await eventually(lambda: network.chain.receipt(behind.tx_hash))).succeeded
     assert await network.chain.waiting(sender, [behind.tx_hash]) == set()
     assert await network.chain.cancellation(network.deployment.token, 0) is None
+
+
+async def _listed_at(network: Network) -> int:
+    asked = {"to": network.deployment.sanctions_rule, "data": "0x" + calldata("updatedAt()").hex()}
+    return int(await network.rpc.call("eth_call", asked, "latest"), 16)
+
+
+async def test_the_sanctions_list_is_as_old_as_its_screening_and_never_goes_back(network: Network) -> None:
+    """However late it is mined; and nobody confirms it as of a time to come."""
+    screened = (await network.chain.head()).timestamp_unix
+    await network.anvil.control.call("evm_increaseTime", 3600)
+    assert (await network.mined(RefreshSanctions(screened))).succeeded
+    assert await _listed_at(network) == screened
+    assert (await network.mined(RefreshSanctions(screened - 60))).succeeded
+    assert await _listed_at(network) == screened
+    to_come = await network.mined(RefreshSanctions(screened + 10**6))
+    assert (to_come.succeeded, to_come.revert_reason) == (False, "reverted")
+    assert await _listed_at(network) == screened

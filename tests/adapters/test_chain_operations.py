@@ -168,7 +168,7 @@ async def test_a_rule_and_the_compliance_contract_are_replaced_and_no_holding_mo
     await operator.does(OWNER, token, "setCompliance(address)", compliance)
     assert await operator.may_move() == (False, "sanctions"), "a list that nobody confirmed lets nothing through"
     await operator.does(UPDATER, sanctions, "setFlagged(address,bool)", operator.lender, True)
-    await operator.does(UPDATER, sanctions, "refresh()")
+    await operator.does(UPDATER, sanctions, "refresh(uint64)", (await operator.on.chain.head()).timestamp_unix)
     assert await operator.may_move() == (False, "sanctions"), "who is flagged there must be flagged here first"
     await operator.does(UPDATER, sanctions, "setFlagged(address,bool)", operator.lender, False)
     assert await operator.may_move() == (True, "ok")

@@ -21,6 +21,7 @@ from fintokenx.lifecycle.tokenisation.ports import (
     MintReceivable,
     Receipt,
     RecoverWallet,
+    RefreshSanctions,
     RegisterIdentity,
     RemoveIdentity,
     SignedTransaction,
@@ -62,6 +63,8 @@ class Contracts:
     holdings: dict[tuple[str, int], Pence] = field(default_factory=dict)
     flagged: set[str] = field(default_factory=set)
     retired: set[str] = field(default_factory=set)
+    listed_at: int = 0
+    """As of when the sanctions list was last confirmed."""
 
     def verified(self, wallet: str, now_unix: int) -> bool:
         known = self.identities.get(wallet)
@@ -107,6 +110,10 @@ class Contracts:
                 self._move(call)
             case FlagWallet():
                 (self.flagged.add if call.flagged else self.flagged.discard)(call.wallet)
+            case RefreshSanctions():
+                if call.as_of_unix > now_unix:
+                    raise Reverted("reverted")
+                self.listed_at = max(self.listed_at, call.as_of_unix)
             case RemoveIdentity():
                 if self.identities.pop(call.wallet, None) is None:
                     raise Reverted("reverted")
@@ -275,7 +282,7 @@ class LedgerChain:
                 return address_of(REGISTRAR_KEY)
             case BurnReceivable() | RecoverWallet():
                 return address_of(AGENT_KEY)
-            case FlagWallet():
+            case FlagWallet() | RefreshSanctions():
                 return address_of(UPDATER_KEY)
             case MintReceivable():
                 return address_of(MINTER_KEY)

@@ -3,70 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
-from typing import Any
+from datetime import timedelta
 
+import asyncpg
 import pytest
 
 from fintokenx import audit
-from fintokenx.app import sanctions
 from fintokenx.kernel.bus import Reactions
-from fintokenx.kernel.caller import Caller, Role
-from fintokenx.kernel.jobs import TryAgain, Work
-from fintokenx.lifecycle.tokenisation import reactions
-from fintokenx.lifecycle.tokenisation.ports import FlagWallet, RegisterIdentity
+from fintokenx.kernel.caller import Caller, Role, system
+from fintokenx.kernel.jobs import TryAgain
+from fintokenx.lifecycle import tokenisation
+from fintokenx.lifecycle.tokenisation import reactions, store
+from fintokenx.lifecycle.tokenisation.ports import ChainUnavailable, FlagWallet, RegisterIdentity
+from fintokenx.lifecycle.tokenisation.service import sending
+from fintokenx.lifecycle.tokenisation.service.refreshing import RESOURCE
 from fintokenx.parties import auth
-from fintokenx.parties.kyc.ports import ScreeningAnswer, ScreeningName, Verdict
-from tests.fakes.chain import LedgerChain, address_of
+from fintokenx.parties.kyc.ports import Verdict
+from tests.fakes.chain import UPDATER_KEY, Crash, LedgerChain, address_of
+from tests.modules.sanctions_desk import HOME, Desk
 from tests.modules.test_recovery import Office
 from tests.modules.test_tokenisation import TENANT, House, let_tests_seed, subject_row, tenant_row
 from tests.support import World, world_from
 
 pytestmark = pytest.mark.anyio
-
-HOME = "tnt_fintokenx"
-
-
-@dataclass
-class Lists:
-    """A provider that answers, or does not yet."""
-
-    verdict: Verdict = Verdict.CLEAR
-
-    async def screen(self, name: ScreeningName) -> ScreeningAnswer:
-        return ScreeningAnswer(self.verdict, name.external_id, (), b"{}")
-
-
-async def open_tenants() -> tuple[str, ...]:
-    return HOME, TENANT
-
-
-@dataclass
-class Desk:
-    """The house of tokenisation, and the job that confirms the list."""
-
-    house: House
-    lists: Lists = field(default_factory=Lists)
-    confirmed: int = 0
-
-    async def refresh_sanctions(self) -> str:
-        """As the network's client does."""
-        self.confirmed += 1
-        return "0x"
-
-    async def confirm(self) -> None:
-        """One run of the job."""
-        world = self.house.world
-        job = sanctions.Confirmation(world.database, self.lists, self, open_tenants)
-        row: Any = {"id": world.ids.new("job"), "name": sanctions.JOB, "tenant_id": HOME, "attempts": 1, "lease": "x"}
-        await job.confirm(Work(world.database, row), {})
-
-    async def move(self, event: auth.SubjectEvent, reason: str = "") -> None:
-        """As an officer's command does."""
-        mlro = Caller(TENANT, Role.MLRO, "sub_mlro", subject_id="sub_mlro")
-        async with self.house.tx() as tx:
-            move = await auth.advance(tx, mlro, subject_id=self.house.lender, event=event, reason=reason)
-            await audit.change(tx, mlro, action=auth.action_of(event), resource=self.house.lender, move=move)
 
 
 @pytest.fixture
@@ -92,14 +51,14 @@ async def desk(world: World) -> Desk:
 
 async def test_a_list_that_names_nobody_here_is_confirmed(desk: Desk) -> None:
     await desk.confirm()
-    assert desk.confirmed == 1
+    assert len(desk.confirmed) == 1
 
 
 async def test_without_a_verdict_of_the_provider_nothing_is_confirmed(desk: Desk) -> None:
     desk.lists.verdict = Verdict.PENDING
     with pytest.raises(TryAgain):
         await desk.confirm()
-    assert desk.confirmed == 0
+    assert desk.confirmed == []
 
 
 async def test_a_hit_reaches_the_chain_within_the_run_and_only_then_is_the_list_complete(desk: Desk) -> None:
@@ -108,12 +67,12 @@ async def test_a_hit_reaches_the_chain_within_the_run_and_only_then_is_the_list_
     await desk.house.lose_all_jobs()
     with pytest.raises(TryAgain, match="1 sanctioned"):
         await desk.confirm()
-    assert desk.confirmed == 0
+    assert desk.confirmed == []
     await desk.house.until_idle()
     wallet = await desk.house.wallet(desk.house.lender)
     assert desk.house.chain.contracts.flagged == {wallet.address}
     await desk.confirm()
-    assert desk.confirmed == 1
+    assert len(desk.confirmed) == 1
 
 
 async def test_the_flag_comes_before_the_claims_go_and_goes_after_they_are_back(desk: Desk) -> None:
@@ -139,7 +98,7 @@ async def test_a_freeze_on_another_ground_flags_nobody(desk: Desk) -> None:
     assert desk.house.chain.contracts.flagged == set()
     assert (await desk.house.wallet(desk.house.lender)).state == "REVOKED"
     await desk.confirm()
-    assert desk.confirmed == 1
+    assert len(desk.confirmed) == 1
 
 
 async def test_an_unfreeze_while_the_flag_is_on_its_way_ends_without_a_flag(desk: Desk) -> None:
@@ -156,6 +115,121 @@ async def test_an_unfreeze_while_the_flag_is_on_its_way_ends_without_a_flag(desk
     await desk.house.until_idle()
     assert desk.house.chain.contracts.flagged == set()
     assert (await desk.house.wallet(desk.house.lender)).registered
+
+
+# ── The confirmation is a promise
+
+
+async def test_a_confirmation_is_as_old_as_its_screening_however_late_its_block_comes(desk: Desk) -> None:
+    chain = desk.house.chain
+    screened = (await chain.head()).timestamp_unix
+    chain.stall()
+    await desk.promise()
+    chain.pass_time(timedelta(hours=30))
+    chain.resume()
+    await desk.until_home_is_idle()
+    assert desk.confirmed == [screened]
+    assert chain.contracts.listed_at == screened, "thirty hours old when it is mined, and says so"
+
+
+async def test_there_is_no_second_confirmation_while_the_first_has_no_answer(desk: Desk) -> None:
+    desk.house.chain.stall()
+    await desk.promise()
+    with pytest.raises(TryAgain, match="earlier confirmation"):
+        await desk.promise()
+    assert await desk.states() == ["PROMISED"]
+    desk.house.chain.resume()
+    await desk.until_home_is_idle()
+    await desk.confirm()
+    assert await desk.states() == ["CONFIRMED", "CONFIRMED"]
+
+
+async def _promised_past_the_door(desk: Desk, tenant_id: str) -> None:
+    async with desk.house.world.database.transaction(tenant_id) as tx:
+        promise = sending.promise(
+            tx, kind=tokenisation.Kind.REFRESH, business_key="refresh:x", resource=RESOURCE, arguments={"as_of_unix": 1}
+        )
+        move = audit.Move((store.new_chain_tx(promise),))
+        action = "SANCTIONS_CONFIRM_REQUEST"
+        await audit.change(tx, system(tenant_id, "test"), action=action, resource=RESOURCE, move=move)
+
+
+async def test_the_database_itself_keeps_to_one_and_to_the_platforms_own_tenant(desk: Desk) -> None:
+    with pytest.raises(asyncpg.CheckViolationError, match="chain_tx_refresh_is_the_platforms"):
+        await _promised_past_the_door(desk, TENANT)
+    await desk.promise()
+    with pytest.raises(asyncpg.UniqueViolationError, match="chain_tx_one_refresh_at_a_time"):
+        await _promised_past_the_door(desk, HOME)
+    await desk.until_home_is_idle()
+    await _promised_past_the_door(desk, HOME)
+
+
+async def test_a_run_that_died_after_its_promise_promises_nothing_more(desk: Desk) -> None:
+    await desk.promise("job_1")
+    await desk.promise("job_1")
+    await desk.until_home_is_idle()
+    await desk.promise("job_1")
+    assert await desk.states() == ["CONFIRMED"]
+
+
+@pytest.mark.parametrize("call", ["sign", "send_many", "receipts"])
+@pytest.mark.parametrize("when", ["before", "after"])
+async def test_wherever_the_process_dies_there_is_one_confirmation_and_no_gap(desk: Desk, call: str, when: str) -> None:
+    chain = desk.house.chain
+    (chain.fail_before if when == "before" else chain.fail_after)(call, Crash())
+    await desk.confirm()
+    assert not chain.still_to_fail(call)
+    assert len(desk.confirmed) == 1
+    assert await desk.states() == ["CONFIRMED"]
+    sender = address_of(UPDATER_KEY)
+    following = await desk.at_home("select max(nonce) + 1 from app.chain_tx where kind = 'refresh'")
+    assert await chain.transaction_count(sender) == following
+
+
+async def test_a_confirmation_whose_job_was_lost_is_found_by_the_walk(desk: Desk) -> None:
+    desk.house.chain.stall()
+    await desk.promise()
+    await desk.house.lose_all_jobs()
+    async with desk.house.world.database.transaction(HOME) as tx:
+        tx.enqueue("tokenisation.walk", {}, dedupe_key="walk at home")
+
+    async def found() -> bool:
+        return bool(await desk.at_home("select count(*) from ops.jobs where name = 'tokenisation.confirm_list'"))
+
+    await desk.house.work_until(found)
+    desk.house.chain.resume()
+    await desk.until_home_is_idle()
+    assert await desk.states() == ["CONFIRMED"]
+
+
+async def test_one_that_the_chain_refuses_is_told_and_gives_way_to_the_next(desk: Desk) -> None:
+    chain = desk.house.chain
+    ahead = (await chain.head()).timestamp_unix + 10**6
+    async with desk.house.world.database.transaction(HOME) as tx:
+        await tokenisation.refresh(tx, system(HOME, "test"), business_key="refresh:odd", as_of_unix=ahead)
+
+    async def refused() -> bool:
+        return await desk.states() == ["REVERTED"]
+
+    await desk.house.work_until(refused)
+    assert await desk.at_home("select count(*) from app.alerts where cause = 'CHAIN_REFUSED_REFRESH'") == 1
+    await desk.promise()
+
+    async def answered() -> bool:
+        return await desk.states() == ["SUPERSEDED", "CONFIRMED"]
+
+    await desk.house.work_until(answered)
+    desk.house.pass_time(hours=1)
+    await desk.until_home_is_idle()
+    assert await answered(), "the refused one's own job leaves it at that"
+
+
+async def test_while_the_chain_is_away_the_run_waits_and_screens_nobody(desk: Desk) -> None:
+    desk.house.chain.go_away(ChainUnavailable("no node"))
+    desk.lists.verdict = Verdict.PENDING
+    with pytest.raises(TryAgain, match="chain is not available"):
+        await desk.promise()
+    assert await desk.states() == []
 
 
 # ── With a wallet that is lost
@@ -183,7 +257,7 @@ async def _is_flagged(desk: Desk, wallet: str) -> None:
     await desk.house.work_until(flagged, only="tokenisation.issue_claims")
     await desk.house.work_until(lambda: _all_flagged(desk), only="tokenisation.issue_claims")
     await desk.confirm()
-    assert desk.confirmed == 1
+    assert len(desk.confirmed) == 1
 
 
 async def _all_flagged(desk: Desk) -> bool:

@@ -69,12 +69,13 @@ UNKNOWN = StandingIdentity(False, False, 0, False, 0, 0)
 def promise(kind: Kind, state: str, *, block: int | None = None, **arguments: Any) -> ChainTransaction:
     """What was wanted of the chain for Ann's token or wallet."""
     of_wallet = kind in (Kind.IDENTITY, Kind.FLAG, Kind.RECOVERY, Kind.REMOVAL)
+    of_token = kind in (Kind.MINT, Kind.TRANSFER, Kind.BURN)
     return ChainTransaction(
         tenant_id="tnt_a",
         id="ctx_1",
         business_key="key",
         kind=kind,
-        token_reference=None if of_wallet else REFERENCE,
+        token_reference=REFERENCE if of_token else None,
         wallet_id="wal_ann" if of_wallet else None,
         resource="FXI-00001",
         arguments=arguments,

@@ -13,12 +13,14 @@ from fintokenx.adapters.chain.deployment import UPDATER
 from fintokenx.adapters.chain.signing import Unsigned, calldata, sign
 from fintokenx.kernel.bus import Reactions
 from fintokenx.kernel.caller import Caller, Role
+from fintokenx.kernel.money import Pence
 from fintokenx.lifecycle import tokenisation
 from fintokenx.lifecycle.tokenisation import reactions
 from fintokenx.lifecycle.tokenisation.ports import Call, ChainUnavailable, Receipt, RecoverWallet, SignedTransaction
 from fintokenx.lifecycle.tokenisation.service import recovering
 from fintokenx.parties import auth, compliance
 from tests.fakes.chain import Crash
+from tests.modules.sanctions_desk import Desk
 from tests.modules.test_recovery import RATIONALE, REASON
 from tests.modules.test_tokenisation import FACE, TENANT, subject_row
 from tests.reconciliation.house import CHAIN_ID, GAS, Town, town_in
@@ -264,6 +266,32 @@ async def test_a_flag_whose_job_was_lost_is_found_by_the_walk(town: Town) -> Non
     assert not await flagged(town, holder)
     await town.house.walk()
     assert await flagged(town, holder)
+
+
+async def test_a_confirmation_of_the_list_that_comes_too_late_leaves_it_stale_and_the_next_does_not(town: Town) -> None:
+    """CH-14, by the job, the outbox and the contract: three days lie between the screening and its block."""
+    ann, ben, *_ = town.lenders
+    await town.register(ann, ben)
+    token = await town.held(ann)
+    holder, other = await town.house.wallet(ann), await town.house.wallet(ben)
+    desk = Desk(town.house)
+    screened = (await town.chain.head()).timestamp_unix
+    await desk.promise()
+    await town.anvil.control.call("evm_increaseTime", 3 * 86_400)
+    await town.anvil.control.call("evm_mine")
+    await desk.until_home_is_idle()
+    assert await desk.states() == ["CONFIRMED"]
+    assert screened <= await _listed_at(town) < screened + 60
+    penny = (holder.address, other.address, token.token_id, Pence(1))
+    assert await town.chain.can_transfer(*penny) == (False, "sanctions")
+    await desk.confirm()
+    assert await town.chain.can_transfer(*penny) == (True, "ok")
+    assert await town.drifts() == []
+
+
+async def _listed_at(town: Town) -> int:
+    asked = {"to": town.deployment.sanctions_rule, "data": "0x" + calldata("updatedAt()").hex()}
+    return int(await town.rpc.call("eth_call", asked, "latest"), 16)
 
 
 async def test_a_flag_that_somebody_else_sets_is_a_drift_with_a_name(town: Town) -> None:

@@ -9,7 +9,7 @@ import {ISanctionsRule} from "../interfaces/IFinTokenX.sol";
 contract SanctionsRule is AgentRole, ISanctionsRule {
     uint64 public immutable maxAgeSeconds;
 
-    /// @notice Unix seconds of the last confirmation that the flags are complete; zero before the first.
+    /// @notice Unix seconds as of which the flags were last confirmed as complete; zero before the first.
     uint64 public updatedAt;
 
     mapping(address wallet => bool) public isFlagged;
@@ -18,16 +18,21 @@ contract SanctionsRule is AgentRole, ISanctionsRule {
     event FlagSet(address indexed wallet, bool flagged);
 
     error ZeroMaxAge();
+    error AsOfInFuture(uint64 asOf);
 
     constructor(uint64 maxAgeSeconds_, address owner_, address agent_) AgentRole(owner_, agent_) {
         if (maxAgeSeconds_ == 0) revert ZeroMaxAge();
         maxAgeSeconds = maxAgeSeconds_;
     }
 
-    /// @notice Confirms that the flags are complete as of this block. Setting a flag does not: it is news of one wallet.
-    function refresh() external onlyAgent {
-        updatedAt = uint64(block.timestamp);
-        emit Refreshed(updatedAt);
+    /// @notice Confirms that the flags were complete at a moment that a block had reached: before the lists were asked.
+    /// So a confirmation that is mined late is as old as its screening, and one older than the last changes nothing.
+    /// Setting a flag confirms nothing: it is news of one wallet.
+    function refresh(uint64 asOf) external onlyAgent {
+        if (asOf > block.timestamp) revert AsOfInFuture(asOf);
+        if (asOf <= updatedAt) return;
+        updatedAt = asOf;
+        emit Refreshed(asOf);
     }
 
     function setFlagged(address wallet, bool flagged) external onlyAgent {

@@ -12,6 +12,8 @@ from fintokenx.kernel.db import Database
 from fintokenx.kernel.jobs import Handler, Payload, TryAgain, Work
 from fintokenx.kernel.periodic import OpenTenants
 from fintokenx.lifecycle import tokenisation
+from fintokenx.lifecycle.tokenisation.jobs.waiting import waiting_while_away
+from fintokenx.lifecycle.tokenisation.ports import ChainHead
 from fintokenx.parties.kyc.ports import NameScreening, ScreeningName, Verdict
 
 JOB: Final = "chain.refresh_sanctions"
@@ -19,11 +21,11 @@ EVERY: Final = timedelta(hours=12)
 WAIT_SECONDS: Final = 60.0
 
 
-class SanctionsList(Protocol):
-    """The chain's own list, as the client of the network confirms it."""
+class ChainTime(Protocol):
+    """The network, as far as it says what time it is there."""
 
-    async def refresh_sanctions(self) -> str:
-        """Say that it is complete now."""
+    async def head(self) -> ChainHead:
+        """The newest block."""
         ...
 
 
@@ -33,7 +35,7 @@ class Confirmation:
 
     database: Database
     screening: NameScreening
-    chain: SanctionsList
+    chain: ChainTime
     open_tenants: OpenTenants
 
     def handlers(self) -> Mapping[str, Handler]:
@@ -41,16 +43,29 @@ class Confirmation:
         return {JOB: self.confirm}
 
     async def confirm(self, work: Work, _payload: Payload) -> None:
-        """Say that the list is fresh only after the provider's lists answered just now and all whom they name here
-        are flagged there. Who is not yet gets the job promised that flags. Holders are screened again by monitoring
-        (MO-01), not here."""
+        """Promise to tell the chain that its list is complete, only after the provider's lists answered just now and
+        all whom they name here are flagged there. Who is not yet gets the job promised that flags. Holders are screened
+        again by monitoring (MO-01), not here.
+
+        The chain is told a time of its own from before the lists were asked: however late it hears of it, it takes the
+        list for as old as that. While an earlier confirmation has no answer there is no second.
+        """
+        key = f"refresh:{work.id}"
+        async with work.transaction() as tx:
+            known = await tokenisation.refresh_known(tx, work.caller, business_key=key)
+        if _is_promised(known, key):
+            return
+        with waiting_while_away():
+            as_of_unix = (await self.chain.head()).timestamp_unix
         answer = await self.screening.screen(ScreeningName("fintokenx-freshness", "company", "FinToken X"))
         if answer.verdict is Verdict.PENDING:
             raise TryAgain("the sanctions lists gave no verdict", seconds=WAIT_SECONDS)
         left = [await self._unflagged(work, tenant_id) for tenant_id in await self.open_tenants()]
         if any(left):
             raise TryAgain(f"{sum(left)} sanctioned wallets are not flagged on chain yet", seconds=WAIT_SECONDS)
-        await self.chain.refresh_sanctions()
+        async with work.transaction() as tx:
+            promise = await tokenisation.refresh(tx, work.caller, business_key=key, as_of_unix=as_of_unix)
+        _is_promised(promise, key)
 
     async def _unflagged(self, work: Work, tenant_id: str) -> int:
         async with self.database.transaction(tenant_id, request_id=work.id) as tx:
@@ -59,3 +74,10 @@ class Confirmation:
                 key = f"{work.id}:{subject_id}"
                 tx.enqueue("tokenisation.issue_claims", {"subject_id": subject_id}, dedupe_key=key)
         return len(subjects)
+
+
+def _is_promised(known: tokenisation.ChainTransaction | None, business_key: str) -> bool:
+    """Whether this run has its promise. :raises TryAgain: the chain has not answered an earlier one"""
+    if known is not None and known.business_key != business_key:
+        raise TryAgain("an earlier confirmation has no answer of the chain yet", seconds=WAIT_SECONDS)
+    return known is not None

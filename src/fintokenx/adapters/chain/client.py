@@ -31,6 +31,7 @@ from fintokenx.lifecycle.tokenisation.ports import (
     MintReceivable,
     Receipt,
     RecoverWallet,
+    RefreshSanctions,
     RegisterIdentity,
     RemoveIdentity,
     SignedTransaction,
@@ -163,24 +164,13 @@ class ChainClient:
         """Whether the identity registry knows the wallet."""
         return bool(await self._number(self._to.identity_registry, calldata("contains(address)", wallet)))
 
-    async def refresh_sanctions(self) -> str:
-        """Tell the chain that the sanctions lists were read just now; older than two days, it lets nothing move."""
-        sender = await self.create_wallet(UPDATER)
-        unsigned = Unsigned(
-            self._to.chain_id, await self.transaction_count(sender), _GAS_ONE, self._to.sanctions_rule,
-            calldata("refresh()"),
-        )  # fmt: skip
-        signed = await sign(self._vault, UPDATER, unsigned)
-        await self.broadcast(signed.raw)
-        return signed.tx_hash
-
     def _key_of(self, call: Call) -> str:
         match call:
             case RegisterIdentity() | RemoveIdentity():
                 return REGISTRAR
             case BurnReceivable() | RecoverWallet():
                 return AGENT
-            case FlagWallet():
+            case FlagWallet() | RefreshSanctions():
                 return UPDATER
             case MintReceivable():
                 return MINTER
@@ -213,12 +203,16 @@ class ChainClient:
                     "burnReceivable(uint256,address[],bytes32)", call.token_id, list(call.holders), call.reason
                 )
             case _:
-                return self._encoded_of_wallet(call)
+                return self._encoded_of_no_token(call)
 
-    def _encoded_of_wallet(self, call: FlagWallet | RecoverWallet | RemoveIdentity) -> tuple[str, bytes]:
+    def _encoded_of_no_token(
+        self, call: FlagWallet | RecoverWallet | RemoveIdentity | RefreshSanctions
+    ) -> tuple[str, bytes]:
         match call:
             case FlagWallet():
                 return self._to.sanctions_rule, calldata("setFlagged(address,bool)", call.wallet, call.flagged)
+            case RefreshSanctions():
+                return self._to.sanctions_rule, calldata("refresh(uint64)", call.as_of_unix)
             case RecoverWallet():
                 return self._to.token, calldata(
                     "recoveryAddress(address,address,bytes32,uint256[])",

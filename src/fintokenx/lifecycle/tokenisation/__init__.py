@@ -32,6 +32,7 @@ from fintokenx.lifecycle.tokenisation.service.reads import (
     wallet_of,
 )
 from fintokenx.lifecycle.tokenisation.service.reconciliation import reconcile
+from fintokenx.lifecycle.tokenisation.service.refreshing import refresh, refresh_known
 from fintokenx.lifecycle.tokenisation.types import (
     BusinessKeyReused,
     ChainTransaction,
@@ -92,6 +93,8 @@ __all__ = [
     "held",
     "predict",
     "reconcile",
+    "refresh",
+    "refresh_known",
     "token",
     "token_of",
     "transactions",

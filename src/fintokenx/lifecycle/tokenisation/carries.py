@@ -44,6 +44,8 @@ CARRIES: Final[Carries] = {
     "CLAIMS_REVOKE": always(_CONFIRMED, _CLAIMED),
     "SANCTIONS_FLAG_REQUEST": (*always(PROMISED), changes("chain_tx", "state")),
     "SANCTIONS_FLAG": always(_CONFIRMED, changes("wallets", "flagged_at")),
+    "SANCTIONS_CONFIRM_REQUEST": (*always(PROMISED), changes("chain_tx", "state")),
+    "SANCTIONS_CONFIRM": always(_CONFIRMED),
     "WALLET_RECOVERY_REQUEST": (*always(adds("wallet_recoveries")), *compliance.CASE_OPENED),
     "WALLET_RECOVERY_APPROVE": always(
         changes("wallet_recoveries", "state", "decided_at", "decided_by"), changes("wallets", "state")

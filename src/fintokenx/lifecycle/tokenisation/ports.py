@@ -116,7 +116,25 @@ class RemoveIdentity:
     wallet: str
 
 
-Call = RegisterIdentity | MintReceivable | TransferToken | BurnReceivable | FlagWallet | RecoverWallet | RemoveIdentity
+@dataclass(frozen=True, slots=True)
+class RefreshSanctions:
+    """Say on the chain's own sanctions list that it was complete at a moment. One that is older than the last that the
+    chain knows of changes nothing."""
+
+    as_of_unix: int
+    """The time of a block that was there before the lists were asked: however late this is mined, it is as old."""
+
+
+Call = (
+    RegisterIdentity
+    | MintReceivable
+    | TransferToken
+    | BurnReceivable
+    | FlagWallet
+    | RecoverWallet
+    | RemoveIdentity
+    | RefreshSanctions
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,10 +32,10 @@ _SLICES: Final = "tenant_id, id, token_reference, index, face_pence, holder_subj
 _OPEN: Final = ["PROMISED", "RESERVED", "SIGNED"]
 _UNDECIDED: Final = (
     "state <> 'SUPERSEDED' and (kind, state) <> ('transfer', 'REVERTED')"
-    " and (kind not in ('mint', 'burn', 'recovery') or state <> 'CONFIRMED' or block_number > $1)"
+    " and (kind not in ('mint', 'burn', 'recovery', 'refresh') or state <> 'CONFIRMED' or block_number > $1)"
 )
-"""Not: mints, burns and recoveries confirmed by the block $1, which the tokens' rows tell; what was superseded; refused
-transfers."""
+"""Not: mints, burns and recoveries confirmed by the block $1, which the tokens' rows tell, and confirmations of the
+sanctions list, of which no row tells; what was superseded; refused transfers."""
 
 
 def _token(row: Row | None) -> Token | None:
@@ -324,6 +324,15 @@ async def word_under_way(tx: Tx, wallet_id: str) -> ChainTransaction | None:
             f"select {_CHAIN_TXS} from app.chain_tx where wallet_id = $1 and kind in ('identity', 'flag')"
             " and state not in ('CONFIRMED', 'SUPERSEDED')",
             wallet_id,
+        )
+    )
+
+
+async def refresh_under_way(tx: Tx) -> ChainTransaction | None:
+    """The confirmation of the sanctions list that is neither confirmed nor given up."""
+    return _chain_tx(
+        await tx.row(
+            f"select {_CHAIN_TXS} from app.chain_tx where kind = 'refresh' and state not in ('CONFIRMED', 'SUPERSEDED')"
         )
     )
 

@@ -64,7 +64,8 @@ _OPEN: Final = "PROMISED|RESERVED|SIGNED"
 
 # PROMISED → RESERVED (has a nonce) → SIGNED (has bytes that can be sent any number of times) → CONFIRMED | REVERTED.
 # A confirmation may also find a transaction of an earlier life of the database, hence from every open state.
-# What was refused and is no longer so of a wallet gives way to what is wanted now (SUPERSEDED).
+# What was refused and is no longer so of a wallet gives way to what is wanted now (SUPERSEDED); so does a refused
+# confirmation of the sanctions list to the next.
 CHAIN_TX: Final = Machine(
     "chain tx",
     transitions(
@@ -76,6 +77,7 @@ CHAIN_TX: Final = Machine(
             (NOTHING, "promise flag", "PROMISED", "SANCTIONS_FLAG_REQUEST"),
             (NOTHING, "promise recovery", "PROMISED", "TOKEN_RECOVER_REQUEST"),
             (NOTHING, "promise removal", "PROMISED", "WALLET_RETIRE_REQUEST"),
+            (NOTHING, "promise refresh", "PROMISED", "SANCTIONS_CONFIRM_REQUEST"),
             ("PROMISED|RESERVED|SIGNED|REVERTED", "reserve", "RESERVED", "CHAIN_TX_RESERVE"),
             ("RESERVED", "sign", "SIGNED", "CHAIN_TX_SIGN"),
             ("RESERVED", "submit mint", "SIGNED", "TOKEN_SUBMIT"),
@@ -87,10 +89,12 @@ CHAIN_TX: Final = Machine(
             (_OPEN, "flag", "CONFIRMED", "SANCTIONS_FLAG"),
             (f"{_OPEN}|REVERTED", "recover", "CONFIRMED", "TOKEN_RECOVER"),
             (f"{_OPEN}|REVERTED", "remove", "CONFIRMED", "WALLET_RETIRE"),
+            (_OPEN, "refresh", "CONFIRMED", "SANCTIONS_CONFIRM"),
             ("SIGNED", "revert", "REVERTED", "CHAIN_TX_REVERT"),
             ("SIGNED", "revert mint", "REVERTED", "TOKEN_PENDING"),
             ("REVERTED", "supersede", "SUPERSEDED", "CLAIMS_REQUEST"),
             ("REVERTED", "supersede by flag", "SUPERSEDED", "SANCTIONS_FLAG_REQUEST"),
+            ("REVERTED", "supersede by refresh", "SUPERSEDED", "SANCTIONS_CONFIRM_REQUEST"),
         ]
     ),
 )
@@ -100,7 +104,15 @@ MACHINES: tuple[Machine, ...] = (TOKEN, WALLET, RECOVERY, CHAIN_TX)
 _SYSTEM = (Role.SYSTEM,)
 
 # That claims are taken away tells of a freeze or a refusal, so what is recorded of claims and flags is for staff.
-_CLAIMS = ("CLAIMS_REQUEST", "CLAIMS_ISSUE", "CLAIMS_REVOKE", "SANCTIONS_FLAG_REQUEST", "SANCTIONS_FLAG")
+_CLAIMS = (
+    "CLAIMS_REQUEST",
+    "CLAIMS_ISSUE",
+    "CLAIMS_REVOKE",
+    "SANCTIONS_FLAG_REQUEST",
+    "SANCTIONS_FLAG",
+    "SANCTIONS_CONFIRM_REQUEST",
+    "SANCTIONS_CONFIRM",
+)
 
 OFFICERS: Final = (Role.MLRO, Role.COMPLIANCE)
 """Who may ask for a recovery; who decides is the MLRO alone."""

@@ -86,7 +86,7 @@ class WalletNotOnChain(Refused):
 
 
 class Kind(StrEnum):
-    """What a chain transaction does: the first three to a token, the others to a wallet."""
+    """What a chain transaction does: three kinds to a token, REFRESH to the sanctions list, the others to a wallet."""
 
     MINT = "mint"
     TRANSFER = "transfer"
@@ -95,6 +95,7 @@ class Kind(StrEnum):
     FLAG = "flag"
     RECOVERY = "recovery"
     REMOVAL = "removal"
+    REFRESH = "refresh"
 
 
 @dataclass(frozen=True, slots=True)

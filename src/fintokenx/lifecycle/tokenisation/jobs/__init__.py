@@ -84,6 +84,7 @@ class TokenisationJobs:
             "tokenisation.burn": self.burn,
             "tokenisation.issue_claims": self.keep_claims,
             "tokenisation.revoke_claims": self.keep_claims,
+            "tokenisation.confirm_list": self.confirm_list,
             "tokenisation.recover": self.recover,
             "tokenisation.walk": self.walk,
         }
@@ -123,6 +124,13 @@ class TokenisationJobs:
         async with work.transaction() as tx:
             promise = await moving.promised(tx, work.caller, business_key=payload["business_key"])
         if promise.state != "CONFIRMED":
+            await self._succeeded(work, promise, tx.at)
+
+    async def confirm_list(self, work: Work, payload: Payload) -> None:
+        """Tell the chain that its sanctions list was complete when the lists were asked (CH-14)."""
+        async with work.transaction() as tx:
+            promise = await moving.promised(tx, work.caller, business_key=payload["business_key"])
+        if promise.state not in ("CONFIRMED", "SUPERSEDED"):
             await self._succeeded(work, promise, tx.at)
 
     async def keep_claims(self, work: Work, payload: Payload) -> None:
@@ -257,5 +265,7 @@ def _job_of(promise: ChainTransaction) -> tuple[str, dict[str, str]]:
             return "tokenisation.issue_claims", {"subject_id": promise.resource}
         case Kind.RECOVERY | Kind.REMOVAL:
             return "tokenisation.recover", {"recovery_id": promise.arguments["recovery_id"]}
+        case Kind.REFRESH:
+            return "tokenisation.confirm_list", {"business_key": promise.business_key}
         case Kind.TRANSFER | Kind.BURN:
             return f"tokenisation.{promise.kind}", {"business_key": promise.business_key}

@@ -18,13 +18,14 @@ from fintokenx.lifecycle.tokenisation.ports import (
     FlagWallet,
     MintReceivable,
     RecoverWallet,
+    RefreshSanctions,
     RegisterIdentity,
     RemoveIdentity,
     SignedTransaction,
     SubjectHashes,
     TransferToken,
 )
-from fintokenx.lifecycle.tokenisation.service import identity, minting, moving, reads, recovering, sending
+from fintokenx.lifecycle.tokenisation.service import identity, minting, moving, reads, recovering, refreshing, sending
 from fintokenx.lifecycle.tokenisation.service.sending import Mined
 from fintokenx.lifecycle.tokenisation.types import ChainTransaction, Kind, Token
 
@@ -32,7 +33,7 @@ log = structlog.get_logger("fintokenx.tokenisation")
 
 HASH_NAME: Final = "chain/subject"
 
-NOT_LOOKED_AT: Final = frozenset({Kind.IDENTITY, Kind.FLAG, Kind.RECOVERY})
+NOT_LOOKED_AT: Final = frozenset({Kind.IDENTITY, Kind.FLAG, Kind.RECOVERY, Kind.REFRESH})
 """To do these twice does no harm, so nobody looks whether they are done before they are sent."""
 
 
@@ -60,7 +61,7 @@ class Kinds:
         calls: dict[str, Call] = {}
         for promise in promises:
             if promise.token_reference is None:
-                calls[promise.business_key] = await self._of_wallet(work, promise)
+                calls[promise.business_key] = await self._of_no_token(work, promise)
             elif promise.kind is Kind.MINT:
                 calls[promise.business_key] = _mint(tokens[promise.token_reference], minting_wallet)
             else:
@@ -74,13 +75,15 @@ class Kinds:
         holder = next((wallet for wallet in wallets if wallet.address == token.holder_wallet), None)
         return holder.key_name if holder else self._minting_wallet_key
 
-    async def _of_wallet(self, work: Work, promise: ChainTransaction) -> Call:
+    async def _of_no_token(self, work: Work, promise: ChainTransaction) -> Call:
         wanted = promise.arguments
         match promise.kind:
             case Kind.FLAG:
                 return FlagWallet(wanted["wallet"], wanted["flagged"])
             case Kind.REMOVAL:
                 return RemoveIdentity(wanted["wallet"])
+            case Kind.REFRESH:
+                return RefreshSanctions(wanted["as_of_unix"])
             case Kind.RECOVERY:
                 return RecoverWallet(
                     lost_wallet=wanted["from_wallet"],
@@ -119,7 +122,7 @@ class Kinds:
                     found.append(received >= call.amount and left < call.amount)
                 case RemoveIdentity():
                     found.append(not await self._chain.is_registered(call.wallet))
-                case RegisterIdentity() | FlagWallet() | RecoverWallet():
+                case RegisterIdentity() | FlagWallet() | RecoverWallet() | RefreshSanctions():
                     found.append(False)
         return found
 
@@ -180,6 +183,8 @@ class Kinds:
                 await moving.burned(tx, caller, business_key=key, mined=mined)
             case Kind.IDENTITY | Kind.FLAG if succeeded:
                 await identity.told(tx, caller, business_key=key, mined=mined)
+            case Kind.REFRESH if succeeded:
+                await refreshing.refreshed(tx, caller, business_key=key, mined=mined)
             case Kind.RECOVERY if succeeded:
                 await recovering.moved(tx, caller, business_key=key, mined=mined)
             case Kind.REMOVAL if succeeded:

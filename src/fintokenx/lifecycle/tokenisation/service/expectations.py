@@ -138,7 +138,7 @@ def _before_and_after(
             return alive, _BURNED
         case Kind.RECOVERY:
             return _recovered(token, alive, promise)
-        case Kind.IDENTITY | Kind.FLAG | Kind.REMOVAL:
+        case Kind.IDENTITY | Kind.FLAG | Kind.REMOVAL | Kind.REFRESH:
             return ()
 
 

@@ -287,7 +287,7 @@ def names_only(promise: ChainTransaction, *, own: Iterable[str], minting_wallet:
             named = {promise.arguments["from_wallet"], promise.arguments["to_wallet"]}
         case Kind.BURN:
             named = set(promise.arguments["holders"])
-        case Kind.MINT | Kind.IDENTITY | Kind.FLAG | Kind.REMOVAL:
+        case Kind.MINT | Kind.IDENTITY | Kind.FLAG | Kind.REMOVAL | Kind.REFRESH:
             return False
     return bool(named & set(own)) and named <= {*own, minting_wallet}
 

@@ -141,7 +141,7 @@ async def _refuse_while_moving(tx: Tx, token: Token) -> None:
 
 
 async def promised(tx: Tx, caller: Caller, *, business_key: str) -> ChainTransaction:
-    """A transfer or burn as it stands. :raises UnknownChainTransaction: there is none under this key"""
+    """A promise with a job of its own as it stands. :raises UnknownChainTransaction: there is none under this key"""
     caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
     return await locked_chain_transaction(tx, business_key)
 
