@@ -32,6 +32,26 @@ def _layers(contract: str) -> list[str]:
     return [line.strip("()") for line in reversed(lines)]
 
 
+SHARED_INSIDE = {
+    # Locks and reads that the files of one service share, inside commands that have been guarded.
+    "fintokenx.lifecycle.invoice.service.reads.locked": "a lock for the files of its service",
+    "fintokenx.lifecycle.settlement.service.instructing.collections_account": "a read for the files of its service",
+    "fintokenx.lifecycle.settlement.service.instructing.designated_account": "a read for the files of its service",
+    "fintokenx.lifecycle.settlement.service.instructing.funding": "rows for the files of its service",
+    "fintokenx.lifecycle.settlement.service.instructing.outward": "rows for the files of its service",
+    "fintokenx.lifecycle.settlement.service.lines.lock": "a lock for the files of its service",
+    "fintokenx.lifecycle.settlement.service.lines.verdicts": "a read for the files of its service",
+    "fintokenx.lifecycle.settlement.service.reads.locked": "a lock for the files of its service",
+    "fintokenx.lifecycle.settlement.service.reads.of_instruction": "a read for the files of its service",
+    "fintokenx.lifecycle.settlement.service.walking.locked": "a lock for the files of its service",
+    "fintokenx.lifecycle.tokenisation.service.reads.locked_chain_transaction": "a lock for the files of its service",
+    "fintokenx.lifecycle.tokenisation.service.reads.locked_token": "a lock for the files of its service",
+    "fintokenx.parties.kyc.service.renewing.cleared_at": "a read for the files of its service",
+    "fintokenx.parties.kyc.service.running.started": "rows for the files of its service",
+}
+"""Functions of services without a caller that are no doors: what they are for."""
+
+
 def order() -> list[str]:
     """Every module that has tables, lowest first, as the contracts say: a module may know those before it."""
     chapters = {"parties": _layers("parties"), "lifecycle": _layers("life")}

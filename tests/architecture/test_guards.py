@@ -16,7 +16,7 @@ import pytest
 from fintokenx.app.redteam.doors import MODULES, WITHOUT_CALLER, WITHOUT_GUARD, Door, doors, unguarded
 from fintokenx.kernel.caller import Caller, Role
 from fintokenx.kernel.db import Tx
-from tests.architecture.house import DEPTH, SRC, modules, nodes, sources
+from tests.architecture.house import DEPTH, SHARED_INSIDE, SRC, modules, nodes, sources
 
 pytestmark = pytest.mark.anyio
 
@@ -56,24 +56,6 @@ def inner() -> dict[str, Door]:
                     found[f"{info.name}.{name}"] = value
     return found
 
-
-SHARED_INSIDE = {
-    # Locks and reads that the files of one service share, inside commands that have been guarded.
-    "fintokenx.lifecycle.invoice.service.reads.locked": "a lock for the files of its service",
-    "fintokenx.lifecycle.settlement.service.instructing.collections_account": "a read for the files of its service",
-    "fintokenx.lifecycle.settlement.service.instructing.designated_account": "a read for the files of its service",
-    "fintokenx.lifecycle.settlement.service.instructing.funding": "rows for the files of its service",
-    "fintokenx.lifecycle.settlement.service.instructing.outward": "rows for the files of its service",
-    "fintokenx.lifecycle.settlement.service.lines.lock": "a lock for the files of its service",
-    "fintokenx.lifecycle.settlement.service.lines.verdicts": "a read for the files of its service",
-    "fintokenx.lifecycle.settlement.service.reads.locked": "a lock for the files of its service",
-    "fintokenx.lifecycle.settlement.service.reads.of_instruction": "a read for the files of its service",
-    "fintokenx.lifecycle.settlement.service.walking.locked": "a lock for the files of its service",
-    "fintokenx.lifecycle.tokenisation.service.reads.locked_chain_transaction": "a lock for the files of its service",
-    "fintokenx.lifecycle.tokenisation.service.reads.locked_token": "a lock for the files of its service",
-    "fintokenx.parties.kyc.service.renewing.cleared_at": "a read for the files of its service",
-    "fintokenx.parties.kyc.service.running.started": "rows for the files of its service",
-}
 
 OFFERED = doors()
 ALL = OFFERED | {name: door for name, door in (entered() | inner()).items() if door not in OFFERED.values()}

@@ -32,16 +32,17 @@ WITHOUT_GUARD: Final = {
     "fintokenx.audit.change": "records what a guarded command has decided; the database checks the actor's role",
 }
 WITHOUT_CALLER: Final = {
-    # Reads and checks inside a transaction whose command has been guarded, and the steps that find out who calls.
-    "fintokenx.parties.auth.find_subject": "a read for the modules above",
-    "fintokenx.parties.auth.held_subject": "a read for the modules above",
+    # Reads and checks inside a transaction whose command has been guarded (test_callerless looks at each place that
+    # opens one), and the steps that find out who calls.
+    "fintokenx.parties.auth.find_subject": "a read within commands, which have asked who calls",
+    "fintokenx.parties.auth.held_subject": "a read within commands, which have asked who calls",
     "fintokenx.parties.auth.open_magic_link": "the link's secret is the credential: nobody is known yet",
     "fintokenx.parties.auth.open_page_link": "the link was read under the vault's key: nobody is known yet",
-    "fintokenx.parties.auth.subject": "a read for the modules above",
-    "fintokenx.parties.auth.active_holders": "a read for the modules above",
-    "fintokenx.parties.auth.sanctioned": "a read for the modules above",
-    "fintokenx.parties.auth.subject_of_company": "a read for the modules above",
-    "fintokenx.parties.kyc.designated_account": "a read for the modules above",
+    "fintokenx.parties.auth.subject": "a read within commands, which have asked who calls",
+    "fintokenx.parties.auth.active_holders": "a read within commands, which have asked who calls",
+    "fintokenx.parties.auth.sanctioned": "a read within commands, which have asked who calls",
+    "fintokenx.parties.auth.subject_of_company": "a read within commands, which have asked who calls",
+    "fintokenx.parties.kyc.designated_account": "a read within commands, which have asked who calls",
     "fintokenx.parties.kyc.must_be_active": "itself a guard",
     "fintokenx.parties.kyc.must_be_cleared": "itself a guard",
     "fintokenx.parties.partner.authenticate_api_key": "the key is the credential: nobody is known yet",
