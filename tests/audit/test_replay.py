@@ -25,7 +25,7 @@ RICH = {
     "note": "  'quoted' \"and\" \\ back ☃ \n\t",
     "raw": b"\x00\xff\\x",
     "made_at": START.replace(microsecond=1),
-    "extra": {"b": [1, True, None, {"ü": "x"}], "a": "\\x00", "z": 9007199254740991},
+    "extra": {"b": [1, True, None, {"u": "ü"}], "a": "\\x00", "z": 9007199254740991},
 }
 
 

@@ -435,12 +435,20 @@ async def test_the_entry_cannot_be_made_by_hand(place: Place, on_behalf_of: str 
     "wrong",
     [
         {"reason": "too short"}, {"reason": " " * 30}, {"purpose": "LOOK"}, {"on_behalf_of": None},
-        {"on_behalf_of": "sub_00000000000000000000000000"},
     ],
 )  # fmt: skip
 async def test_an_admin_session_says_for_whom_and_why(place: Place, wrong: dict[str, str | None]) -> None:
     with pytest.raises(asyncpg.IntegrityConstraintViolationError):
         await admin_session(place.world, place.people, until="REQUESTED", **wrong)
+
+
+async def test_an_admin_session_for_nobody_is_asked_for_and_never_opened(place: Place) -> None:
+    """Asking does not tell whether there is such a customer."""
+    nobody = "sub_" + "0" * 26
+    await admin_session(place.world, place.people, until="APPROVED", on_behalf_of=nobody)
+    with pytest.raises(asyncpg.PostgresError, match="for nobody of its tenant") as refused:
+        await admin_session(place.world, place.people, on_behalf_of=nobody)
+    assert refused.value.sqlstate == "FX033"
 
 
 async def test_four_eyes_and_fifteen_minutes_are_the_databases_own_rule(place: Place) -> None:

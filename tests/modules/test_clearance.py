@@ -93,6 +93,7 @@ async def lending(cluster: str, template: str, tmp_path: Path) -> AsyncIterator[
             minting_wallet_key=MINTER_KEY,
             stall_seconds=10.0,
             machine_seconds=lambda: 0.0,
+            tell_mined=world.tell_mined,
             active_holders=auth.active_holders,
         )
         desk.also = jobs.handlers()
