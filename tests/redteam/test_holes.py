@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Annotated, Any
 
 import pytest
 from fastapi import APIRouter, Depends, Request
 
-from fintokenx.app import redteam
+from fintokenx.adapters.documents import workers
+from fintokenx.app import redteam, serving
 from fintokenx.app.redteam import doors
-from fintokenx.kernel import sessions
+from fintokenx.kernel import edge, forms, sessions
 from fintokenx.kernel.caller import Caller
 from fintokenx.kernel.db import Tx
 from fintokenx.kernel.edge import Query, query
 from fintokenx.kernel.errors import NotFound
+from fintokenx.kernel.routes import OFFICERS, may_call
 from tests.redteam.house import House, house
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
@@ -52,7 +57,9 @@ HOLES = {
     "a table without FORCE": Hole(
         "alter table app.subjects no force row level security", ("RT-90",), played=("RT-02",)
     ),
-    "row security disabled": Hole("alter table app.sessions disable row level security", ("RT-01", "RT-02", "RT-90")),
+    "row security disabled": Hole(
+        "alter table app.sessions disable row level security", ("RT-01", "RT-02", "RT-16", "RT-90")
+    ),
     "a policy with OR true": Hole(
         "alter policy tenant_only on app.subjects using (tenant_id = (select fx.tenant()) or true)",
         ("RT-01", "RT-02", "RT-52", "RT-91"),
@@ -161,6 +168,41 @@ HOLES = {
     "temporary tables": Hole(
         "do $$ begin execute format('grant temporary on database %I to public', current_database()); end $$",
         ("RT-30", "RT-50"),
+    ),
+    "a login that makes roles": Hole(
+        "alter role fx_app createrole", ("RT-15", "RT-93"), "alter role fx_app nocreaterole"
+    ),
+    "a login that may silence triggers": Hole(
+        "grant set on parameter session_replication_role to fx_app", ("RT-17",),
+        "revoke set on parameter session_replication_role from fx_app",
+    ),
+    "files of the server": Hole("grant execute on function pg_read_file(text) to fx_app", ("RT-19",)),
+    "pins' key for reading": Hole("grant select on fx.pin_keys to fx_app", ("RT-11",)),
+    "an inner function for a login": Hole("grant execute on function fx.entry_bytes to fx_app", ("RT-21", "RT-92")),
+    "machines that a login unloads": Hole("grant delete on fx.machine_transitions to fx_app", ("RT-41", "RT-93")),
+    "a domain table that a login writes": Hole("grant insert on app.sessions to fx_app", ("RT-40", "RT-93")),
+    "jobs of everybody": Hole("create policy every on ops.jobs to fx_app using (true)", ("RT-02", "RT-44", "RT-91")),
+    "a key that is unique across tenants": Hole("create unique index sly on app.alerts (id)", ("RT-45",)),
+    "statistics for reading": Hole("grant select on pg_statistic to fx_app", ("RT-46",)),
+    "sessions that may be watched": Hole(
+        "grant execute on function pg_stat_get_activity(integer) to public", ("RT-47", "RT-92")
+    ),
+    "a cursor that outlives its grant": Hole(
+        without("fx.close_bypass()", "execute 'close all';"), ("RT-73",), played=("RT-74",)
+    ),
+    "grants for reading": Hole("grant select on ops.bypass_grants to fx_app", ("RT-81",)),
+    "turns that a tenant may move": Hole("grant update (due_at) on ops.periodic_turns to fx_app", ("RT-93", "RT-140")),
+    "jobs of any time": Hole("alter table ops.jobs drop constraint jobs_run_at_check", ("RT-141",)),
+    "carried rows that a tenant may declare": Hole("grant insert on fx.action_carries to fx_app", ("RT-93", "RT-142")),
+    "a window of times that a tenant may open": Hole(
+        "grant update (tolerance) on fx.entry_window to fx_app", ("RT-93", "RT-143")
+    ),
+    "promises with any nonce": Hole("alter table app.chain_tx disable trigger b_nonce_was_given", ("RT-144",)),
+    "keys wrapped by anybody's": Hole(
+        without("fx.only_shred()", "and new.wrapped_by = 'tenant/' || new.tenant_id || '/wrap'"), ("RT-145",)
+    ),
+    "an alert that ends though somebody took it up": Hole(
+        "insert into fx.machine_transitions values ('alert', 'ACKED', 'x', 'AUTO_CLEARED', 'ALERT_CLEAR')", ("RT-146",)
     ),
     "a table that nobody has registered": Hole(
         "create table app.notes (tenant_id text not null, note text); grant select on app.notes to fx_app", ("RT-90",)
@@ -305,6 +347,48 @@ async def test_what_a_session_leaves_spends_twice_or_takes_from_all_is_named(
     )
     results = await place.play(*family)
     assert [(name, result.broken) for name, result in results.items()] == [(name, True) for name in family]
+
+
+async def test_what_the_edge_lets_through_is_named(place: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Five holes at once, each of which one attack has to find."""
+    family = ("RT-147", "RT-150", "RT-151", "RT-152", "RT-155")
+    assert [result.broken for result in (await place.play(*family)).values()] == [False] * 5
+
+    authenticate = place.state.edge.authenticate
+
+    async def first_of_two(request: Request) -> Caller:
+        once = list(dict(reversed(request.scope["headers"])).items())
+        return await authenticate(Request({**request.scope, "headers": once}))  # type: ignore[no-any-return]
+
+    def with_everything(*arguments: Any, env: dict[str, str], **named: Any) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(*arguments, env={**env, **os.environ}, **named)
+
+    monkeypatch.setattr(edge, "without_secrets", lambda answer: answer)
+    monkeypatch.setattr(forms, "_no_name_twice", lambda _names, _where: None)
+    place.state.edge = replace(place.state.edge, authenticate=first_of_two)
+    monkeypatch.setattr(serving, "OPTIONS", {**serving.OPTIONS, "proxy_headers": True, "forwarded_allow_ips": "*"})
+    monkeypatch.setattr(workers, "subprocess", SimpleNamespace(Popen=with_everything, DEVNULL=subprocess.DEVNULL))
+    results = await place.play(*family)
+    assert [(name, result.broken) for name, result in results.items()] == [(name, True) for name in family]
+
+
+def for_officers() -> APIRouter:
+    """A route that says whom it is for, and asks nobody."""
+    router = APIRouter()
+
+    @router.get("/v1/planted/doubts", openapi_extra=may_call(*OFFICERS))
+    async def planted_doubts() -> dict[str, str]:
+        return {"status": "decided"}
+
+    return router
+
+
+@pytest.mark.soak
+async def test_a_route_that_turns_nobody_away_is_named(cluster: str, template: str, tmp_path: Path) -> None:
+    async with house(cluster, template, tmp_path, routers=[for_officers()]) as place:
+        results = await place.play("RT-153")
+    assert "GET /v1/planted/doubts" in results["RT-153"].detail
+    assert results["RT-153"].broken
 
 
 async def test_a_door_without_guard_is_named(place: House, monkeypatch: pytest.MonkeyPatch) -> None:

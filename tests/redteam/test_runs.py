@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from pathlib import Path
 
 import pytest
 
@@ -26,6 +27,12 @@ def test_the_catalogue_is_long_enough_and_every_attack_says_what_it_is() -> None
         assert attack.title.endswith(".")
         assert attack.tries
         assert attack.holds
+
+
+def test_the_documents_say_how_many_attacks_there_are() -> None:
+    root = Path(__file__).parents[2]
+    for name in ("README.md", "CHANGELOG.md", "docs/redteam.md"):
+        assert f"{len(redteam.ATTACKS)} attacks" in (root / name).read_text(), name
 
 
 def test_an_attack_that_is_not_there_cannot_be_chosen() -> None:

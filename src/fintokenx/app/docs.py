@@ -243,7 +243,7 @@ def _redteam(attacks: Sequence[Attack]) -> str:
     rows = [(attack.id, attack.family, attack.title, attack.tries, attack.holds) for attack in attacks]
     return (
         f"{NOTICE}# The red team\n\n"
-        "`fintokenx redteam bypass` plays these attacks against the running system: over its real API, and as every\n"
+        f"`fintokenx redteam bypass` plays these {len(attacks)} attacks on a running system: by its API and as every\n"
         "login of its database with the real password, like somebody who has stolen it or injects SQL (TI-01 … 09).\n"
         "Exit status 0: all ran and each was refused or left its fingerprint; 1: something got through, and is named;\n"
         "2: the run could not be done, or was a part (`--only`). What ends otherwise than an attack foresaw is broken\n"

@@ -10,12 +10,14 @@ from fintokenx.app.redteam.attacks import (
     bypass,
     catalogue,
     definers,
+    edge,
     games,
     leaks,
     pins,
     record,
     roles,
     sessions,
+    shared,
     writes,
 )
 from fintokenx.app.redteam.types import Attack
@@ -24,7 +26,21 @@ ATTACKS: Final[tuple[Attack, ...]] = tuple(
     sorted(
         (
             attack
-            for family in (pins, roles, definers, games, writes, leaks, api, bypass, sessions, catalogue, record)
+            for family in (
+                pins,
+                roles,
+                definers,
+                edge,
+                games,
+                writes,
+                leaks,
+                api,
+                bypass,
+                sessions,
+                catalogue,
+                record,
+                shared,
+            )
             for attack in family.ATTACKS
         ),
         key=lambda attack: int(attack.id.removeprefix("RT-")),

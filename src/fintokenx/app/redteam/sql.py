@@ -55,6 +55,22 @@ async def must_refuse_all(
     return f"{len(statements)} statements refused to {role}"
 
 
+async def must_refuse_alone(scene: Scene, role: str, *statements: str, states: Iterable[str] = NOT_ALLOWED) -> None:
+    """What Postgres takes outside a transaction only, and so would refuse for that alone inside one."""
+    connection = await scene.connect(role)
+    try:
+        for statement in statements:
+            try:
+                await connection.execute(statement)
+            except asyncpg.PostgresError as fault:
+                if fault.sqlstate not in tuple(states):
+                    raise Broken(f"«{statement[:90]}»: answered {fault.sqlstate}, not the expected refusal") from fault
+            else:
+                raise Broken(f"«{statement[:90]}»: was carried out")
+    finally:
+        await connection.close()
+
+
 async def visible(connection: RawConnection, *, having: Side | None = None) -> dict[str, set[str]]:
     """Whose rows each tenant table shows; tables that the session may not read are left out. ``having`` narrows it to
     one tenant's rows."""

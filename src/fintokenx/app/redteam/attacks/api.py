@@ -245,8 +245,9 @@ def _missing(scene: Scene, existing: str) -> str:
 
 @attack(
     57, "api", "An id of another tenant is answered like one that nobody has.",
-    tries="Every route with an id in its path or query, with every kind of id of the victim's and a missing one of the "
-    "same shape, as key, seller and officer; answers are compared byte by byte but for the request id and the id.",
+    tries="Every route with an id in its path, query or body, with every kind of id of the victim's and a "
+    "missing one of the same shape, as key and as everybody who is signed in; answers are compared byte by byte but "
+    "for the request id and the id.",
     holds="Status, headers and body are the same.",
 )  # fmt: skip
 async def foreign_ids(scene: Scene) -> str:
@@ -353,8 +354,26 @@ async def forged_tokens(scene: Scene) -> str:
         head = f"{_part({**header, 'alg': 'HS256'})}.{_part({**claims, 'tnt': scene.there.tenant_id})}"
         mac = base64.urlsafe_b64encode(hmac.new(key, head.encode(), hashlib.sha256).digest()).rstrip(b"=").decode()
         tokens[f"HS256 under {name}"] = f"{head}.{mac}"
+    tokens["under a foreign kid"] = f"{_part({**header, 'kid': 'auth/token/foreign'})}.{_part(claims)}.{signature}"
+    tokens["without kid"] = f"{_part({'alg': header['alg']})}.{_part(claims)}.{signature}"
     tokens["with a key of its own"] = f"{_part({**header, 'jwk': {'kty': 'oct', 'k': ''}})}.{_part(claims)}.{signature}"
     return await _refused_tokens(scene, tokens)
+
+
+async def _code(scene: Scene) -> dict[str, str]:
+    """What the attacker's own canary signs in with."""
+    here = scene.here
+    async with scene.database.transaction(here.tenant_id, request_id=scene.run) as tx:
+        code = await auth.issue_login_code(tx, system(here.tenant_id, "redteam"), subject_id=here.canary_id)
+    return {"email": here.canary_email, "code": code}
+
+
+async def _ended_session(scene: Scene) -> str:
+    """The id of a session of the canary's that was opened and ended."""
+    opened = await scene.ask("POST", "/v1/sessions", json=await _code(scene), headers=scene.here.headers())
+    token = str(opened.json()["access_token"])
+    await scene.ask("DELETE", "/v1/sessions/current", headers={"Authorization": f"Bearer {token}"})
+    return str(_claims(token)[1]["sid"])
 
 
 @attack(
@@ -367,10 +386,12 @@ async def signed_tokens(scene: Scene) -> str:
     tokens = auth.Tokens(scene.vault, scene.clock, environment=settings.environment, issuer=settings.public_url)
     _, claims = _claims(here.tokens[Role.SELLER])
     _, foreign = _claims(scene.there.tokens[Role.SELLER])
+    ended = await _ended_session(scene)
     now = scene.clock.now()
     spans = {"now": (now, now + timedelta(minutes=30)), "past": (now - timedelta(days=2), now - timedelta(days=1))}
     wanted = {
         "of no session": (here.tenant_id, scene.ids.new("ses"), claims["sub"], Role.SELLER, "now"),
+        "of an ended session": (here.tenant_id, ended, here.canary_id, Role.SELLER, "now"),
         "of another tenant's session": (here.tenant_id, foreign["sid"], foreign["sub"], Role.SELLER, "now"),
         "of a session under another tenant": (scene.there.tenant_id, claims["sid"], claims["sub"], Role.SELLER, "now"),
         "of another role": (here.tenant_id, claims["sid"], claims["sub"], Role.MLRO, "now"),
@@ -417,10 +438,7 @@ async def mixed_credentials(scene: Scene) -> str:
 )  # fmt: skip
 async def replayed_credentials(scene: Scene) -> str:
     here = scene.here
-    async with scene.database.transaction(here.tenant_id, request_id=scene.run) as tx:
-        caller = system(here.tenant_id, "redteam")
-        code = await auth.issue_login_code(tx, caller, subject_id=here.canary_id)
-    body = {"email": here.canary_email, "code": code}
+    body = await _code(scene)
     opened = await scene.ask("POST", "/v1/sessions", json=body, headers=here.headers())
     again = await scene.ask("POST", "/v1/sessions", json=body, headers=here.headers())
     if opened.status_code != 201 or again.status_code == 201:
@@ -478,8 +496,15 @@ async def replayed_keys(scene: Scene) -> str:
 )  # fmt: skip
 async def nobody(scene: Scene) -> str:
     tried = 0
+    cut = scene.here.api_key[:-4]
     for request in requests(scene):
-        for headers in ({}, {"FX-Api-Key": ""}, {"FX-Api-Key": "fxk_x"}, {"Authorization": "Bearer x"}):
+        for headers in (
+            {},
+            {"FX-Api-Key": ""},
+            {"FX-Api-Key": "fxk_x"},
+            {"FX-Api-Key": cut},
+            {"Authorization": "Bearer x"},
+        ):
             answer = await request.send(scene, headers)
             tried += 1
             if answer.status_code >= 500 or leaked(scene.there, answer.text) or leaked(scene.here, answer.text):
@@ -499,8 +524,9 @@ stands here."""
 
 @attack(
     65, "api", "A customer's action is not an administrator's.",
-    tries="Every mutation as platform_admin without on_behalf_of, and with the name of another tenant's customer.",
-    holds="Refused, without a change; or an administrator's own action.",
+    tries="Every mutation where customers act for themselves, as platform_admin without on_behalf_of, with the name of "
+    "another tenant's customer, and with nobody's.",
+    holds="Each is refused.",
 )  # fmt: skip
 async def administrator(scene: Scene) -> str:
     admin = scene.there.headers(role=Role.PLATFORM_ADMIN)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from typing import Final
 
 import asyncpg
@@ -12,6 +13,7 @@ from fintokenx.app.redteam.desk import OPEN, Desk, foreign, look, pin
 from fintokenx.app.redteam.scene import SERVING, Scene
 from fintokenx.app.redteam.sql import CHANGE, entry, must_refuse, must_refuse_all
 from fintokenx.app.redteam.types import Attack, Broken, Finding, attack, fingerprinted
+from fintokenx.kernel.caller import Role
 from fintokenx.kernel.db import AdministratorRefused, RawConnection
 
 _NONE: Final = "Not one foreign row shows, and no entry is missing."
@@ -47,10 +49,13 @@ async def _works(desk: Desk, connection: RawConnection, session_id: str) -> str:
 
 @attack(
     67, "bypass", "The setting fx.bypass_rls alone opens nothing.",
-    tries="Every login sets it, in every spelling, with and without a sound pin.", holds="No foreign row.",
+    tries="Every login sets it, in every spelling, with and without a sound pin; all but the auditor's, which reads "
+    "everything by design.",
+    holds="No foreign row.",
 )  # fmt: skip
 async def setting_alone(scene: Scene) -> str:
-    for role in ("fx_app", "fx_platform", "fx_worker"):
+    logins = [role for role in SERVING if role != "fx_auditor"]
+    for role in logins:
         for spelling in ("true", "TRUE", "on", "1", "yes"):
             for own_pin in (None, scene.pin(scene.here)):
                 async with scene.session(role, pin=own_pin) as connection:
@@ -61,7 +66,7 @@ async def setting_alone(scene: Scene) -> str:
                         continue
                     if seen:
                         raise Broken(f"the setting alone shows foreign rows to {role}")
-    return "three logins, five spellings, no foreign row"
+    return f"{len(logins)} logins, five spellings, no foreign row"
 
 
 @attack(
@@ -162,7 +167,8 @@ async def expired_grant(scene: Scene) -> str:
 
 @attack(
     73, "bypass", "A grant that was closed stays closed.",
-    tries="Close, then the second step again, with a plan prepared and a cursor held from before.",
+    tries="Close, then the second step again, with a plan prepared from before; a cursor that was opened under a grant "
+    "and held beyond its transaction, after the close and after the next grant.",
     holds="No foreign row.",
 )  # fmt: skip
 async def closed_grant(scene: Scene) -> str:
@@ -184,6 +190,16 @@ async def closed_grant(scene: Scene) -> str:
             await connection.execute("set local fx.bypass_rls = true; set local role fx_bypass")
             if await connection.fetch("execute again"):
                 raise Broken("a prepared plan shows foreign rows after the close")
+        for after in ("select fx.close_bypass()", ""):
+            await _granted(desk, connection, session_id)
+            async with connection.transaction(readonly=True):
+                await connection.execute("set local fx.bypass_rls = true; set local role fx_bypass")
+                await connection.execute(f"declare held cursor with hold for {query}")
+            if not await connection.fetch("fetch 1 from held"):
+                raise Broken("the cursor holds nothing before; this proves nothing")
+            await connection.execute(after) if after else await _granted(desk, connection, session_id)
+            if await connection.fetchval("select count(*) from pg_cursors where name = 'held'"):
+                raise Broken("a cursor holds foreign rows after the close")
     return "no foreign row after the close"
 
 
@@ -207,13 +223,14 @@ async def closed_session(scene: Scene) -> str:
 
 @attack(
     75, "bypass", "Nobody approves what he has asked for.",
-    tries="The administrator who asks approves; a seller's id, nobody's and a non-administrator's approve.",
+    tries="The administrator who asks approves; a seller's id, nobody's, a foreign customer's, an officer's approve.",
     holds="The database refuses each.",
 )  # fmt: skip
 async def four_eyes(scene: Scene) -> str:
     desk = Desk(scene)
     session_id = await desk.ask()
-    for who in (desk.asking, scene.here.canary_id, scene.ids.new("sub"), scene.there.canary_id):
+    for who in (desk.asking, scene.here.canary_id, scene.ids.new("sub"), scene.there.canary_id,
+                scene.there.subjects[Role.MLRO]):  # fmt: skip
         try:
             await desk.approve(session_id, by=who)
         except AdministratorRefused:
@@ -224,7 +241,7 @@ async def four_eyes(scene: Scene) -> str:
         else:
             name = "its own requester" if who == desk.asking else "somebody who is no administrator"
             raise Broken(f"an admin session is approved by {name}")
-    return "four approvals refused"
+    return "five approvals refused"
 
 
 @attack(
@@ -246,8 +263,13 @@ async def long_session(scene: Scene) -> str:
     async with _platform(scene) as connection, connection.transaction():
         await pin(connection, scene)
         await must_refuse(scene, connection, OPEN, *desk.arguments(session_id), states=("FX031",))
+    longer = desk.moved(session_id, "OPEN", "OPEN", expires_at=scene.clock.now() + timedelta(hours=1)).wire()
+    async with scene.session(pin=scene.pin(scene.here)) as connection:
+        for action in ("ADMIN_SESSION_OPEN", "ADMIN_SESSION_CLOSE", "ADMIN_SESSION_APPROVE"):
+            given = entry(scene, longer, action=action, role="platform_admin", actor=desk.asking)
+            await must_refuse(scene, connection, CHANGE, *given, states=("FX003", "FX013", "23514"))
     await desk.close(session_id)
-    return "sixteen minutes refused, an old session refused"
+    return "sixteen minutes refused, an old session refused, its times are kept"
 
 
 @attack(
@@ -306,7 +328,7 @@ async def forged_session(scene: Scene) -> str:
 
 @attack(
     79, "bypass", "The fingerprint cannot be made by hand.",
-    tries="RBAC_BYPASS through fx.change by fx_app, as every role and as the administrator of an open session.",
+    tries="RBAC_BYPASS through fx.change by fx_app, as every role, and as the administrators of an open session.",
     holds="Each is refused: only fx.open_bypass records it.",
 )  # fmt: skip
 async def handmade_entry(scene: Scene) -> str:
@@ -316,13 +338,12 @@ async def handmade_entry(scene: Scene) -> str:
             (desk.asking, "platform_admin", scene.here.canary_id),
             (desk.asking, "platform_admin", None),
             (desk.approving, "platform_admin", scene.here.canary_id),
-            (scene.here.canary_id, "seller", scene.here.canary_id),
-            ("system:x", "system", scene.here.canary_id),
+            *((scene.here.canary_id, role, scene.here.canary_id) for role in Role if role != Role.PLATFORM_ADMIN),
         ):
             given = entry(scene, action="RBAC_BYPASS", role=role, actor=actor, on_behalf_of=customer)
             states = ("FX006", "FX007", "FX030", "FX031", "FX032")
             await must_refuse(scene, connection, CHANGE, *given, states=states)
-    return "five entries refused"
+    return f"{len(Role) + 2} entries refused"
 
 
 @attack(
@@ -374,7 +395,7 @@ async def grants_table(scene: Scene) -> str:
 
 @attack(
     82, "bypass", "Odd arguments open nothing, and existing sessions are answered like missing ones.",
-    tries="No pin, the victim's session under the attacker's pin, missing, NULL, empty and overlong arguments.",
+    tries="No pin, another tenant's pin and the mere name of one, missing, NULL, empty and overlong arguments.",
     holds="Each is refused; a foreign session like a missing one.",
 )  # fmt: skip
 async def odd_arguments(scene: Scene) -> str:
@@ -432,7 +453,7 @@ async def honest(scene: Scene) -> Finding:
 
 @attack(
     84, "bypass", "Every grant leaves a fingerprint of its own.",
-    tries="Two grants in a row on one connection, the first one closed by the second; then one close too many.",
+    tries="Two grants in a row on one connection, each one spent; then one close too many.",
     holds="Fingerprinted: two entries; and a close leaves nothing open.",
 )  # fmt: skip
 async def two_grants(scene: Scene) -> Finding:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
-from fintokenx.app.redteam.scene import SERVING, Scene
+import asyncpg
+
+from fintokenx.app.redteam.scene import SERVING, Scene, leaked
 from fintokenx.app.redteam.sql import CHANGE, entry, must_refuse, must_refuse_all, session_row
 from fintokenx.app.redteam.types import Attack, Broken, attack
+from fintokenx.kernel.caller import Role
+from fintokenx.kernel.db import RawConnection
 
 _REFUSED: Final = "Each call is refused."
 
@@ -27,15 +31,21 @@ async def inner_functions(scene: Scene) -> str:
         "select fx.guard_change()",
         "select fx.deny()",
         "select fx.bypass_tenants()",
+        "select fx.refuse_misfit('X', '[]')",
+        "select fx.own_lxid()",
+        "select fx.tenants_asked_for('subject', 'x')",
     )
+    spelling = "select fx.entry_bytes(1, '', now(), '', '', '', '', '', '', '', '{}', '', 1)"
     for role in SERVING:
         await must_refuse_all(scene, role, calls, states=("42501", "0A000"))
         if role != "fx_sealer":
             await must_refuse_all(scene, role, ("select fx.take_chain_lock()",))
+        if role != "fx_auditor":
+            await must_refuse_all(scene, role, (spelling,))
         if role != "fx_app":
             async with scene.session(role, pin=scene.pin(scene.here)) as connection:
                 await must_refuse(scene, connection, CHANGE, *entry(scene))
-    return f"{len(calls) + 2} functions refused to {len(SERVING)} logins"
+    return f"{len(calls) + 3} functions refused to {len(SERVING)} logins"
 
 
 @attack(
@@ -146,7 +156,7 @@ async def wrong_role(scene: Scene) -> str:
 
 @attack(
     27, "definers", "An administrator acts for a customer by name or not at all.",
-    tries="Every customer-facing action as platform_admin without on_behalf_of; and one where it is forbidden.",
+    tries="Every customer-facing action as platform_admin without on_behalf_of; every one that forbids it, with it.",
     holds="The database refuses each entry (FX006, FX007, or FX030 and FX031 for want of an admin session).",
 )  # fmt: skip
 async def on_behalf(scene: Scene) -> str:
@@ -172,7 +182,8 @@ async def on_behalf(scene: Scene) -> str:
 
 @attack(
     28, "definers", "No state changes but along its machine.",
-    tries="The attacker's own canary is made ACTIVE, unfrozen, given another role; a session revived; all recorded.",
+    tries="The attacker's own canary is made ACTIVE, another state, another role, another id; frozen and then set free "
+    "by an action that frees nobody; a session is ended and revived; all recorded.",
     holds="The database refuses each row (FX002, FX010, or FX013 where no action carries it).",
 )  # fmt: skip
 async def machine(scene: Scene) -> str:
@@ -188,7 +199,33 @@ async def machine(scene: Scene) -> str:
             # Of the actions that carry a subject's state, so that it is the machine that refuses.
             given = entry(scene, operation, action="SUBJECT_SUSPEND", role="system")
             await must_refuse(scene, connection, CHANGE, *given, states=("FX002", "FX010", "FX013"))
-    return "four moves refused"
+        await _no_way_back(scene, connection)
+    return "six moves refused"
+
+
+async def _no_way_back(scene: Scene, connection: RawConnection) -> None:
+    """Out of a state that was entered soundly a moment before, in the same transaction."""
+    session = session_row(scene, scene.here.tenant_id, scene.here.canary_id)
+    await connection.execute(CHANGE, *entry(scene, session))
+    key = {"tenant_id": scene.here.tenant_id, "id": session["row"]["id"]}
+    ended: dict[str, Any] = {
+        "op": "update", "table": "sessions", "key": key, "before": {"revoked_at": None, "state": "ACTIVE"},
+        "after": {"revoked_at": "2026-01-01T00:01:00Z", "state": "REVOKED"},
+    }  # fmt: skip
+    await connection.execute(CHANGE, *entry(scene, ended, action="SESSION_END"))
+    revived = {**ended, "before": ended["after"], "after": ended["before"]}
+    given = entry(scene, revived, action="SESSION_END")
+    await must_refuse(scene, connection, CHANGE, *given, states=("FX002",))
+    frozen: dict[str, Any] = {
+        "op": "update", "table": "subjects", "key": {"tenant_id": scene.here.tenant_id, "id": scene.here.canary_id},
+        "before": {"frozen_from": None, "state": "CREATED"},
+        "after": {"frozen_from": "CREATED", "state": "FROZEN"},
+    }  # fmt: skip
+    officer = scene.here.subjects[Role.MLRO]
+    await connection.execute(CHANGE, *entry(scene, frozen, action="SUBJECT_FREEZE", role="mlro", actor=officer))
+    freed = {**frozen, "before": {"state": "FROZEN"}, "after": {"state": "ACTIVE"}}
+    given = entry(scene, freed, action="SUBJECT_RESUME", role="mlro", actor=officer)
+    await must_refuse(scene, connection, CHANGE, *given, states=("FX002",))
 
 
 @attack(
@@ -223,6 +260,8 @@ async def shadows(scene: Scene) -> str:
         "create temporary view subjects as select 1",
         "create temporary sequence invoice_numbers",
         "create function pg_temp.tenant() returns text language sql as $$ select 'x' $$",
+        "create type pg_temp.text as (a int)",
+        "create operator pg_temp.= (leftarg = text, rightarg = text, function = pg_catalog.texteq)",
         "create schema redteam",
         "create function pg_catalog.lower2(text) returns text language sql as $$ select $1 $$",
         "select * into temp x from app.subjects",
@@ -230,14 +269,14 @@ async def shadows(scene: Scene) -> str:
     ]
     for schema in ("public", "app", "fx", "ops"):
         statements += [
-            f"create table {schema}.redteam (a int)",
-            f"create view {schema}.redteam as select * from app.subjects",
+            f"create table {schema}.subjects (a int)",
+            f"create view {schema}.subjects as select * from app.subjects",
             f"create function {schema}.current_setting(text, boolean) returns text language sql as $$ select 'x' $$",
             f"create or replace function {schema}.tenant() returns text language sql as $$ select 'tnt_fintokenx' $$",
             f"create operator {schema}.= (leftarg = text, rightarg = text, function = pg_catalog.texteq)",
-            f"create domain {schema}.redteam as text",
-            f"create type {schema}.redteam as (a int)",
-            f"create aggregate {schema}.redteam (int) (sfunc = pg_catalog.int4pl, stype = int)",
+            f"create domain {schema}.text as pg_catalog.text",
+            f"create type {schema}.int4 as (a int)",
+            f"create aggregate {schema}.count (int) (sfunc = pg_catalog.int4pl, stype = int)",
         ]
     statements += [
         "create cast (text as int) with inout as implicit",
@@ -271,7 +310,7 @@ async def search_path(scene: Scene) -> str:
 @attack(
     32, "definers", "A leaky expression sees no row that its session may not.",
     tries="Casts that fail with the value in the message, in WHERE and in ORDER BY, on every text column, under the "
-    "attacker's pin and none; with parallel, join and scan methods forced.",
+    "attacker's pin and none; on the subjects also with parallel, join and scan methods forced.",
     holds="No message holds a word of the other tenant; without a pin nothing is evaluated at all.",
 )  # fmt: skip
 async def leaky(scene: Scene) -> str:
@@ -285,7 +324,8 @@ async def leaky(scene: Scene) -> str:
         "select xmlparse(document legal_name) from app.subjects",
         "select legal_name::jsonb from app.subjects",
     ]
-    settings = ("", "enable_seqscan = off", "enable_indexscan = off", "enable_hashjoin = off", "jit = on")
+    settings = ("", "enable_seqscan = off", "enable_indexscan = off", "enable_hashjoin = off", "jit = on",
+                "debug_parallel_query = on")  # fmt: skip
     for setting in settings:
         async with scene.session() as connection:
             if setting:
@@ -298,7 +338,34 @@ async def leaky(scene: Scene) -> str:
             for statement in statements[:3] + statements[4:]:
                 await must_refuse(scene, connection, statement, states=("22P02", "2200M", "2200S", "0A000"))
             await connection.fetch(statements[3])  # divides by zero only if the other tenant's row were looked at
-    return f"{len(statements)} expressions, {len(settings)} plans, no foreign word"
+    columns = await _leaky_columns(scene)
+    return f"{len(statements)} expressions, {len(settings)} plans, {columns} columns, no foreign word"
+
+
+async def _leaky_columns(scene: Scene) -> int:
+    """Each text column of each table that fx_app may read, cast in WHERE and in ORDER BY; how many."""
+    async with scene.session() as blind, scene.session(pin=scene.pin(scene.here)) as pinned:
+        columns = await blind.fetch(
+            """select format('%I.%I', n.nspname, c.relname) as relation, quote_ident(a.attname) as name
+                 from pg_class c join pg_namespace n on n.oid = c.relnamespace
+                 join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
+                where c.relkind in ('r', 'p') and n.nspname in ('app', 'ops') and a.atttypid = 'text'::regtype
+                  and exists (select from pg_attribute t where t.attrelid = c.oid and t.attname = 'tenant_id')
+                  and has_column_privilege(c.oid, a.attnum, 'select')"""
+        )
+        for column in columns:
+            for clause in ("where {0}::int = 1", "order by {0}::int"):
+                statement = f"select 1 from {column['relation']} {clause.format(column['name'])}"
+                await blind.fetch(statement)  # no pin: no row, so nothing can fail
+                await pinned.execute("savepoint leaky")
+                try:
+                    await pinned.fetch(statement)
+                except asyncpg.DataError as fault:
+                    if leaked(scene.there, fault, fault.detail):
+                        raise Broken(f"{column['name']}: the message shows a word of the other tenant") from fault
+                finally:
+                    await pinned.execute("rollback to savepoint leaky")
+    return len(columns)
 
 
 ATTACKS: Final[tuple[Attack, ...]] = (

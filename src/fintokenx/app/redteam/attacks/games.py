@@ -7,11 +7,11 @@ from typing import Any, Final
 import asyncpg
 
 from fintokenx.app import base, provision
-from fintokenx.app.redteam.scene import Scene, leaked
+from fintokenx.app.redteam.scene import Scene
 from fintokenx.app.redteam.sql import CHANGE, entry, must_show_nothing, must_show_only, session_row
 from fintokenx.app.redteam.types import Attack, Broken, attack
 from fintokenx.kernel.bus import Reactions
-from fintokenx.kernel.db import Database, open_pool
+from fintokenx.kernel.db import Database, clean_session, open_pool
 
 _SEEN: Final = "select tenant_id, id, legal_name from app.subjects"
 
@@ -111,32 +111,41 @@ async def one_connection(scene: Scene) -> tuple[Database, Any]:
 
 @attack(
     37, "games", "A pooled connection carries no pin to the next request.",
-    tries="Injected SQL sets the pin, row_security, search_path, timeouts and read-only for the session, not the "
-    "transaction, in the product's own pool of one connection; then the other tenant comes, then nobody.",
+    tries="Injected SQL sets the pin, row_security, search_path, every timeout, read-only, isolation and the "
+    "platform's own settings for the session, not the transaction, one after the other, in the product's own pool of "
+    "one connection; then the other tenant comes, then nobody.",
     holds="The next request sees its own rows and its own settings; whoever is not pinned sees none.",
 )  # fmt: skip
 async def pool_settings(scene: Scene) -> str:
     database, pool = await one_connection(scene)
-    poison = (
-        f"set session fx.pin = '{scene.pin(scene.there)}'", "set session row_security = off",
-        "set session search_path = redteam", "set session fx.bypass_rls = true", "set session statement_timeout = 1",
-        "set session characteristics as transaction read only", "set session fx.note = 'left behind'",
-    )  # fmt: skip
+    bent = {
+        "row_security": "off", "search_path": "redteam", "statement_timeout": "1", "lock_timeout": "1",
+        "transaction_timeout": "1", "idle_in_transaction_session_timeout": "1", "default_transaction_read_only": "on",
+        "transaction_isolation": "serializable", "fx.bypass_rls": "true", "fx.entry": "(0,1)", "fx.note": "left behind",
+    }  # fmt: skip
+    look = "select " + ", ".join(f"coalesce(current_setting('{name}', true), '')" for name in bent)
+    poison = [f"set session fx.pin = '{scene.pin(scene.there)}'"]
+    poison += [f"set session {name} = '{value}'" for name, value in bent.items() if name != "transaction_isolation"]
+    poison.append("set session characteristics as transaction isolation level serializable, read only")
     try:
+        async with database.transaction(scene.here.tenant_id, request_id=scene.run) as tx:
+            sound = tuple((await tx.rows(look))[0])
         for statement in poison:
             async with database.transaction(scene.there.tenant_id, request_id=scene.run) as tx:
                 await tx.connection.execute(statement)
+            async with database.transaction(scene.here.tenant_id, request_id=scene.run) as tx:
+                if tuple((await tx.rows(look))[0]) != sound:
+                    raise Broken(f"after «{statement[:60]}» the next request has other settings")
         async with database.transaction(scene.here.tenant_id, request_id=scene.run) as tx:
             await must_show_only(tx.connection, scene.here, "after a poisoned connection")  # type: ignore[arg-type]
-            for setting, sound in (
-                ("row_security", "on"),
-                ("transaction_read_only", "off"),
-                ("search_path", "app, fx"),
-            ):
-                if (found := await tx.value("select current_setting($1)", setting)) != sound:
-                    raise Broken(f"{setting} of the request before still holds: {found}")
-            if await tx.value("select nullif(current_setting('fx.note', true), '')"):
-                raise Broken("a setting made by the request before can be read")
+        async with database.transaction(scene.there.tenant_id, request_id=scene.run) as tx:
+            await tx.connection.execute(poison[0])
+        connection = await clean_session(pool)
+        try:
+            async with connection.transaction():
+                await must_show_nothing(connection, "fx_app", "not pinned, after a poisoned one")  # type: ignore[arg-type]
+        finally:
+            await pool.release(connection)
     except asyncpg.PostgresError as fault:
         raise Broken(f"what the request before left behind breaks the next one: {type(fault).__name__}") from fault
     finally:
@@ -146,30 +155,28 @@ async def pool_settings(scene: Scene) -> str:
 
 @attack(
     38, "games", "A pooled connection carries no rows to the next request.",
-    tries="Injected SQL holds a cursor open beyond the commit, prepares statements and listens to channels, in the "
-    "product's own pool of one connection; then the other tenant's session looks for them.",
-    holds="The cursor and the channels are gone, and what is prepared shows nothing foreign.",
+    tries="Injected SQL holds a cursor open beyond the commit, prepares a statement of its own and listens to a "
+    "channel, each in a request of its own, in the product's own pool of one connection; then the other tenant's "
+    "session looks for it. (The driver's own statements, replaced: RT-100.)",
+    holds="Cursor, statement and channel are gone.",
 )  # fmt: skip
 async def pool_cursors(scene: Scene) -> str:
     database, pool = await one_connection(scene)
+    left = {
+        f"declare stolen cursor with hold for {_SEEN}": "select count(*) from pg_cursors where name = 'stolen'",
+        f"prepare stolen_plan as {_SEEN}": "select count(*) from pg_prepared_statements where name = 'stolen_plan'",
+        "listen stolen_channel": "select count(*) from pg_listening_channels()",
+    }
     try:
-        async with database.transaction(scene.there.tenant_id, request_id=scene.run) as tx:
-            await tx.connection.execute(f"declare stolen cursor with hold for {_SEEN}")
-            await tx.connection.execute(f"prepare stolen_plan as {_SEEN}")
-            await tx.connection.execute("listen stolen_channel")
-        async with database.transaction(scene.here.tenant_id, request_id=scene.run) as tx:
-            if await tx.value("select count(*) from pg_cursors where name = 'stolen'"):
-                rows = await tx.rows("fetch all from stolen")
-                word = leaked(scene.there, *[dict(row) for row in rows])
-                raise Broken("a cursor held open shows the other tenant's rows" if word else "a cursor is left behind")
-            if await tx.value("select count(*) from pg_listening_channels()"):
-                raise Broken("a channel of the request before is still listened to")
-            seen = await tx.rows("execute stolen_plan")
-            if {row["tenant_id"] for row in seen} - {scene.here.tenant_id}:
-                raise Broken("a plan prepared by the other tenant shows its rows")
+        for leave, there in left.items():
+            async with database.transaction(scene.there.tenant_id, request_id=scene.run) as tx:
+                await tx.connection.execute(leave)
+            async with database.transaction(scene.here.tenant_id, request_id=scene.run) as tx:
+                if await tx.value(there):
+                    raise Broken(f"«{leave[:30]}» of the request before is there for the next one")
     finally:
         await pool.close()
-    return "no cursor, no channel, own rows only"
+    return "no cursor, no statement, no channel"
 
 
 ATTACKS: Final[tuple[Attack, ...]] = (

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import io
 from typing import Final
 
 import asyncpg
 
+from fintokenx.app import base, provision
 from fintokenx.app.redteam.scene import SERVING, Scene, leaked, tenant_tables
 from fintokenx.app.redteam.sql import must_refuse, must_refuse_all
 from fintokenx.app.redteam.types import Attack, Broken, attack
+from fintokenx.kernel.db import RawConnection, clean_session, open_pool
 
 
 @attack(
@@ -25,6 +28,9 @@ async def statistics(scene: Scene) -> str:
             "select tablename, attname from pg_stats where schemaname in ('app', 'ops')"
             " and (most_common_vals is not null or histogram_bounds is not null)"
         )
+        for extended in ("pg_stats_ext", "pg_stats_ext_exprs"):
+            if leaked(scene.there, await connection.fetch(f"select e::text from {extended} e")):
+                raise Broken(f"{extended} shows a word of the other tenant")
         tenant = {name.split(".")[1] for name in await tenant_tables(connection)}
         shown = sorted({row["tablename"] for row in rows} & tenant)
         if shown:
@@ -60,12 +66,13 @@ async def watching(scene: Scene) -> str:
                 "select * from pg_stat_ssl",
                 "select pg_log_backend_memory_contexts(1)",
                 "select * from pg_get_backend_memory_contexts()",
+                *(f"select * from pg_stat_progress_{work}" for work in ("vacuum", "analyze", "copy", "create_index")),
             ),
-            states=("42501", "42883"),
         )
         async with scene.session(role) as connection:
-            if await connection.fetch("select * from pg_prepared_xacts"):
-                raise Broken(f"pg_prepared_xacts shows something to {role}")
+            for view in ("pg_prepared_xacts", "pg_replication_slots"):
+                if await connection.fetch(f"select * from {view}"):
+                    raise Broken(f"{view} shows something to {role}")
     return f"refused to {len(SERVING)} logins"
 
 
@@ -104,12 +111,19 @@ async def views(scene: Scene) -> str:
     holds="Refused. (nextval tells injected SQL a count of the platform; references are a keyed permutation.)",
 )  # fmt: skip
 async def sequences(scene: Scene) -> str:
+    async with scene.session() as connection:
+        names = await connection.fetch(
+            "select format('%I.%I', n.nspname, c.relname) as name from pg_class c"
+            " join pg_namespace n on n.oid = c.relnamespace where c.relkind = 'S' and n.nspname in ('app', 'fx', 'ops')"
+        )
     for role in SERVING:
-        statements = ["select last_value from fx.invoice_numbers", "select setval('fx.invoice_numbers', 1)",
-                      "alter sequence fx.invoice_numbers restart"]  # fmt: skip
-        await must_refuse_all(scene, role, statements)
+        for [name] in names:
+            statements = [f"select last_value from {name}", f"select setval('{name}', 1)",
+                          f"alter sequence {name} restart"]  # fmt: skip
+            await must_refuse_all(scene, role, statements)
+            async with scene.session(role) as connection:
+                await must_refuse(scene, connection, f"select currval('{name}')", states=("42501", "55000"))
         async with scene.session(role) as connection:
-            await must_refuse(scene, connection, "select currval('fx.invoice_numbers')", states=("42501", "55000"))
             await must_refuse(scene, connection, "select lastval()", states=("42501", "55000"))
             known = await connection.fetchval(
                 """select count(*) from pg_class c
@@ -119,15 +133,24 @@ async def sequences(scene: Scene) -> str:
             )
             if known:
                 raise Broken("the catalogue shows the numbers of the platform")
-    return f"refused to {len(SERVING)} logins"
+    return f"{len(names)} sequences refused to {len(SERVING)} logins"
 
 
 @attack(
     50, "leaks", "Nothing can be left in the database for another tenant to find.",
-    tries="Large objects, temporary tables, comments, security labels, settings of the role and database.",
-    holds="Each is refused.",
+    tries="Large objects, temporary tables, comments on things of every kind, security labels, settings of the "
+    "database and of every other role, as every login; a setting of the login's own.",
+    holds="Each is refused. What Postgres lets every login set for itself is gone before the product's next session "
+    "serves anybody.",
 )  # fmt: skip
 async def dead_drops(scene: Scene) -> str:
+    async with scene.session() as connection:
+        database = await connection.fetchval("select quote_ident(current_database())")
+        if await connection.fetchval("select count(*) from pg_seclabels"):
+            raise Broken("there are security labels; review this attack")
+    things = ("table app.subjects", "column app.subjects.id", "schema app", "function fx.tenant()", "role {role}",
+              "sequence fx.invoice_numbers", "policy tenant_only on app.subjects", f"database {database}",
+              "trigger a_guard_change on app.subjects")  # fmt: skip
     for role in SERVING:
         await must_refuse_all(
             scene,
@@ -138,17 +161,40 @@ async def dead_drops(scene: Scene) -> str:
                 "select lo_creat(-1)",
                 "select lo_put(1, 0, 'x')",
                 "create temporary table drop_here (a text)",
-                "comment on table app.subjects is 'x'",
-                "comment on schema app is 'x'",
-                "security label on table app.subjects is 'x'",
-                "alter database fintokenx set fx.note = 'x'",
-                "alter role fx_platform set fx.note = 'x'"
-                if role != "fx_platform"
-                else "alter role fx_app set fx.note = 'x'",
+                *(f"comment on {thing.format(role=role)} is 'x'" for thing in things if role not in thing),
+                f"alter database {database} set application_name = 'left by redteam'",
+                *(
+                    f"alter role {other} set application_name = 'left by redteam'"
+                    for other in ("all", *SERVING)
+                    if other != role
+                ),
             ),
-            states=("42501", "3D000", "22023"),
         )
-    return f"refused to {len(SERVING)} logins"
+        # Without a provider nobody can label anything, which is what is said (22023).
+        await must_refuse_all(scene, role, ["security label on table app.subjects is 'x'"], states=("42501", "22023"))
+        await _own_note(scene, role)
+    return f"refused to {len(SERVING)} logins, or gone"
+
+
+async def _own_note(scene: Scene, role: str) -> None:
+    attacker = await scene.connect(role)
+    try:
+        await attacker.execute(f"alter role {role} set application_name = 'left by redteam'")
+        pool = await open_pool(
+            base.dsn(scene.settings, role), await scene.vault.secret(provision.password_of(role)), size_max=1
+        )
+        connection = await clean_session(pool)
+        note = await connection.fetchval(
+            "select current_setting('application_name') = 'left by redteam' or exists (select from pg_db_role_setting"
+            " where array_to_string(setconfig, ' ') like '%left by redteam%')"
+        )
+        await pool.release(connection)
+        await pool.close()
+    finally:
+        await attacker.execute(f"alter role {role} reset application_name")
+        await attacker.close()
+    if note:
+        raise Broken(f"a setting that {role} left for itself is there in the next session that serves")
 
 
 @attack(
@@ -224,10 +270,24 @@ async def odd_reads(scene: Scene) -> str:
                 raise Broken("query_to_xml shows a word of the other tenant")
         except asyncpg.FeatureNotSupportedError:  # a server without libxml
             await connection.execute("rollback to savepoint xml")
+        await _copied(scene, connection)
         for statement in ("select * from app.subjects for update", "select * from app.subjects for key share",
                           "lock table app.subjects in access exclusive mode"):  # fmt: skip
             await must_refuse(scene, connection, statement)
-    return f"{len(reads) + 4} ways, no foreign word"
+    return f"{len(reads) + 7} ways, no foreign word"
+
+
+async def _copied(scene: Scene, connection: RawConnection) -> None:
+    """Tables and queries through COPY, which goes past the executor where there is no policy."""
+    for query in ("select * from app.subjects", "select * from only app.subjects s where s.id is not null"):
+        copied = io.BytesIO()
+        await connection.copy_from_query(query, output=copied)
+        if leaked(scene.there, copied.getvalue().decode()) or not leaked(scene.here, copied.getvalue().decode()):
+            raise Broken("COPY TO STDOUT shows a word of the other tenant, or not even the own ones")
+    copied = io.BytesIO()
+    await connection.copy_from_table("subjects", schema_name="app", columns=["id", "legal_name"], output=copied)
+    if leaked(scene.there, copied.getvalue().decode()):
+        raise Broken("COPY of the table shows a word of the other tenant")
 
 
 ATTACKS: Final[tuple[Attack, ...]] = (statistics, watching, views, sequences, dead_drops, listening, odd_reads)

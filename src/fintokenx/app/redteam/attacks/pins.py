@@ -76,12 +76,12 @@ async def _pin_key(scene: Scene) -> bytes:
 
 @attack(
     5, "pins", "A pin that has expired opens nothing.",
-    tries="Pins that the platform itself signed, a second and a day past their end.", holds=_NONE,
+    tries="Pins under the real key, two seconds and a day past their end, and of the epoch.", holds=_NONE,
 )  # fmt: skip
 async def expired(scene: Scene) -> str:
     key = await _pin_key(scene)
     there = scene.there.tenant_id
-    ages = {"a second old": 2, "a day old": 86_400}
+    ages = {"two seconds old": 2, "a day old": 86_400}
     stale = {
         name: PinSigner(key, machine_seconds=lambda age=age: time.time() - PIN_LIFE_SECONDS - age).pin(there)  # type: ignore[misc]
         for name, age in ages.items()
@@ -109,6 +109,7 @@ async def longer_life(scene: Scene) -> str:
         scene,
         {
             "a second longer": f"{tenant}.{int(expires) + 1}.{signature}",
+            "a second shorter": f"{tenant}.{int(expires) - 1}.{signature}",
             "padded": f"{tenant}.0{expires}.{signature}",
             "endless": _signed(tenant, "9" * 13, key),
             "never": _signed(tenant, "never", key),
@@ -176,7 +177,7 @@ async def replayed(scene: Scene) -> str:
 
 @attack(
     11, "pins", "The key that signs pins cannot be read or changed.",
-    tries="Every login reads and writes fx.pin_keys, under a sound pin.", holds="Each statement is refused.",
+    tries="Every login reads, copies and writes fx.pin_keys, under a sound pin.", holds="Each statement is refused.",
 )  # fmt: skip
 async def pin_key_read(scene: Scene) -> str:
     for role in SERVING:

@@ -25,7 +25,8 @@ _SUSPENDED: Final = {
 
 @attack(
     39, "writes", "The record cannot be rewritten by anybody.",
-    tries="UPDATE, DELETE, TRUNCATE, MERGE and INSERT on the record as every login, and as the owner.",
+    tries="UPDATE, DELETE, TRUNCATE and MERGE on the record as every login and as the owner; INSERT as every login. "
+    "(The owner's functions append; what is put there by hand does not verify.)",
     holds="Each is refused, for the owner by privilege and by a trigger that always fires.",
 )  # fmt: skip
 async def rewriting(scene: Scene) -> str:
@@ -191,7 +192,7 @@ async def machinery(scene: Scene) -> str:
             f"update ops.subject_keys set shredded_at = now() where tenant_id = '{there}' returning 1",
             f"update ops.jobs set state = 'DEAD' where tenant_id = '{there}' returning *",
             f"""with recursive r as (select 1 as n union all select n + 1 from r where n < 3),
-                     t as (update ops.jobs set attempts = attempts where tenant_id = '{there}' returning *)
+                     t as (update ops.jobs set state = state where tenant_id = '{there}' returning *)
                 select t.* from t, r""",
             f"select * from ops.jobs where tenant_id = '{there}' for update skip locked",
         ):
