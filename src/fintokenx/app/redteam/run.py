@@ -16,7 +16,7 @@ from fintokenx.kernel.db import UnsafeRole
 from fintokenx.kernel.errors import Refused, Unavailable
 from fintokenx.kernel.settings import Settings
 
-ATTACKS_MIN: Final = 40
+ATTACKS_MIN: Final = 110
 """A run of fewer proves nothing."""
 
 Progress = Callable[[Attack, "Result | None"], None]
