@@ -33,6 +33,15 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
+@pytest.fixture
+def logs_untouched(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For what calls a command in this process: a command's logs go to its standard error, which pytest closes after
+    the test, and whoever logs later in this process would fail."""
+    from fintokenx.kernel import logs
+
+    monkeypatch.setattr(logs, "configure", lambda *_: None)
+
+
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[str]:
     """The administrator's DSN of a Postgres for this session: FX_TEST_ADMIN_DSN, or an embedded one of our own."""

@@ -209,6 +209,7 @@ async def test_a_paused_chain_leaves_the_anchor_unknown_and_the_next_try_finds_i
     assert (await patient.publish(1, 10, b"r" * 32)).tree_size == 10
 
 
+@pytest.mark.usefixtures("logs_untouched")
 @pytest.mark.parametrize(
     ("fault", "says", "advises_a_start"),
     [

@@ -466,14 +466,22 @@ async def test_only_what_a_checkpoint_covers_is_served(
 @pytest.mark.parametrize(
     "place",
     [
-        "64/000", "00/000", "01/000", "-1/000", "x/000", "0/0", "0/1000", "0/x000/001", "0/001/002", "0/000.p/0",
-        "0/000.p/01", "0/000.p/256", "0/000.p/999", "0/000.p/", "0/000.p", "0/000.q/1", "0/٠٠٠", "0/000/",
+        "64/000", "00/000", "01/000", "x/000", "0/0", "0/1000", "0/x000/001", "0/001/002", "0/000.p/0",
+        "0/000.p/01", "0/000.p/256", "0/000.p/999", "0/000.p/", "0/000.p", "0/000/",
     ],
 )  # fmt: skip
 async def test_what_is_no_name_of_a_tile_is_a_bad_request(stranger: httpx.AsyncClient, place: str) -> None:
     answer = await stranger.get(f"/tile/{place}")
     assert (answer.status_code, answer.headers["content-type"]) == (400, "application/problem+json")
     assert answer.json()["code"] == "BAD_TILE"
+
+
+@pytest.mark.parametrize("place", ["-1/000", "0/000.q/1", "0/٠٠٠"])
+async def test_what_has_not_even_the_shape_of_a_tile_does_not_fit_the_schema(
+    stranger: httpx.AsyncClient, place: str
+) -> None:
+    answer = await stranger.get(f"/tile/{place}")
+    assert (answer.status_code, answer.json()["code"]) == (422, "INVALID_REQUEST")
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,7 @@ async def test_the_commit_waits_for_the_disk(world: World) -> None:
     for number in range(20):
         async with world.database.transaction(A) as tx:
             await change(tx, "THING_MAKE", audit.insert("things", thing(A, f"t{number}")))
-            written = await tx.value("select pg_current_wal_insert_lsn()")
+            written = await superuser.fetchval("select pg_current_wal_insert_lsn()")
         assert await superuser.fetchval("select pg_current_wal_flush_lsn() > $1", written)
     await superuser.close()
 

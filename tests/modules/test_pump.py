@@ -107,6 +107,7 @@ async def test_what_waits_is_not_sent_again_at_every_look(house: House) -> None:
 async def test_a_sender_gets_no_nonce_that_its_nodes_would_refuse(house: House) -> None:
     [first, second] = await promised(house, 2)
     key = minting.mint_key(first)
+    await house.world.tell_mined(MINTER, PENDING_MAX)
     async with house.tx() as tx:
         await sending.reserve(tx, PLATFORM, business_key=key, sender=MINTER, mined=PENDING_MAX)
     with pytest.raises(sending.TooManyPending):

@@ -158,6 +158,7 @@ async def test_a_platform_that_starts_during_a_halt_buys_nothing_before_it_has_s
     assert time.monotonic() - begun >= 1.2
 
 
+@pytest.mark.usefixtures("logs_untouched")
 def test_the_command_line_shows_a_halted_chain_as_such_and_sends_nobody_to_start_it(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
