@@ -42,11 +42,11 @@ begin
                  current_database());
   execute format('alter database %I set search_path = app, fx', current_database());
   execute format('alter database %I set timezone = %L', current_database(), 'UTC');
-  -- The worker's statements are probes of an index: not to be planned anew by how empty the queue was a moment ago.
-  alter role fx_worker set enable_seqscan = off;
-  alter role fx_worker set enable_bitmapscan = off;
-  alter role fx_worker set enable_sort = off;
-  alter role fx_worker set enable_incremental_sort = off;
+  -- Once set here; now a part of the worker's own sessions (kernel/sessions.py).
+  alter role fx_worker reset enable_seqscan;
+  alter role fx_worker reset enable_bitmapscan;
+  alter role fx_worker reset enable_sort;
+  alter role fx_worker reset enable_incremental_sort;
   -- Whoever stops inside a transaction may hold the chain's lock (a deferred trigger takes it), and nobody else commits.
   for serving in select unnest(array['fx_app', 'fx_worker', 'fx_platform']) loop
     execute format('alter role %I set idle_in_transaction_session_timeout = %L', serving, '60s');

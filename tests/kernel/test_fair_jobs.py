@@ -163,7 +163,8 @@ async def test_a_claim_costs_a_probe_per_tenant_and_not_a_row_per_job(shop: Shop
     await shop.promise("make", tenant="tnt_zzz")
     if analysed:
         await shop.sql("analyze ops.jobs")
-    connection = await shop.world.connect("fx_worker")
+    pool = await shop.world.pool("fx_worker", 1)  # the product's: its sessions plan as probes
+    connection = await pool.acquire()
     asked = ("ls_x", 20, shop.world.clock.now(), 12, "tnt_500x", 8, "{}")
     prepared = await connection.prepare(f"explain (analyze, buffers, format json) {CLAIM}")
     [plan] = json.loads(await prepared.fetchval(*asked))
@@ -174,7 +175,8 @@ async def test_a_claim_costs_a_probe_per_tenant_and_not_a_row_per_job(shop: Shop
     assert not [node for node in nodes if node["Node Type"] == "Seq Scan"]
     claimed = await connection.fetch("select tenant_id from ops.jobs where lease = 'ls_x'")
     assert sorted({row["tenant_id"] for row in claimed}) == ["tnt_500x", "tnt_zzz"]
-    await connection.close()
+    await pool.release(connection)
+    await pool.close()
 
 
 POISON = {

@@ -264,3 +264,15 @@ async def test_a_database_in_which_no_session_comes_clean_is_unavailable_until_o
                 pass
     async with one.transaction(A) as tx:
         assert await tx.value("select 1") == 1
+
+
+async def test_the_workers_sessions_keep_their_plans_through_every_wipe_and_report_nobody(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Bootstrap once set these as the role's defaults, which each first session took back as somebody's SQL."""
+    pool = await world.pool("fx_worker", 1)
+    for _ in range(3):
+        assert await pool.fetchval("select current_setting('enable_seqscan')") == "off"
+        await pool.execute("set session enable_seqscan = on")
+    await pool.close()
+    assert not [record for record in caplog.records if "taken back" in record.getMessage()]

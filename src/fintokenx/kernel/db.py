@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
 
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
@@ -296,9 +297,10 @@ async def open_pool(dsn: str, password: str, *, size_max: int) -> Pool:
 
     :raises UnsafeRole: superuser, BYPASSRLS or an owner (TI-03)
     """
+    login = urlsplit(dsn).username or ""
     pool = await asyncpg.create_pool(
         dsn, password=password, min_size=0, max_size=size_max, command_timeout=60, connection_class=Session,
-        init=_prepare, setup=come_clean, reset=leave_idle, server_settings=sessions.SESSION_SETTINGS,
+        init=_prepare, setup=come_clean, reset=leave_idle, server_settings=sessions.settings_of(login),
     )  # fmt: skip
     connection = await clean_session(pool)
     try:

@@ -30,8 +30,18 @@ SESSION_SETTINGS: Final = {
 }
 """Given at connection, so that they hold above what is set for the role: the last four could keep a session from
 finding out that it is bent."""
+_WORKER_SETTINGS: Final = dict.fromkeys(
+    ("enable_seqscan", "enable_bitmapscan", "enable_sort", "enable_incremental_sort"), "off"
+)
+"""The worker's statements are probes of an index: not to be planned anew by how empty the queue was a moment ago."""
 ROLE_DEFAULTS: Final = ("idle_in_transaction_session_timeout",)
 """What bootstrap.sql sets for logins; anything else somebody else has set."""
+
+
+def settings_of(login: str) -> dict[str, str]:
+    """What a session of this login begins with, and returns to at each wipe."""
+    return SESSION_SETTINGS | (_WORKER_SETTINGS if login == "fx_worker" else {})
+
 
 # Settings first: a timeout of a millisecond would end the rest. By simple protocol, in one message: no prepared
 # statement takes part in it, and it costs one round trip. Names are found in pg_catalog alone: nobody who logs in can
