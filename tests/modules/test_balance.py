@@ -95,7 +95,7 @@ async def test_a_planted_surplus_is_told_and_never_paid_out(place: Place) -> Non
     await place.until_idle()
     assert await states(place, "onward") == ["SETTLED"]
     assert await place.balances() == {}
-    assert await place.trail(ACCOUNT) == ["BALANCE_DIFFERS", "ALERT_RAISE", "BALANCE_AGREES"]
+    assert await place.trail(ACCOUNT) == ["BALANCE_DIFFERS", "ALERT_RAISE", "BALANCE_AGREES", "ALERT_CLEAR"]
 
 
 async def test_what_the_books_owed_before_a_surplus_goes_on(place: Place) -> None:
@@ -203,7 +203,7 @@ async def test_a_balance_that_cannot_be_read_for_four_hours_is_told_of_once(plac
     await place.bank.mode("up")
     await place.until_idle()
     assert await place.alerts() == {("BALANCE_UNREADABLE", ACCOUNT): 1}
-    assert await place.trail(ACCOUNT) == ["BALANCE_GAP", "ALERT_RAISE", "BALANCE_READ"]
+    assert await place.trail(ACCOUNT) == ["BALANCE_GAP", "ALERT_RAISE", "BALANCE_READ", "ALERT_CLEAR"]
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,10 @@ from fintokenx.lifecycle.settlement.types import (
     Reading,
     Statement,
 )
+from fintokenx.parties import compliance
 
+DIFFERS: Final = "BOOKS_DIFFER_FROM_BANK"
+UNREADABLE: Final = "BALANCE_UNREADABLE"
 LAG: Final = timedelta(minutes=1)
 """What was booked this shortly before the bank told its balance may not be in that yet."""
 
@@ -90,6 +93,7 @@ async def conclude(tx: Tx, caller: Caller, *, account: BankAccount, found: Compa
             known, bank=found.bank, books=found.books, state=transition.target, closed_at=tx.at
         )
         await audit.change(tx, caller, action=transition.action, resource=_number(account), move=audit.Move((row,)))
+        await compliance.clear_alert(tx, caller, cause=DIFFERS, resource=_number(account))
         for end_to_end_id in await balance_store.queued(tx):
             key = f"{end_to_end_id}:{known.id}"
             tx.enqueue(instructing.PAY_JOB, {"end_to_end_id": end_to_end_id}, dedupe_key=key)
@@ -112,7 +116,7 @@ async def _open(tx: Tx, caller: Caller, account: BankAccount, found: Comparison)
     )
     move = audit.Move((balance_store.new_difference(new),))
     await audit.change(tx, caller, action=transition.action, resource=new.account, move=move)
-    await alerting.alert_once(tx, caller, cause="BOOKS_DIFFER_FROM_BANK", resource=new.account)
+    await alerting.alert_once(tx, caller, cause=DIFFERS, resource=new.account)
 
 
 async def must_wait(tx: Tx, caller: Caller, *, payment: Instruction) -> bool:
@@ -141,7 +145,7 @@ async def not_read(tx: Tx, caller: Caller, *, account: BankAccount) -> None:
         )
         await audit.change(tx, caller, action="BALANCE_GAP", resource=_number(account), move=audit.Move((row,)))
     elif tx.at - known.balance_gap_since > timedelta(seconds=RECONCILED_WITHIN_SECONDS):
-        await alerting.alert_once(tx, caller, cause="BALANCE_UNREADABLE", resource=_number(account))
+        await alerting.alert_once(tx, caller, cause=UNREADABLE, resource=_number(account))
 
 
 async def _read_again(tx: Tx, caller: Caller, account: BankAccount) -> None:
@@ -151,6 +155,7 @@ async def _read_again(tx: Tx, caller: Caller, account: BankAccount) -> None:
         return
     move = audit.Move((store.changed_reading(known, balance_gap_since=None),))
     await audit.change(tx, caller, action="BALANCE_READ", resource=_number(account), move=move)
+    await compliance.clear_alert(tx, caller, cause=UNREADABLE, resource=_number(account))
 
 
 def _number(account: BankAccount) -> str:

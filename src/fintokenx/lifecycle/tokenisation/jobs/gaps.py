@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final
 
+import asyncpg
 import structlog
 
 from fintokenx import audit
@@ -62,16 +63,26 @@ class GapJob:
     machine_seconds: Callable[[], float]
     _seen: dict[str, _Seen] = field(default_factory=dict)
     _closed_to: dict[str, int] = field(default_factory=dict)
+    _untold: set[str] = field(default_factory=set)
+    """Senders of whom no alert can be open."""
 
     def handlers(self) -> dict[str, Handler]:
         """By job name; periodic."""
         return {JOB: self.look}
 
     async def look(self, work: Work, _payload: Payload) -> None:
-        """Look at every sender once. It waits while the chain or the vault is away."""
+        """Look at every sender once. It waits while the chain or the vault is away. A sender about whom something is
+        wrong keeps nobody from looking at the others: what was wrong is raised when all have been looked at."""
+        faults: list[Exception] = []
         with waiting_while_away():
             for sender, following in (await nonces.following(self.auditor)).items():
-                await self._look_at(work, sender, following)
+                try:
+                    await self._look_at(work, sender, following)
+                except asyncpg.PostgresError as fault:
+                    log.exception("chain_sender_not_looked_at", sender=sender)
+                    faults.append(fault)
+        if faults:
+            raise faults[0]
 
     async def _look_at(self, work: Work, sender: str, following: int) -> None:
         count, head = await self.chain.transaction_count(sender), await self.chain.head()
@@ -80,14 +91,21 @@ class GapJob:
             stuck = True  # a wider gap than a node takes at once
         else:
             stuck = count < following and self._is_stuck(sender, count, head.number)
+        if count >= following:
+            await self._tell_no_more(work, sender)
         if not stuck:
             return
         missing = await self._missing(sender, count, min(following, count + PENDING_MAX))
         if not missing:
             return
         log.error("chain_nonce_gap", sender=sender, first=missing[0], nonces=len(missing))
-        await _tell(work, sender)
-        await self._fill(sender, missing)
+        raws = await self._cancelling(sender, missing)
+        if not raws:
+            return
+        await self._tell(work, sender)
+        for nonce, refusal in zip(missing, await self.chain.send_many(raws), strict=True):
+            if refusal is not None:
+                log.warning("gap_not_closed", sender=sender, nonce=nonce, detail=refusal.detail)
         self._closed_to[sender] = missing[-1] + 1
         self._seen.pop(sender, None)
 
@@ -105,22 +123,30 @@ class GapJob:
         held = await self.chain.waiting(sender, signed)
         return [nonce for nonce in range(first, end) if nonce not in held]
 
-    async def _fill(self, sender: str, missing: list[int]) -> None:
+    async def _cancelling(self, sender: str, missing: list[int]) -> list[bytes]:
+        """A transaction that does nothing for each nonce; none where the sender is not ours, and no gap of ours."""
         raws = []
         for nonce in missing:
             cancelling = await self.chain.cancellation(sender, nonce)
             if cancelling is None:
                 log.error("chain_nonce_gap_of_a_stranger", sender=sender)
-                return
+                return []
             raws.append(cancelling.raw)
-        for nonce, refusal in zip(missing, await self.chain.send_many(raws), strict=True):
-            if refusal is not None:
-                log.warning("gap_not_closed", sender=sender, nonce=nonce, detail=refusal.detail)
+        return raws
 
+    async def _tell(self, work: Work, sender: str) -> None:
+        """Once while it is open: whoever looks every few seconds would count seconds, not occurrences."""
+        self._untold.discard(sender)
+        async with work.transaction() as tx:
+            move = await compliance.raise_alert(
+                tx, work.caller, cause=CAUSE, resource=sender, severity=compliance.Severity.CRITICAL
+            )
+            if move.facts:
+                await audit.change(tx, work.caller, action="ALERT_RAISE", resource=sender, move=move)
 
-async def _tell(work: Work, sender: str) -> None:
-    async with work.transaction() as tx:
-        move = await compliance.raise_alert(
-            tx, work.caller, cause=CAUSE, resource=sender, severity=compliance.Severity.CRITICAL
-        )
-        await audit.change(tx, work.caller, action="ALERT_RAISE", resource=sender, move=move)
+    async def _tell_no_more(self, work: Work, sender: str) -> None:
+        """The chain has come as far as the database: nothing of this sender is missing."""
+        if sender not in self._untold:
+            async with work.transaction() as tx:
+                await compliance.clear_alert(tx, work.caller, cause=CAUSE, resource=sender)
+            self._untold.add(sender)
