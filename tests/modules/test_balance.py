@@ -220,10 +220,15 @@ async def test_a_balance_that_cannot_be_read_for_four_hours_is_told_of_once(plac
         ([2**n for n in range(30)], 2**30 - 1, True),
         ([2**n for n in range(30)], 2**30, False),
         ([2**n for n in range(30)], -1, False),
+        ([2 * 3**n for n in range(32)], 2 * (3**31 + 3**7 + 1), True),
+        ([2 * 3**n for n in range(32)], 2 * (3**31 + 3**7 + 1) + 1, False),
+        ([100] * 200, 100 * 77, True),
+        ([100] * 200, 100 * 77 + 1, False),
+        ([2**n for n in range(45)], 5, None),
     ],
 )
 def test_a_difference_is_explained_by_parts_that_add_up_to_it(
-    parts: list[int], difference: int, is_explained: bool
+    parts: list[int], difference: int, is_explained: bool | None
 ) -> None:
     assert explains([Pence(part) for part in parts], Pence(difference)) is is_explained
 
@@ -231,4 +236,4 @@ def test_a_difference_is_explained_by_parts_that_add_up_to_it(
 @given(st.lists(st.tuples(st.integers(-(10**9), 10**9), st.booleans()), max_size=40))
 def test_what_has_happened_of_what_was_on_its_way_always_explains_the_difference(parts: list[tuple[int, Any]]) -> None:
     happened = sum(part for part, has_happened in parts if has_happened)
-    assert explains([Pence(part) for part, _ in parts], Pence(happened))
+    assert explains([Pence(part) for part, _ in parts], Pence(happened)) is not False

@@ -206,7 +206,7 @@ class SettlementJobs:
         async with work.transaction() as tx:
             account, since = await readings.statement(tx, work.caller)
         found = await self._compared(work, account, since)
-        if not found.is_explained:
+        if found.is_explained is not True:
             found = await self._compared(work, account, since)
         async with work.completing() as tx:
             await balances.conclude(tx, work.caller, account=account, found=found)
