@@ -361,7 +361,7 @@ async def test_a_code_is_not_mailed_once_it_would_be_dead_and_the_next_one_ends_
             await to_the_next_try(post)
         assert [email["state"] for email in await post.emails()] == ["EXPIRED"]
         assert await alerts(post) == [
-            ("MAIL_DELAYED", buyer.id, "AUTO_CLEARED", 2),
+            ("MAIL_DELAYED", buyer.id, "AUTO_CLEARED", 1),
             ("MAIL_UNDELIVERABLE", buyer.id, "RAISED", 1),
         ]
         await post.mode("up")

@@ -178,10 +178,12 @@ async def _ended(tx: Tx, caller: Caller, email: Email, event: str, failure: str)
 
 
 async def _alarm(tx: Tx, caller: Caller, cause: str, resource: str) -> None:
+    """Once while it is open: a retry every few minutes is no new occurrence."""
     move = await compliance.raise_alert(
         tx, caller, cause=cause, resource=resource, severity=compliance.Severity.WARNING
     )
-    await audit.change(tx, caller, action="ALERT_RAISE", resource=resource, move=move)
+    if move.facts:
+        await audit.change(tx, caller, action="ALERT_RAISE", resource=resource, move=move)
 
 
 async def _queue(
