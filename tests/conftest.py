@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -14,12 +15,16 @@ import pytest
 
 from tests.support import World, drop_database, make_template, world_from
 
+RECURSION_LIMIT = sys.getrecursionlimit()
+"""What the product runs under."""
 HANG_OF_A_SOAK_TEST_SECONDS = 900
 """When a soak test is taken to hang: some take minutes alone, and twice that beside another."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Slow files go first: one that is started last keeps a single worker busy while the others are done."""
+    # py-evm raises it to ten thousand when it is imported: a JSON text that is deep enough then ends the process.
+    sys.setrecursionlimit(RECURSION_LIMIT)
     for item in items:
         if item.get_closest_marker("soak") and not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(HANG_OF_A_SOAK_TEST_SECONDS))
