@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final
 
-import asyncpg
 import structlog
 
 from fintokenx import audit
 from fintokenx.kernel.db import Pool
+from fintokenx.kernel.errors import Unavailable
 from fintokenx.kernel.jobs import Handler, Payload, Work
 from fintokenx.lifecycle.tokenisation.jobs.round import TellMined
 from fintokenx.lifecycle.tokenisation.jobs.waiting import waiting_while_away
@@ -78,7 +78,9 @@ class GapJob:
             for sender, following in (await nonces.following(self.auditor)).items():
                 try:
                     await self._look_at(work, sender, following)
-                except asyncpg.PostgresError as fault:
+                except Unavailable:
+                    raise  # of the chain or the vault, which all senders need
+                except Exception as fault:  # whatever is wrong with one must not hide the others
                     log.exception("chain_sender_not_looked_at", sender=sender)
                     faults.append(fault)
         if faults:
