@@ -291,7 +291,8 @@ async def measure(number: int, at_once: int) -> dict[str, Any]:
             say("the cast passes gates 1 to 3 …")
             await story.tell(until="people")
             await eventually("the lender's wallet", partial(wallet_of, story.lender))
-            filters = {"concentration_cap_pence": paper.total.value * (number + 1)}
+            owed = sum(int(invoice(each)[1]["face_value_pence"]) for each in range(number + 1))
+            filters = {"concentration_cap_pence": owed + paper.total.value}
             await story.lender.put("/v1/listing-filters/me", filters, key="life-filter")
             return await _lived(
                 Lives(story, at_once, [Life(each) for each in range(number)]), await _superuser_dsn(system)
