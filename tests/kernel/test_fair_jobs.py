@@ -256,3 +256,13 @@ async def test_rows_that_one_tenant_keeps_locked_stop_neither_claims_nor_renewal
         assert after[others["id"]] > before[others["id"]]
         assert after[mine["id"]] == before[mine["id"]], "that one alone waits"
     await claims.close()
+
+
+async def test_a_job_that_was_put_back_is_not_leased_again_by_a_renewal_under_way(shop: Shop, worker: Worker) -> None:
+    """It would rest until that lease ran out, twenty seconds, whatever it was put back for."""
+    await shop.promise("make")
+    [row] = await worker._claim(1)
+    await worker._put_back(row, seconds=0, error="x", counted=False)
+    worker._running = {asyncio.create_task(asyncio.sleep(0)): row}
+    await worker._renew()
+    assert [each["id"] for each in await worker._claim(1)] == [row["id"]]

@@ -231,7 +231,7 @@ class Worker:
         await self._claims.execute(
             "update ops.jobs set leased_until = clock_timestamp() + make_interval(secs => $1) where id in"
             " (select id from ops.jobs where id = any($2) and lease = any($3) and state = 'READY'"
-            " for update skip locked)",
+            " and leased_until is not null for update skip locked)",  # one that was put back a moment ago stays so
             LEASE_SECONDS,
             [row["id"] for row in rows],
             [row["lease"] for row in rows],
