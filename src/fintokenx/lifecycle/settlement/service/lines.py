@@ -33,11 +33,10 @@ async def lock(tx: Tx, account: BankAccount) -> None:
 async def verdicts(tx: Tx, statement: Statement, *, amount: Pence | None = None) -> Sequence[Verdict | None]:
     """What each credit of a statement is, by what is known now; None for those of another amount than ``amount``."""
     back_to = statement.since - MAY_MOVE_IN_WITHIN
-    known = await lines_store.known(tx, statement, back_to=back_to, amount=amount)
     numbers = [number for number, credit in enumerate(statement.credits) if amount in (None, credit.amount)]
-    found = identify(
-        [statement.credits[number] for number in numbers], known, account=_number(statement), since=statement.since
-    )
+    asked = [statement.credits[number] for number in numbers]
+    known = await lines_store.known(tx, statement.account, asked, back_to=back_to, amount=amount)
+    found = identify(asked, known, account=_number(statement), since=statement.since)
     by_number = dict(zip(numbers, found, strict=True))
     return [by_number.get(number) for number in range(len(statement.credits))]
 

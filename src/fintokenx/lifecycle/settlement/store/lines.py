@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from itertools import groupby
 from typing import Any, Final
 
@@ -9,7 +10,7 @@ from fintokenx import audit
 from fintokenx.kernel.clock import Instant
 from fintokenx.kernel.db import Row, Tx
 from fintokenx.kernel.money import Pence
-from fintokenx.lifecycle.settlement.types import BankAccount, Form, Line, LineDoubt, Sighting, Statement
+from fintokenx.lifecycle.settlement.types import BankAccount, BankCredit, Form, Line, LineDoubt, Sighting
 
 _FORM: Final = (
     "source", "transaction_id", "booked_at", "narration_length", "narration_sha256", "bank_reference", "end_to_end_id",
@@ -20,25 +21,36 @@ _DOUBT: Final = (
 )
 
 
-async def known(tx: Tx, statement: Statement, *, back_to: Instant, amount: Pence | None = None) -> list[Line]:
-    """The lines of an account that were shown ``back_to`` then or later, or under an id that the statement has; of one
-    amount or of all. A line that a person found to be another one is that one."""
+async def known(
+    tx: Tx, account: BankAccount, asked: Iterable[BankCredit], *, back_to: Instant, amount: Pence | None = None
+) -> list[Line]:
+    """The lines of an account that were shown ``back_to`` then or later, of one amount or of all, and those under an id
+    of ``asked``. A line that a person found to be another one is that one."""
     columns = ", ".join(f"f.{name}" for name in _FORM)
+    # Each step probes an index by the row before it (OFFSET 0 keeps the planner from joining them otherwise): in a
+    # table that is new and without statistics it would read all of a tenant's lines for each line.
     rows = await tx.rows(
-        f"""select k.id, k.kind, k.amount_pence, d.state as doubt, {columns}
-              from app.line_forms f
-              join app.reconciliations r on r.tenant_id = f.tenant_id and r.id = f.line_id
-              join app.reconciliations k on k.tenant_id = r.tenant_id and k.id = coalesce(r.repeat_of, r.id)
-              left join app.line_doubts d on d.tenant_id = k.tenant_id and d.line_id = k.id
-             where f.line_id in (
-               select n.line_id from app.line_forms n
-                where n.account = $1
-                  and ((n.booked_at >= $2 and ($4::bigint is null or n.amount_pence = $4))
-                       or n.transaction_id = any($3)))
+        f"""with shown as materialized (
+              select n.line_id from app.line_forms n
+               where n.account = $1 and n.booked_at >= $2 and ($4::bigint is null or n.amount_pence = $4)
+               union
+              select n.line_id from app.line_forms n
+               where n.account = $1 and n.source in ('AIS', 'FPS') and n.transaction_id = any($3))
+            select k.id, k.kind, k.amount_pence, d.state as doubt, {columns}
+              from shown
+              cross join lateral (
+                select coalesce(r.repeat_of, r.id) as id from app.reconciliations r
+                 where r.id = shown.line_id offset 0) r
+              cross join lateral (
+                select k.id, k.kind, k.amount_pence from app.reconciliations k where k.id = r.id offset 0) k
+              left join lateral (
+                select d.state from app.line_doubts d where d.line_id = k.id offset 0) d on true
+              cross join lateral (
+                select f.id, f.seen_at, {columns} from app.line_forms f where f.line_id = shown.line_id offset 0) f
              order by k.id, f.seen_at, f.id""",
-        _number(statement.account),
+        _number(account),
         back_to,
-        [credit.transaction_id for credit in statement.credits if credit.transaction_id],
+        [credit.transaction_id for credit in asked if credit.transaction_id],
         amount.value if amount is not None else None,
     )
     return [_line(list(group)) for _, group in groupby(rows, key=lambda row: row["id"])]
