@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from fintokenx.kernel.money import ZERO, Pence
 from fintokenx.lifecycle import ledger
+from fintokenx.lifecycle.settlement.service import balances
 from fintokenx.lifecycle.settlement.service.balances import explains
 from fintokenx.lifecycle.settlement.store.balances import open_difference
 from fintokenx.lifecycle.settlement.types import Difference
@@ -206,6 +207,27 @@ async def test_a_balance_that_cannot_be_read_for_four_hours_is_told_of_once(plac
     assert await place.trail(ACCOUNT) == ["BALANCE_GAP", "ALERT_RAISE", "BALANCE_READ", "ALERT_CLEAR"]
 
 
+async def test_a_balance_of_which_nobody_can_tell_for_four_hours_is_told_of_once(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A busy minute is none of anybody's business: for a while more is on its way than can be looked through."""
+    await place.funded()
+    with monkeypatch.context() as busy:
+        busy.setattr(balances, "explains", lambda *_: None)
+        await place.ask("settlement.check_balance")
+        await place.until_idle()
+        assert await place.trail(ACCOUNT) == ["BALANCE_GAP"]
+        place.time_passes(5 * 3600)
+        await place.ask("settlement.check_balance")
+        await place.until_idle()
+        await place.ask("settlement.check_balance")
+        await place.until_idle()
+    await place.ask("settlement.check_balance")
+    await place.until_idle()
+    assert await place.alerts() == {("BALANCE_UNDECIDED", ACCOUNT): 1}
+    assert await place.trail(ACCOUNT) == ["BALANCE_GAP", "ALERT_RAISE", "BALANCE_READ", "ALERT_CLEAR"]
+
+
 @pytest.mark.parametrize(
     ("parts", "difference", "is_explained"),
     [
@@ -217,11 +239,11 @@ async def test_a_balance_that_cannot_be_read_for_four_hours_is_told_of_once(plac
         ([5, -3], 2, True),
         ([5, -3], -3, True),
         ([5, -3], 3, False),
-        ([2**n for n in range(30)], 2**30 - 1, True),
-        ([2**n for n in range(30)], 2**30, False),
-        ([2**n for n in range(30)], -1, False),
-        ([2 * 3**n for n in range(32)], 2 * (3**31 + 3**7 + 1), True),
-        ([2 * 3**n for n in range(32)], 2 * (3**31 + 3**7 + 1) + 1, False),
+        ([2**n for n in range(28)], 2**28 - 1, True),
+        ([2**n for n in range(28)], 2**28, False),
+        ([2**n for n in range(28)], -1, False),
+        ([2 * 3**n for n in range(28)], 2 * (3**27 + 3**7 + 1), True),
+        ([2 * 3**n for n in range(28)], 2 * (3**27 + 3**7 + 1) + 1, False),
         ([100] * 200, 100 * 77, True),
         ([100] * 200, 100 * 77 + 1, False),
         ([2**n for n in range(45)], 5, None),
