@@ -95,7 +95,7 @@ class SandboxClock:
 
     def _offset(self) -> int:
         try:
-            state = self._path.stat()
+            state = os.stat(self._path)
         except FileNotFoundError:
             if self._seen is not None:
                 raise ClockFileDamaged(f"{self._path} is gone; without it time would jump back") from None

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from importlib.resources import files
 from typing import Final
 
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from fintokenx import audit
 from fintokenx.kernel.caller import Caller, Role
@@ -26,9 +25,10 @@ DELAYED: Final = "MAIL_DELAYED"
 """The alert about a mail that is tried in vain; it ends when the mail does."""
 DELAYED_AFTER: Final = timedelta(minutes=3)
 
-_FILES: Final = files("fintokenx.observers.notification") / "templates"
 _TOLD_OF: Final = {"IN_REVIEW": "invoice_in_review", "REJECTED": "invoice_rejected"}
 _TEMPLATES: Final = Environment(
+    loader=PackageLoader("fintokenx.observers.notification"),
+    auto_reload=False,
     undefined=StrictUndefined,
     autoescape=False,  # noqa: S701 — plain text has nothing to escape
     keep_trailing_newline=True,
@@ -156,7 +156,7 @@ def render(template: str, values: Mapping[str, str | Sequence[str]]) -> tuple[st
         name: _flat(value) if isinstance(value, str) else [_flat(each) for each in value]
         for name, value in values.items()
     }
-    filled = _TEMPLATES.from_string((_FILES / f"{template}.txt").read_text(encoding="utf-8")).render(flat)
+    filled = _TEMPLATES.get_template(f"{template}.txt").render(flat)
     subject, _, body = filled.partition("\n\n")
     return subject, body
 
