@@ -10,7 +10,7 @@ import asyncpg
 import pytest
 
 from fintokenx.app.redteam.ratchet import RULES, Rule
-from fintokenx.app.redteam.reviewed import MACHINERY
+from fintokenx.app.redteam.reviewed import MACHINERY, REFUSALS
 from tests.support import world_from
 
 pytestmark = pytest.mark.anyio
@@ -157,6 +157,11 @@ FAULTS = {
         "grant select on app.things to public",
         "app.things",
     ),
+    "a function refuses with the codes on the reviewed list, each of which has one meaning": Fault(
+        """create function fx.other() returns void language plpgsql as
+           $$ begin raise exception 'no' using errcode = 'FX010'; end $$""",
+        "FX010 of other",
+    ),
 }
 
 
@@ -201,6 +206,10 @@ async def test_everything_that_carries_a_tenant_outside_app_is_on_the_reviewed_l
             where n.nspname in ('ops', 'fx', 'public') and c.relkind in ('r', 'p')"""
     )
     assert {row["relname"] for row in rows} == MACHINERY
+
+
+def test_a_code_of_ours_has_one_meaning() -> None:
+    assert len({code for code, _ in REFUSALS}) == len({(code, meaning) for (code, _), meaning in REFUSALS.items()})
 
 
 def test_every_fault_that_is_planted_belongs_to_a_rule() -> None:

@@ -965,7 +965,7 @@ async def test_the_database_refuses_a_claim_that_is_younger_than_its_check(
     key = {"tenant_id": TENANT, "id": wallet.id}
     with pytest.raises(asyncpg.PostgresError) as refusal:
         await house.seed(audit.update("wallets", key=key, before=before, after=after))
-    assert refusal.value.sqlstate in ("23514", "FX023")
+    assert refusal.value.sqlstate in ("23514", "FX027")
 
 
 class ClosedRegistry(Contracts):
@@ -1400,6 +1400,7 @@ async def _burn_a_nonce(tx: Tx) -> None:
 
 
 async def test_a_nonce_that_no_promise_gets_is_not_given(house: House) -> None:
+    await house.world.tell_mined(SENDER, 0)
     assert await _reserve(house) == 0
     with pytest.raises(asyncpg.PostgresError) as refused:
         async with house.tx() as tx:
@@ -1409,6 +1410,7 @@ async def test_a_nonce_that_no_promise_gets_is_not_given(house: House) -> None:
 
 
 async def test_of_two_nonces_that_one_transaction_takes_each_needs_its_promise(house: House) -> None:
+    await house.world.tell_mined(SENDER, 0)
     reference = await house.invoice()
     async with house.tx() as tx:
         _, promised = await minting.request(tx, PLATFORM, invoice_reference=reference, reference_key=KEY)
@@ -1420,6 +1422,7 @@ async def test_of_two_nonces_that_one_transaction_takes_each_needs_its_promise(h
 
 
 async def test_a_nonce_of_a_savepoint_that_was_rolled_back_is_not_burnt(house: House) -> None:
+    await house.world.tell_mined(SENDER, 0)
     async with house.tx() as tx:
         await tx.write("savepoint s")
         await _burn_a_nonce(tx)
@@ -1430,6 +1433,7 @@ async def test_a_nonce_of_a_savepoint_that_was_rolled_back_is_not_burnt(house: H
 @pytest.mark.parametrize("state", ["RESERVED", "CONFIRMED"])
 async def test_a_nonce_that_was_not_given_cannot_be_claimed(house: House, state: str) -> None:
     """Claimed for later it would be missing to whoever is given it, for ever."""
+    await house.world.tell_mined(SENDER, 0)
     assert await _reserve(house) == 0
     reference = await house.invoice()
     async with house.tx() as tx:
@@ -1449,6 +1453,7 @@ async def test_a_nonce_that_was_not_given_cannot_be_claimed(house: House, state:
 )
 async def test_without_its_guard_a_nonce_is_burnt_or_claimed(house: House, trigger: str) -> None:
     """The planted holes: what the tests above would see without what they test."""
+    await house.world.tell_mined(SENDER, 0)
     superuser = await house.world.connect("postgres")
     await superuser.execute(f"drop trigger {trigger}")
     await superuser.close()
@@ -1468,6 +1473,15 @@ async def test_without_a_pinned_tenant_no_nonce_is_given(house: House) -> None:
             await connection.execute("select fx.next_nonce($1)", SENDER)
     finally:
         await connection.close()
+
+
+@pytest.mark.parametrize("stranger", [SENDER.upper(), f"{SENDER}0", "", address_of("a stranger")])
+async def test_a_nonce_is_given_for_a_sender_of_the_platform_only(house: House, stranger: str) -> None:
+    await house.world.tell_mined(SENDER, 0)
+    with pytest.raises(asyncpg.PostgresError, match="is no sender of the platform") as refused:
+        async with house.tx() as tx:
+            await tx.value("select fx.next_nonce($1)", stranger)
+    assert refused.value.sqlstate == "FX026"
 
 
 @pytest.mark.parametrize(

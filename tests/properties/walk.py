@@ -551,6 +551,7 @@ async def _chain_tx_in(walk: Walk, tx: Tx, state: str, row: Values) -> Values:
     block = walk.chance.randint(0, 2**40)
     named = {"sender": row["sender"] or f"0x{walk.hexes(40)}", "nonce": row["nonce"]}
     if state == "RESERVED" or row["nonce"] is None:
+        await walk.world.tell_mined(named["sender"], 0)
         named["nonce"] = await tx.value("select fx.next_nonce($1)", named["sender"])
     rest: Values = {"block_number": None, "revert_reason": None, "confirmed_at": None}
     match state:

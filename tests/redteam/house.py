@@ -104,6 +104,7 @@ async def house(
     """A system with its two tenants open. ``routers`` are further routes, for holes in the API."""
     async with world_from(cluster, template) as world:
         await hold_to_declared_rows(world)
+        await world.tell_mined("0x000000000000000000000000000000000000Ab01", 0)
         await _vault(folder / "vault")
         settings = _settings(world, folder)
         async with wiring.base(settings, pool_size=2) as on:

@@ -153,6 +153,12 @@ HOLES = {
     "a nonce for nothing": Hole(
         "drop trigger a_goes_to_a_promise on ops.chain_senders", ("RT-123",), played=("RT-124",)
     ),
+    "a sender that somebody has added": Hole(
+        "insert into ops.chain_senders (sender, next_nonce, mined)"
+        " values ('0x00000000000000000000000000000000000000aa', 0, 0)",
+        ("RT-156",),
+        played=("RT-123",),
+    ),
     "a count of the chain that a tenant may tell": Hole(
         "grant execute on function fx.sender_has_mined(text, bigint) to fx_app", ("RT-92", "RT-124"), played=("RT-123",)
     ),
@@ -363,7 +369,7 @@ async def test_what_the_edge_lets_through_is_named(place: House, monkeypatch: py
     def with_everything(*arguments: Any, env: dict[str, str], **named: Any) -> subprocess.Popen[bytes]:
         return subprocess.Popen(*arguments, env={**env, **os.environ}, **named)
 
-    monkeypatch.setattr(edge, "without_secrets", lambda answer: answer)
+    monkeypatch.setattr(edge, "secrets_of", lambda _view: ())
     monkeypatch.setattr(forms, "_no_name_twice", lambda _names, _where: None)
     place.state.edge = replace(place.state.edge, authenticate=first_of_two)
     monkeypatch.setattr(serving, "OPTIONS", {**serving.OPTIONS, "proxy_headers": True, "forwarded_allow_ips": "*"})

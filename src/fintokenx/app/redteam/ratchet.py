@@ -18,6 +18,7 @@ from fintokenx.app.redteam.reviewed import (
     MEMBERS,
     POLICIES,
     READERS,
+    REFUSALS,
     WRITES_OF_MACHINERY,
 )
 
@@ -308,5 +309,13 @@ RULES: Final[tuple[Rule, ...]] = (
         union
         select n.nspname from pg_namespace n where n.nspname in ('app', 'ops', 'fx', 'migrations', 'public')
         and exists (select from aclexplode(n.nspacl) a where a.grantee = 0)""",
+    ),
+    Rule(
+        "functions",
+        "a function refuses with the codes on the reviewed list, each of which has one meaning",
+        f"""select found.code[1] || ' of ' || p.proname from pg_proc p,
+        regexp_matches(p.prosrc, 'FX[0-9]{{3}}', 'g') as found (code)
+        where p.pronamespace = 'fx'::regnamespace
+        and (found.code[1], p.proname::text) not in ({_pairs(REFUSALS)})""",
     ),
 )

@@ -103,6 +103,14 @@ class Scene:
                     await connection.execute("rollback")
                 await connection.close()
 
+    async def sender(self) -> str:
+        """A sender of the platform, whose transactions are numbered. :raises CouldNotRun: it has none yet"""
+        async with self.session("fx_auditor") as connection:
+            found = await connection.fetchval("select sender from ops.chain_senders order by sender limit 1")
+        if found is None:
+            raise CouldNotRun("the platform has sent nothing to the chain yet; try again in a moment")
+        return str(found)
+
     def pin(self, side: Side) -> str:
         """A sound pin of a tenant, as the platform signs it."""
         return self.pins.pin(side.tenant_id)

@@ -80,12 +80,26 @@ async def odd_columns(scene: Scene) -> str:
     holds="The transaction cannot commit without a promise for each nonce (FX024).",
 )  # fmt: skip
 async def burnt_nonces(scene: Scene) -> str:
-    taken = f"select fx.next_nonce('{_NOBODY}')"
+    taken = f"select fx.next_nonce('{await scene.sender()}')"
     ways = (taken, f"{taken}; {taken}", f"savepoint burnt; {taken}; release savepoint burnt")
     async with scene.session(pin=scene.pin(scene.here)) as connection:
         for way in ways:
             await must_refuse(scene, connection, f"{way}; set constraints all immediate", states=("FX024",))
     return f"{len(ways)} ways refused"
+
+
+@attack(
+    156, "record", "Nobody has nonces counted for a sender that is none of the platform's.",
+    tries="fx.next_nonce for a stranger, for nobody, and for a sender of the platform in other letters.",
+    holds="Each is refused (FX026), and no row is left.",
+)  # fmt: skip
+async def strange_senders(scene: Scene) -> str:
+    known = await scene.sender()
+    strangers = (_NOBODY, "", "registrar", known.upper(), known.swapcase(), f" {known}", known + "0")
+    async with scene.session(pin=scene.pin(scene.here)) as connection:
+        for stranger in strangers:
+            await must_refuse(scene, connection, "select fx.next_nonce($1)", stranger, states=("FX026",))
+    return f"{len(strangers)} senders refused"
 
 
 @attack(
@@ -174,5 +188,5 @@ async def bare_entries(scene: Scene) -> str:
 
 
 ATTACKS: Final[tuple[Attack, ...]] = (
-    odd_times, odd_spellings, odd_columns, burnt_nonces, bent_counter, wider_entries, bare_entries
+    odd_times, odd_spellings, odd_columns, burnt_nonces, bent_counter, strange_senders, wider_entries, bare_entries
 )  # fmt: skip

@@ -141,13 +141,13 @@ async def foreign_nonces(scene: Scene) -> str:
         }
         return {"op": "insert", "table": "chain_tx", "row": row}
 
+    known = await scene.sender()
     async with scene.session(pin=scene.pin(scene.here)) as connection:
-        taken = int(await connection.fetchval("select fx.next_nonce($1)", _NOBODY))
-        other = _NOBODY.replace("aa", "bb")
-        for sender, nonce in ((other, 0), (other, taken), (_NOBODY, taken + 1), (_NOBODY, taken + 1000)):
+        taken = int(await connection.fetchval("select fx.next_nonce($1)", known))
+        for sender, nonce in ((_NOBODY, 0), (_NOBODY, taken), (known, taken + 1), (known, taken + 1000)):
             given = entry(scene, promise(sender, nonce, scene.here.tenant_id), action="CLAIMS_REQUEST", role="system")
             await must_refuse(scene, connection, CHANGE, *given, states=("FX025",))
-        given = entry(scene, promise(_NOBODY, taken, scene.there.tenant_id), action="CLAIMS_REQUEST", role="system")
+        given = entry(scene, promise(known, taken, scene.there.tenant_id), action="CLAIMS_REQUEST", role="system")
         await must_refuse(scene, connection, CHANGE, *given, states=("42501",))
     return "five promises refused"
 
