@@ -17,6 +17,7 @@ from fintokenx.kernel.edge import Edge, problem, unreadable_problem
 from fintokenx.kernel.errors import Refused
 from fintokenx.kernel.sealing import Sealer
 from fintokenx.kernel.settings import Environment
+from fintokenx.kernel.vault import VaultUnavailable
 from fintokenx.parties import auth, partner
 from fintokenx.parties.auth import http as auth_http
 from fintokenx.parties.partner import http as partner_http
@@ -39,6 +40,11 @@ def terms(name: str = "FinToken X") -> partner.TenantTerms:
         collections=partner.CollectionsAccount("FinToken X Collections", "040004", "12345678"),
         asking_discount_bps=180,
     )
+
+
+async def away(*_: object) -> bytes:
+    """In place of what a vault does."""
+    raise VaultUnavailable("away")
 
 
 @dataclass

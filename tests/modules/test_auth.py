@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
+import httpx
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
@@ -22,11 +23,12 @@ from fintokenx.kernel.caller import Caller, Role, WrongRole, WrongTenant, system
 from fintokenx.kernel.clock import to_wire
 from fintokenx.kernel.jobs import Worker
 from fintokenx.kernel.machine import NOTHING, IllegalTransition, Machine
+from fintokenx.kernel.vault import VaultUnavailable
 from fintokenx.parties import auth
 from fintokenx.parties.auth import events
 from fintokenx.parties.auth.jobs import HANDLERS
 from fintokenx.parties.auth.transitions import MACHINES, SUBJECT
-from tests.modules.parties_house import HERE, ISSUER, THERE, House, house
+from tests.modules.parties_house import HERE, ISSUER, THERE, House, away, house
 from tests.support import World, names, world_from
 
 pytestmark = pytest.mark.anyio
@@ -254,6 +256,30 @@ async def test_asking_for_a_code_tells_nobody_whether_the_address_is_known(at_ho
         {"subject_id": ada.id, "asked_at": to_wire(at_home.world.clock.now())}
     ]
     assert await trail(at_home.world, ada.id) == ["SUBJECT_CREATE", "LOGIN_CODE_REQUEST"]
+
+
+async def test_who_signs_in_while_the_vault_is_away_gets_the_token_by_asking_again(
+    at_home: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The code is used and the session open: nothing else could give its token any more."""
+    ada = await at_home.subject(Role.SELLER, ADA)
+    key = await at_home.api_key()
+    body = {"email": ADA, "code": await at_home.code(ada)}
+
+    async def ask() -> httpx.Response:
+        return await at_home.post("/v1/sessions", body, fx_api_key=key, fx_idempotency_key="once")
+
+    with monkeypatch.context() as outage:
+        outage.setattr(at_home.vault, "sign_ed25519", away)
+        for _ in range(2):
+            with pytest.raises(VaultUnavailable):
+                await ask()
+    given, later = await ask(), await ask()
+    me = await at_home.client.get("/v1/me", headers={"Authorization": f"Bearer {given.json()['access_token']}"})
+    assert me.json()["subject_id"] == ada.id
+    assert (given.json()["secret_shown_once"], given.headers["cache-control"]) == (False, "no-store")
+    assert (later.json()["id"], later.json()["access_token"]) == (given.json()["id"], None)
+    assert (await trail(at_home.world, ada.id)).count("SESSION_OPEN") == 1
 
 
 async def test_a_code_opens_a_session_once(at_home: House) -> None:

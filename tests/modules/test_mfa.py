@@ -13,8 +13,9 @@ import pyotp
 import pytest
 
 from fintokenx.kernel.caller import Role
+from fintokenx.kernel.vault import VaultUnavailable
 from fintokenx.parties import auth
-from tests.modules.parties_house import HERE, House, house
+from tests.modules.parties_house import HERE, House, away, house
 from tests.support import World
 
 pytestmark = pytest.mark.anyio
@@ -90,6 +91,18 @@ async def test_a_step_up_gives_a_new_session_at_level_two_and_ends_the_old_one(c
     assert after["session_id"] != before["session_id"]
     confirmed.bearer = old
     assert await refused(await confirmed.me()) == (401, "SESSION_ENDED")
+
+
+async def test_a_step_up_while_the_vault_is_away_changes_nothing(
+    confirmed: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The old session would have ended, and the new one's token could be asked for by nobody."""
+    with monkeypatch.context() as outage:
+        outage.setattr(confirmed.house.vault, "sign_ed25519", away)
+        with pytest.raises(VaultUnavailable):
+            await confirmed.step_up(confirmed.code())
+    assert (await confirmed.me()).json()["aal"] == 1
+    assert (await confirmed.step_up(confirmed.code())).status_code == 201, "the code is not used up"
 
 
 async def test_the_secret_is_shown_once_and_stands_nowhere_in_the_clear(eve: Person) -> None:

@@ -16,8 +16,9 @@ import hashlib
 import hmac
 import json
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Annotated, Any, Final, TypeVar
+from typing import Annotated, Any, Final, Generic, TypeVar
 
 import asyncpg
 from fastapi import Request
@@ -27,7 +28,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
 from fintokenx.kernel.caller import Caller
-from fintokenx.kernel.db import Database, Tx
+from fintokenx.kernel.db import Database, Row, Tx
 from fintokenx.kernel.errors import Refused, Unavailable
 from fintokenx.kernel.ids import Ids
 from fintokenx.kernel.routes import refuse_others
@@ -120,6 +121,15 @@ def without_secrets(answer: View) -> View:
     if not isinstance(answer, ShownOnce):
         raise TypeError(f"{type(answer).__name__} has secrets and is not ShownOnce")
     return answer.model_copy(update={**dict.fromkeys(secrets), "secret_shown_once": True})
+
+
+@dataclass(frozen=True, slots=True)
+class Completion(Generic[View]):
+    """What ``add`` does to an answer after the commit: the secret that the vault makes of it. While that has not
+    succeeded a repeated request has it done, for its caller has been shown nothing."""
+
+    view: type[View]
+    add: Callable[[View], Awaitable[View]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,40 +257,56 @@ class Mutation:
         *,
         shown: Callable[[Result], View],
         status: int = 200,
-        completed: Callable[[View], Awaitable[View]] | None = None,
+        completed: Completion[View] | None = None,
     ) -> Response:
         """Run ``command`` once for this key and answer after the commit; a replay gets the stored bytes.
 
         Only effects are remembered: when ``command`` refuses, nothing is stored and the key stays free. Secrets of the
-        answer (:data:`Secret`) are not stored: a replay has null in their place and says so. ``completed`` adds them
-        to the first answer after the commit, where making one needs the vault.
+        answer (:data:`Secret`) are not stored: a replay has null in their place and says so. ``completed`` adds those
+        that need the vault, after the commit; where that fails, the next request with this key does it.
 
         :raises IdempotencyKeyReused: the key belongs to another body, route or principal (P-12)
         :raises IdempotencyInFlight: the first request still runs after five seconds of waiting
         """
-        async with self.edge.database.transaction(self.caller.tenant_id, request_id=self.request_id) as tx:
-            if (stored := await self._claim(tx)) is not None:
-                return stored
-            answer = shown(await command(tx))
-            await tx.write(
-                "update ops.idempotency_keys set status = $3, headers = '{}', body = $4"
-                " where tenant_id = $1 and key = $2",
-                self.caller.tenant_id,
-                self.key,
-                status,
-                without_secrets(answer).model_dump_json().encode(),
-            )
+        async with self._transaction() as tx:
+            stored = await self._claim(tx)
+            if stored is None:
+                answer = shown(await command(tx))
+                kept = without_secrets(answer) if completed is None else answer
+                await self._keep(tx, kept, status)
+            elif completed is None or _was_shown(stored["body"]):
+                return _answer(stored["status"], stored["body"], replay=True)
+            else:
+                answer = completed.view.model_validate_json(stored["body"])
         if completed is not None:
-            answer = await completed(answer)
-        return _answer(status, answer.model_dump_json().encode(), replay=False, secret=bool(secrets_of(type(answer))))
+            answer = await completed.add(answer)
+            async with self._transaction() as tx:
+                await self._keep(tx, without_secrets(answer), status)
+        body = answer.model_dump_json().encode()
+        return _answer(status, body, replay=stored is not None, secret=bool(secrets_of(type(answer))))
+
+    def _transaction(self) -> AbstractAsyncContextManager[Tx]:
+        return self.edge.database.transaction(self.caller.tenant_id, request_id=self.request_id)
+
+    async def _keep(self, tx: Tx, answer: BaseModel, status: int) -> None:
+        if any(getattr(answer, name) is not None for name in secrets_of(type(answer))):
+            raise TypeError(f"a secret of {type(answer).__name__} would be kept")
+        await tx.write(
+            "update ops.idempotency_keys set status = $3, headers = '{}', body = $4 where tenant_id = $1 and key = $2",
+            self.caller.tenant_id,
+            self.key,
+            status,
+            answer.model_dump_json().encode(),
+        )
 
     @property
     def _principal(self) -> str:
         """Who asks, and for whom: the same administrator acting for somebody else is another request."""
         return f"{self.caller.actor} for {self.caller.on_behalf_of or 'itself'}"
 
-    async def _claim(self, tx: Tx) -> Response | None:
-        """Insert the key, waiting for a concurrent twin to end; the stored answer if there is one."""
+    async def _claim(self, tx: Tx) -> Row | None:
+        """Insert the key, waiting for a concurrent twin to end; the stored answer, ``status`` and ``body``, if there is
+        one."""
         try:
             await tx.write("SET LOCAL lock_timeout = '5s'")
             inserted = await tx.write(
@@ -311,7 +337,11 @@ class Mutation:
         same = (stored["principal"], stored["route"], stored["request_digest"])
         if same != (self._principal, self.route, self.request_digest):
             raise IdempotencyKeyReused
-        return _answer(stored["status"], stored["body"], replay=True)
+        return stored
+
+
+def _was_shown(body: bytes) -> bool:
+    return json.loads(body).get("secret_shown_once") is not False
 
 
 def _answer(status: int, body: bytes, *, replay: bool, secret: bool = False) -> Response:

@@ -9,7 +9,7 @@ from fastapi import Query as Parameter
 
 from fintokenx import audit
 from fintokenx.kernel.caller import Role, WrongRole
-from fintokenx.kernel.edge import Mutation, Query, mutation, problems, query
+from fintokenx.kernel.edge import Completion, Mutation, Query, mutation, problems, query
 from fintokenx.kernel.ids import TOKEN_REFERENCE_PATTERN
 from fintokenx.kernel.inputs import PageSize, SubjectId
 from fintokenx.kernel.routes import OVERSEERS, may_call
@@ -123,5 +123,5 @@ async def link(command: Annotated[Mutation, Depends(mutation)], needs: Needs) ->
         lambda tx: auth.issue_page_link(tx, command.caller),
         shown=lambda issued: NewLinkView(link_id=issued.link.link_id, expires_at=issued.expires_at),
         status=201,
-        completed=completed,
+        completed=Completion(NewLinkView, completed),
     )

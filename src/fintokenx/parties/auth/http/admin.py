@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from fintokenx.kernel.caller import Caller, Role, WrongRole
 from fintokenx.kernel.clock import Instant
-from fintokenx.kernel.edge import Mutation, Query, Secret, ShownOnce, mutation, problems, query
+from fintokenx.kernel.edge import Completion, Mutation, Query, Secret, ShownOnce, mutation, problems, query
 from fintokenx.kernel.inputs import Cursor, PageSize, PrintableText, Reference, SubjectId, TenantId
 from fintokenx.kernel.machine import IllegalTransition
 from fintokenx.kernel.routes import may_call
@@ -176,7 +176,7 @@ async def open_session(admin_session_id: Reference, body: InTenant, command: Com
     return await there.run(
         lambda tx: service.open_admin_session(tx, there.caller, admin_session_id=admin_session_id),
         shown=OpenedView.of,
-        completed=completed,
+        completed=Completion(OpenedView, completed),
     )
 
 

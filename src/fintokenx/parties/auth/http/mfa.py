@@ -13,7 +13,7 @@ from fintokenx.kernel.edge import Mutation, Secret, ShownOnce, mutation, problem
 from fintokenx.kernel.inputs import Reference
 from fintokenx.kernel.routes import EVERYBODY, may_call
 from fintokenx.parties.auth import service
-from fintokenx.parties.auth.http.sessions import NewSessionView, Services, with_token
+from fintokenx.parties.auth.http.sessions import NewSessionView, Services
 from fintokenx.parties.auth.types import (
     Factor,
     FactorTry,
@@ -107,12 +107,24 @@ async def confirm_factor(factor_id: Reference, body: Code, command: Command, ser
 )
 async def step_up(body: Code, command: Command, services: Services) -> Response:
     """A session at assurance level 2 in place of this one, whose token is dead from then on."""
+    caller = command.caller
     tried, step = await _tried(command, services, body.code)
+    session_id, token = command.edge.ids.new("ses"), None
+    if step is not None:
+        # First of all: once this session has ended, nobody could ask for the other's token again.
+        token = await services.tokens.sign(
+            tenant_id=caller.tenant_id,
+            session_id=session_id,
+            subject_id=tried.factor.subject_id,
+            role=caller.role,
+            aal=service.AAL_2,
+            start=tried.at,
+            end=tried.at + service.SESSION_LIFE,
+        )
     return await command.run(
-        lambda tx: service.step_up(tx, command.caller, tried=tried, step=step),
-        shown=NewSessionView.of,
+        lambda tx: service.step_up(tx, caller, tried=tried, step=step, session_id=session_id),
+        shown=lambda session: NewSessionView.of(session).model_copy(update={"access_token": token}),
         status=201,
-        completed=with_token(services, command.caller.tenant_id),
     )
 
 

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from fintokenx.kernel.caller import Caller, Role, WrongRole
 from fintokenx.kernel.clock import Instant
-from fintokenx.kernel.edge import Mutation, Query, Secret, ShownOnce, mutation, problems, query
+from fintokenx.kernel.edge import Completion, Mutation, Query, Secret, ShownOnce, mutation, problems, query
 from fintokenx.kernel.inputs import CompanyNumber, EmailAddress, PrintableText, Reference
 from fintokenx.kernel.machine import IllegalTransition
 from fintokenx.kernel.routes import EVERYBODY, OFFICERS, may_call, open_to
@@ -193,7 +193,7 @@ async def sign_in(body: SignIn, command: Command, services: Services) -> Respons
     )
 
 
-def with_token(services: service.AuthServices, tenant_id: str) -> Callable[[NewSessionView], Awaitable[NewSessionView]]:
+def with_token(services: service.AuthServices, tenant_id: str) -> Completion[NewSessionView]:
     """What adds the token to a new session. Touches the vault."""
 
     async def completed(session: NewSessionView) -> NewSessionView:
@@ -208,7 +208,7 @@ def with_token(services: service.AuthServices, tenant_id: str) -> Callable[[NewS
         )
         return session.model_copy(update={"access_token": token})
 
-    return completed
+    return Completion(NewSessionView, completed)
 
 
 async def _index(command: Mutation, services: service.AuthServices, email: str) -> str:

@@ -32,6 +32,7 @@ from fintokenx.parties.auth.service.magic_links import (
     withdraw_magic_links,
 )
 from fintokenx.parties.auth.service.mfa import (
+    AAL_2,
     add_factor,
     confirm_factor,
     count_factor_try,
@@ -81,6 +82,7 @@ from fintokenx.parties.auth.service.subjects import (
 from fintokenx.parties.auth.service.tokens import AUDIENCE, Tokens
 
 __all__ = [
+    "AAL_2",
     "API_KEY_HEADER",
     "AUDIENCE",
     "CODE_LIFE",

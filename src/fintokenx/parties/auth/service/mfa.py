@@ -118,8 +118,9 @@ async def confirm_factor(tx: Tx, caller: Caller, *, tried: FactorTry, step: int 
     return replace(factor, confirmed_at=tx.at)
 
 
-async def step_up(tx: Tx, caller: Caller, *, tried: FactorTry, step: int | None) -> Session:
-    """A new session at assurance level 2 in place of the caller's own, in one entry SESSION_STEP_UP (AU-11, AU-12).
+async def step_up(tx: Tx, caller: Caller, *, tried: FactorTry, step: int | None, session_id: str) -> Session:
+    """A new session at assurance level 2 in place of the caller's own, in one entry SESSION_STEP_UP (AU-11, AU-12). It
+    begins with the try: its token is signed before, since nobody could ask for it again.
 
     :raises TooManyAttempts, MfaRefused: the code, or a factor that was never confirmed
     :raises SessionEnded: the caller's session does not live any more
@@ -134,11 +135,11 @@ async def step_up(tx: Tx, caller: Caller, *, tried: FactorTry, step: int | None)
     opening = SESSION.next(NOTHING, "step up")
     new = replace(
         old,
-        id=tx.ids.new("ses"),
+        id=session_id,
         aal=AAL_2,
         state=opening.target,
-        created_at=tx.at,
-        expires_at=tx.at + SESSION_LIFE,
+        created_at=tried.at,
+        expires_at=tried.at + SESSION_LIFE,
     )
     ended = store.session_revoked(tx, old, state=SESSION.next(old.state, "rotate").target)
     move = audit.Move((ended, store.session_opened(new)))
