@@ -10,7 +10,7 @@ import asyncpg
 import pytest
 
 from fintokenx.app.redteam.ratchet import RULES, Rule
-from fintokenx.app.redteam.reviewed import MACHINERY, REFUSALS
+from fintokenx.app.redteam.reviewed import MACHINERY, NAMES_WITHOUT_KEY, REFUSALS, WITHOUT_TENANT_KEY
 from tests.support import world_from
 
 pytestmark = pytest.mark.anyio
@@ -108,6 +108,14 @@ FAULTS = {
            alter table app.parts add constraint parts_cross foreign key (thing_id) references app.things (id)""",
         "parts_cross",
     ),
+    "a row belongs to a tenant that there is, by keys that are never NULL, unless that is reviewed": Fault(
+        """alter table app.parts alter thing_id drop not null""",
+        "app.parts",
+    ),
+    "what is called an id or a reference stands in a key, unless that is reviewed": Fault(
+        """alter table app.parts add maker_id text""",
+        "app.parts.maker_id",
+    ),
     "there is no view that runs with its owner's eyes": Fault(
         """create view app.all_things as select * from app.things""",
         "app.all_things",
@@ -170,6 +178,8 @@ async def superuser(cluster: str, things_template: str) -> AsyncIterator[asyncpg
     """On a scratch database; every planted fault is rolled back."""
     async with world_from(cluster, things_template) as world:
         connection = await world.connect("postgres")
+        # The things of other tests belong to tenants that nobody opened.
+        await connection.execute("alter table app.things add foreign key (tenant_id) references app.tenants")
         await connection.execute("set search_path = ''")  # so that every name is shown with its schema
         yield connection
         await connection.close()
@@ -210,6 +220,24 @@ async def test_everything_that_carries_a_tenant_outside_app_is_on_the_reviewed_l
 
 def test_a_code_of_ours_has_one_meaning() -> None:
     assert len({code for code, _ in REFUSALS}) == len({(code, meaning) for (code, _), meaning in REFUSALS.items()})
+
+
+async def test_what_is_reviewed_as_without_a_key_is_there_and_has_none(superuser: asyncpg.Connection) -> None:
+    """A line that has lost its reason goes."""
+    tables = await superuser.fetch(
+        """select n.nspname || '.' || c.relname as name from pg_class c join pg_namespace n on n.oid = c.relnamespace
+            where c.relkind in ('r', 'p') and not exists (select from pg_constraint k join pg_attribute a
+              on a.attrelid = c.oid and a.attnum = any (k.conkey) where k.conrelid = c.oid and k.contype = 'f'
+              and a.attname = 'tenant_id')"""
+    )
+    columns = await superuser.fetch(
+        """select n.nspname || '.' || c.relname || '.' || a.attname as name from pg_class c
+             join pg_namespace n on n.oid = c.relnamespace join pg_attribute a on a.attrelid = c.oid
+            where not exists (select from pg_constraint k
+              where k.conrelid = c.oid and k.contype = 'f' and a.attnum = any (k.conkey))"""
+    )
+    assert {row["name"] for row in tables} >= WITHOUT_TENANT_KEY.keys()
+    assert {row["name"] for row in columns} >= NAMES_WITHOUT_KEY.keys()
 
 
 def test_every_fault_that_is_planted_belongs_to_a_rule() -> None:

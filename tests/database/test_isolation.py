@@ -34,10 +34,17 @@ async def filled(cluster: str, things_template: str) -> AsyncIterator[World]:
                     "insert into ops.inbox values ($1, 'bank', $1, now())",
                     "insert into ops.subject_keys values ($1, 'sub_1', '\\x00', now(), null, 'w')",
                     "insert into ops.tenant_keys values ($1, 'k', '\\x00', now(), null, 'w')",
-                    "insert into ops.api_key_use values ($1, 'k', now())",
-                    "insert into ops.page_links values ($1, 'ses_1', 'pgl_' || repeat('0', 26), now(), null)",
                 ):
                     await tx.write(sql, tenant)
+        superuser = await world.connect("postgres")
+        await superuser.execute("set session_replication_role = replica")  # without the API key and the session
+        for tenant in (A, B):
+            for sql in (
+                "insert into ops.api_key_use values ($1, 'k', now())",
+                "insert into ops.page_links values ($1, 'ses_1', 'pgl_' || repeat('0', 26), now(), null)",
+            ):
+                await superuser.execute(sql, tenant)
+        await superuser.close()
         yield world
 
 

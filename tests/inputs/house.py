@@ -9,7 +9,9 @@ import os
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
+from typing import Final
 
 import httpx
 from fastapi import APIRouter, FastAPI, Request
@@ -72,6 +74,9 @@ class StillChain:
         """Nothing moves anyway."""
 
 
+SESSION: Final = "ses_" + "0" * 26
+
+
 @dataclass
 class House:
     """All routes, and somebody in each role."""
@@ -83,7 +88,7 @@ class House:
 
     def caller(self, role: Role) -> Caller:
         return Caller(
-            HERE, role, self.subjects[role], subject_id=self.subjects[role], session_id="ses_" + "0" * 26,
+            HERE, role, self.subjects[role], subject_id=self.subjects[role], session_id=SESSION,
             has_api_key=True, ip="203.0.113.77", aal=2,
         )  # fmt: skip
 
@@ -169,3 +174,10 @@ async def _people(house: House, sealer: Sealer) -> None:
                     person=person,
                 )  # fmt: skip
         house.subjects[role] = made.id
+    async with database.transaction(HERE) as tx:  # the sign-in that all of them show
+        row = {
+            "tenant_id": HERE, "id": SESSION, "subject_id": made.id, "aal": 2, "state": "ACTIVE", "created_at": tx.at,
+            "expires_at": tx.at + timedelta(days=1), "revoked_at": None,
+        }  # fmt: skip
+        move = audit.Move((audit.insert("sessions", row),))
+        await audit.change(tx, house.caller(role), action="SESSION_OPEN", resource=made.id, move=move)

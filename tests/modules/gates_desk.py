@@ -202,7 +202,7 @@ async def open_desk(world: World, folder: Path) -> AsyncIterator[Desk]:
                 f"file://{folder / 'blobs'}", vault, DataKeys(world.database, vault, os.urandom), os.urandom
             ),
         )  # fmt: skip
-        await open_tenant(world)
+        await open_tenant(world, A)
         pool = await world.pool("fx_worker")
         admin = await world.connect("postgres")
         try:

@@ -42,6 +42,12 @@ def terms(name: str = "FinToken X") -> partner.TenantTerms:
     )
 
 
+async def open_tenant(world: World, tenant_id: str) -> None:
+    """A tenant that rows can belong to."""
+    async with world.database.transaction(tenant_id) as tx:
+        await partner.open_tenant(tx, system(tenant_id, "seed"), terms=terms())
+
+
 async def away(*_: object) -> bytes:
     """In place of what a vault does."""
     raise VaultUnavailable("away")
@@ -61,8 +67,7 @@ class House:
     async def open_tenants(self) -> None:
         """Both tenants, as the CLI opens them."""
         for tenant_id in (HERE, THERE):
-            async with self.world.database.transaction(tenant_id) as tx:
-                await partner.open_tenant(tx, system(tenant_id, "seed"), terms=terms())
+            await open_tenant(self.world, tenant_id)
 
     async def api_key(self, tenant_id: str = HERE, *scopes: str) -> str:
         """A raw API key; may do everything unless told otherwise."""

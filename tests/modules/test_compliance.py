@@ -22,10 +22,11 @@ from fintokenx.kernel.db import Tx
 from fintokenx.kernel.edge import Edge
 from fintokenx.kernel.machine import NOTHING, IllegalTransition, Machine
 from fintokenx.kernel.sealing import Sealer
-from fintokenx.parties import auth, compliance, partner
+from fintokenx.parties import auth, compliance
 from fintokenx.parties.compliance import http
 from fintokenx.parties.compliance.transitions import ALERT, CASE
-from tests.support import World, names
+from tests.modules.parties_house import open_tenant
+from tests.support import World, names, world_from
 
 pytestmark = pytest.mark.anyio
 A, B = "tnt_alpha", "tnt_beta"
@@ -34,20 +35,13 @@ SYSTEM = system(A, "test")
 WORDS = "Hit is a namesake: other date of birth, other country."
 
 
-async def open_tenant(world: World, tenant_id: str = A) -> None:
-    """A tenant that subjects can belong to."""
-    terms = partner.TenantTerms(
-        display_name="Alpha",
-        custom_domain=None,
-        theme={},
-        plan="partner",
-        scope_rules={},
-        mail_from="invoices@alpha.example",
-        collections=partner.CollectionsAccount("Alpha Collections", "608371", "12345678"),
-        asking_discount_bps=180,
-    )
-    async with world.database.transaction(tenant_id) as tx:
-        await partner.open_tenant(tx, system(tenant_id, "test"), terms=terms)
+@pytest.fixture
+async def world(cluster: str, template: str) -> AsyncIterator[World]:
+    """A database of this test's own, with both tenants open."""
+    async with world_from(cluster, template) as fresh:
+        for tenant_id in (A, B):
+            await open_tenant(fresh, tenant_id)
+        yield fresh
 
 
 async def new_subject(
@@ -77,7 +71,8 @@ async def open_case(world: World, *, resource: str = "FXI-0000000", tenant_id: s
     caller = system(tenant_id, "test")
     async with world.database.transaction(tenant_id) as tx:
         case, move = await compliance.open_case(tx, caller, subject_id=None, resource=resource, reason="VISION_REFER")
-        await audit.change(tx, caller, action="CASE_OPEN", resource=case.id, move=move)
+        if move.rows:
+            await audit.change(tx, caller, action="CASE_OPEN", resource=case.id, move=move)
     return case
 
 

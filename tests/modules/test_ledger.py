@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+
 import asyncpg
 import pytest
 
@@ -10,10 +12,19 @@ from fintokenx.kernel.caller import system
 from fintokenx.kernel.db import Tx
 from fintokenx.kernel.money import Pence
 from fintokenx.lifecycle import ledger
-from tests.support import World
+from tests.modules.parties_house import open_tenant
+from tests.support import World, world_from
 
 pytestmark = pytest.mark.anyio
 PLATFORM = system("tnt_a", "test")
+
+
+@pytest.fixture
+async def world(cluster: str, template: str) -> AsyncIterator[World]:
+    """A database of this test's own, with the tenant open."""
+    async with world_from(cluster, template) as fresh:
+        await open_tenant(fresh, PLATFORM.tenant_id)
+        yield fresh
 
 
 async def post(world: World, *lines: ledger.Line) -> None:

@@ -20,6 +20,7 @@ from fintokenx.lifecycle.tokenisation.service.refreshing import RESOURCE
 from fintokenx.parties import auth
 from fintokenx.parties.kyc.ports import Verdict
 from tests.fakes.chain import UPDATER_KEY, Crash, LedgerChain, address_of
+from tests.modules.parties_house import open_tenant
 from tests.modules.sanctions_desk import HOME, Desk
 from tests.modules.test_recovery import Office
 from tests.modules.test_tokenisation import TENANT, House, let_tests_seed, subject_row, tenant_row
@@ -46,6 +47,7 @@ async def desk(world: World) -> Desk:
         subject_row(world, lender, "lender"),
     )
     await house.registered_lender()
+    await open_tenant(world, HOME)
     return Desk(house)
 
 

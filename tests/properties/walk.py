@@ -157,6 +157,8 @@ class Walk:
 
     async def make(self, tx: Tx, machine: Machine, line: Transition) -> Values:
         """A new row, recorded."""
+        if machine.name != "tenant":
+            await _home(self, tx)
         kind = KINDS[machine.name]
         row = {"tenant_id": self.tenant_id, **await kind.born(self, tx, line), "state": line.target}
         row |= await self._grown(kind, tx, line.target, row)
@@ -233,7 +235,7 @@ async def _api_key(walk: Walk, tx: Tx, _line: Transition) -> Values:
 
 async def _home(walk: Walk, tx: Tx) -> None:
     """The tenant's own row, which nearly everything points at."""
-    if not walk.rows.get("tenant"):
+    if not walk.rows.get("tenant") and not await tx.value("select exists (select from app.tenants)"):
         await walk.some(tx, "tenant")
 
 

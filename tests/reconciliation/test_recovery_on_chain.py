@@ -20,7 +20,8 @@ from fintokenx.lifecycle.tokenisation.ports import Call, ChainUnavailable, Recei
 from fintokenx.lifecycle.tokenisation.service import recovering
 from fintokenx.parties import auth, compliance
 from tests.fakes.chain import Crash
-from tests.modules.sanctions_desk import Desk
+from tests.modules.parties_house import open_tenant
+from tests.modules.sanctions_desk import HOME, Desk
 from tests.modules.test_recovery import RATIONALE, REASON
 from tests.modules.test_tokenisation import FACE, TENANT, subject_row
 from tests.reconciliation.house import CHAIN_ID, GAS, Town, town_in
@@ -274,6 +275,7 @@ async def test_a_confirmation_of_the_list_that_comes_too_late_leaves_it_stale_an
     await town.register(ann, ben)
     token = await town.held(ann)
     holder, other = await town.house.wallet(ann), await town.house.wallet(ben)
+    await open_tenant(town.world, HOME)
     desk = Desk(town.house)
     screened = (await town.chain.head()).timestamp_unix
     await desk.promise()

@@ -16,9 +16,11 @@ from fintokenx.app.redteam.reviewed import (
     LOCKS,
     MACHINERY,
     MEMBERS,
+    NAMES_WITHOUT_KEY,
     POLICIES,
     READERS,
     REFUSALS,
+    WITHOUT_TENANT_KEY,
     WRITES_OF_MACHINERY,
 )
 
@@ -206,6 +208,37 @@ RULES: Final[tuple[Rule, ...]] = (
         f"""{TABLES} select k.conname from pg_constraint k join carries c on c.oid = k.conrelid
         join carries d on d.oid = k.confrelid join pg_attribute a on a.attrelid = c.oid and a.attname = 'tenant_id'
         where k.contype = 'f' and not a.attnum = any (k.conkey)""",
+    ),
+    Rule(
+        "tables",
+        "a row belongs to a tenant that there is, by keys that are never NULL, unless that is reviewed",
+        f"""with recursive key as (
+          select k.conrelid, k.confrelid from pg_constraint k
+           where k.contype = 'f' and k.convalidated
+           and exists (select from pg_attribute a where a.attrelid = k.conrelid and a.attnum = any (k.conkey)
+                       and a.attname = 'tenant_id')
+           and not exists (select from pg_attribute a where a.attrelid = k.conrelid and a.attnum = any (k.conkey)
+                           and not a.attnotnull)),
+        held as (select 'app.tenants'::regclass::oid as relation
+          union select key.conrelid from key join held on held.relation = key.confrelid)
+        select n.nspname || '.' || c.relname from pg_class c join pg_namespace n on n.oid = c.relnamespace
+        join pg_attribute a on a.attrelid = c.oid and a.attname = 'tenant_id'
+        where c.relkind in ('r', 'p') and n.nspname in ('app', 'ops', 'fx')
+        and c.oid not in (select relation from held)
+        and n.nspname || '.' || c.relname not in ({_names(WITHOUT_TENANT_KEY)})""",
+    ),
+    Rule(
+        "tables",
+        "what is called an id or a reference stands in a key, unless that is reviewed",
+        f"""select name from (
+          select n.nspname || '.' || c.relname || '.' || b.attname as name, c.oid, b.attnum
+          from pg_class c join pg_namespace n on n.oid = c.relnamespace
+          join pg_attribute a on a.attrelid = c.oid and a.attname = 'tenant_id'
+          join pg_attribute b on b.attrelid = c.oid and b.attname ~ '_(id|reference)$' and b.attnum <> a.attnum
+          where c.relkind in ('r', 'p') and n.nspname in ('app', 'ops', 'fx') and not b.attisdropped) as named
+        where not exists (select from pg_constraint k
+          where k.contype = 'f' and k.convalidated and k.conrelid = named.oid and named.attnum = any (k.conkey))
+        and name not in ({_names(NAMES_WITHOUT_KEY)})""",
     ),
     Rule(
         "views",

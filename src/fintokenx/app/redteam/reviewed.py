@@ -89,6 +89,41 @@ MACHINERY: Final = {
 }  # fmt: skip
 """Tables outside app that carry a tenant: not domain state."""
 
+WITHOUT_TENANT_KEY: Final = {
+    "app.audit_entries": "the record itself: it names what it names for ever, also of a tenant's first entry",
+    "app.redteam_reports": "of audit, which knows no module above it; a key to app.tenants would point upward",
+    "ops.audit_pending": "the entries of one transaction, until its commit",
+    "ops.bypass_grants": "of audit, likewise; its entry is linked at commit only, after the grant is used",
+    "ops.idempotency_keys": "the kernel's, which knows no module; each row under the pin, written on every request",
+    "ops.inbox": "the kernel's, likewise",
+    "ops.jobs": "the kernel's, likewise; claimed and deleted at speed",
+    "ops.periodic_turns": "the kernel's, likewise; filled from app.tenants by the worker",
+    "ops.subject_keys": "the kernel's, likewise; a key is there before anything is sealed under it",
+    "ops.tenant_keys": "the kernel's, likewise; a key is there before the tenant's first blob",
+}
+"""Tables whose rows no foreign key holds to a tenant that there is, and why."""
+
+NAMES_WITHOUT_KEY: Final = {
+    "app.audit_entries.merkle_batch_id": "the record itself; app.merkle_batches refuses to lose a name it gave",
+    "app.audit_entries.request_id": "of the request, which is no row",
+    "app.buyer_confirmations.session_id": "evidence: the session, or who acted where there is none",
+    "app.collections.bank_transaction_id": "the bank's",
+    "app.invoices.token_reference": "of tokenisation, which is above; app.tokens holds the key to the invoice",
+    "app.line_forms.end_to_end_id": "the bank's",
+    "app.line_forms.transaction_id": "the bank's",
+    "app.line_forms.bank_reference": "the bank's",
+    "app.magic_link_tokens.invoice_reference": "of invoice, which is above auth",
+    "app.payment_instructions.end_to_end_id": "its own name, towards the bank",
+    "app.reconciliations.transaction_id": "the bank's",
+    "ops.audit_pending.request_id": "of the request, which is no row",
+    "ops.bypass_grants.entry_id": "the entry is linked at commit only, after the grant is used",
+    "ops.inbox.event_id": "the provider's",
+    "ops.page_links.link_id": "its own name, in the link",
+    "ops.subject_keys.subject_id": "of auth, which is above the kernel; a key is there before its subject",
+    "ops.tenant_keys.key_id": "its own name",
+}
+"""Columns of tenant tables that are called ``…_id`` or ``…_reference`` and stand in no foreign key, and why."""
+
 INDEXES_ACROSS_TENANTS: Final = {
     "ops.periodic_turns_due": "for the worker",
 }
