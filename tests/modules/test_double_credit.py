@@ -167,6 +167,7 @@ async def test_a_credit_that_may_be_a_known_one_waits_for_a_person_and_is_paid_t
         async with place.tx() as tx:
             decided = await lines.decide(tx, OFFICER, line_id=doubt.line_id, same_as=None if is_new else known)
         assert decided.decided_by == "sub_officer"
+        assert (await place.trail(doubt.line_id))[-1] == "ALERT_CLEAR"
         async with place.tx() as tx:
             with pytest.raises(IllegalTransition):
                 await lines.decide(tx, OFFICER, line_id=doubt.line_id, same_as=None)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from fintokenx import audit
-from fintokenx.kernel.caller import Caller, Role
+from fintokenx.kernel.caller import Caller, Role, system
 from fintokenx.kernel.db import Tx
 from fintokenx.kernel.machine import NOTHING
 from fintokenx.kernel.money import Pence
@@ -21,8 +22,10 @@ from fintokenx.lifecycle.settlement.service.line_identity import (
 from fintokenx.lifecycle.settlement.store import lines as lines_store
 from fintokenx.lifecycle.settlement.transitions import LINE_DOUBT
 from fintokenx.lifecycle.settlement.types import Line, LineDoubt, NotThatLine, Sighting, Statement, UnknownLineDoubt
+from fintokenx.parties import compliance
 
-_READERS = (Role.SYSTEM, Role.COMPLIANCE, Role.MLRO, Role.PARTNER_ADMIN, Role.PLATFORM_ADMIN)
+DOUBTFUL: Final = "LINE_DOUBTFUL"
+_READERS: Final = (Role.SYSTEM, Role.COMPLIANCE, Role.MLRO, Role.PARTNER_ADMIN, Role.PLATFORM_ADMIN)
 
 
 async def lock(tx: Tx, account: BankAccount) -> None:
@@ -67,7 +70,7 @@ async def doubt(tx: Tx, caller: Caller, seen: Sighting, may_be: tuple[str, ...])
     rows = lines_store.reconciled(tx, seen, kind="doubt", matched_to=seen.line_id)
     move = audit.Move((*rows, lines_store.new_doubt(tx, seen, may_be)))
     await audit.change(tx, caller, action=transition.action, resource=seen.line_id, move=move)
-    await alerting.alert_once(tx, caller, cause="LINE_DOUBTFUL", resource=seen.line_id)
+    await alerting.alert_once(tx, caller, cause=DOUBTFUL, resource=seen.line_id)
 
 
 async def doubts(tx: Tx, caller: Caller, *, state: str | None, after: str | None, limit: int) -> list[LineDoubt]:
@@ -94,6 +97,7 @@ async def decide(tx: Tx, caller: Caller, *, line_id: str, same_as: str | None) -
         raise NotThatLine
     rows = lines_store.decided_doubt(tx, known, state=transition.target, by=caller.actor, repeat_of=same_as)
     await audit.change(tx, caller, action=transition.action, resource=line_id, move=audit.Move(tuple(rows)))
+    await compliance.clear_alert(tx, system(tx.tenant_id, "line doubt"), cause=DOUBTFUL, resource=line_id)
     if same_as is None:
         tx.enqueue("settlement.collect", {}, dedupe_key=line_id)
     decided = await lines_store.doubt(tx, line_id)
