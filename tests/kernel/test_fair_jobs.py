@@ -29,7 +29,7 @@ BY_TIME = """
 with due as materialized (
   select id, 0 as place from ops.jobs
    where state = 'READY' and run_at <= $3 and (leased_until is null or leased_until < clock_timestamp())
-     and $5::text is not null and $6 > 0 and $7::jsonb is not null
+     and $5::text is not null and $6 > 0 and $7::jsonb is not null and $8 >= 0
    order by run_at limit $4 for update skip locked)
 update ops.jobs j set lease = $1, leased_until = clock_timestamp() + make_interval(secs => $2),
        attempts = j.attempts + 1, first_run_at = coalesce(j.first_run_at, $3)
@@ -89,7 +89,7 @@ async def test_a_job_is_claimed_at_once_though_another_tenant_has_twenty_thousan
     await pile_up(shop, A, MANY)
     await shop.promise("make", tenant=B)
     assert B in tenants(await worker._claim(2))
-    assert tenants(await worker._claim(4)) == [A] * 4
+    assert tenants(await worker._claim(6)) == [A] * 4
 
 
 async def test_claiming_by_time_would_leave_it_waiting(
@@ -107,7 +107,18 @@ async def test_tenants_take_turns_job_by_job(shop: Shop, worker: Worker) -> None
         await pile_up(shop, tenant_id, count)
     order = [tenants(await worker._claim(1))[0] for _ in range(9)]
     assert order == ["tnt_a", "tnt_b", "tnt_c"] * 3
-    assert sorted(tenants(await worker._claim(4))) == ["tnt_a"] * 4, "who is alone has all places that it may have"
+    assert sorted(tenants(await worker._claim(12))) == ["tnt_a"] * 8, "who is alone has all places that it may have"
+
+
+async def test_two_slow_tenants_leave_places_for_a_third(shop: Shop, worker: Worker) -> None:
+    for tenant_id in ("tnt_a", "tnt_b"):
+        await pile_up(shop, tenant_id, 50)
+    claimed = await worker._claim(12)
+    assert len(claimed) == 10, "two places of twelve are for tenants of whom nothing runs"
+    worker._running = {asyncio.create_task(asyncio.sleep(0)): row for row in claimed}
+    assert await worker._claim(2) == []
+    await pile_up(shop, "tnt_c", 50)
+    assert tenants(await worker._claim(2)) == ["tnt_c"]
 
 
 async def test_a_tenant_whose_jobs_all_run_is_passed_over(shop: Shop, worker: Worker) -> None:
@@ -165,7 +176,7 @@ async def test_a_claim_costs_a_probe_per_tenant_and_not_a_row_per_job(shop: Shop
         await shop.sql("analyze ops.jobs")
     pool = await shop.world.pool("fx_worker", 1)  # the product's: its sessions plan as probes
     connection = await pool.acquire()
-    asked = ("ls_x", 20, shop.world.clock.now(), 12, "tnt_500x", 8, "{}")
+    asked = ("ls_x", 20, shop.world.clock.now(), 12, "tnt_500x", 8, "{}", 2)
     prepared = await connection.prepare(f"explain (analyze, buffers, format json) {CLAIM}")
     [plan] = json.loads(await prepared.fetchval(*asked))
     nodes = list(_nodes(plan["Plan"]))
@@ -265,4 +276,4 @@ async def test_a_job_that_was_put_back_is_not_leased_again_by_a_renewal_under_wa
     await worker._put_back(row, seconds=0, error="x", counted=False)
     worker._running = {asyncio.create_task(asyncio.sleep(0)): row}
     await worker._renew()
-    assert [each["id"] for each in await worker._claim(1)] == [row["id"]]
+    assert [each["id"] for each in await worker._claim(6)] == [row["id"]]

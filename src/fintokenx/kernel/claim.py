@@ -42,9 +42,12 @@ with recursive turns as (
               where j.state = 'READY' and j.tenant_id = due.tenant_id and j.run_at <= $3
                 and (j.leased_until is null or j.leased_until < clock_timestamp())
               order by j.tenant_id, j.run_at limit least($4, $6 - due.running) for update skip locked) first
-), chosen as materialized (
+), in_turn as (
     -- Whose turn it is, and before a second job of one tenant a first one of the next.
-    select id, place from waiting order by nth, place limit $4
+    select id, place, nth, row_number() over (order by nth, place) as rank from waiting
+), chosen as materialized (
+    -- The last places are for tenants of whom nothing runs: a few slow ones must not keep all others waiting.
+    select id, place from in_turn where rank <= $4 and (nth = 1 or rank <= $4 - $8)
 )
 update ops.jobs j
    set lease = $1, leased_until = clock_timestamp() + make_interval(secs => $2),
@@ -54,4 +57,5 @@ returning chosen.place, j.id, j.tenant_id, j.name, j.payload::text as payload, j
           j.attempts, j.lease, j.first_run_at
 """
 """$1 lease, $2 seconds, $3 now, $4 jobs at most, $5 the tenant that was served last, $6 running jobs of one tenant at
-most, $7 how many run of each. The payload is text: one that nobody can read is its own job's trouble alone."""
+most, $7 how many run of each, $8 how many places are kept for tenants of whom nothing runs. The payload is text: one that
+nobody can read is its own job's trouble alone."""

@@ -155,6 +155,7 @@ class Worker:
         self._ids = ids
         self._concurrency = concurrency
         self._per_tenant = per_tenant or max(1, concurrency * 2 // 3)
+        self._kept_free = concurrency // 6
         self._served = ""
         self._poll_seconds = poll_seconds
         self._due = asyncio.Event()
@@ -279,6 +280,7 @@ class Worker:
             self._served,
             self._per_tenant,
             dict(running),
+            self._kept_free,
         )
         if claimed:
             self._served = max(claimed, key=lambda row: row["place"])["tenant_id"]
