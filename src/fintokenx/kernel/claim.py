@@ -57,5 +57,5 @@ returning chosen.place, j.id, j.tenant_id, j.name, j.payload::text as payload, j
           j.attempts, j.lease, j.first_run_at
 """
 """$1 lease, $2 seconds, $3 now, $4 jobs at most, $5 the tenant that was served last, $6 running jobs of one tenant at
-most, $7 how many run of each, $8 how many places are kept for tenants of whom nothing runs. The payload is text: one that
-nobody can read is its own job's trouble alone."""
+most, $7 how many run of each, $8 how many places are kept for tenants of whom nothing runs. The payload is text: one
+that nobody can read is its own job's trouble alone."""
