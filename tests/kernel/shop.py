@@ -23,6 +23,10 @@ async def until(condition: Callable[[], Awaitable[Any]], seconds: float = 15.0) 
         await asyncio.sleep(0.01)
 
 
+async def tell_nobody(_work: Work) -> None:
+    """Of a job that is given up."""
+
+
 class Shop:
     """Workers on one world, and its jobs as the superuser sees them."""
 
@@ -37,6 +41,7 @@ class Shop:
         concurrency: int = 8,
         per_tenant: int | None = None,
         open_tenants: OpenTenants | None = None,
+        tell_dead: Callable[[Work], Awaitable[None]] = tell_nobody,
         **handlers: Handler,
     ) -> Worker:
         """One more worker with its own pool of claims."""
@@ -47,6 +52,7 @@ class Shop:
             handlers=handlers,
             periodic=periodic,
             open_tenants=open_tenants or self.nobody,
+            tell_dead=tell_dead,
             clock=self.world.clock,
             ids=self.world.ids,
             concurrency=concurrency,

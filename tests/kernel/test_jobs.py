@@ -226,6 +226,27 @@ async def test_a_job_that_fails_for_a_day_is_dead_and_stays_on_the_list(shop: Sh
     assert len(seen) >= len(BACKOFF_SECONDS)
 
 
+async def test_a_job_is_given_up_only_when_somebody_has_been_told(shop: Shop) -> None:
+    told: list[str] = []
+
+    async def tell(work: Work) -> None:
+        told.append(work.id)
+        if len(told) == 1:
+            raise Unavailable("database", "down")
+
+    worker = await shop.start(tell_dead=tell)
+    worker.stop()
+    states = []
+    await shop.promise("make")
+    for _ in range(2):
+        [row] = await worker._claim(6)
+        await worker._bury(row, Work(shop.world.database, row), "down")
+        states += [(job["state"], job["last_error"]) for job in await shop.jobs()]
+        shop.world.clock.set(shop.world.clock.now() + timedelta(hours=9))
+    assert states == [("READY", "down"), ("DEAD", "down")]
+    assert told == [row["id"]] * 2
+
+
 async def test_a_leap_of_the_business_clock_alone_kills_no_job(shop: Shop) -> None:
     """Sandbox: somebody moves the clock by a month while a provider is down."""
 

@@ -46,7 +46,7 @@ from fintokenx.adapters.documents import IsolatedReader
 from fintokenx.adapters.fps import ClearBankClient
 from fintokenx.adapters.mail import SmtpMailer
 from fintokenx.adapters.sumsub import SumsubClient
-from fintokenx.app import catalogue, halt, health, lookups, sanctions, watch
+from fintokenx.app import catalogue, dead_jobs, halt, health, lookups, sanctions, watch
 from fintokenx.app import http as app_http
 from fintokenx.app.base import Base, connected, open_clock, pool_of
 from fintokenx.app.checkpoint_signer import VaultSigner
@@ -381,6 +381,7 @@ def create_app(settings: Settings) -> FastAPI:
                 handlers=handlers(on, to, sealer, sealer_pool, auditor_pool, claims, reference_key, open_tenants),
                 periodic=periodic(),
                 open_tenants=open_tenants,
+                tell_dead=dead_jobs.tell,
                 clock=on.clock,
                 ids=on.ids,
             )

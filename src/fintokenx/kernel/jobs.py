@@ -125,11 +125,17 @@ async def _nobody() -> tuple[str, ...]:
     return ()
 
 
+async def _nobody_told(_work: Work) -> None:
+    return
+
+
 class Worker:
     """Claims due jobs of all tenants (as fx_worker) and runs their handlers (as fx_app, pinned).
 
     Tenants take turns, one job each, and one tenant has ``per_tenant`` jobs running at most (default: two thirds of all
     places), so that however much waits there, and however slow it is, others are served.
+
+    ``tell_dead`` tells people of a job that is given up; raising means that it is not.
     """
 
     def __init__(
@@ -142,6 +148,7 @@ class Worker:
         clock: Clock,
         ids: Ids,
         open_tenants: OpenTenants = _nobody,
+        tell_dead: Callable[[Work], Awaitable[None]] = _nobody_told,
         concurrency: int = 12,
         per_tenant: int | None = None,
         poll_seconds: float = 0.25,
@@ -150,6 +157,7 @@ class Worker:
         self._claims = claims
         self._database = database
         self._handlers = dict(handlers)
+        self._tell_dead = tell_dead
         self._schedule = Schedule(claims, periodic, open_tenants=open_tenants, ids=ids, machine_seconds=machine_seconds)
         self._clock = clock
         self._ids = ids
@@ -321,7 +329,7 @@ class Worker:
         log.warning("job_failed", job=row["name"], job_id=row["id"], attempts=row["attempts"], error=error)
         first: Instant = row["first_run_at"]
         if self._clock.now() - first > timedelta(hours=LIFE_HOURS) and row["attempts"] > len(BACKOFF_SECONDS):
-            await self._bury(row, error)
+            await self._bury(row, work, error)
             return
         seconds: float = BACKOFF_SECONDS[min(row["attempts"], len(BACKOFF_SECONDS)) - 1]
         if work.every_seconds is not None:  # a periodic job waits no longer than for its next turn
@@ -337,7 +345,14 @@ class Worker:
             0 if counted else 1,
         )
 
-    async def _bury(self, row: Row, error: str) -> None:
+    async def _bury(self, row: Row, work: Work, error: str) -> None:
+        """Give it up, when somebody has been told; while nobody can be, it goes on."""
+        try:
+            await self._tell_dead(work)
+        except Exception:  # whatever it is: what nobody has been told of is not given up
+            log.exception("job_death_not_told", job=row["name"], job_id=row["id"])
+            await self._put_back(row, seconds=BACKOFF_SECONDS[-1], error=error, counted=True)
+            return
         log.error("job_dead", job=row["name"], job_id=row["id"], error=error)
         await self._settle(
             "state = 'DEAD', leased_until = null, last_error = $3, finished_at = $4", row, error, self._clock.now()
