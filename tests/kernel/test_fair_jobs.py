@@ -122,6 +122,16 @@ async def test_two_slow_tenants_leave_places_for_a_third(shop: Shop, worker: Wor
     assert tenants(await worker._claim(2)) == ["tnt_c"]
 
 
+async def test_the_third_is_found_behind_slow_tenants_that_have_their_turn_first(shop: Shop, worker: Worker) -> None:
+    """They may have none of the places that are kept, and a claim looks at no more tenants than it has places."""
+    for tenant_id in ("tnt_a", "tnt_b", "tnt_c"):
+        await pile_up(shop, tenant_id, 50)
+    worker._running = {asyncio.create_task(asyncio.sleep(0)): row for row in await worker._claim(12)}
+    await pile_up(shop, "tnt_d", 50)
+    for worker._served in ("", "tnt_a", "tnt_b", "tnt_c", "tnt_d"):
+        assert "tnt_d" in tenants(await worker._claim(2))
+
+
 async def test_a_tenant_whose_jobs_all_run_is_passed_over(shop: Shop, worker: Worker) -> None:
     """Its leased jobs are due too; nobody waits behind them."""
     for tenant_id in ("tnt_a", "tnt_b", "tnt_c"):
