@@ -79,7 +79,7 @@ create event trigger fx_guard_ddl on ddl_command_start
 -- sessions (they share one role), ask for the chain's lock, leave bytes behind for another tenant, watch who locks what.
 -- That lock is still held from the moment an entry is linked until the commit, and SET CONSTRAINTS links it at once: SQL
 -- that may record may make the others wait, for as long as its statement runs and for a minute after. The locks of
--- commands (one bigint, until the transaction ends) stay open to all.
+-- commands are taken by fx.lock, for the pinned tenant: whoever could name a key could make any tenant wait.
 do $$
 declare
   door regprocedure;
@@ -89,15 +89,14 @@ begin
      where p.pronamespace = 'pg_catalog'::regnamespace
        and (p.proname in ('pg_terminate_backend', 'pg_cancel_backend', 'pg_lock_status',
                           'lo_create', 'lo_creat', 'lo_from_bytea', 'lo_put', 'lo_open', 'lowrite')
-            or (p.proname ~ '^pg_(try_)?advisory_(xact_)?lock'
-                and p.oid not in ('pg_advisory_xact_lock(bigint)'::regprocedure,
-                                  'pg_advisory_xact_lock_shared(bigint)'::regprocedure,
-                                  'pg_try_advisory_xact_lock(bigint)'::regprocedure)))
+            or p.proname ~ '^pg_(try_)?advisory_(xact_)?lock')
   loop
     execute format('revoke execute on function %s from public', door);
   end loop;
 end $$;
 grant execute on function pg_catalog.pg_advisory_xact_lock(integer, integer) to fx_linker, fx_sealer; -- the chain's
+grant execute on function pg_catalog.pg_advisory_xact_lock(bigint) to fx_owner, fx_migrator; -- fx.lock; one migration at a time
+grant execute on function pg_catalog.pg_advisory_xact_lock_shared(bigint) to fx_owner;
 -- How much there is of all tenants together, and how fast it grows: counters of tables, the server and the log, sizes.
 -- What EXPLAIN and pg_class tell of it still cannot be taken away (docs/redteam.md, "What injected SQL can still learn").
 do $$

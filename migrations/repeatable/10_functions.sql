@@ -316,6 +316,21 @@ return convert_to(
 grant execute on function fx.entry_bytes(bigint, text, timestamptz, text, text, text, text, text, text, text, json, bytea, bigint)
   to fx_linker, fx_auditor;
 
+create or replace function fx.lock(thing text, shared boolean) returns void
+language plpgsql security definer set search_path = '' as $$
+-- Until the transaction ends. The key is the pinned tenant's (whose name has no colon), so no tenant's SQL makes another
+-- one wait; of a hash for which nobody can look for a collision.
+declare
+  pinned text := fx.tenant();
+  key bigint := ('x' || encode(substr(sha256(convert_to(pinned || ':' || thing, 'UTF8')), 1, 8), 'hex'))::bit(64)::bigint;
+begin
+  if pinned is null then raise exception 'no tenant is pinned' using errcode = '42501'; end if;
+  if shared then perform pg_catalog.pg_advisory_xact_lock_shared(key);
+  else perform pg_catalog.pg_advisory_xact_lock(key);
+  end if;
+end $$;
+grant execute on function fx.lock(text, boolean) to fx_app;
+
 create or replace function fx.take_chain_lock() returns void
 language sql volatile return pg_advisory_xact_lock(4242, 1); -- inlined where it is called
 grant execute on function fx.take_chain_lock() to fx_linker, fx_sealer;

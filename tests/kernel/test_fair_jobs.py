@@ -18,6 +18,7 @@ import fintokenx.kernel.jobs as jobs_module
 from fintokenx.kernel.claim import CLAIM
 from fintokenx.kernel.db import Pool, Row
 from fintokenx.kernel.jobs import Payload, Work, Worker
+from fintokenx.kernel.periodic import Periodic
 from tests.database.things import A, B
 from tests.kernel.shop import Shop, effect, until
 from tests.support import World
@@ -119,6 +120,16 @@ async def test_two_slow_tenants_leave_places_for_a_third(shop: Shop, worker: Wor
     assert await worker._claim(2) == []
     await pile_up(shop, "tnt_c", 50)
     assert tenants(await worker._claim(2)) == ["tnt_c"]
+
+
+async def test_the_third_is_found_behind_slow_tenants_that_have_their_turn_first(shop: Shop, worker: Worker) -> None:
+    """They may have none of the places that are kept, and a claim looks at no more tenants than it has places."""
+    for tenant_id in ("tnt_a", "tnt_b", "tnt_c"):
+        await pile_up(shop, tenant_id, 50)
+    worker._running = {asyncio.create_task(asyncio.sleep(0)): row for row in await worker._claim(12)}
+    await pile_up(shop, "tnt_d", 50)
+    for worker._served in ("", "tnt_a", "tnt_b", "tnt_c", "tnt_d"):
+        assert "tnt_d" in tenants(await worker._claim(2))
 
 
 async def test_a_tenant_whose_jobs_all_run_is_passed_over(shop: Shop, worker: Worker) -> None:
@@ -277,3 +288,68 @@ async def test_a_job_that_was_put_back_is_not_leased_again_by_a_renewal_under_wa
     worker._running = {asyncio.create_task(asyncio.sleep(0)): row}
     await worker._renew()
     assert [each["id"] for each in await worker._claim(6)] == [row["id"]]
+
+
+async def test_a_clock_that_cannot_be_looked_at_stops_no_claim(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fails(_worker: Worker) -> None:
+        raise TimeoutError
+
+    monkeypatch.setattr(Worker, "_look_at_the_clock", fails)
+    await shop.promise("make")
+    await shop.start(make=effect)
+
+    async def done() -> bool:
+        return [job["state"] for job in await shop.jobs()] == ["DONE"]
+
+    await until(done)
+
+
+async def test_a_sweep_goes_on_in_batches_and_one_that_fails_is_not_tried_again_at_once(
+    shop: Shop, worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobs_module, "SWEPT_AT_ONCE", 2)
+    await pile_up(shop, A, 3)
+    await shop.sql("update ops.jobs set state = 'DONE', finished_at = '2000-01-01'")
+    worker._swept_at -= timedelta(hours=2)
+    left = []
+    for _ in range(2):
+        await worker._look_at_the_clock()
+        left.append(len(await shop.jobs()))
+    assert left == [1, 0]
+
+    async def fails(_worker: Worker, _now: object) -> str:
+        raise TimeoutError
+
+    monkeypatch.setattr(Worker, "_sweep", fails)
+    worker._swept_at -= timedelta(hours=2)
+    with pytest.raises(TimeoutError):
+        await worker._look_at_the_clock()
+    await worker._look_at_the_clock()
+
+
+async def test_a_job_of_the_platform_that_another_tenant_promised_is_buried_and_not_run(shop: Shop) -> None:
+    ran: list[str] = []
+
+    async def anchor(work: Work, _payload: Payload) -> None:
+        ran.append(work.tenant_id)
+
+    await shop.promise("anchor", tenant=B)
+    await shop.start(periodic=(Periodic("anchor", timedelta(hours=1), A),), anchor=anchor)
+
+    async def settled() -> bool:
+        return {(job["tenant_id"], job["state"]) for job in await shop.jobs()} == {(A, "DONE"), (B, "DEAD")}
+
+    await until(settled)
+    assert ran == [A]
+
+
+async def test_the_turn_of_a_job_that_moved_to_another_tenant_is_deleted(shop: Shop) -> None:
+    claims = await shop.world.pool("fx_worker", 1)
+    for tenant_id in (A, B):
+        w = Worker(
+            claims=claims, database=shop.world.database, handlers={}, clock=shop.world.clock, ids=shop.world.ids,
+            periodic=(Periodic("anchor", timedelta(hours=1), tenant_id),),
+        )  # fmt: skip
+        await w._look_at_the_clock()
+    assert await claims.fetch("select tenant_id from ops.periodic_turns where name = 'anchor'") == [(B,)]
+    await claims.close()

@@ -203,6 +203,12 @@ HOLES = {
     "a window of times that a tenant may open": Hole(
         "grant update (tolerance) on fx.entry_window to fx_app", ("RT-93", "RT-143")
     ),
+    "locks of any key": Hole(
+        "grant execute on function pg_advisory_xact_lock(bigint) to fx_app", ("RT-149",), played=("RT-20",)
+    ),
+    "locks without a tenant": Hole(
+        without("fx.lock(text, boolean)", "pinned || ':' || thing", "thing"), ("RT-149",), played=("RT-123",)
+    ),
     "promises with any nonce": Hole("alter table app.chain_tx disable trigger b_nonce_was_given", ("RT-144",)),
     "keys wrapped by anybody's": Hole(
         without("fx.only_shred()", "and new.wrapped_by = 'tenant/' || new.tenant_id || '/wrap'"), ("RT-145",)

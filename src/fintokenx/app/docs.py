@@ -232,7 +232,7 @@ Postgres has no privilege for these; each is told here with its measure. None sh
 | `pg_current_wal_lsn()`, `pg_current_snapshot()` | how much is written at this moment | a rate |
 | how long a query takes | the load; a foreign id takes as long as a missing one | RT-58 measures it at each run |
 | a violated unique key | nothing: the text names the caller's own value, and the answer is alike (RT-43, RT-45) | – |
-| `pg_advisory_xact_lock(bigint)` | may make commands on a key that one can work out wait | until its transaction ends: 60 s idle at most |
+| `fx.lock` | may make commands of its own tenant wait; of no other (RT-149) | until its transaction ends: 60 s idle at most |
 | `alter role current_user password` | may keep new connections of its own login out | until bootstrap.sql is run again with the vault's passwords; open ones stay |
 | `alter role current_user set` | nothing: taken back at the next connection, which is not used (RT-103) | – |
 | planner settings before a statement is planned | a slow plan for the next transaction, with right results | 60 s (ADR 0017) |

@@ -366,7 +366,8 @@ def create_app(settings: Settings) -> FastAPI:
         async with base(settings) as on, outside(on) as to:
             sealer = Sealer(on.database, on.vault, os.urandom)
             sealer_pool = await pool_of(settings, on.vault, "fx_sealer", size_max=4)
-            auditor_pool = await pool_of(settings, on.vault, "fx_auditor", size_max=1)
+            # One each for the two comparisons that begin on the hour, so that a gap of nonces waits for neither.
+            auditor_pool = await pool_of(settings, on.vault, "fx_auditor", size_max=3)
             claims = await pool_of(settings, on.vault, "fx_worker", size_max=4)
             platform = await pool_of(settings, on.vault, "fx_platform", size_max=2)
             reference_key = bytes.fromhex(await fetch(on.vault, REFERENCE_KEY))

@@ -33,7 +33,9 @@ with recursive turns as (
               where j.state = 'READY' and j.tenant_id = turns.tenant_id and j.run_at <= $3
                 and (j.leased_until is null or j.leased_until < clock_timestamp())
               order by j.tenant_id, j.run_at limit 1) one
-     where turns.first_at <= $3 and already.running < $6
+     where turns.first_at <= $3
+       -- Where the places that are free are kept, whoever may have none of them must not stand before who may.
+       and (already.running = 0 or already.running < $6 and $4::bigint > $8::bigint)
      limit $4
 ), waiting as materialized (
     select due.place, first.id, due.running + row_number() over (partition by due.place order by first.run_at) as nth

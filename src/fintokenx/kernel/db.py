@@ -115,6 +115,11 @@ class Tx:
         self.wrote = True
         return await self.connection.execute(sql, *arguments)
 
+    async def lock(self, thing: str, *, shared: bool = False) -> None:
+        """Make the commands on one thing of this tenant wait for each other until the transaction ends; ``shared``:
+        for those that do not share it."""
+        await self.connection.execute("select fx.lock($1, $2)", thing, shared)
+
     async def next_number(self, sequence: str) -> int:
         """The next number of a reference sequence, used once in the life of the platform."""
         return int(await self.connection.fetchval("select nextval($1::text::regclass)", f"fx.{sequence}"))

@@ -20,7 +20,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import timedelta
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import asyncpg
 import structlog
@@ -36,6 +36,7 @@ from fintokenx.kernel.periodic import OpenTenants, Periodic, Schedule
 log = structlog.get_logger("fintokenx.jobs")
 
 Payload = Mapping[str, Any]
+Result = TypeVar("Result")
 
 BACKOFF_SECONDS: Final = (1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200, 14400, 28800)
 """Delay after the n-th failure; then the last one again, until the job is older than a day (→ DEAD)."""
@@ -49,6 +50,7 @@ SETTLE_PAUSES_SECONDS: Final = (0.05, 0.2, 0.0)
 """A lease that is being renewed at this moment is locked for a millisecond."""
 ALIVE_SECONDS: Final = 30.0
 SWEEP_EVERY: Final = timedelta(hours=1)
+SWEPT_AT_ONCE: Final = 1000
 KEPT_FOR: Final = timedelta(days=30)
 
 
@@ -159,6 +161,7 @@ class Worker:
         self._handlers = dict(handlers)
         self._tell_dead = tell_dead
         self._schedule = Schedule(claims, periodic, open_tenants=open_tenants, ids=ids, machine_seconds=machine_seconds)
+        self._home = {job.name: job.tenant_id for job in periodic if job.tenant_id}
         self._clock = clock
         self._ids = ids
         self._concurrency = concurrency
@@ -197,16 +200,9 @@ class Worker:
     async def _work(self) -> None:
         while not self._stopping:
             self._came_round_at = self._machine_seconds()
-            try:
-                await self._look_at_the_clock()
-                free = self._concurrency - len(self._running)
-                claimed = await self._claim(free) if free else []
-            except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as fault:
-                log.warning("job_claim_failed", fault=type(fault).__name__)
-                claimed = []
-            except Exception:  # whatever it is, a worker that stops silently is worse: loud, and round again
-                log.exception("worker_fault")
-                claimed = []
+            await self._or_none("clock_look_failed", self._look_at_the_clock())  # a fault in it stops no claim
+            free = self._concurrency - len(self._running)
+            claimed = (await self._or_none("job_claim_failed", self._claim(free)) if free else None) or []
             for row in claimed:
                 task = asyncio.create_task(self._run_one(row))
                 self._running[task] = row
@@ -215,6 +211,15 @@ class Worker:
                 await self._wake({row["tenant_id"] for row in claimed if not row["periodic"]})
             else:
                 await self._rest()
+
+    async def _or_none(self, failed: str, what: Awaitable[Result]) -> Result | None:
+        try:
+            return await what
+        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as fault:
+            log.warning(failed, fault=type(fault).__name__)
+        except Exception:  # whatever it is, a worker that stops silently is worse: loud, and round again
+            log.exception("worker_fault")
+        return None
 
     async def _wake(self, tenant_ids: set[str]) -> None:
         """Best effort: what rests falls due later by itself."""
@@ -261,18 +266,20 @@ class Worker:
         now = self._clock.now()
         await self._schedule.promise_due(now)
         if now - self._swept_at > SWEEP_EVERY:
-            await self._sweep(now)
-            self._swept_at = now
+            before, self._swept_at = self._swept_at, now  # what fails is tried again in an hour
+            if await self._sweep(now) == f"DELETE {SWEPT_AT_ONCE}":
+                self._swept_at = before  # there is more: on when what is due has been claimed
 
-    async def _sweep(self, now: Instant) -> None:
+    async def _sweep(self, now: Instant) -> str:
         """Forget finished jobs: periodic ones after an hour, others after a month. What is dead stays to be seen, and
         what somebody holds locked to be swept another time."""
-        await self._claims.execute(
+        return await self._claims.execute(
             "delete from ops.jobs where id in (select id from ops.jobs where state = 'DONE' and finished_at <"
             " case when payload ? 'every_seconds' then $1::timestamptz else $2::timestamptz end"
-            " for update skip locked)",
+            " limit $3 for update skip locked)",
             now - SWEEP_EVERY,
             now - KEPT_FOR,
+            SWEPT_AT_ONCE,
         )
 
     async def _claim(self, limit: int) -> list[Row]:
@@ -296,6 +303,9 @@ class Worker:
 
     async def _run_one(self, row: Row) -> None:
         work = Work(self._database, row)
+        if self._home.get(work.name, work.tenant_id) != work.tenant_id:  # any tenant's SQL may promise by any name
+            await self._bury(row, "not a job of this tenant")
+            return
         try:
             handler = self._handlers[work.name]
             payload: Payload = json.loads(row["payload"])

@@ -137,7 +137,8 @@ class Schedule:
         return (job.resting or job.every) if row["resting"] else job.every
 
     async def _keep_turns(self, now: Instant) -> None:
-        """A turn for each periodic job of each open tenant, due at once; none for a tenant that is open no more."""
+        """A turn for each periodic job of each open tenant, due at once; none for a tenant that is open no more,
+        or that had the job of another one once."""
         of_each = [job.name for job in self._periodic.values() if job.each_tenant]
         of_one = [job for job in self._periodic.values() if not job.each_tenant]
         tenants = tuple(await self._open_tenants()) if of_each else ()
@@ -155,8 +156,14 @@ class Schedule:
             [job.tenant_id for job in of_one],
             [job.name for job in of_one],
         )
-        gone = "delete from ops.periodic_turns where name = any($1) and tenant_id <> all($2)"
-        await self._claims.execute(gone, of_each, tenants)
+        await self._claims.execute(
+            """delete from ops.periodic_turns where name = any($1) and tenant_id <> all($2) or name = any($3)
+                  and (tenant_id, name) not in (select * from unnest($4::text[], $3::text[]))""",
+            of_each,
+            tenants,
+            [job.name for job in of_one],
+            [job.tenant_id for job in of_one],
+        )
         self._kept = tenants
 
     async def wake(self, tenant_ids: Collection[str], now: Instant) -> None:

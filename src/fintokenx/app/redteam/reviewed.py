@@ -7,6 +7,7 @@ from typing import Final
 
 CALLS: Final = {
     ("fx_app", "change"): "records and changes, under the pin",
+    ("fx_app", "lock"): "the locks of commands, of the pinned tenant's things",
     ("fx_app", "next_nonce"): "numbers the transactions of a wallet of the platform, each with its promise",
     ("fx_worker", "sender_has_mined"): "says how far the chain has come; runs no tenant's SQL",
     ("fx_platform", "open_bypass"): "leaves the fingerprint",
@@ -43,6 +44,7 @@ DEFINERS: Final = {
     "guard_change": "fx_owner",
     "is_administrator": "fx_fingerprint",
     "link": "fx_linker",
+    "lock": "fx_owner",
     "next_nonce": "fx_owner",
     "nonce_has_its_promise": "fx_writer",
     "nonce_was_given": "fx_owner",

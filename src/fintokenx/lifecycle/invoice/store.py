@@ -44,7 +44,7 @@ async def find_anywhere(connection: Connection, reference: str) -> dict[str, Any
 
 async def lock(tx: Tx, reference: str) -> Invoice | None:
     """Take the invoice's lock until the transaction ends, then read it."""
-    await tx.value("select pg_advisory_xact_lock(hashtextextended($1, 0))", f"invoice:{tx.tenant_id}:{reference}")
+    await tx.lock(f"invoice:{reference}")
     return await find(tx, reference)
 
 
@@ -65,8 +65,8 @@ async def page(tx: Tx, *, party_id: str | None, state: str | None, after: str | 
 
 async def lock_submissions(tx: Tx, originator_id: str, document_sha256: str) -> None:
     """One submission per seller and per file at a time, so that the look for duplicates is exact."""
-    for what in (f"submit:{tx.tenant_id}:{originator_id}", f"submit:{tx.tenant_id}:{document_sha256}"):
-        await tx.value("select pg_advisory_xact_lock(hashtextextended($1, 0))", what)
+    for what in (originator_id, document_sha256):
+        await tx.lock(f"submit:{what}")
 
 
 async def same_file(tx: Tx, document_sha256: str) -> Invoice | None:

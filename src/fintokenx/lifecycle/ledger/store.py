@@ -14,7 +14,7 @@ from fintokenx.lifecycle.ledger.types import Account, AccountBalance, AccountKin
 async def lock_accounts(tx: Tx, codes: Sequence[str]) -> set[str]:
     """Serialise the opening of accounts; returns those that exist. Sorted, so that two journals cannot deadlock."""
     for code in sorted(codes):
-        await tx.value("select pg_advisory_xact_lock(hashtextextended($1, 0))", f"account:{tx.tenant_id}:{code}")
+        await tx.lock(f"account:{code}")
     rows = await tx.rows("select code from app.ledger_accounts where code = any($1)", list(codes))
     return {row["code"] for row in rows}
 

@@ -28,7 +28,7 @@ def _listing(row: Row) -> Listing:
 
 
 async def _lock(tx: Tx, thing: str) -> None:
-    await tx.value("select pg_advisory_xact_lock(hashtextextended($1, 0))", f"{thing}:{tx.tenant_id}")
+    await tx.lock(thing)
 
 
 async def find(tx: Tx, listing_id: str) -> Listing | None:

@@ -54,7 +54,7 @@ def _chain_tx(row: Row | None) -> ChainTransaction | None:
 
 async def lock(tx: Tx, what: str, name: str) -> None:
     """Take the lock of one thing until the transaction ends."""
-    await tx.value("select pg_advisory_xact_lock(hashtextextended($1, 0))", f"{what}:{tx.tenant_id}:{name}")
+    await tx.lock(f"{what}:{name}")
 
 
 async def token(tx: Tx, reference: str) -> Token | None:

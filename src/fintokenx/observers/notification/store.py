@@ -17,9 +17,7 @@ _COLUMNS = (
 
 async def lock(tx: Tx, business_key: str) -> Email | None:
     """Serialise the work on one mail until the transaction ends, then read it."""
-    await tx.value(
-        "select pg_advisory_xact_lock(hashtextextended($1, 0))", f"email_sends:{tx.tenant_id}:{business_key}"
-    )
+    await tx.lock(f"email_sends:{business_key}")
     row = await tx.row(f"select {_COLUMNS} from app.email_sends where business_key = $1", business_key)
     return Email(**dict(row)) if row else None
 

@@ -41,12 +41,12 @@ _LINK: Final = "tenant_id, id, invoice_reference, subject_id, state, issued_at, 
 
 async def lock(tx: Tx, thing: str) -> None:
     """Serialise the commands on one thing until this transaction ends."""
-    await tx.value("select pg_advisory_xact_lock(hashtextextended($1, 0))", f"{tx.tenant_id}:{thing}")
+    await tx.lock(thing)
 
 
 async def hold(tx: Tx, thing: str) -> None:
     """Keep off the commands that :func:`lock` the thing until this transaction ends; others may hold it too."""
-    await tx.value("select pg_advisory_xact_lock_shared(hashtextextended($1, 0))", f"{tx.tenant_id}:{thing}")
+    await tx.lock(thing, shared=True)
 
 
 async def subject(tx: Tx, subject_id: str) -> Subject | None:

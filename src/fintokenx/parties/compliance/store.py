@@ -21,7 +21,7 @@ _ALERT = (
 
 async def lock(tx: Tx, what: str) -> None:
     """Make the commands on ``what`` of this tenant wait for each other until the transaction ends."""
-    await tx.value("select pg_advisory_xact_lock(hashtextextended($1, 0))", f"{tx.tenant_id}:{what}")
+    await tx.lock(what)
 
 
 def _case(row: Row | None) -> Case | None:

@@ -23,8 +23,7 @@ _PARTY = "id, kind, roles, name_sealed, born_on_sealed, applicant_ref"
 
 async def lock_subject(tx: Tx, subject_id: str) -> None:
     """Make the gates of one subject wait for each other until the transaction ends."""
-    key = f"onboarding_files:{tx.tenant_id}:{subject_id}"
-    await tx.value("select pg_advisory_xact_lock(hashtextextended($1, 0))", key)
+    await tx.lock(f"onboarding_files:{subject_id}")
 
 
 def _file(row: Row | None) -> OnboardingFile | None:

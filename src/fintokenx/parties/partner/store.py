@@ -18,7 +18,7 @@ _KEYS: Final = "app.api_keys k left join ops.api_key_use u on u.tenant_id = k.te
 
 async def lock(tx: Tx, thing: str) -> None:
     """Serialise the commands on one thing until this transaction ends."""
-    await tx.value("select pg_advisory_xact_lock(hashtextextended($1, 0))", f"{tx.tenant_id}:{thing}")
+    await tx.lock(thing)
 
 
 async def tenant(tx: Tx) -> Tenant | None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+import asyncpg
+
 from fintokenx.app.redteam.scene import SERVING, Scene
 from fintokenx.app.redteam.sql import CHANGE, entry, must_refuse, must_refuse_all
 from fintokenx.app.redteam.types import Attack, Broken, attack
@@ -254,6 +256,37 @@ async def stored_secrets(scene: Scene) -> str:
     return "shown once, and found nowhere"
 
 
+@attack(
+    149, "shared", "No tenant holds a lock that another one's commands wait for.",
+    tries="Every function of Postgres that takes an advisory lock, as every login; fx.lock without a pin; and under "
+    "the attacker's pin the very things that the victim then locks, spelt with its name in front too.",
+    holds="Postgres' own are refused but for the chain's (fx_sealer); the victim has its lock at once.",
+)  # fmt: skip
+async def foreign_locks(scene: Scene) -> str:
+    doors = ("lock", "lock_shared", "xact_lock", "xact_lock_shared")
+    names = [f"pg_{attempt}advisory_{door}" for attempt in ("", "try_") for door in doors]
+    for role in SERVING:
+        chains = ("pg_advisory_xact_lock(1, 1)",) if role == "fx_sealer" else ()
+        calls = [f"{name}({key})" for name in names for key in ("1", "1, 1")]
+        await must_refuse_all(scene, role, [f"select {call}" for call in calls if call not in chains])
+    await must_refuse_all(scene, "fx_app", ["select fx.lock('tenants', false)"], pinned=False)
+    there = scene.there.tenant_id
+    things = ("tenants", f"subjects:{scene.there.canary_id}", "")
+    async with (
+        scene.session(pin=scene.pin(scene.here)) as attacker,
+        scene.session(pin=scene.pin(scene.there)) as victim,
+    ):
+        await victim.execute("set local lock_timeout = '2s'")
+        for thing in things:
+            for spelt in (thing, f"{there}:{thing}"):
+                await attacker.execute("select fx.lock($1, false)", spelt)
+            try:
+                await victim.execute("select fx.lock($1, false)", thing)
+            except asyncpg.LockNotAvailableError as fault:
+                raise Broken(f"the other tenant waits for «{thing}»") from fault
+    return f"{len(names) * 2} calls refused to {len(SERVING)} logins, {len(things)} locks free"
+
+
 async def _texts(connection: RawConnection) -> list[tuple[str, str]]:
     """Tables with a tenant that fx_app may read, and all of a row of theirs as one text."""
     rows = await connection.fetch(
@@ -272,5 +305,5 @@ async def _texts(connection: RawConnection) -> list[tuple[str, str]]:
 
 
 ATTACKS: Final[tuple[Attack, ...]] = (
-    turns, odd_jobs, rules, window, foreign_nonces, wrapping, cleared, stored_secrets
+    turns, odd_jobs, rules, window, foreign_nonces, wrapping, cleared, stored_secrets, foreign_locks
 )  # fmt: skip

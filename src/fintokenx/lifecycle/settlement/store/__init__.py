@@ -39,7 +39,7 @@ _COLLECTION: Final = (
 async def lock(tx: Tx, *things: str) -> None:
     """Serialise the commands on some things until this transaction ends; sorted, so that two cannot deadlock."""
     for thing in sorted(things):
-        await tx.value("select pg_advisory_xact_lock(hashtextextended($1, 0))", f"settlement:{tx.tenant_id}:{thing}")
+        await tx.lock(f"settlement:{thing}")
 
 
 def _disbursement(row: Row) -> Disbursement:
