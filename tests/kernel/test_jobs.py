@@ -240,7 +240,7 @@ async def test_a_job_is_given_up_only_when_somebody_has_been_told(shop: Shop) ->
     await shop.promise("make")
     for _ in range(2):
         [row] = await worker._claim(6)
-        await worker._bury(row, Work(shop.world.database, row), "down")
+        await worker._give_up(row, Work(shop.world.database, row), "down")
         states += [(job["state"], job["last_error"]) for job in await shop.jobs()]
         shop.world.clock.set(shop.world.clock.now() + timedelta(hours=9))
     assert states == [("READY", "down"), ("DEAD", "down")]

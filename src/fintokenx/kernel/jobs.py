@@ -339,7 +339,7 @@ class Worker:
         log.warning("job_failed", job=row["name"], job_id=row["id"], attempts=row["attempts"], error=error)
         first: Instant = row["first_run_at"]
         if self._clock.now() - first > timedelta(hours=LIFE_HOURS) and row["attempts"] > len(BACKOFF_SECONDS):
-            await self._bury(row, work, error)
+            await self._give_up(row, work, error)
             return
         seconds: float = BACKOFF_SECONDS[min(row["attempts"], len(BACKOFF_SECONDS)) - 1]
         if work.every_seconds is not None:  # a periodic job waits no longer than for its next turn
@@ -355,14 +355,17 @@ class Worker:
             0 if counted else 1,
         )
 
-    async def _bury(self, row: Row, work: Work, error: str) -> None:
-        """Give it up, when somebody has been told; while nobody can be, it goes on."""
+    async def _give_up(self, row: Row, work: Work, error: str) -> None:
+        """When somebody has been told; while nobody can be, it goes on."""
         try:
             await self._tell_dead(work)
         except Exception:  # whatever it is: what nobody has been told of is not given up
             log.exception("job_death_not_told", job=row["name"], job_id=row["id"])
             await self._put_back(row, seconds=BACKOFF_SECONDS[-1], error=error, counted=True)
-            return
+        else:
+            await self._bury(row, error)
+
+    async def _bury(self, row: Row, error: str) -> None:
         log.error("job_dead", job=row["name"], job_id=row["id"], error=error)
         await self._settle(
             "state = 'DEAD', leased_until = null, last_error = $3, finished_at = $4", row, error, self._clock.now()
