@@ -1,4 +1,4 @@
-"""Alerts that end when their cause does (statemachines §12), and those of refused sign-ins (AU-13)."""
+"""Alerts that end when their cause does (issue 9 A16, statemachines §12), and those of refused sign-ins (AU-13)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A clearance is as old as the checks behind it: gates 1 and 2 anew, claims on chain, who may still buy (CH-16)."""
+"""A clearance is as old as its checks: gates 1 and 2 anew, claims on chain, who may buy (issue 9 A11, CH-16)."""
 
 from __future__ import annotations
 
