@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -178,6 +178,51 @@ async def test_a_credit_that_may_be_a_known_one_waits_for_a_person_and_is_paid_t
         assert len(await place.doubts()) == 1
         if not is_new:
             await _share_and_alert(place, made)
+
+
+@dataclass
+class Asked:
+    """The bank's list, and from when it was asked for."""
+
+    real: AccountInformation
+    since: list[Instant] = field(default_factory=list)
+
+    async def credits(self, account: BankAccount, since: Instant) -> list[BankCredit]:
+        self.since.append(since)
+        return await self.real.credits(account, since)
+
+    async def balance(self, account: BankAccount) -> Pence:
+        return await self.real.balance(account)
+
+
+async def test_a_line_that_waits_for_a_person_holds_back_neither_the_window_nor_the_balance(
+    cluster: str, template: str, tmp_path: Path
+) -> None:
+    """The list from that day on would be read every few seconds, longer by each day that nobody decides."""
+    async with _collected(cluster, template, tmp_path) as (place, made):
+        await place.bank.pay(BUYER, COLLECTIONS, PART, made.invoice_reference)
+        place.information = Retold(place.bank.information(), _tell_otherwise)
+        await place.collect()
+        waiting = [doubt.line_id for doubt in await place.doubts()]
+        assert waiting
+        place.information = asked = Asked(place.bank.information())
+        place.time_passes(30 * 86_400)
+        await place.bank.pay(BUYER, COLLECTIONS, 100, "later")
+        await place.collect()
+        await place.collect()
+        month_ago = place.world.clock.now() - timedelta(days=30)
+        assert asked.since[-1] > month_ago + timedelta(days=25)
+        for _ in range(2):
+            await place.ask("settlement.check_balance")
+            await place.until_idle()
+        assert (
+            "BOOKS_DIFFER_FROM_BANK",
+            COLLECTIONS.sort_code + COLLECTIONS.account_number,
+        ) not in await place.alerts()
+        async with place.tx() as tx:
+            await lines.decide(tx, OFFICER, line_id=waiting[0], same_as=None)
+        await place.collect()
+        assert asked.since[-1] < month_ago, "what is new is read once more, and booked"
 
 
 async def _share_and_alert(place: Place, made: settlement.Disbursement) -> None:

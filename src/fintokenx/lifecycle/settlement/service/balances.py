@@ -51,20 +51,17 @@ class Comparison:
 
 async def compare(tx: Tx, caller: Caller, *, statement: Statement, bank: Pence, asked_at: Instant) -> Comparison:
     """Hold the books against the balance that the bank told after ``asked_at``. ``statement`` was read after that, so
-    it shows every credit that is in the balance. Each thing on its way may or may not be in it: a payment that the bank
-    has not decided, a credit that is not booked, what was booked meanwhile or shortly before."""
+    it shows every credit that is in the balance and not known yet. Each thing on its way may or may not be in it: a
+    payment that the bank has not decided, a credit that is not booked, what was booked meanwhile or shortly before."""
     caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
     account = ledger.BANK_COLLECTIONS
     books = await ledger.asset_balance(tx, caller, account=account)
     moved = await ledger.movements_since(tx, caller, account=account, since=asked_at - LAG)
     leaving = await balance_store.leaving(tx)
     found = zip(statement.credits, await lines.verdicts(tx, statement), strict=True)
-    not_booked = [
-        credit.amount
-        for credit, verdict in found
-        if verdict is None or verdict.line is None or verdict.line.kind == "doubt"
-    ]
-    parts = [*(-amount for amount in (*moved, *leaving)), *not_booked]
+    not_booked = [credit.amount for credit, verdict in found if verdict is None or verdict.line is None]
+    in_doubt = await balance_store.in_doubt(tx, statement.account)
+    parts = [*(-amount for amount in (*moved, *leaving)), *not_booked, *in_doubt]
     return Comparison(bank, books, explains(parts, bank - books))
 
 

@@ -26,7 +26,8 @@ OVERLAP: Final = timedelta(hours=48)
 
 async def statement(tx: Tx, caller: Caller) -> tuple[BankAccount, Instant]:
     """The collections account and from when to read it: before the newest line that is known, before now (a bank may
-    date a line in the future), before the first reading that was not whole, and before the oldest undecided payment."""
+    date a line in the future), before the first reading that was not whole, before the oldest undecided payment, and
+    before a line that a person has just called new. A line that waits for a person does not hold it back."""
     caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
     account = await instructing.collections_account(tx)
     newest = await store.newest_line_at(tx, account) or (await partner.tenant(tx)).opened_at

@@ -324,14 +324,17 @@ async def newest_line_at(tx: Tx, account: BankAccount) -> Instant | None:
 
 async def oldest_open_at(tx: Tx, account: BankAccount) -> Instant | None:
     """From when on lines of an account may have been left for later: since a reading of it was not whole, since a
-    payment was sent that its bank has not decided, or since a line that a person is to decide or has just decided."""
+    payment was sent that its bank has not decided, or since a line of which a person has just said that it is new. One
+    that still waits for a person is kept already, and holds nothing up: it may wait for months."""
     at: Instant | None = await tx.value(
         """select min(at) from (
              select gap_since as at from app.statement_readings where account = $1
              union all
              select sent_at from app.payment_instructions where state = 'SENT'
              union all
-             select booked_at from app.reconciliations where account = $1 and kind = 'doubt') as open""",
+             select r.booked_at from app.line_doubts d join app.reconciliations r
+                 on r.tenant_id = d.tenant_id and r.id = d.line_id
+              where d.state = 'NEW' and r.account = $1 and r.kind = 'doubt') as open""",
         account.sort_code + account.account_number,
     )
     return at

@@ -50,6 +50,18 @@ async def leaving(tx: Tx) -> list[Pence]:
     return [Pence(row["amount_pence"]) for row in rows]
 
 
+async def in_doubt(tx: Tx, account: BankAccount) -> list[Pence]:
+    """Amounts of the lines of an account that are not booked because a person is to say what they are, or has just
+    said that they are new."""
+    rows = await tx.rows(
+        """select r.amount_pence from app.line_doubts d join app.reconciliations r
+               on r.tenant_id = d.tenant_id and r.id = d.line_id
+            where d.state in ('OPEN', 'NEW') and r.account = $1 and r.kind = 'doubt'""",
+        account.sort_code + account.account_number,
+    )
+    return [Pence(row["amount_pence"]) for row in rows]
+
+
 async def queued(tx: Tx) -> list[str]:
     """End-to-end ids of the payments that are to be sent."""
     rows = await tx.rows("select end_to_end_id from app.payment_instructions where state = 'QUEUED' order by 1")
