@@ -961,7 +961,8 @@ async def test_a_line_without_money_and_one_from_the_future_stop_nobody(place: P
     await place.bank.pay(BUYER, COLLECTIONS, 200, "WHAT")
     await place.collect()
     await place.bank.pay(BUYER, COLLECTIONS, 300, "WHAT")
-    assert [c.amount.value for c in await place.collect()] == [200, 100, 300]
+    *first, last = [c.amount.value for c in await place.collect()]
+    assert (sorted(first), last) == ([100, 200], 300), "of one instant, in any order"
     assert await place.lines() == [("collection", 100), ("collection", 200), ("collection", 300), ("nothing", 0)]
     assert await place.trail("04000412345678:zero") == ["RECON_LINE"]
 

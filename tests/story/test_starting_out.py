@@ -84,6 +84,8 @@ async def test_a_start_that_is_interrupted_leaves_nothing_running(
     monkeypatch.setenv("FX_HOME", str(tmp_path))
     system = LocalSystem("interrupted")
     command = [sys.executable, "-m", "fintokenx.app.cli", "up", "--system", system.name]
+    # Who runs the tests in the background may have them ignore the signal, and children inherit that.
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as starting:
             assert starting.stderr is not None
@@ -96,6 +98,7 @@ async def test_a_start_that_is_interrupted_leaves_nothing_running(
         assert not (await system.postgres()).running
         assert not system.anvil().running
     finally:
+        signal.signal(signal.SIGINT, handler)
         await system.destroy()
 
 
