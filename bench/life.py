@@ -53,6 +53,8 @@ SYSTEM = "bench-life"
 LIVES_DEFAULT = 100
 AT_ONCE_DEFAULT = 8
 READINGS = 60
+COLLECTED_EVERY_SECONDS = 5.0
+"""How often the platform looks at the collections account (app/wiring.py)."""
 PAYER = {"sort_code": "990888", "account_number": "20000099"}
 """The buyers' account, at the mock bank."""
 BARS = {"platform_cpu_s_per_life": 0.25, "isolation_overhead_ms": 15.0}
@@ -316,6 +318,8 @@ async def _lived(lives: Lives, superuser_dsn: str) -> dict[str, Any]:
         await lives.bought()
         used = machine.used()
         await lives.story._move_clock(datetime.combine(lives.story.paper.due, time_of_day(9), UTC))
+        # The move makes everything due, a look at the account as well: the payments come in the middle between two.
+        await asyncio.sleep(COLLECTED_EVERY_SECONDS / 2)
         machine.before = machine.now()
         await lives.settled()
         used = {name: seconds + used[name] for name, seconds in machine.used().items()}

@@ -35,7 +35,7 @@ from fintokenx.lifecycle.settlement.types import LinesNotTaken, Purpose, Stateme
 
 log = structlog.get_logger("fintokenx.settlement")
 
-_WAIT_MIN_SECONDS = 1.0
+_WAIT_MIN_SECONDS = 0.5  # a Faster Payment is decided within a second, as a rule
 _WAIT_MAX_SECONDS = 300.0
 
 
