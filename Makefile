@@ -11,7 +11,7 @@ WORKERS ?= 4
 # These are busy all the time.
 SOAK_WORKERS ?= 2
 
-.PHONY: help setup setup-dev setup-contracts softhsm demo up down status test soak test-all test-contracts check format docs bench bench-audit bench-chain bench-gas bench-life lock clean
+.PHONY: help setup setup-dev setup-contracts softhsm demo up down status test soak test-all test-contracts golden check format docs bench bench-audit bench-chain bench-gas bench-life lock clean
 
 help: ## List what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -92,6 +92,9 @@ test-all: test soak test-contracts ## All tests
 
 test-contracts: setup-dev setup-contracts ## Solidity: tests, invariants, coverage, lemmas, slither, gas, artifacts; minutes
 	@$(BIN)/python contracts/proof.py
+
+golden: setup-dev ## Keep the record of the golden run as it is now: for wanted changes, whose diff is then reviewed
+	@FX_KEEP_GOLDEN=1 $(BIN)/python -m pytest -q tests/golden
 
 check: setup-dev ## Format, ruff, mypy strict, import contracts, generated docs
 	@$(BIN)/ruff format --check .
