@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from fintokenx.audit import Action, Carries, together
+from fintokenx.audit import Action, Carries, together, with_callers
 from fintokenx.audit import carries as audit_carries
 from fintokenx.audit import transitions as audit
 from fintokenx.kernel.machine import Machine
@@ -39,7 +39,6 @@ _MODULES = (
     audit, partner, auth, compliance, kyc, ledger, invoice, tokenisation, marketplace, settlement, notification
 )  # fmt: skip
 
-MACHINES: Final[tuple[Machine, ...]] = tuple(machine for module in _MODULES for machine in module.MACHINES)
 ACTIONS: Final[tuple[Action, ...]] = tuple(action for module in _MODULES for action in module.ACTIONS)
 CARRIES: Final[Carries] = together(
     one.CARRIES
@@ -49,6 +48,17 @@ CARRIES: Final[Carries] = together(
     )
 )  # fmt: skip
 """Which rows the entries of each action may carry, by all modules that record it."""
+MACHINES: Final[tuple[Machine, ...]] = with_callers(
+    (machine for module in _MODULES for machine in module.MACHINES), CARRIES
+)
+"""With every action that walks their lines, whichever module it is of."""
+
+
+def machine(name: str) -> Machine:
+    """One of them. :raises KeyError: there is none of this name"""
+    return {known.name: known for known in MACHINES}[name]
+
+
 SEALED: Final[dict[tuple[str, str], SealedColumn]] = {
     **subjects.SEALED, **cases.SEALED, **files.SEALED, **invoices.SEALED, **notifications.SEALED
 }  # fmt: skip

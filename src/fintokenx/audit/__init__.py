@@ -6,7 +6,18 @@ its root anchored on chain; :func:`prove` shows entries to an outsider, :func:`v
 and :func:`replay` shows that the tables are what the entries say.
 """
 
-from fintokenx.audit.carries import Carried, Carries, adds, always, changes, together
+from fintokenx.audit.carries import (
+    Carried,
+    Carries,
+    NobodyWalks,
+    adds,
+    always,
+    changes,
+    known_as,
+    together,
+    walking,
+    with_callers,
+)
 from fintokenx.audit.service.batches import anchor_sealed, keep_receipts, seal
 from fintokenx.audit.service.behind import anchors, behind
 from fintokenx.audit.service.checkpoints import sign_sealed
@@ -85,6 +96,7 @@ __all__ = [
     "LogInconsistent",
     "Move",
     "NoSuchTable",
+    "NobodyWalks",
     "NotPublished",
     "NothingRecorded",
     "Proof",
@@ -110,6 +122,7 @@ __all__ = [
     "find_anywhere",
     "insert",
     "keep_receipts",
+    "known_as",
     "newest_checkpoint",
     "present_row",
     "proof_holds",
@@ -129,4 +142,6 @@ __all__ = [
     "together",
     "update",
     "verify",
+    "walking",
+    "with_callers",
 ]

@@ -19,9 +19,14 @@ class IllegalTransition(Refused):
     status = 409
 
 
+FROM_ABOVE: Final = ""
+"""In place of a line's action: only entries of modules above walk it, and those say so in their ``carries``."""
+
+
 @dataclass(frozen=True, slots=True)
 class Transition:
-    """One line of a machine: in ``source`` the ``event`` leads to ``target`` and is recorded as ``action``."""
+    """One line of a machine: in ``source`` the ``event`` leads to ``target`` and is recorded as ``action``, or as
+    what a module above records (:data:`FROM_ABOVE`)."""
 
     source: str
     event: str

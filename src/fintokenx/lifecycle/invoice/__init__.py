@@ -5,7 +5,17 @@ person looks. The buyer confirms a page whose hash is kept. From then on the mod
 machine through the doors below, each of which contributes a Move to the one entry that the top command records.
 """
 
-from fintokenx.lifecycle.invoice.carries import INVOICE_COLLECTED, INVOICE_MOVED, INVOICE_TOKENISED
+from fintokenx.lifecycle.invoice.carries import (
+    INVOICE_COLLECTED,
+    INVOICE_COMMITTED,
+    INVOICE_FUNDED,
+    INVOICE_LISTED,
+    INVOICE_REFUNDED,
+    INVOICE_RELEASED,
+    INVOICE_SETTLED,
+    INVOICE_SETTLING,
+    INVOICE_TOKENISED,
+)
 from fintokenx.lifecycle.invoice.service.confirm import confirm, decline
 from fintokenx.lifecycle.invoice.service.onward import (
     collected,
@@ -47,7 +57,13 @@ from fintokenx.lifecycle.invoice.types import (
 
 __all__ = [
     "INVOICE_COLLECTED",
-    "INVOICE_MOVED",
+    "INVOICE_COMMITTED",
+    "INVOICE_FUNDED",
+    "INVOICE_LISTED",
+    "INVOICE_REFUNDED",
+    "INVOICE_RELEASED",
+    "INVOICE_SETTLED",
+    "INVOICE_SETTLING",
     "INVOICE_TOKENISED",
     "SEALED",
     "AlreadyConfirmed",

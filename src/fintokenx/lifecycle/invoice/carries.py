@@ -4,25 +4,34 @@ from __future__ import annotations
 
 from typing import Final
 
-from fintokenx.audit import Carries, adds, always, changes
+from fintokenx.audit import Carries, adds, always, changes, walking
+from fintokenx.lifecycle.invoice.transitions import INVOICE
 from fintokenx.parties import auth, compliance
 
-INVOICE_MOVED: Final = changes("invoices", "state")
-INVOICE_TOKENISED: Final = changes("invoices", "state", "token_reference")
-INVOICE_COLLECTED: Final = changes("invoices", "state", "collected_pence")
+_MOVED: Final = changes("invoices", "state")
+INVOICE_TOKENISED: Final = walking(changes("invoices", "state", "token_reference"), INVOICE, "tokenised")
+INVOICE_LISTED: Final = walking(_MOVED, INVOICE, "listed")
+INVOICE_COMMITTED: Final = walking(_MOVED, INVOICE, "commit")
+INVOICE_RELEASED: Final = walking(_MOVED, INVOICE, "cancel")
+"""Back on the market before money has moved."""
+INVOICE_REFUNDED: Final = walking(_MOVED, INVOICE, "refund")
+INVOICE_FUNDED: Final = walking(_MOVED, INVOICE, "fund")
+INVOICE_COLLECTED: Final = walking(changes("invoices", "state", "collected_pence"), INVOICE, "collect")
+INVOICE_SETTLING: Final = walking(_MOVED, INVOICE, "start_settling")
+INVOICE_SETTLED: Final = walking(_MOVED, INVOICE, "settle")
 _READ: Final = (adds("invoice_documents"), adds("duplicates"))
 
 CARRIES: Final[Carries] = {
     "SUBMIT_INVOICE": always(adds("invoices"), adds("invoice_documents")),
-    "CONFIRM_INVOICE": (*always(INVOICE_MOVED, adds("buyer_confirmations")), auth.LINK_MOVED),
-    "INVOICE_BUYER_DECLINE": (*always(INVOICE_MOVED), auth.LINK_MOVED),
-    "INVOICE_WITHDRAW": (*always(INVOICE_MOVED), auth.LINK_MOVED),
+    "CONFIRM_INVOICE": (*always(_MOVED, adds("buyer_confirmations")), auth.LINK_CONFIRMED),
+    "INVOICE_BUYER_DECLINE": (*always(_MOVED), auth.LINK_DECLINED),
+    "INVOICE_WITHDRAW": (*always(_MOVED), auth.LINK_WITHDRAWN),
     "BUYER_PAGE_VIEW": always(adds("invoice_documents")),
     "INVOICE_DUPLICATE": always(adds("duplicates")),
-    "INVOICE_EXTRACT_START": always(INVOICE_MOVED),
-    "INVOICE_EXTRACTED": (*always(INVOICE_MOVED, adds("vision_runs")), *_READ),
-    "INVOICE_REFER": (*always(INVOICE_MOVED, adds("vision_runs")), *_READ, *compliance.CASE_OPENED),
-    "INVOICE_REFUSE": always(INVOICE_MOVED, adds("vision_runs")),
-    "INVOICE_REVIEW_DECIDE": always(INVOICE_MOVED),
-    "INVOICE_DUE": always(INVOICE_MOVED),
+    "INVOICE_EXTRACT_START": always(_MOVED),
+    "INVOICE_EXTRACTED": (*always(_MOVED, adds("vision_runs")), *_READ),
+    "INVOICE_REFER": (*always(_MOVED, adds("vision_runs")), *_READ, *compliance.CASE_OPENED),
+    "INVOICE_REFUSE": always(_MOVED, adds("vision_runs")),
+    "INVOICE_REVIEW_DECIDE": always(_MOVED),
+    "INVOICE_DUE": always(_MOVED),
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fintokenx.audit import Action
 from fintokenx.kernel.caller import Role
-from fintokenx.kernel.machine import Machine, transitions
+from fintokenx.kernel.machine import FROM_ABOVE, Machine, transitions
 
 INVOICE = Machine(
     "invoice",
@@ -20,17 +20,17 @@ INVOICE = Machine(
             ("AWAITING_BUYER", "confirm", "CONFIRMED", "CONFIRM_INVOICE"),
             ("AWAITING_BUYER", "decline", "DECLINED_BY_BUYER", "INVOICE_BUYER_DECLINE"),
             ("SUBMITTED|EXTRACTING|IN_REVIEW|AWAITING_BUYER", "withdraw", "WITHDRAWN", "INVOICE_WITHDRAW"),
-            ("CONFIRMED", "tokenised", "TOKENISED", "TOKEN_MINT"),
-            ("TOKENISED", "listed", "LISTED", "LISTING_OPEN"),
-            ("LISTED", "commit", "FUNDING", "FUND_COMMIT"),
-            ("FUNDING", "cancel", "LISTED", "FUND_CANCEL"),
-            ("FUNDING", "refund", "LISTED", "FIAT_REFUND"),
-            ("FUNDING", "fund", "FUNDED", "FUND_INVOICE"),
+            ("CONFIRMED", "tokenised", "TOKENISED", FROM_ABOVE),
+            ("TOKENISED", "listed", "LISTED", FROM_ABOVE),
+            ("LISTED", "commit", "FUNDING", FROM_ABOVE),
+            ("FUNDING", "cancel", "LISTED", FROM_ABOVE),
+            ("FUNDING", "refund", "LISTED", FROM_ABOVE),
+            ("FUNDING", "fund", "FUNDED", FROM_ABOVE),
             ("FUNDED", "fall_due", "DUE", "INVOICE_DUE"),
-            ("FUNDED|DUE|PART_PAID", "collect", "PART_PAID", "RECEIVE_SETTLEMENT"),
-            ("FUNDED|DUE|PART_PAID", "collect", "PAID", "RECEIVE_SETTLEMENT"),
-            ("PAID", "start_settling", "SETTLING", "SETTLEMENT_START"),
-            ("SETTLING", "settle", "SETTLED", "TOKEN_BURN"),
+            ("FUNDED|DUE|PART_PAID", "collect", "PART_PAID", FROM_ABOVE),
+            ("FUNDED|DUE|PART_PAID", "collect", "PAID", FROM_ABOVE),
+            ("PAID", "start_settling", "SETTLING", FROM_ABOVE),
+            ("SETTLING", "settle", "SETTLED", FROM_ABOVE),
         ]
     ),
 )

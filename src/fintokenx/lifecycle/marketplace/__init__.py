@@ -4,7 +4,12 @@ Tokenisation's mint opens a listing; settlement takes it for a lender with :func
 :func:`reopened` or ends it with :func:`closed`. Visibility is worked out per viewer and never stored.
 """
 
-from fintokenx.lifecycle.marketplace.carries import LISTING_MOVED
+from fintokenx.lifecycle.marketplace.carries import (
+    LISTING_COMMITTED,
+    LISTING_FUNDED,
+    LISTING_REFUNDED,
+    LISTING_RELEASED,
+)
 from fintokenx.lifecycle.marketplace.service import (
     closed,
     committed,
@@ -27,7 +32,10 @@ from fintokenx.lifecycle.marketplace.types import (
 )
 
 __all__ = [
-    "LISTING_MOVED",
+    "LISTING_COMMITTED",
+    "LISTING_FUNDED",
+    "LISTING_REFUNDED",
+    "LISTING_RELEASED",
     "ConcentrationCapReached",
     "Listing",
     "ListingFilter",

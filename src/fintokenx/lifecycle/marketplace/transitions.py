@@ -9,17 +9,17 @@ from typing import Final
 
 from fintokenx.audit import Action
 from fintokenx.kernel.caller import Role
-from fintokenx.kernel.machine import NOTHING, Machine, transitions
+from fintokenx.kernel.machine import FROM_ABOVE, NOTHING, Machine, transitions
 
 LISTING: Final = Machine(
     "listing",
     transitions(
         [
             (NOTHING, "open", "OPEN", "LISTING_OPEN"),
-            ("OPEN", "commit", "COMMITTED", "FUND_COMMIT"),
-            ("COMMITTED", "cancel", "OPEN", "FUND_CANCEL"),
-            ("COMMITTED", "refund", "OPEN", "FIAT_REFUND"),
-            ("COMMITTED", "fund", "CLOSED_FUNDED", "FUND_INVOICE"),
+            ("OPEN", "commit", "COMMITTED", FROM_ABOVE),
+            ("COMMITTED", "cancel", "OPEN", FROM_ABOVE),
+            ("COMMITTED", "refund", "OPEN", FROM_ABOVE),
+            ("COMMITTED", "fund", "CLOSED_FUNDED", FROM_ABOVE),
         ]
     ),
 )

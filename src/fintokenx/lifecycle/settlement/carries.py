@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from fintokenx.audit import Carries, adds, always, changes
+from fintokenx.audit import Carries, adds, always, changes, known_as
 from fintokenx.lifecycle import invoice, ledger, marketplace, tokenisation
 from fintokenx.parties import compliance
 
@@ -23,19 +23,19 @@ _LINE_KEPT: Final = (
 _DIFFERENCE_CHANGED: Final = changes("balance_differences", "bank_pence", "books_pence", "state", "closed_at")
 
 CARRIES: Final[Carries] = {
-    "FUND_COMMIT": always(adds("disbursements"), marketplace.LISTING_MOVED, invoice.INVOICE_MOVED),
+    "FUND_COMMIT": always(adds("disbursements"), marketplace.LISTING_COMMITTED, invoice.INVOICE_COMMITTED),
     "FUND_CHECK": always(_DISBURSEMENT_MOVED, _PAYMENT_QUEUED),
     "FUND_CANCEL": (
-        *always(_DISBURSEMENT_ENDED, marketplace.LISTING_MOVED, invoice.INVOICE_MOVED),
+        *always(_DISBURSEMENT_ENDED, marketplace.LISTING_RELEASED, invoice.INVOICE_RELEASED),
         _PAYMENT_CONCLUDED,
         *_LINE_KEPT,
     ),
     "FUND_INVOICE": (
         *always(
             changes("disbursements", "state", "chain_tx_hash", "fps_ref"),
-            invoice.INVOICE_MOVED,
+            invoice.INVOICE_FUNDED,
             tokenisation.TOKEN_HELD,
-            marketplace.LISTING_MOVED,
+            marketplace.LISTING_FUNDED,
             _PAYMENT_QUEUED,
         ),
         *ledger.JOURNAL,
@@ -44,7 +44,7 @@ CARRIES: Final[Carries] = {
     "FIAT_IN": (
         changes("disbursements", "state", "fps_ref"),
         _PAYMENT_CONCLUDED,
-        tokenisation.PROMISED,
+        tokenisation.TRANSFER_PROMISED,
         *ledger.JOURNAL,
     ),
     "FIAT_PAID": (
@@ -55,8 +55,8 @@ CARRIES: Final[Carries] = {
         *always(
             changes("disbursements", "state", "refund_fps_ref"),
             _PAYMENT_CONCLUDED,
-            marketplace.LISTING_MOVED,
-            invoice.INVOICE_MOVED,
+            marketplace.LISTING_REFUNDED,
+            invoice.INVOICE_REFUNDED,
         ),
         *ledger.JOURNAL,
     ),
@@ -65,19 +65,25 @@ CARRIES: Final[Carries] = {
         *always(_PAYMENT_CONCLUDED),
         _DISBURSEMENT_MOVED,
         _COLLECTION_MOVED,
-        *compliance.ALERT_RAISED,
+        *known_as("raise_on_escalation", *compliance.ALERT_RAISED),
     ),
     "FIAT_RETURN": (
         *always(_PAYMENT_CONCLUDED),
         _DISBURSEMENT_MOVED,
         _COLLECTION_MOVED,
         *_LINE_KEPT,
-        *compliance.ALERT_RAISED,
+        *known_as("raise_on_return", *compliance.ALERT_RAISED),
         *ledger.JOURNAL,
     ),
-    "CHAIN_REFUSED": (*always(_DISBURSEMENT_ENDED, _PAYMENT_QUEUED), *compliance.ALERT_RAISED),
+    "CHAIN_REFUSED": (
+        *always(_DISBURSEMENT_ENDED, _PAYMENT_QUEUED),
+        *known_as("raise_on_chain_refusal", *compliance.ALERT_RAISED),
+    ),
     "SELLER_CREDIT_ACK": (*always(changes("disbursements", "state", "seller_credit_acked_at")), *_LINE_KEPT),
-    "RECON_ALERT": (*always(changes("disbursements", "recon_alerted_at")), *compliance.ALERT_RAISED),
+    "RECON_ALERT": (
+        *always(changes("disbursements", "recon_alerted_at")),
+        *known_as("raise_on_late_credit", *compliance.ALERT_RAISED),
+    ),
     "RECON_LINE": _LINE_KEPT,
     "RECON_SAME": always(adds("line_forms")),
     "RECON_DOUBT": always(adds("reconciliations"), adds("line_forms"), adds("line_doubts")),
@@ -91,14 +97,19 @@ CARRIES: Final[Carries] = {
     "BALANCE_READ": always(changes("statement_readings", "balance_gap_since")),
     "RECON_GAP": (adds("statement_readings"), changes("statement_readings", "gap_since")),
     "RECON_WHOLE": always(changes("statement_readings", "gap_since")),
-    "RECEIVE_CREDIT": (*always(adds("collections")), *_LINE_KEPT, *compliance.ALERT_RAISED, *ledger.JOURNAL),
+    "RECEIVE_CREDIT": (
+        *always(adds("collections")),
+        *_LINE_KEPT,
+        *known_as("raise_on_unmatched_credit", *compliance.ALERT_RAISED),
+        *ledger.JOURNAL,
+    ),
     "RECEIVE_SETTLEMENT": (
         *always(changes("collections", "state", "allocated_pence", "refund_due_pence", "onward_payments")),
         invoice.INVOICE_COLLECTED,
         _PAYMENT_QUEUED,
         *ledger.JOURNAL,
     ),
-    "SETTLEMENT_START": always(invoice.INVOICE_MOVED),
+    "SETTLEMENT_START": always(invoice.INVOICE_SETTLING),
     "BURN_REQUEST": tokenisation.BURN_REQUESTED,
     "ONWARD_HELD": (*always(_PAYMENT_MOVED), _COLLECTION_MOVED),
     "ONWARD_RELEASE": (*always(_PAYMENT_MOVED), _COLLECTION_MOVED),

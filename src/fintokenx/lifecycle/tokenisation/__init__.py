@@ -8,7 +8,7 @@ the contracts will say to a transfer and why; it decides nothing. ``reconcile`` 
 whole chain at one block and names each difference.
 """
 
-from fintokenx.lifecycle.tokenisation.carries import BURN_REQUESTED, PROMISED, TOKEN_HELD
+from fintokenx.lifecycle.tokenisation.carries import BURN_REQUESTED, TOKEN_HELD, TRANSFER_PROMISED
 from fintokenx.lifecycle.tokenisation.service.identity import unflagged
 from fintokenx.lifecycle.tokenisation.service.moving import burn, held, transfer
 from fintokenx.lifecycle.tokenisation.service.own_entries import OwnEntries
@@ -57,9 +57,9 @@ from fintokenx.lifecycle.tokenisation.types import (
 
 __all__ = [
     "BURN_REQUESTED",
-    "PROMISED",
     "RULES",
     "TOKEN_HELD",
+    "TRANSFER_PROMISED",
     "BusinessKeyReused",
     "ChainTransaction",
     "Drift",

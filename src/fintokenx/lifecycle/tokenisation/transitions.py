@@ -9,7 +9,7 @@ from typing import Final
 
 from fintokenx.audit import Action
 from fintokenx.kernel.caller import Role
-from fintokenx.kernel.machine import NOTHING, Machine, transitions
+from fintokenx.kernel.machine import FROM_ABOVE, NOTHING, Machine, transitions
 
 TOKEN: Final = Machine(
     "token",
@@ -19,7 +19,7 @@ TOKEN: Final = Machine(
             ("REQUESTED|PENDING_MINT", "submit", "MINT_SUBMITTED", "TOKEN_SUBMIT"),
             ("REQUESTED|MINT_SUBMITTED", "stall", "PENDING_MINT", "TOKEN_PENDING"),
             ("MINT_SUBMITTED", "mint", "MINTED", "TOKEN_MINT"),
-            ("MINTED", "hold", "HELD", "FUND_INVOICE"),
+            ("MINTED", "hold", "HELD", FROM_ABOVE),
             ("HELD", "burn", "BURN_PENDING", "BURN_REQUEST"),
             ("BURN_PENDING", "burned", "BURNED", "TOKEN_BURN"),
             ("HELD", "recover", "HELD", "TOKEN_RECOVER"),
@@ -71,7 +71,7 @@ CHAIN_TX: Final = Machine(
     transitions(
         [
             (NOTHING, "promise mint", "PROMISED", "TOKEN_REQUEST"),
-            (NOTHING, "promise transfer", "PROMISED", "FIAT_IN"),
+            (NOTHING, "promise transfer", "PROMISED", FROM_ABOVE),
             (NOTHING, "promise burn", "PROMISED", "BURN_REQUEST"),
             (NOTHING, "promise identity", "PROMISED", "CLAIMS_REQUEST"),
             (NOTHING, "promise flag", "PROMISED", "SANCTIONS_FLAG_REQUEST"),

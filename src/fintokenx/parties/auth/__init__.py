@@ -4,7 +4,7 @@ The modules above create subjects and move them with :func:`advance`, whose Move
 routes ask :func:`require_both`; invoice uses up a link with :func:`consume_magic_link`.
 """
 
-from fintokenx.parties.auth.carries import GATE_TIMES_KEPT, LINK_MOVED, SUBJECT_MOVED
+from fintokenx.parties.auth.carries import GATE_TIMES_KEPT, LINK_CONFIRMED, LINK_DECLINED, LINK_WITHDRAWN, SUBJECT_MOVED
 from fintokenx.parties.auth.service import (
     AUDIENCE,
     CODE_LIFE,
@@ -94,7 +94,9 @@ __all__ = [
     "AUDIENCE",
     "CODE_LIFE",
     "GATE_TIMES_KEPT",
-    "LINK_MOVED",
+    "LINK_CONFIRMED",
+    "LINK_DECLINED",
+    "LINK_WITHDRAWN",
     "LOOKUPS_PATH",
     "SANCTIONS",
     "SEALED",

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from typing import Final
 
-from fintokenx.audit import Carries, adds, always, changes
+from fintokenx.audit import Carries, adds, always, changes, walking
+from fintokenx.parties.auth.transitions import MAGIC_LINK
 
 SUBJECT_MOVED: Final = changes("subjects", "state")
 GATE_TIMES_KEPT: Final = changes("subjects", "last_kyc_run_at", "last_screening_at", "cleared_at")
-LINK_MOVED: Final = changes("magic_link_tokens", "state")
+_LINK_MOVED: Final = changes("magic_link_tokens", "state")
+LINK_CONFIRMED: Final = walking(_LINK_MOVED, MAGIC_LINK, "confirm", "confirm for the buyer")
+"""By the buyer through the link, or for it without: then every link ends."""
+LINK_DECLINED: Final = walking(_LINK_MOVED, MAGIC_LINK, "decline")
+LINK_WITHDRAWN: Final = walking(_LINK_MOVED, MAGIC_LINK, "withdraw")
 _SESSION_ENDED: Final = changes("sessions", "state", "revoked_at")
-_LOCKED_OUT: Final = (_SESSION_ENDED, LINK_MOVED)
+_LOCKED_OUT: Final = (_SESSION_ENDED, _LINK_MOVED)
 
 CARRIES: Final[Carries] = {
     "SUBJECT_CREATE": always(adds("subjects")),
@@ -43,8 +48,8 @@ CARRIES: Final[Carries] = {
     "ADMIN_SESSION_OPEN": always(changes("admin_sessions", "state", "opened_at", "expires_at")),
     "ADMIN_SESSION_CLOSE": always(changes("admin_sessions", "state", "closed_at")),
     "ADMIN_SESSION_EXPIRE": always(changes("admin_sessions", "state")),
-    "MAGIC_LINK_ISSUE": (*always(adds("magic_link_tokens")), LINK_MOVED),
-    "MAGIC_LINK_OPEN": always(LINK_MOVED),
-    "MAGIC_LINK_EXPIRE": always(LINK_MOVED),
+    "MAGIC_LINK_ISSUE": (*always(adds("magic_link_tokens")), _LINK_MOVED),
+    "MAGIC_LINK_OPEN": always(_LINK_MOVED),
+    "MAGIC_LINK_EXPIRE": always(_LINK_MOVED),
     "PROVIDER_CRED_ROTATE": always(adds("credential_versions")),
 }

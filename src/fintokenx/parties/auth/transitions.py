@@ -9,7 +9,7 @@ from typing import Final
 
 from fintokenx.audit import Action
 from fintokenx.kernel.caller import Role
-from fintokenx.kernel.machine import NOTHING, Machine, transitions
+from fintokenx.kernel.machine import FROM_ABOVE, NOTHING, Machine, transitions
 from fintokenx.parties.auth.types import SubjectEvent as Event
 
 _FREEZABLE: Final = (
@@ -65,12 +65,12 @@ MAGIC_LINK: Final = Machine(
         [
             (NOTHING, "issue", "ISSUED", "MAGIC_LINK_ISSUE"),
             ("ISSUED", "open", "OPENED", "MAGIC_LINK_OPEN"),
-            ("OPENED", "confirm", "CONSUMED", "CONFIRM_INVOICE"),
-            ("OPENED", "decline", "CONSUMED", "INVOICE_BUYER_DECLINE"),
+            ("OPENED", "confirm", "CONSUMED", FROM_ABOVE),
+            ("OPENED", "decline", "CONSUMED", FROM_ABOVE),
             ("ISSUED | OPENED", "expire", "EXPIRED", "MAGIC_LINK_EXPIRE"),
             ("ISSUED | OPENED", "reissue", "REVOKED", "MAGIC_LINK_ISSUE"),
-            ("ISSUED | OPENED", "withdraw", "REVOKED", "INVOICE_WITHDRAW"),
-            ("ISSUED | OPENED", "confirm for the buyer", "REVOKED", "CONFIRM_INVOICE"),
+            ("ISSUED | OPENED", "withdraw", "REVOKED", FROM_ABOVE),
+            ("ISSUED | OPENED", "confirm for the buyer", "REVOKED", FROM_ABOVE),
             ("ISSUED | OPENED", "freeze", "REVOKED", "SUBJECT_FREEZE"),
             ("ISSUED | OPENED", "erase", "REVOKED", "SUBJECT_ERASE"),
         ]

@@ -58,11 +58,10 @@ async def open_case(
     subject_id: str | None,
     resource: str,
     reason: str,
-    event: str = "open",
     declines_subject: bool = False,
 ) -> tuple[Case, audit.Move]:
     """A case and the Move that opens it; the one that is already open for this resource and reason, with an empty
-    Move. ``event`` names the line of the machine whose action the caller will record (CASE_OPEN by default).
+    Move. The caller records it in an entry whose ``carries`` say :data:`CASE_OPENED`.
     ``declines_subject``: a DECLINE of this case declines the subject in the same entry."""
     caller.must_be(*_OPENERS, tenant_id=tx.tenant_id)
     await store.lock(tx, f"review_queue:{resource}:{reason}")
@@ -73,7 +72,7 @@ async def open_case(
         subject_id=subject_id,
         resource=resource,
         reason=reason,
-        state=CASE.next(NOTHING, event).target,
+        state=CASE.next(NOTHING, "open").target,
         opened_at=tx.at,
         declines_subject=declines_subject,
     )
@@ -148,12 +147,10 @@ async def must_not_need(tx: Tx, caller: Caller, *, subject_id: str) -> None:
         raise auth.ErasureBlocked("CASE_OPEN")
 
 
-async def raise_alert(
-    tx: Tx, caller: Caller, *, cause: str, resource: str, severity: Severity, event: str = "raise"
-) -> audit.Move:
+async def raise_alert(tx: Tx, caller: Caller, *, cause: str, resource: str, severity: Severity) -> audit.Move:
     """The Move that raises an alert, or counts one more occurrence of the one that is open for this cause.
 
-    ``event`` names the line of the machine whose action the caller will record (ALERT_RAISE by default).
+    The caller records it in an entry whose ``carries`` say :data:`ALERT_RAISED`, such as ALERT_RAISE.
     """
     caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
     await store.lock(tx, f"alerts:{cause}:{resource}")
@@ -165,7 +162,7 @@ async def raise_alert(
         cause=cause,
         resource=resource,
         severity=severity.value,
-        state=ALERT.next(NOTHING, event).target,
+        state=ALERT.next(NOTHING, "raise").target,
         raised_at=tx.at,
         last_seen_at=tx.at,
         occurrences=1,

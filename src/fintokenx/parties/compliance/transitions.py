@@ -1,7 +1,7 @@
 """The machines of a case and of an alert (statemachines §10, §12), and what may be recorded of them.
 
-An upper module that opens a case or raises an alert within an entry of its own has its action listed here, on an
-event of its own. MLRO_APPROVE, MLRO_DECLINE and GATE_RESULT are declared by auth, whose subjects move on them too.
+A module above that opens a case or raises an alert within an entry of its own says so in its ``carries``.
+MLRO_APPROVE and MLRO_DECLINE are declared by auth, whose subjects move on them too.
 """
 
 from __future__ import annotations
@@ -15,10 +15,6 @@ CASE = Machine(
     transitions(
         [
             (NOTHING, "open", "OPEN", "CASE_OPEN"),
-            (NOTHING, "open_on_gate_result", "OPEN", "GATE_RESULT"),
-            (NOTHING, "open_on_discount", "OPEN", "GATE_HITS_DISCOUNT"),
-            (NOTHING, "open_on_invoice_refer", "OPEN", "INVOICE_REFER"),
-            (NOTHING, "open_on_wallet_recovery", "OPEN", "WALLET_RECOVERY_REQUEST"),
             ("OPEN", "approve", "DECIDED_APPROVE", "MLRO_APPROVE"),
             ("OPEN", "decline", "DECIDED_DECLINE", "MLRO_DECLINE"),
         ]
@@ -30,13 +26,6 @@ ALERT = Machine(
     transitions(
         [
             (NOTHING, "raise", "RAISED", "ALERT_RAISE"),
-            (NOTHING, "raise_on_hold", "RAISED", "GATE_HOLD"),
-            (NOTHING, "raise_on_delay", "RAISED", "KYC_DELAY_ALERT"),
-            (NOTHING, "raise_on_escalation", "RAISED", "FIAT_ESCALATE"),
-            (NOTHING, "raise_on_return", "RAISED", "FIAT_RETURN"),
-            (NOTHING, "raise_on_chain_refusal", "RAISED", "CHAIN_REFUSED"),
-            (NOTHING, "raise_on_late_credit", "RAISED", "RECON_ALERT"),
-            (NOTHING, "raise_on_unmatched_credit", "RAISED", "RECEIVE_CREDIT"),
             ("RAISED", "acknowledge", "ACKED", "ALERT_ACK"),
             ("RAISED|ACKED", "close", "CLOSED", "ALERT_CLOSE"),
             ("RAISED", "clear", "AUTO_CLEARED", "ALERT_CLEAR"),

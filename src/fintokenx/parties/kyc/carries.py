@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from fintokenx.audit import Carries, adds, always, changes
+from fintokenx.audit import Carries, adds, always, changes, known_as
 from fintokenx.parties import compliance
 
 _RUN_ENDED: Final = changes("gate_runs", "state", "verdict", "provider_ref", "finished_at")
@@ -23,9 +23,12 @@ CARRIES: Final[Carries] = {
         *always(changes("gate_runs", "requested_at")),
         changes("onboarding_parties", "applicant_ref"),
     ),
-    "GATE_HOLD": (*always(changes("gate_runs", "state")), *compliance.ALERT_RAISED),
+    "GATE_HOLD": (*always(changes("gate_runs", "state")), *known_as("raise_on_hold", *compliance.ALERT_RAISED)),
     "GATE_RESUME": always(changes("gate_runs", "state")),
-    "KYC_DELAY_ALERT": (*always(changes("gate_runs", "delay_alerted_at")), *compliance.ALERT_RAISED),
+    "KYC_DELAY_ALERT": (
+        *always(changes("gate_runs", "delay_alerted_at")),
+        *known_as("raise_on_delay", *compliance.ALERT_RAISED),
+    ),
     "GATE_RENEW": always(adds("gate_runs")),
     "GATE_RERUN": (adds("gate_runs"), changes("gate_runs", "state")),
     "GATE_RESULT": (
@@ -37,7 +40,7 @@ CARRIES: Final[Carries] = {
     "GATE_HITS_DISCOUNT": (
         *always(adds("mlro_decisions"), adds("gate_runs")),
         changes("screening_hits", "discounted_by_case"),
-        *compliance.CASE_OPENED,
+        *known_as("open_on_discount", *compliance.CASE_OPENED),
     ),
     "GATE_DECISION_NOTE": always(adds("mlro_decisions")),
     "SUBJECT_ACTIVE": (*_DECIDED, _RUN_ENDED),

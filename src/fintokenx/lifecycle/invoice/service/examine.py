@@ -87,7 +87,6 @@ async def finish_extraction(
             subject_id=invoice.originator_id,
             resource=reference,
             reason=compare.reason(found),
-            event="open_on_invoice_refer",
         )
         move += opened + audit.Move(facts=(InvoiceInReview(reference, invoice.originator_id),))
     else:

@@ -14,8 +14,8 @@ LATE: Final = "RECONCILIATION_LATE"
 UNDECIDED: Final = "PAYMENT_UNDECIDED"
 
 
-async def payment_escalated(tx: Tx, caller: Caller, payment: Instruction, *, event: str) -> audit.Move:
-    """A payment was refused for good or sent back (SE-09). ``event``: the alert's line for the entry's action."""
+async def payment_escalated(tx: Tx, caller: Caller, payment: Instruction) -> audit.Move:
+    """A payment was refused for good or sent back (SE-09)."""
     caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
     return await compliance.raise_alert(
         tx,
@@ -23,7 +23,6 @@ async def payment_escalated(tx: Tx, caller: Caller, payment: Instruction, *, eve
         cause="PAYMENT_ESCALATED",
         resource=payment.invoice_reference,
         severity=compliance.Severity.CRITICAL,
-        event=event,
     )
 
 
@@ -35,7 +34,6 @@ async def token_refused(tx: Tx, caller: Caller, invoice_reference: str) -> audit
         cause="TOKEN_REFUSED_AFTER_FIAT",
         resource=invoice_reference,
         severity=compliance.Severity.CRITICAL,
-        event="raise_on_chain_refusal",
     )
 
 
@@ -47,7 +45,6 @@ async def credit_late(tx: Tx, caller: Caller, invoice_reference: str) -> audit.M
         cause=LATE,
         resource=invoice_reference,
         severity=compliance.Severity.CRITICAL,
-        event="raise_on_late_credit",
     )
 
 
@@ -71,7 +68,6 @@ async def credit_unmatched(tx: Tx, caller: Caller, collection_id: str) -> audit.
         cause="CREDIT_UNMATCHED",
         resource=collection_id,
         severity=compliance.Severity.WARNING,
-        event="raise_on_unmatched_credit",
     )
 
 

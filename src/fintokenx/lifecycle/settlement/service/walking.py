@@ -187,7 +187,7 @@ async def _rejected(tx: Tx, caller: Caller, rejected: Instruction, outcome: Paym
         return
     row = funding.concluded(tx, rejected, "reject", outcome)
     move = audit.Move((row,), (_alert(rejected, outcome),)) + await _owner_moved(tx, rejected, "escalate")
-    move += await alerting.payment_escalated(tx, caller, rejected, event="raise_on_escalation")
+    move += await alerting.payment_escalated(tx, caller, rejected)
     await _record(tx, caller, "FIAT_ESCALATE", rejected, move)
 
 
@@ -199,7 +199,7 @@ async def _returned(tx: Tx, caller: Caller, back: Instruction, outcome: PaymentO
         return
     row = funding.concluded(tx, back, "return", outcome)
     move = audit.Move((row,), (_alert(back, outcome),)) + line + await _owner_moved(tx, back, "return")
-    move += await alerting.payment_escalated(tx, caller, back, event="raise_on_return")
+    move += await alerting.payment_escalated(tx, caller, back)
     if back.state == "SETTLED":
         owed = ledger.held_for if back.purpose is Purpose.REFUND else ledger.payable_to
         lines = [

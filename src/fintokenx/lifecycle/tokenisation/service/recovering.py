@@ -78,7 +78,6 @@ async def request(tx: Tx, caller: Caller, *, subject_id: str, reason: str) -> Re
         subject_id=subject_id,
         resource=recovery_id,
         reason=CASE_REASON,
-        event="open_on_wallet_recovery",
     )
     wanted = Recovery(
         tenant_id=tx.tenant_id,

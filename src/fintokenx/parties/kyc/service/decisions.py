@@ -193,7 +193,5 @@ async def _discount(
         had = {} if referred.finished_at is None else {Gate.SCREENING.value: referred.finished_at}
         follows = await renewing.renewed(tx, caller, file, had)
     else:
-        follows = await review_when_due(
-            tx, caller, file, after={Gate.SCREENING: CLEAR}, start="start_on_discount", opening="open_on_discount"
-        )
+        follows = await review_when_due(tx, caller, file, after={Gate.SCREENING: CLEAR}, start="start_on_discount")
     await audit.change(tx, caller, action="GATE_HITS_DISCOUNT", resource=file.subject_id, move=noted + own + follows)

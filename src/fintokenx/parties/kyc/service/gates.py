@@ -74,7 +74,6 @@ async def hold(tx: Tx, caller: Caller, *, run_id: str) -> None:
         cause=_held_cause(run.gate),
         resource=run.subject_id,
         severity=compliance.Severity.CRITICAL,
-        event="raise_on_hold",
     )
     own = audit.Move((store.changed_run(tx, run, state=line.target),), (GateHeld(run.subject_id, run.id, run.gate),))
     await audit.change(tx, caller, action=line.action, resource=run.subject_id, move=own + alert)
@@ -100,7 +99,6 @@ async def still_waiting(tx: Tx, caller: Caller, *, run_id: str) -> None:
         cause=_DELAY,
         resource=run.subject_id,
         severity=compliance.Severity.WARNING,
-        event="raise_on_delay",
     )
     own = audit.Move((store.changed_run(tx, run, delay_alerted_at=tx.at),))
     await audit.change(tx, caller, action="KYC_DELAY_ALERT", resource=run.subject_id, move=own + alert)
@@ -215,7 +213,6 @@ async def _consequences(tx: Tx, caller: Caller, ended: _Ended) -> audit.Move:
             subject_id=run.subject_id,
             resource=file.id,
             reason=f"GATE{run.gate}_{ended.verdict}",
-            event="open_on_gate_result",
             declines_subject=True,
         )
         fact = GateNotCleared(run.subject_id, run.id, run.gate, ended.verdict)
@@ -226,7 +223,6 @@ async def _consequences(tx: Tx, caller: Caller, ended: _Ended) -> audit.Move:
         file,
         after={ended.gate: ended.verdict},
         start="start_on_result",
-        opening="open_on_gate_result",
     )
     return move + review + audit.Move(facts=(GateCleared(run.subject_id, run.id, run.gate),))
 

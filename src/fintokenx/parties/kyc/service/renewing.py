@@ -104,6 +104,5 @@ async def consequences(tx: Tx, caller: Caller, file: OnboardingFile, run: GateRu
         subject_id=run.subject_id,
         resource=file.id,
         reason=f"{RENEWAL}GATE{run.gate}_{verdict}",
-        event="open_on_gate_result",
     )
     return case + audit.Move(facts=(GateNotCleared(run.subject_id, run.id, run.gate, verdict),))

@@ -38,12 +38,12 @@ async def started(tx: Tx, file: OnboardingFile, gate: Gate, event: str) -> audit
 
 
 async def review_when_due(
-    tx: Tx, caller: Caller, file: OnboardingFile, *, after: dict[Gate, str], start: str, opening: str
+    tx: Tx, caller: Caller, file: OnboardingFile, *, after: dict[Gate, str], start: str
 ) -> audit.Move:
     """Gate 3 and its case, once gates 1 and 2 are CLEAR. Every file goes to the queue: there is no risk model yet.
 
-    ``after`` holds the verdicts that the caller is about to record; ``start`` and ``opening`` are the events of the
-    run's and the case's machine under the caller's action.
+    ``after`` holds the verdicts that the caller is about to record; ``start`` is the event of the run's
+    machine under the caller's action.
     """
     caller.must_be(Role.SYSTEM, Role.MLRO, Role.COMPLIANCE, tenant_id=tx.tenant_id)
     runs = await store.newest_runs(tx, file.id)
@@ -56,7 +56,6 @@ async def review_when_due(
         subject_id=file.subject_id,
         resource=file.id,
         reason=REVIEW_DUE,
-        event=opening,
         declines_subject=True,
     )
     review = runs.get(Gate.REVIEW)
