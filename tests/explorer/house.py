@@ -15,6 +15,7 @@ from fintokenx import audit
 from fintokenx.adapters.chain import HistoryClient, Rpc, StateClient
 from fintokenx.app import http as app_http
 from fintokenx.audit import http as audit_http
+from fintokenx.desks import explorer
 from fintokenx.kernel.caller import Caller, Role
 from fintokenx.kernel.db import Pool
 from fintokenx.kernel.edge import Edge
@@ -168,12 +169,17 @@ async def window_on(world: World) -> AsyncIterator[Window]:
             return calling[0]
 
         app = app_http.create(
-            ids=world.ids, routers=[routes.router, audit_http.router], title="t", version="1", environment="local"
+            ids=world.ids,
+            routers=[routes.router, audit_http.router, explorer.router],
+            title="t",
+            version="1",
+            environment="local",
         )
         chain = Watched(HistoryClient(town.rpc, town.deployment, town.state), world.app)
         sealer = await world.pool("fx_sealer")
         app.state.edge = Edge(world.database, world.ids, authenticate, b"fingerprint key of tests")
         app.state.explorer = ExplorerServices(chain, Hashes(), URL)
+        app.state.explorer_page = explorer.ExplorerPageServices(chain, Hashes())
         app.state.own_entries = tokenisation.OwnEntries(chain)
         app.state.sealer_pool = sealer
         app.state.log = SignerInMemory().log

@@ -21,6 +21,7 @@ from fintokenx.adapters.blobs import DataKeys, EncryptedBlobs
 from fintokenx.adapters.documents import TextReader
 from fintokenx.adapters.vault import LocalVault
 from fintokenx.app import http as application
+from fintokenx.desks import buyer
 from fintokenx.kernel.bus import Reactions
 from fintokenx.kernel.caller import Caller, Role, system
 from fintokenx.kernel.edge import Edge
@@ -303,9 +304,12 @@ async def invoice_house(cluster: str, template: str, folder: Path, reader: Docum
                 raise Unauthenticated
             return caller
 
-        app = application.create(ids=world.ids, routers=[routes.router], title="test", version="0", environment="local")
+        app = application.create(
+            ids=world.ids, routers=[routes.router, buyer.router], title="test", version="0", environment="local"
+        )
         app.state.edge = Edge(world.database, world.ids, authenticate, b"fingerprint key of tests")
-        app.state.invoice = routes.InvoiceServices(blobs, reader, sealer, b"test" * 8)
+        app.state.invoice = routes.InvoiceServices(blobs, reader, sealer, b"test" * 8, buyer.page_content)
+        app.state.buyer = buyer.BuyerServices(blobs, sealer)
         transport = httpx.ASGITransport(app=app, client=(ADDRESS, 4711))
         async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
             house = House(world, vault, sealer, blobs, reader, client, callers)

@@ -6,7 +6,13 @@ machine through the doors below, each of which contributes a Move to the one ent
 """
 
 from fintokenx.lifecycle.invoice.carries import INVOICE_COLLECTED, INVOICE_MOVED, INVOICE_TOKENISED
-from fintokenx.lifecycle.invoice.service.confirm import confirm, decline
+from fintokenx.lifecycle.invoice.service.confirm import (
+    ConfirmationPage,
+    confirm,
+    confirmation_page,
+    decline,
+    record_page_view,
+)
 from fintokenx.lifecycle.invoice.service.onward import (
     collected,
     committed,
@@ -51,6 +57,7 @@ __all__ = [
     "INVOICE_TOKENISED",
     "SEALED",
     "AlreadyConfirmed",
+    "ConfirmationPage",
     "Declaration",
     "Document",
     "DuplicateInvoice",
@@ -74,6 +81,7 @@ __all__ = [
     "collected",
     "committed",
     "confirm",
+    "confirmation_page",
     "decline",
     "documents",
     "fall_due",
@@ -83,6 +91,7 @@ __all__ = [
     "listed",
     "page",
     "reasons",
+    "record_page_view",
     "released",
     "settled",
     "settling",
