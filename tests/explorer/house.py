@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Any, Final
 
 import httpx
-from fastapi import Request
+from fastapi import FastAPI, Request
 
 from fintokenx import audit
 from fintokenx.adapters.chain import HistoryClient, Rpc, StateClient
@@ -89,6 +89,7 @@ class Window:
     anchors: AnchorsInMemory
     sealer: Pool
     calling: list[Caller]
+    app: FastAPI
 
     @property
     def world(self) -> World:
@@ -186,6 +187,6 @@ async def window_on(world: World) -> AsyncIterator[Window]:
         transport = httpx.ASGITransport(app=app)
         try:
             async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
-                yield Window(town, chain, client, AnchorsInMemory(), sealer, calling)
+                yield Window(town, chain, client, AnchorsInMemory(), sealer, calling, app)
         finally:
             await sealer.close()

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from fastapi import Request
+from fastapi import FastAPI, Request
 
 from fintokenx import audit
 from fintokenx.adapters.blobs import DataKeys, EncryptedBlobs
@@ -114,6 +114,7 @@ class House:
     reader: DocumentReader
     client: httpx.AsyncClient
     callers: dict[str, Caller]
+    app: FastAPI
     keys: int = 0
 
     # --- parties
@@ -312,7 +313,7 @@ async def invoice_house(cluster: str, template: str, folder: Path, reader: Docum
         app.state.buyer = buyer.BuyerServices(blobs, sealer)
         transport = httpx.ASGITransport(app=app, client=(ADDRESS, 4711))
         async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
-            house = House(world, vault, sealer, blobs, reader, client, callers)
+            house = House(world, vault, sealer, blobs, reader, client, callers, app)
             for tenant_id in (HERE, THERE):
                 async with world.database.transaction(tenant_id) as tx:
                     await partner.open_tenant(tx, system(tenant_id, "seed"), terms=terms())
