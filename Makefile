@@ -11,14 +11,14 @@ WORKERS ?= 4
 # These are busy all the time.
 SOAK_WORKERS ?= 2
 
-.PHONY: help setup setup-dev setup-contracts softhsm demo up down status test soak test-all test-contracts golden check format docs bench bench-audit bench-chain bench-gas bench-life lock clean
+.PHONY: help setup setup-dev setup-contracts softhsm chromium demo up down status test soak test-all test-contracts golden check format docs screenshots bench bench-audit bench-chain bench-gas bench-life lock clean
 
 help: ## List what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
 
 setup: $(VENV)/.runtime node_modules/.anvil ## Install what the product needs (virtual environment, packages, chain)
 
-setup-dev: $(VENV)/.dev node_modules/.forge softhsm ## Install what its developers need, too
+setup-dev: $(VENV)/.dev node_modules/.forge softhsm chromium ## Install what its developers need, too
 
 setup-contracts: $(CONTRACTS_VENV)/.installed ## Install halmos and slither, which test-contracts runs
 
@@ -43,6 +43,15 @@ softhsm: ## Install SoftHSM2, which FX_VAULT=pkcs11 and the tests of the vault u
 	    && for package in *.deb; do dpkg -x "$$package" .; done); \
 	fi; \
 	$(SOFTHSM_FOUND) || { echo "SoftHSM2 could not be installed; Debian: sudo apt-get install softhsm2"; exit 1; }
+
+chromium: ## Install Debian's Chromium, in which the tests look at the pages
+	@if command -v chromium >/dev/null; then exit 0; fi; \
+	if [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then \
+	  echo "Chromium is not installed, and the tests of the pages need it; Debian: sudo apt-get install chromium"; exit 1; \
+	fi; \
+	echo "Installing Chromium …"; \
+	apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
+	  apt-get install -qq --yes --no-install-recommends chromium fonts-dejavu-core >/dev/null
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "FinToken X needs Python 3.11 or newer")'
@@ -110,6 +119,9 @@ format: setup-dev ## Format the code
 
 docs: setup-dev ## Print the generated documents
 	@$(BIN)/fintokenx docs
+
+screenshots: setup-dev ## Take the pictures in docs/screenshots again
+	@$(BIN)/python -m pytest -q --screenshots tests/desks
 
 bench: bench-life bench-audit bench-gas bench-chain ## All benchmarks
 

@@ -105,3 +105,8 @@ async def world(cluster: str, template: str) -> AsyncIterator[World]:
     """A migrated database of this test's own."""
     async with world_from(cluster, template) as fresh:
         yield fresh
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Pictures for docs are taken by the tests that look at the pages, when they are asked to: `make screenshots`."""
+    parser.addoption("--screenshots", action="store_true", help="write docs/screenshots")

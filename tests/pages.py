@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 class Page(HTMLParser):
     """Every element that is opened is closed, in order. ``seen`` are all of them with their attributes."""
 
-    VOID = frozenset({"meta", "input", "br"})
+    VOID = frozenset({"meta", "link", "input", "br"})
 
     def __init__(self, html: str) -> None:
         super().__init__(convert_charrefs=True)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import grimp
 
-CHAPTERS = {"audit": 2, "parties": 3, "lifecycle": 3, "observers": 3}  # depth of a module's name
+CHAPTERS = {"audit": 2, "parties": 3, "lifecycle": 3, "observers": 3, "desks": 3}  # depth of a module's name
 MODULE_DOORS = {"", "events", "ports"}
 ADAPTER_DOORS = {"ports"}
 # The wiring page hands these to each other.

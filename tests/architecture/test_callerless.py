@@ -24,9 +24,9 @@ pytestmark = pytest.mark.anyio
 
 ASK_FIRST: Final = {
     "app/inspect.py _officer": "makes a caller of the officer who is named on the command line",
-    "lifecycle/invoice/http/pages.py _opened": "the link's secret makes the caller",
-    "lifecycle/tokenisation/http/pages.py _page": "the page's link makes the caller",
-    "lifecycle/tokenisation/http/pages.py ask": "the page's link makes the caller",
+    "desks/buyer/pages.py _opened": "the link's secret makes the caller",
+    "desks/explorer/pages.py _page": "the page's link makes the caller",
+    "desks/explorer/pages.py ask": "the page's link makes the caller",
     "parties/auth/service/authenticator.py _key": "the API key makes the caller",
 }
 """Places where nobody is known yet, and what makes somebody known."""

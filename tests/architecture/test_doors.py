@@ -23,6 +23,16 @@ FAULTS = {
         "def hidden() -> None:\n    from fintokenx.lifecycle.tokenisation.types import Token  # noqa",
         "fintokenx.lifecycle.marketplace.service -> fintokenx.lifecycle.tokenisation.types",
     ),
+    "a desk in a service": (
+        "desks/buyer/pages.py",
+        "from fintokenx.lifecycle.invoice.service import submit",
+        "fintokenx.desks.buyer.pages -> fintokenx.lifecycle.invoice.service.submit",
+    ),
+    "the application past a desk's door": (
+        "app/wiring.py",
+        "from fintokenx.desks.buyer.pages import show",
+        "fintokenx.app.wiring -> fintokenx.desks.buyer.pages",
+    ),
     "an adapter in a service": (
         "adapters/sumsub/client.py",
         "from fintokenx.parties.kyc.service import gates",

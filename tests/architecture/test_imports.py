@@ -74,6 +74,34 @@ FAULTS = {
         {"parties/compliance/service.py": "from fintokenx.parties import kyc"},
         "fintokenx.parties.compliance.service -> fintokenx.parties.kyc",
     ),
+    "an observer that knows a desk": Fault(
+        "folders",
+        {"observers/notification/service.py": "from fintokenx.desks import buyer"},
+        "fintokenx.observers.notification.service -> fintokenx.desks.buyer",
+    ),
+    "a design system that knows a desk": Fault(
+        "folders",
+        {"web/pages.py": "from fintokenx.desks.buyer import pages"},
+        "fintokenx.web.pages -> fintokenx.desks.buyer.pages",
+    ),
+    "a desk that knows another": Fault(
+        "desks",
+        {"desks/explorer/pages.py": "from fintokenx.desks.buyer import page_content"},
+        "fintokenx.desks.explorer.pages -> fintokenx.desks.buyer",
+    ),
+    "a desk that goes around a door": Fault(
+        "desk-doors",
+        {"desks/buyer/pages.py": "def hidden() -> None:\n    from fintokenx.lifecycle.invoice.service import submit"},
+        "fintokenx.desks.buyer.pages -> fintokenx.lifecycle.invoice.service.submit",
+    ),
+    "a desk that reads a store": Fault(
+        "desk-doors",
+        {"desks/explorer/pages.py": "from fintokenx.parties.auth import store"},
+        "fintokenx.desks.explorer.pages -> fintokenx.parties.auth.store",
+    ),
+    "a kernel that renders": Fault(
+        "templates", {"kernel/forms.py": "from jinja2 import Template"}, "fintokenx.kernel.forms -> jinja2"
+    ),
     "an observer that knows another": Fault(
         "observers",
         {

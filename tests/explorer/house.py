@@ -9,12 +9,13 @@ from datetime import timedelta
 from typing import Any, Final
 
 import httpx
-from fastapi import Request
+from fastapi import FastAPI, Request
 
 from fintokenx import audit
 from fintokenx.adapters.chain import HistoryClient, Rpc, StateClient
 from fintokenx.app import http as app_http
 from fintokenx.audit import http as audit_http
+from fintokenx.desks import explorer
 from fintokenx.kernel.caller import Caller, Role
 from fintokenx.kernel.db import Pool
 from fintokenx.kernel.edge import Edge
@@ -88,6 +89,7 @@ class Window:
     anchors: AnchorsInMemory
     sealer: Pool
     calling: list[Caller]
+    app: FastAPI
 
     @property
     def world(self) -> World:
@@ -168,18 +170,23 @@ async def window_on(world: World) -> AsyncIterator[Window]:
             return calling[0]
 
         app = app_http.create(
-            ids=world.ids, routers=[routes.router, audit_http.router], title="t", version="1", environment="local"
+            ids=world.ids,
+            routers=[routes.router, audit_http.router, explorer.router],
+            title="t",
+            version="1",
+            environment="local",
         )
         chain = Watched(HistoryClient(town.rpc, town.deployment, town.state), world.app)
         sealer = await world.pool("fx_sealer")
         app.state.edge = Edge(world.database, world.ids, authenticate, b"fingerprint key of tests")
         app.state.explorer = ExplorerServices(chain, Hashes(), URL)
+        app.state.explorer_page = explorer.ExplorerPageServices(chain, Hashes())
         app.state.own_entries = tokenisation.OwnEntries(chain)
         app.state.sealer_pool = sealer
         app.state.log = SignerInMemory().log
         transport = httpx.ASGITransport(app=app)
         try:
             async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
-                yield Window(town, chain, client, AnchorsInMemory(), sealer, calling)
+                yield Window(town, chain, client, AnchorsInMemory(), sealer, calling, app)
         finally:
             await sealer.close()

@@ -23,6 +23,7 @@ from fintokenx.adapters.sumsub import SumsubClient
 from fintokenx.adapters.vault import LocalVault
 from fintokenx.app import catalogue, wiring
 from fintokenx.app import http as app_http
+from fintokenx.desks import buyer, explorer
 from fintokenx.kernel.bypass import Bypass
 from fintokenx.kernel.caller import Caller, Role, system
 from fintokenx.kernel.edge import Edge
@@ -141,8 +142,10 @@ def _fill(house: House, vault: LocalVault, sealer: Sealer, authenticate: object,
     state.partner = partner.PartnerServices(vault, Environment.LOCAL)
     state.compliance = compliance.ComplianceServices(sealer, catalogue.SEALED)
     state.kyc = kyc.KycServices(identity, None, sealer, blobs)  # type: ignore[arg-type]
-    state.invoice = invoice_http.InvoiceServices(blobs, TextReader(), sealer, b"test" * 8)
+    state.invoice = invoice_http.InvoiceServices(blobs, TextReader(), sealer, b"test" * 8, buyer.page_content)
+    state.buyer = buyer.BuyerServices(blobs, sealer)
     state.explorer = ExplorerServices(chain, sealer, ISSUER)
+    state.explorer_page = explorer.ExplorerPageServices(chain, sealer)
     state.own_entries = tokenisation.OwnEntries(chain)
     state.components = {}
     state.sandbox = sandbox_http.SandboxServices(

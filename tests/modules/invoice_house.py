@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from fastapi import Request
+from fastapi import FastAPI, Request
 
 from fintokenx import audit
 from fintokenx.adapters.blobs import DataKeys, EncryptedBlobs
 from fintokenx.adapters.documents import TextReader
 from fintokenx.adapters.vault import LocalVault
 from fintokenx.app import http as application
+from fintokenx.desks import buyer
 from fintokenx.kernel.bus import Reactions
 from fintokenx.kernel.caller import Caller, Role, system
 from fintokenx.kernel.edge import Edge
@@ -113,6 +114,7 @@ class House:
     reader: DocumentReader
     client: httpx.AsyncClient
     callers: dict[str, Caller]
+    app: FastAPI
     keys: int = 0
 
     # --- parties
@@ -303,12 +305,15 @@ async def invoice_house(cluster: str, template: str, folder: Path, reader: Docum
                 raise Unauthenticated
             return caller
 
-        app = application.create(ids=world.ids, routers=[routes.router], title="test", version="0", environment="local")
+        app = application.create(
+            ids=world.ids, routers=[routes.router, buyer.router], title="test", version="0", environment="local"
+        )
         app.state.edge = Edge(world.database, world.ids, authenticate, b"fingerprint key of tests")
-        app.state.invoice = routes.InvoiceServices(blobs, reader, sealer, b"test" * 8)
+        app.state.invoice = routes.InvoiceServices(blobs, reader, sealer, b"test" * 8, buyer.page_content)
+        app.state.buyer = buyer.BuyerServices(blobs, sealer)
         transport = httpx.ASGITransport(app=app, client=(ADDRESS, 4711))
         async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
-            house = House(world, vault, sealer, blobs, reader, client, callers)
+            house = House(world, vault, sealer, blobs, reader, client, callers, app)
             for tenant_id in (HERE, THERE):
                 async with world.database.transaction(tenant_id) as tx:
                     await partner.open_tenant(tx, system(tenant_id, "seed"), terms=terms())

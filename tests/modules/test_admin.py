@@ -17,6 +17,7 @@ import pytest
 from fintokenx import audit
 from fintokenx.app import lookups
 from fintokenx.audit import http as audit_http
+from fintokenx.desks.buyer import page_content
 from fintokenx.kernel.bypass import Bypass, BypassRefused, Question
 from fintokenx.kernel.caller import Caller, Role
 from fintokenx.kernel.jobs import Worker
@@ -128,7 +129,9 @@ async def office(cluster: str, template: str, tmp_path: Path) -> AsyncIterator[O
         bypass = Bypass(platform, pins=world.pins, clock=world.clock, ids=world.ids)
         at = house(
             world, tmp_path, invoice_http.router, kyc_http.router, audit_http.router, lookups.router,
-            invoice=invoice_http.InvoiceServices(invoices.blobs, invoices.reader, invoices.sealer, b"test" * 8),
+            invoice=invoice_http.InvoiceServices(
+                invoices.blobs, invoices.reader, invoices.sealer, b"test" * 8, page_content
+            ),
             bypass=bypass,
         )  # fmt: skip
         at.keys = 1000  # the other house counts from one

@@ -1,4 +1,4 @@
-"""The HTTP application: request ids, problems, limits, headers, and every module's routes on one page."""
+"""The HTTP application: request ids, problems, limits, headers, and every router on one page."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from fintokenx.kernel.forms import said_once
 from fintokenx.kernel.ids import Ids
 from fintokenx.kernel.routes import MEMBER
 from fintokenx.parties import auth
+from fintokenx.web import assets
 
 log = structlog.get_logger("fintokenx.http")
 
@@ -126,7 +127,7 @@ def create(
         dependencies=[Depends(said_once)],
     )  # fmt: skip
     _show_docs(app, swagger_ui)
-    for router in routers:
+    for router in (assets.router, *routers):
         app.include_router(router)
     _handle_errors(app)
     _describe(app, environment)

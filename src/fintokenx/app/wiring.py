@@ -57,6 +57,7 @@ from fintokenx.app.provision import (
     REFERENCE_KEY,
 )
 from fintokenx.audit.jobs import AuditJobs, SampleJob
+from fintokenx.desks import buyer, explorer
 from fintokenx.kernel import jobs, rewrapping
 from fintokenx.kernel.bus import Reactions
 from fintokenx.kernel.bypass import Bypass
@@ -122,6 +123,8 @@ ROUTERS: Final = (
     settlement_http.router,
     audit_http.router,
     lookups.router,
+    buyer.router,
+    explorer.router,
 )
 
 
@@ -421,8 +424,10 @@ def _fill(
         "partner": partner.PartnerServices(on.vault, settings.environment),
         "compliance": compliance.ComplianceServices(sealer, catalogue.SEALED),
         "kyc": kyc.KycServices(to.identity, to.screening, sealer, to.blobs),
-        "invoice": invoice_http.InvoiceServices(to.blobs, to.reader, sealer, reference_key),
+        "invoice": invoice_http.InvoiceServices(to.blobs, to.reader, sealer, reference_key, buyer.page_content),
+        "buyer": buyer.BuyerServices(to.blobs, sealer),
         "explorer": ExplorerServices(to.network.history, sealer, settings.public_url),
+        "explorer_page": explorer.ExplorerPageServices(to.network.history, sealer),
         "own_entries": tokenisation.OwnEntries(to.network.history),
         "sealer_pool": sealer_pool,
         "components": components(on, to),

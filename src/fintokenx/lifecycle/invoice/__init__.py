@@ -16,7 +16,13 @@ from fintokenx.lifecycle.invoice.carries import (
     INVOICE_SETTLING,
     INVOICE_TOKENISED,
 )
-from fintokenx.lifecycle.invoice.service.confirm import confirm, decline
+from fintokenx.lifecycle.invoice.service.confirm import (
+    ConfirmationPage,
+    confirm,
+    confirmation_page,
+    decline,
+    record_page_view,
+)
 from fintokenx.lifecycle.invoice.service.onward import (
     collected,
     committed,
@@ -67,6 +73,7 @@ __all__ = [
     "INVOICE_TOKENISED",
     "SEALED",
     "AlreadyConfirmed",
+    "ConfirmationPage",
     "Declaration",
     "Document",
     "DuplicateInvoice",
@@ -90,6 +97,7 @@ __all__ = [
     "collected",
     "committed",
     "confirm",
+    "confirmation_page",
     "decline",
     "documents",
     "fall_due",
@@ -99,6 +107,7 @@ __all__ = [
     "listed",
     "page",
     "reasons",
+    "record_page_view",
     "released",
     "settled",
     "settling",

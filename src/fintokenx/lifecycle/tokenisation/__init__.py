@@ -9,6 +9,7 @@ whole chain at one block and names each difference.
 """
 
 from fintokenx.lifecycle.tokenisation.carries import BURN_REQUESTED, TOKEN_HELD, TRANSFER_PROMISED
+from fintokenx.lifecycle.tokenisation.service import explorer
 from fintokenx.lifecycle.tokenisation.service.identity import unflagged
 from fintokenx.lifecycle.tokenisation.service.moving import burn, held, transfer
 from fintokenx.lifecycle.tokenisation.service.own_entries import OwnEntries
@@ -88,6 +89,7 @@ __all__ = [
     "WalletSnapshot",
     "burn",
     "chain_transaction",
+    "explorer",
     "exposure",
     "find_anywhere",
     "held",

@@ -15,7 +15,6 @@ from fintokenx.kernel.inputs import Reference, Sha256Hex
 from fintokenx.kernel.machine import IllegalTransition
 from fintokenx.kernel.routes import may_call
 from fintokenx.lifecycle.invoice.http.api import InvoiceView
-from fintokenx.lifecycle.invoice.http.pages import page_bytes
 from fintokenx.lifecycle.invoice.http.services import InvoiceServices, services
 from fintokenx.lifecycle.invoice.service import confirm
 from fintokenx.lifecycle.invoice.types import (
@@ -60,12 +59,12 @@ async def show_page(reference: Reference, command: Command, needs: Needs) -> Res
     caller = command.caller
     caller.must_be(Role.BUYER, tenant_id=caller.tenant_id)
     async with command.edge.database.transaction(caller.tenant_id, request_id=command.request_id) as tx:
-        content, _seal = page_bytes(await confirm.page_for(tx, caller, reference=reference))
+        content = needs.page_content(await confirm.confirmation_page(tx, caller, reference=reference))
     blob = await needs.blobs.put(caller.tenant_id, "confirmation_page", content)
     archived = Document("confirmation_page", blob.storage_ref, blob.sha256, blob.size_bytes)
 
     async def view(tx: Tx) -> PageView:
-        await confirm.viewed(tx, caller, reference=reference, page=archived)
+        await confirm.record_page_view(tx, caller, reference=reference, page=archived)
         return PageView(html=content.decode(), page_hash=archived.sha256)
 
     return await command.run(view, shown=lambda page: page)
@@ -85,8 +84,8 @@ async def confirm_for_buyer(reference: Reference, body: Confirmation, command: C
     ip_sealed = await needs.sealer.seal(caller.tenant_id, caller.must_be_subject(), "ip", caller.ip or "unknown")
 
     async def take(tx: Tx) -> Invoice:
-        page = await confirm.page_for(tx, caller, reference=reference)
-        if hashlib.sha256(page_bytes(page)[0]).hexdigest() != body.page_hash:
+        page = await confirm.confirmation_page(tx, caller, reference=reference)
+        if hashlib.sha256(needs.page_content(page)).hexdigest() != body.page_hash:
             raise PageChanged
         return await confirm.confirm(
             tx, caller, reference=reference, page_hash=body.page_hash, ip_sealed=ip_sealed, link=None

@@ -38,7 +38,7 @@ class ConfirmationPage:
     """Hashes (hex SHA-256) of the pages of this invoice that are archived."""
 
 
-async def page_for(tx: Tx, caller: Caller, *, reference: str) -> ConfirmationPage:
+async def confirmation_page(tx: Tx, caller: Caller, *, reference: str) -> ConfirmationPage:
     """What to show the bearer of a magic link.
 
     :raises NotYourInvoice: the link is for another invoice
@@ -56,7 +56,7 @@ async def page_for(tx: Tx, caller: Caller, *, reference: str) -> ConfirmationPag
     )
 
 
-async def viewed(tx: Tx, caller: Caller, *, reference: str, page: Document) -> None:
+async def record_page_view(tx: Tx, caller: Caller, *, reference: str, page: Document) -> None:
     """Archive what was shown (C1). The same page shown again is the same archive: nothing is recorded twice."""
     await _buyers_own(tx, caller, reference)
     if page.sha256 in await store.pages_shown(tx, reference):

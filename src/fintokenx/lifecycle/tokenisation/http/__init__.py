@@ -2,10 +2,9 @@
 
 from fastapi import APIRouter
 
-from fintokenx.lifecycle.tokenisation.http import explorer, pages, recoveries, tokens
+from fintokenx.lifecycle.tokenisation.http import explorer, recoveries, tokens
 
 router = APIRouter()
 router.include_router(tokens.router)
 router.include_router(recoveries.router)
 router.include_router(explorer.router)
-router.include_router(pages.router)

@@ -1,9 +1,14 @@
-"""The explorer in a browser, behind a page link: rendered here, nothing fetched from elsewhere, no script. A GET only
-asks, so that whoever looks a link over in passing does not use it up; the button's POST shows, once."""
+"""The explorer in a browser, behind a page link: a GET only asks, so that whoever looks a link over in passing does
+not use it up; the button's POST shows, once.
+
+With htmx the answer takes the place of the question and the button works once: a second press while the chain is being
+read would get a page that says that the link is used up. Without JavaScript it is a plain form.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Annotated, Any, Final, TypeVar
 
 from fastapi import APIRouter, Depends, Request
@@ -16,10 +21,11 @@ from fintokenx.kernel.edge import Edge
 from fintokenx.kernel.errors import Refused, Unavailable
 from fintokenx.kernel.forms import page_form
 from fintokenx.kernel.money import PENCE_MAX, Pence
-from fintokenx.kernel.pages import Pages
-from fintokenx.lifecycle.tokenisation.http.services import ExplorerServices, services
-from fintokenx.lifecycle.tokenisation.service import explorer
+from fintokenx.lifecycle.tokenisation import explorer
+from fintokenx.lifecycle.tokenisation.ports import ChainHistory
 from fintokenx.parties import auth, partner
+from fintokenx.parties.auth.ports import BlindIndex
+from fintokenx.web.pages import Pages
 
 router = APIRouter(include_in_schema=False)
 
@@ -28,12 +34,27 @@ ANCHORS_MAX: Final = 20
 
 Result = TypeVar("Result")
 
-_PAGES: Final = Pages("fintokenx.lifecycle.tokenisation")
+_PAGES: Final = Pages("fintokenx.desks.explorer")
 _HEADINGS: Final = {
     404: "We do not know this link",
     410: "This link is no longer valid",
     422: "Go back and press the button on the page",
 }
+
+
+@dataclass(frozen=True, slots=True)
+class ExplorerPageServices:
+    """What the page needs besides the edge: the chain as it tells of single wallets, and the key of page links. The
+    wiring puts it on ``app.state.explorer_page``."""
+
+    chain: ChainHistory
+    index: BlindIndex
+
+
+def services(request: Request) -> ExplorerPageServices:
+    """Dependency."""
+    found: ExplorerPageServices = request.app.state.explorer_page
+    return found
 
 
 def _money(pence: int) -> str:
@@ -46,7 +67,7 @@ _SHOW: Final = _PAGES.template("explorer.html")
 
 
 @router.get("/explorer/{link}")
-async def ask(link: str, request: Request, needs: Annotated[ExplorerServices, Depends(services)]) -> HTMLResponse:
+async def ask(link: str, request: Request, needs: Annotated[ExplorerPageServices, Depends(services)]) -> HTMLResponse:
     """The button that shows the holdings. Looked at as often as anybody likes."""
     try:
         known = await auth.read_page_link(needs.index, link)
@@ -59,7 +80,7 @@ async def ask(link: str, request: Request, needs: Annotated[ExplorerServices, De
 
 
 @router.post("/explorer/{link}")
-async def show(link: str, request: Request, needs: Annotated[ExplorerServices, Depends(services)]) -> HTMLResponse:
+async def show(link: str, request: Request, needs: Annotated[ExplorerPageServices, Depends(services)]) -> HTMLResponse:
     """The holdings, once: the link is used up when everything has been read, so an outage does not cost it."""
     try:
         await page_form(request)  # the button has no fields
@@ -75,7 +96,7 @@ async def show(link: str, request: Request, needs: Annotated[ExplorerServices, D
     return _PAGES.answer(content)
 
 
-async def _page(run: explorer.Run, known: auth.PageLink, needs: ExplorerServices) -> str:
+async def _page(run: explorer.Run, known: auth.PageLink, needs: ExplorerPageServices) -> str:
     caller = await run(lambda tx: auth.open_page_link(tx, known))
     viewer = explorer.Viewer(run, caller, needs.chain)
     holdings = await explorer.holdings(viewer, after=None, limit=ROWS_MAX)

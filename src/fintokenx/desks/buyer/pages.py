@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import HTMLResponse
 
+from fintokenx.kernel.blobs import Blobs
 from fintokenx.kernel.caller import Caller
 from fintokenx.kernel.db import Tx
 from fintokenx.kernel.edge import Edge
 from fintokenx.kernel.errors import Refused, Unavailable
 from fintokenx.kernel.forms import FormRefused, page_form
-from fintokenx.kernel.pages import Pages
-from fintokenx.lifecycle.invoice.http.services import InvoiceServices, services
-from fintokenx.lifecycle.invoice.service import confirm
-from fintokenx.lifecycle.invoice.types import Document, PageChanged
+from fintokenx.kernel.sealing import Sealer
+from fintokenx.lifecycle import invoice
 from fintokenx.parties import auth
+from fintokenx.web.pages import Pages
 
 router = APIRouter(include_in_schema=False)
 
-_PAGES: Final = Pages("fintokenx.lifecycle.invoice")
+_PAGES: Final = Pages("fintokenx.desks.buyer", self_contained=True)
 _CONFIRM: Final = _PAGES.template("confirm.html")
 FORM_REFUSED: Final = "Go back and press one of the two buttons on the page. Nothing was changed."
 _HEADINGS: Final = {
@@ -31,7 +32,26 @@ _HEADINGS: Final = {
 }
 
 
-def page_bytes(page: confirm.ConfirmationPage) -> tuple[bytes, str]:
+@dataclass(frozen=True, slots=True)
+class BuyerServices:
+    """What the buyer's page needs besides the edge; the wiring puts it on ``app.state.buyer``."""
+
+    blobs: Blobs
+    sealer: Sealer
+
+
+def services(request: Request) -> BuyerServices:
+    """Dependency."""
+    found: BuyerServices = request.app.state.buyer
+    return found
+
+
+def page_content(page: invoice.ConfirmationPage) -> bytes:
+    """The page as it is sent, kept and hashed: its words and its stylesheet, and nothing that lies elsewhere."""
+    return _page_and_seal(page)[0]
+
+
+def _page_and_seal(page: invoice.ConfirmationPage) -> tuple[bytes, str]:
     """The page and its seal. No time, nonce or link stands in it, so the same invoice gives the same bytes.
 
     The seal is the hex SHA-256 of the page without its seal. The form posts it, so that an answer given on a page
@@ -42,7 +62,7 @@ def page_bytes(page: confirm.ConfirmationPage) -> tuple[bytes, str]:
 
 
 @router.get("/confirm/{link}")
-async def show(link: str, request: Request, needs: Annotated[InvoiceServices, Depends(services)]) -> HTMLResponse:
+async def show(link: str, request: Request, needs: Annotated[BuyerServices, Depends(services)]) -> HTMLResponse:
     """The confirmation page. Archived once per content; looked at as often as anybody likes."""
     edge: Edge = request.app.state.edge
     request_id: str = request.state.request_id
@@ -50,13 +70,13 @@ async def show(link: str, request: Request, needs: Annotated[InvoiceServices, De
         tenant_id = auth.tenant_of_magic_link(link)
         async with edge.database.transaction(tenant_id, request_id=request_id) as tx:
             caller, page = await _opened(tx, link)
-        content, _seal = page_bytes(page)
+        content, _seal = _page_and_seal(page)
         page_hash = hashlib.sha256(content).hexdigest()
         if page_hash not in page.shown_before:
             blob = await needs.blobs.put(tenant_id, "confirmation_page", content)
-            archived = Document("confirmation_page", blob.storage_ref, blob.sha256, blob.size_bytes)
+            archived = invoice.Document("confirmation_page", blob.storage_ref, blob.sha256, blob.size_bytes)
             async with edge.database.transaction(tenant_id, request_id=request_id) as tx:
-                await confirm.viewed(tx, caller, reference=page.invoice.reference, page=archived)
+                await invoice.record_page_view(tx, caller, reference=page.invoice.reference, page=archived)
     except (Refused, Unavailable) as fault:
         return _sorry(fault)
     return _PAGES.answer(content, headers={"FX-Page-Hash": page_hash})
@@ -66,7 +86,7 @@ async def show(link: str, request: Request, needs: Annotated[InvoiceServices, De
 async def answer(
     link: str,
     request: Request,
-    needs: Annotated[InvoiceServices, Depends(services)],
+    needs: Annotated[BuyerServices, Depends(services)],
 ) -> HTMLResponse:
     """The buyer's answer. The link is the idempotency key: it works once, whatever is posted again."""
     edge: Edge = request.app.state.edge
@@ -84,7 +104,7 @@ async def answer(
         async with edge.database.transaction(tenant_id, request_id=request_id) as tx:
             caller, page = await _opened(tx, link)
             if decision == "decline":
-                await confirm.decline(tx, caller, reference=page.invoice.reference, link=link)
+                await invoice.decline(tx, caller, reference=page.invoice.reference, link=link)
             else:
                 await _confirm(tx, caller, page, link=link, seal=seal, ip_sealed=ip_sealed)
     except (Refused, Unavailable) as fault:
@@ -94,24 +114,24 @@ async def answer(
     return _PAGES.message("Confirmed", _what_is_next(page), 200)
 
 
-async def _opened(tx: Tx, link: str) -> tuple[Caller, confirm.ConfirmationPage]:
+async def _opened(tx: Tx, link: str) -> tuple[Caller, invoice.ConfirmationPage]:
     caller = await auth.open_magic_link(tx, link)
-    return caller, await confirm.page_for(tx, caller, reference=caller.scope or "")
+    return caller, await invoice.confirmation_page(tx, caller, reference=caller.scope or "")
 
 
 async def _confirm(
-    tx: Tx, caller: Caller, page: confirm.ConfirmationPage, *, link: str, seal: str, ip_sealed: str
+    tx: Tx, caller: Caller, page: invoice.ConfirmationPage, *, link: str, seal: str, ip_sealed: str
 ) -> None:
     """The form posts the seal of the page that was shown; an answer without it is to no page that we know of."""
-    content, present = page_bytes(page)
+    content, present = _page_and_seal(page)
     if seal != present:
-        raise PageChanged
+        raise invoice.PageChanged
     page_hash = hashlib.sha256(content).hexdigest()
     reference = page.invoice.reference
-    await confirm.confirm(tx, caller, reference=reference, page_hash=page_hash, ip_sealed=ip_sealed, link=link)
+    await invoice.confirm(tx, caller, reference=reference, page_hash=page_hash, ip_sealed=ip_sealed, link=link)
 
 
-def _what_is_next(page: confirm.ConfirmationPage) -> str:
+def _what_is_next(page: invoice.ConfirmationPage) -> str:
     asked = page.invoice
     return (
         f"Invoice {asked.invoice_number} is confirmed. Please pay {asked.face_value} by"

@@ -1,0 +1,1 @@
+"""Tests of the design system and of the files that pages ask for."""
