@@ -94,6 +94,11 @@ FAULTS = {
         {"desks/buyer/pages.py": "def hidden() -> None:\n    from fintokenx.lifecycle.invoice.service import submit"},
         "fintokenx.desks.buyer.pages -> fintokenx.lifecycle.invoice.service.submit",
     ),
+    "operations that know a job of a module": Fault(
+        "desk-doors",
+        {"desks/operations/halt.py": "from fintokenx.lifecycle.tokenisation.jobs.blocks import BlockWatch"},
+        "fintokenx.desks.operations.halt -> fintokenx.lifecycle.tokenisation.jobs.blocks",
+    ),
     "a desk that reads a store": Fault(
         "desk-doors",
         {"desks/explorer/pages.py": "from fintokenx.parties.auth import store"},

@@ -10,8 +10,9 @@ from functools import partial
 
 import pytest
 
-from fintokenx.app import halt, inspect, provision
+from fintokenx.app import inspect, provision
 from fintokenx.app.api_client import eventually
+from fintokenx.desks.operations import halt
 from fintokenx.kernel.errors import Unavailable
 from fintokenx.sandbox.processes import ChildFailed
 from tests.failures.house import House, Paper

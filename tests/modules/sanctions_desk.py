@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fintokenx import audit
-from fintokenx.app import sanctions
+from fintokenx.desks.operations import sanctions
 from fintokenx.kernel.caller import Caller, Role
 from fintokenx.kernel.jobs import Work
 from fintokenx.lifecycle.tokenisation.ports import RefreshSanctions
@@ -47,7 +47,7 @@ class Desk:
     async def promise(self, job_id: str = "") -> None:
         """One run of the periodic job."""
         world = self.house.world
-        job = sanctions.Confirmation(world.database, self.lists, self.house.chain, open_tenants)
+        job = sanctions.SanctionsConfirmation(world.database, self.lists, self.house.chain, open_tenants)
         row: Any = {
             "id": job_id or world.ids.new("job"),
             "name": sanctions.JOB,

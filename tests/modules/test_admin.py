@@ -15,8 +15,8 @@ import httpx
 import pytest
 
 from fintokenx import audit
-from fintokenx.app import lookups
 from fintokenx.audit import http as audit_http
+from fintokenx.desks import operations
 from fintokenx.desks.buyer import page_content
 from fintokenx.kernel.bypass import Bypass, BypassRefused, Question
 from fintokenx.kernel.caller import Caller, Role
@@ -128,7 +128,7 @@ async def office(cluster: str, template: str, tmp_path: Path) -> AsyncIterator[O
         platform = await world.pool("fx_platform", 1)
         bypass = Bypass(platform, pins=world.pins, clock=world.clock, ids=world.ids)
         at = house(
-            world, tmp_path, invoice_http.router, kyc_http.router, audit_http.router, lookups.router,
+            world, tmp_path, invoice_http.router, kyc_http.router, audit_http.router, operations.router,
             invoice=invoice_http.InvoiceServices(
                 invoices.blobs, invoices.reader, invoices.sealer, b"test" * 8, page_content
             ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -13,8 +14,8 @@ from typing import Any
 import asyncpg
 import pytest
 
-from fintokenx.app import rotation, watch
 from fintokenx.app.provision import PROVIDER_SECRETS
+from fintokenx.desks.operations import rotation, watch
 from fintokenx.kernel import jobs
 from fintokenx.kernel.caller import Caller, Role, WrongRole, system
 from fintokenx.kernel.credentials import date_first_versions, in_force
@@ -78,8 +79,14 @@ class Office:
     admin: Caller
 
     async def rotate(self, value: str, *, vault: Any = None, caller: Caller | None = None) -> int:
-        now = await rotation.rotate(
-            self.world.database, vault or self.house.vault, caller or self.admin, name=NAME, value=value
+        now = await rotation.rotate_credential(
+            self.world.database,
+            vault or self.house.vault,
+            caller or self.admin,
+            name=NAME,
+            value=value,
+            names=PROVIDER_SECRETS,
+            entropy=os.urandom,
         )
         return now.version
 
@@ -108,7 +115,7 @@ class Office:
 
     async def watched(self) -> Work:
         work: Any = Work(self.world, system(HERE, watch.JOB))
-        check = watch.credentials_are_young(self.world.database, self.house.vault, self.world.clock)
+        check = watch.credentials_are_young(self.world.database, self.house.vault, self.world.clock, PROVIDER_SECRETS)
         await watch.Watch((check,)).look(work, {})
         return work  # type: ignore[no-any-return]
 
@@ -188,8 +195,14 @@ async def test_what_is_no_credential_is_refused(office: Office, bad: str) -> Non
     with pytest.raises(rotation.BadCredential):
         await office.rotate(bad)
     with pytest.raises(rotation.UnknownCredential):
-        await rotation.rotate(
-            office.world.database, office.house.vault, office.admin, name="db/pin-key", value="a good value"
+        await rotation.rotate_credential(
+            office.world.database,
+            office.house.vault,
+            office.admin,
+            name="db/pin-key",
+            value="a good value",
+            names=PROVIDER_SECRETS,
+            entropy=os.urandom,
         )
 
 
@@ -216,7 +229,10 @@ async def test_a_rotation_that_is_cut_short_is_safe_and_can_be_run_again(
 async def test_the_watch_finishes_a_rotation_that_was_cut_short(office: Office) -> None:
     with pytest.raises(Killed):
         await office.rotate("the second value", vault=CutShort(office.house.vault, 1))
-    held = {each.name: each for each in await rotation.held(office.world.database, office.house.vault, HERE)}
+    held = {
+        each.name: each
+        for each in await rotation.credential_states(office.world.database, office.house.vault, HERE, PROVIDER_SECRETS)
+    }
     assert not held[NAME].is_finished
     await office.watched()
     assert await office.in_use() == "the second value"

@@ -23,7 +23,7 @@ import pytest
 from fastapi import FastAPI, Request, Response
 
 from fintokenx import audit
-from fintokenx.app.halt import OnlyWhileBlocksCome
+from fintokenx.desks.operations import OnlyWhileBlocksCome
 from fintokenx.kernel.caller import Caller, Role, WrongRole
 from fintokenx.kernel.clock import Instant, to_wire
 from fintokenx.kernel.db import AdministratorRefused

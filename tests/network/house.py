@@ -15,9 +15,10 @@ import httpx
 
 from fintokenx.adapters.chain.deployment import MINTER
 from fintokenx.adapters.chain.signing import address_of
-from fintokenx.app import halt, inspect, provision
+from fintokenx.app import inspect, provision
 from fintokenx.app.api_client import eventually
 from fintokenx.app.local import DATABASE
+from fintokenx.desks.operations import halt
 from fintokenx.sandbox.anvil import ChainControl
 from tests.failures.house import House, Paper
 from tests.story.house import NOBODY, TRANSFER_SINGLE

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from fintokenx import audit
-from fintokenx.app import provision, watch, wiring
+from fintokenx.app import provision, wiring
+from fintokenx.desks.operations import watch
 from fintokenx.kernel.caller import Caller, Role, WrongRole, system
 from fintokenx.kernel.jobs import Work
 from tests.support import World

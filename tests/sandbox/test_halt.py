@@ -11,8 +11,9 @@ import typer
 from rich.console import Console
 
 from fintokenx.adapters.chain import ChainClient, Deployment
-from fintokenx.app import halt, health, provision, wiring
+from fintokenx.app import health, provision, wiring
 from fintokenx.app.cli import common, systems
+from fintokenx.desks.operations import halt
 from fintokenx.kernel.jobs import Work
 from fintokenx.kernel.money import Pence
 from fintokenx.lifecycle.tokenisation.jobs.blocks import BlockWatch, ChainHalted

@@ -46,7 +46,7 @@ from fintokenx.adapters.documents import IsolatedReader
 from fintokenx.adapters.fps import ClearBankClient
 from fintokenx.adapters.mail import SmtpMailer
 from fintokenx.adapters.sumsub import SumsubClient
-from fintokenx.app import catalogue, dead_jobs, halt, health, lookups, sanctions, watch
+from fintokenx.app import catalogue, health
 from fintokenx.app import http as app_http
 from fintokenx.app.base import Base, connected, open_clock, pool_of
 from fintokenx.app.checkpoint_signer import VaultSigner
@@ -54,10 +54,11 @@ from fintokenx.app.provision import (
     CHAIN_CLIENT_KEY,
     CLEARBANK_SIGNING_KEY,
     FINGERPRINT_KEY,
+    PROVIDER_SECRETS,
     REFERENCE_KEY,
 )
 from fintokenx.audit.jobs import AuditJobs, SampleJob
-from fintokenx.desks import buyer, explorer
+from fintokenx.desks import buyer, explorer, operations
 from fintokenx.kernel import jobs, rewrapping
 from fintokenx.kernel.bus import Reactions
 from fintokenx.kernel.bypass import Bypass
@@ -122,7 +123,7 @@ ROUTERS: Final = (
     marketplace_http.router,
     settlement_http.router,
     audit_http.router,
-    lookups.router,
+    operations.router,
     buyer.router,
     explorer.router,
 )
@@ -267,7 +268,7 @@ def handlers(
 ) -> Mapping[str, jobs.Handler]:
     """Every job of the platform by name. :raises ValueError: two modules own one name"""
     kyc_services = kyc.KycServices(to.identity, to.screening, sealer, to.blobs)
-    tokens = halt.OnlyWhileBlocksCome(to.network.chain, to.blocks)
+    tokens = operations.OnlyWhileBlocksCome(to.network.chain, to.blocks)
     owned: list[Mapping[str, jobs.Handler]] = [
         AUTH_HANDLERS,
         kyc.handlers(kyc_services),
@@ -289,9 +290,14 @@ def handlers(
         SampleJob(auditor_pool, on.database).handlers(),
         ReconciliationJob(auditor_pool, on.database, to.network.state, open_tenants).handlers(),
         gaps.GapJob(auditor_pool, to.network.chain, gaps.tell_mined_with(claims), time.monotonic).handlers(),
-        watch.Watch((watch.REDTEAM_OVERDUE, watch.credentials_are_young(on.database, on.vault, on.clock))).handlers(),
-        sanctions.Confirmation(on.database, to.screening, to.network.chain, open_tenants).handlers(),
-        halt.HaltWatch(to.blocks).handlers(),
+        operations.Watch(
+            (
+                operations.REDTEAM_OVERDUE,
+                operations.credentials_are_young(on.database, on.vault, on.clock, PROVIDER_SECRETS),
+            )
+        ).handlers(),
+        operations.SanctionsConfirmation(on.database, to.screening, to.network.chain, open_tenants).handlers(),
+        operations.HaltWatch(to.blocks).handlers(),
         rewrapping.Rewrapping(on.vault, (SUBJECT_KEYS, TENANT_KEYS)).handlers(),
     ]
     found: dict[str, jobs.Handler] = {}
@@ -315,9 +321,7 @@ def periodic() -> tuple[Periodic, ...]:
         Periodic("audit.replay_sample", timedelta(hours=1), HOME_TENANT),
         Periodic("tokenisation.reconcile", timedelta(hours=1), HOME_TENANT),
         Periodic(gaps.JOB, gaps.EVERY, HOME_TENANT),
-        Periodic(sanctions.JOB, sanctions.EVERY, HOME_TENANT),
-        Periodic(watch.JOB, watch.EVERY, HOME_TENANT),
-        Periodic(halt.JOB, halt.EVERY, HOME_TENANT),
+        *(Periodic(job, every, HOME_TENANT) for job, every in operations.PERIODIC.items()),
         Periodic(rewrapping.JOB, rewrapping.EVERY, each_tenant=True, resting=rewrapping.RESTING),
         Periodic("settlement.collect", timedelta(seconds=5), each_tenant=True, resting=SETTLEMENT_SEEN_WITHIN),
         Periodic("settlement.check_balance", timedelta(minutes=1), each_tenant=True, resting=SETTLEMENT_SEEN_WITHIN),
@@ -385,7 +389,7 @@ def create_app(settings: Settings) -> FastAPI:
                 handlers=handlers(on, to, sealer, sealer_pool, auditor_pool, claims, reference_key, open_tenants),
                 periodic=periodic(),
                 open_tenants=open_tenants,
-                tell_dead=dead_jobs.tell,
+                tell_dead=operations.tell_dead,
                 clock=on.clock,
                 ids=on.ids,
             )

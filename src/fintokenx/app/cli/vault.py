@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -59,10 +60,11 @@ def _value(from_file: str) -> str | None:
 
 
 async def _held(system: Any) -> list[dict[str, Any]]:
-    from fintokenx.app import rotation, wiring
+    from fintokenx.app import provision, wiring
+    from fintokenx.desks import operations
 
     async with wiring.base(system.settings(), pool_size=2) as on:
-        held = await rotation.held(on.database, on.vault, wiring.HOME_TENANT)
+        held = await operations.credential_states(on.database, on.vault, wiring.HOME_TENANT, provision.PROVIDER_SECRETS)
         now = on.clock.now()
     return [
         {
@@ -76,16 +78,17 @@ async def _held(system: Any) -> list[dict[str, Any]]:
 
 
 async def _rotate(system: Any, name: str, value: str | None, by: str) -> int:
-    from fintokenx.app import rotation, wiring
+    from fintokenx.app import provision, wiring
+    from fintokenx.desks import operations
     from fintokenx.kernel.caller import Caller, Role
     from fintokenx.kernel.caller import system as the_platform
     from fintokenx.kernel.settings import Environment
     from fintokenx.parties import auth
 
     home = wiring.HOME_TENANT
-    rotation.must_be_rotatable(name)
+    operations.must_be_rotatable(name, provision.PROVIDER_SECRETS)
     async with wiring.base(system.settings(), pool_size=2) as on:
-        if value is None and on.settings.environment is not Environment.LOCAL and name not in rotation.OURS:
+        if value is None and on.settings.environment is not Environment.LOCAL and name not in operations.CHOSEN_BY_US:
             fail(f"{name} is the provider's to choose; give the new value with --from-file")
         async with on.database.transaction(home, request_id="cli") as tx:
             administrators = await auth.administrators(tx, the_platform(home, "cli"))
@@ -98,7 +101,13 @@ async def _rotate(system: Any, name: str, value: str | None, by: str) -> int:
             )
         who = by or administrators[0]
         caller = Caller(home, Role.PLATFORM_ADMIN, who, subject_id=who)
-        now = await rotation.rotate(
-            on.database, on.vault, caller, name=name, value=value if value is not None else rotation.new_value()
+        now = await operations.rotate_credential(
+            on.database,
+            on.vault,
+            caller,
+            name=name,
+            value=value if value is not None else operations.new_value(os.urandom),
+            names=provision.PROVIDER_SECRETS,
+            entropy=os.urandom,
         )
         return now.version

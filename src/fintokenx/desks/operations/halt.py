@@ -10,15 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Final
+from typing import Final, Protocol
 
 import structlog
 
-from fintokenx import audit
+from fintokenx.desks.operations.alerting import tell
 from fintokenx.kernel.jobs import Handler, Payload, Work
 from fintokenx.kernel.money import Pence
 from fintokenx.lifecycle.settlement.ports import TokenTransfers
-from fintokenx.lifecycle.tokenisation.jobs.blocks import BlockWatch
 from fintokenx.parties import compliance
 
 log = structlog.get_logger("fintokenx.chain")
@@ -29,6 +28,23 @@ CAUSE: Final = "CHAIN_HALTED"
 RESOURCE: Final = "chain"
 
 
+class Blocks(Protocol):
+    """The network, as far as it says whether it makes blocks."""
+
+    @property
+    def coming(self) -> bool:
+        """Whether the last look saw that a new block had come since the one before."""
+        ...
+
+    async def stalled(self) -> bool:
+        """Look at the newest block. :raises Unavailable: nobody answers"""
+        ...
+
+    async def must_go_on(self) -> None:
+        """:raises Unavailable: no blocks come"""
+        ...
+
+
 class HaltWatch:
     """Looks whether blocks come, and tells of each halt once.
 
@@ -36,7 +52,7 @@ class HaltWatch:
     it up. An alert that is open when another halt begins counts it.
     """
 
-    def __init__(self, blocks: BlockWatch) -> None:
+    def __init__(self, blocks: Blocks) -> None:
         self._blocks = blocks
         self._halted: bool | None = None  # nobody has looked since this process started
 
@@ -51,7 +67,7 @@ class HaltWatch:
             return
         if halted:
             log.error("chain_halted")
-            await _tell(work)
+            await tell(work, cause=CAUSE, resource=RESOURCE, severity=compliance.Severity.CRITICAL, is_new_event=True)
         else:
             log.info("chain_goes_on")
             async with work.transaction() as tx:
@@ -59,18 +75,10 @@ class HaltWatch:
         self._halted = halted
 
 
-async def _tell(work: Work) -> None:
-    async with work.transaction() as tx:
-        move = await compliance.raise_alert(
-            tx, work.caller, cause=CAUSE, resource=RESOURCE, severity=compliance.Severity.CRITICAL
-        )
-        await audit.change(tx, work.caller, action="ALERT_RAISE", resource=RESOURCE, move=move)
-
-
 class OnlyWhileBlocksCome:
     """Settlement's look at the chain before money moves: a halted one is as good as none."""
 
-    def __init__(self, tokens: TokenTransfers, blocks: BlockWatch) -> None:
+    def __init__(self, tokens: TokenTransfers, blocks: Blocks) -> None:
         self._tokens = tokens
         self._blocks = blocks
 

@@ -13,25 +13,24 @@ Two at once: the record takes one of them (RotatedMeanwhile for the other), and 
 
 from __future__ import annotations
 
-import secrets
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import structlog
 
-from fintokenx.app.provision import PROVIDER_SECRETS
 from fintokenx.kernel.caller import Caller, Role, system
 from fintokenx.kernel.clock import Instant
 from fintokenx.kernel.credentials import InForce, in_force, name_of_value, put_in_force
 from fintokenx.kernel.db import Database
 from fintokenx.kernel.errors import Invalid, NotFound
+from fintokenx.kernel.ids import Entropy
 from fintokenx.kernel.vault import Vault
 from fintokenx.parties import auth
 
 log = structlog.get_logger("fintokenx.vault")
 
-OURS: Final = ("sumsub/webhook-secret",)
+CHOSEN_BY_US: Final = ("sumsub/webhook-secret",)
 """Secrets that we choose and the provider is told; the others are issued by the provider. In ``local`` all are ours:
 the mock servers take what the vault has."""
 VALUE_LENGTH_MAX: Final = 4096
@@ -56,7 +55,7 @@ class CredentialLost(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class CredentialState:
     """One credential as the command line lists it. No value."""
 
     name: str
@@ -66,31 +65,32 @@ class Held:
     """False when the record is a version ahead of the vault."""
 
 
-def new_value() -> str:
+def new_value(entropy: Entropy) -> str:
     """A value for a credential that is ours to choose."""
-    return secrets.token_hex(32)
+    return entropy(32).hex()
 
 
-async def rotate(
+async def rotate_credential(
     database: Database,
     vault: Vault,
     caller: Caller,
     *,
     name: str,
     value: str,
-    mark: Callable[[], str] = lambda: secrets.token_hex(4),
+    names: Sequence[str],
+    entropy: Entropy,
 ) -> InForce:
-    """Put a new version in force; an interrupted earlier one is finished first.
+    """Put a new version of one of ``names`` in force; an interrupted earlier one is finished first.
 
     :raises UnknownCredential, BadCredential, WrongRole, NotAnAdministrator, RotatedMeanwhile: nothing is changed
     :raises VaultUnavailable: nothing is in force that is not recorded; run it again
     """
-    must_be_rotatable(name)
+    must_be_rotatable(name, names)
     if not value.isprintable() or not 8 <= len(value.strip()) == len(value) <= VALUE_LENGTH_MAX:
         raise BadCredential(f"8 to {VALUE_LENGTH_MAX} characters, no space around them")
     caller.must_be(Role.PLATFORM_ADMIN, tenant_id=caller.tenant_id)
     now = await finish(database, vault, caller, name=name)
-    stored_as = name_of_value(name, now.version + 1, mark())
+    stored_as = name_of_value(name, now.version + 1, entropy(4).hex())
     await vault.put_secret(stored_as, value)
     async with database.transaction(caller.tenant_id, request_id="rotate") as tx:
         made = await auth.rotate_credential(tx, caller, name=name, version=now.version + 1, stored_as=stored_as)
@@ -123,19 +123,21 @@ async def _change_over(vault: Vault, made: auth.CredentialVersion, before: InFor
     return new
 
 
-async def held(database: Database, vault: Vault, tenant_id: str) -> list[Held]:
-    """Every credential that can be rotated."""
+async def credential_states(
+    database: Database, vault: Vault, tenant_id: str, names: Sequence[str]
+) -> list[CredentialState]:
+    """Of every credential that can be rotated: ``names``."""
     found = []
-    for name in PROVIDER_SECRETS:
+    for name in names:
         now = await in_force(vault, name)
         async with database.transaction(tenant_id, request_id="rotate") as tx:
             recorded = await auth.credential_version(tx, system(tenant_id, "rotate"), name=name)
         finished = recorded is None or recorded.version <= now.version
-        found.append(Held(name, now.version, now.since, finished))
+        found.append(CredentialState(name, now.version, now.since, finished))
     return found
 
 
-def must_be_rotatable(name: str) -> None:
+def must_be_rotatable(name: str, names: Sequence[str]) -> None:
     """:raises UnknownCredential: it names what can be rotated"""
-    if name not in PROVIDER_SECRETS:
-        raise UnknownCredential(f"there are: {', '.join(PROVIDER_SECRETS)}")
+    if name not in names:
+        raise UnknownCredential(f"there are: {', '.join(names)}")

@@ -9,16 +9,17 @@ from typing import Final, Protocol
 
 from fintokenx.kernel.caller import system
 from fintokenx.kernel.db import Database
+from fintokenx.kernel.errors import Unavailable
 from fintokenx.kernel.jobs import Handler, Payload, TryAgain, Work
 from fintokenx.kernel.periodic import OpenTenants
 from fintokenx.lifecycle import tokenisation
-from fintokenx.lifecycle.tokenisation.jobs.waiting import waiting_while_away
 from fintokenx.lifecycle.tokenisation.ports import ChainHead
 from fintokenx.parties.kyc.ports import NameScreening, ScreeningName, Verdict
 
 JOB: Final = "chain.refresh_sanctions"
 EVERY: Final = timedelta(hours=12)
 WAIT_SECONDS: Final = 60.0
+AWAY_SECONDS: Final = 5.0
 
 
 class ChainTime(Protocol):
@@ -30,7 +31,7 @@ class ChainTime(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Confirmation:
+class SanctionsConfirmation:
     """The periodic job. Without it the chain's list grows stale within two days, and then nothing moves."""
 
     database: Database
@@ -55,8 +56,10 @@ class Confirmation:
             known = await tokenisation.refresh_known(tx, work.caller, business_key=key)
         if _is_promised(known, key):
             return
-        with waiting_while_away():
+        try:
             as_of_unix = (await self.chain.head()).timestamp_unix
+        except Unavailable as fault:  # an outage is waiting and not failure, however long it lasts (IX-09)
+            raise TryAgain(f"{fault.system} is not available", seconds=AWAY_SECONDS) from fault
         answer = await self.screening.screen(ScreeningName("fintokenx-freshness", "company", "FinToken X"))
         if answer.verdict is Verdict.PENDING:
             raise TryAgain("the sanctions lists gave no verdict", seconds=WAIT_SECONDS)

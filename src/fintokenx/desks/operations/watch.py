@@ -11,8 +11,8 @@ from datetime import timedelta
 from typing import Final
 
 from fintokenx import audit
-from fintokenx.app import rotation
-from fintokenx.app.provision import PROVIDER_SECRETS
+from fintokenx.desks.operations import rotation
+from fintokenx.desks.operations.alerting import tell
 from fintokenx.kernel.clock import Clock
 from fintokenx.kernel.credentials import in_force
 from fintokenx.kernel.db import Database
@@ -66,7 +66,7 @@ class Watch:
             try:
                 found = await check.look(work)
                 for one in found:
-                    await _tell(work, one)
+                    await tell(work, cause=one.cause, resource=one.resource, severity=one.severity)
                 await _clear(work, check.causes, found)
             except Exception as fault:  # told when all have looked
                 faults.append(fault)
@@ -74,15 +74,6 @@ class Watch:
             raise faults[0]
         if faults:
             raise ExceptionGroup("checks of the daily watch failed", faults)
-
-
-async def _tell(work: Work, found: Found) -> None:
-    async with work.transaction() as tx:
-        move = await compliance.raise_alert(
-            tx, work.caller, cause=found.cause, resource=found.resource, severity=found.severity
-        )
-        if move.facts:  # it is new; one that is open already needs no entry every day
-            await audit.change(tx, work.caller, action="ALERT_RAISE", resource=found.resource, move=move)
 
 
 async def _clear(work: Work, causes: Sequence[str], found: Sequence[Found]) -> None:
@@ -102,12 +93,12 @@ async def _redteam_overdue(work: Work) -> list[Found]:
 REDTEAM_OVERDUE: Final = Check(("REDTEAM_OVERDUE",), _redteam_overdue)
 
 
-def credentials_are_young(database: Database, vault: Vault, clock: Clock) -> Check:
-    """Each provider credential is younger than 92 days; a rotation that was interrupted is finished on the way."""
+def credentials_are_young(database: Database, vault: Vault, clock: Clock, names: Sequence[str]) -> Check:
+    """Each of these credentials is younger than 92 days; a rotation that was interrupted is finished on the way."""
 
     async def check(work: Work) -> list[Found]:
         found = []
-        for name in PROVIDER_SECRETS:
+        for name in names:
             resource = f"credential/{name}"
             try:
                 await rotation.finish(database, vault, work.caller, name=name)

@@ -13,7 +13,8 @@ from fintokenx.parties.auth.types import CredentialVersion, NotAnAdministrator, 
 async def rotate_credential(tx: Tx, caller: Caller, *, name: str, version: int, stored_as: str) -> CredentialVersion:
     """Record that a credential has a new version, whose value the vault has under ``stored_as`` already.
 
-    From the commit on the version is decided; the vault follows (``app.rotation``). Recorded as PROVIDER_CRED_ROTATE.
+    From the commit on the version is decided; the vault follows (``desks.operations.rotation``). Recorded as
+    PROVIDER_CRED_ROTATE.
 
     :raises WrongRole: anybody but a platform administrator (AD-20)
     :raises NotAnAdministrator: not an active platform administrator of this tenant in person
