@@ -26,7 +26,7 @@ import asyncpg
 import structlog
 
 from fintokenx.kernel.caller import Caller, system
-from fintokenx.kernel.claim import CLAIM
+from fintokenx.kernel.jobs.claim import CLAIM
 from fintokenx.kernel.clock import Clock, Instant
 from fintokenx.kernel.db import Database, Pool, Row, Tx
 from fintokenx.kernel.errors import Refused, Unavailable
