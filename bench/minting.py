@@ -70,8 +70,9 @@ async def _minted(postgres: EmbeddedPostgres, chain: ChainClient, number: int, f
         machine_seconds=time.monotonic, tell_mined=tell_mined_with(worker_pool),
     )  # fmt: skip
     worker = Worker(
-        claims=worker_pool, database=database, handlers={MINT: jobs.mint}, periodic=(), clock=clock, ids=ids
-    )
+        claims=worker_pool, database=database, jobs=[job for job in jobs.jobs() if job.name == MINT], periodic=(),
+        clock=clock, ids=ids,
+    )  # fmt: skip
     async with database.transaction(TENANT) as tx:
         for reference in documents:
             tx.enqueue(MINT, {"reference": reference}, dedupe_key=reference)

@@ -25,7 +25,7 @@ class Nothing:
 def kept() -> set[str]:
     """The names of all jobs that have a handler."""
     nothing: Any = Nothing()
-    return set(wiring.handlers(*(nothing for _ in signature(wiring.handlers).parameters)))
+    return {job.name for job in wiring.handlers(*(nothing for _ in signature(wiring.handlers).parameters))}
 
 
 def promised(package: Path, keepers: set[str]) -> dict[str, str]:
@@ -37,7 +37,7 @@ def promised(package: Path, keepers: set[str]) -> dict[str, str]:
     found = {}
     for path, tree in sources(package):
         not_jobs = {id(key) for node in nodes(tree) if isinstance(node, ast.Dict) for key in node.keys}
-        not_jobs |= {id(node) for call in calls(tree, "system") for node in call.args}
+        not_jobs |= {id(node) for maker in ("system", "Job") for call in calls(tree, maker) for node in call.args}
         for text in strings(tree):
             prefix, _, job = str(text.value).partition(".")
             if id(text) not in not_jobs and prefix in prefixes and job.isidentifier():

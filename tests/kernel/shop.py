@@ -8,11 +8,14 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from fintokenx import audit
-from fintokenx.kernel.db import Row
-from fintokenx.kernel.jobs import Handler, Payload, Periodic, Work, Worker
-from fintokenx.kernel.periodic import OpenTenants
+from fintokenx.kernel.db import Pool, Row
+from fintokenx.kernel.jobs import Handler, Job, Lane, Payload, Work, Worker
+from fintokenx.kernel.periodic import OpenTenants, Periodic
 from tests.database.things import A, change, thing
 from tests.support import World
+
+SECONDS_MAX = 60.0
+"""More than any handler of these tests takes."""
 
 
 async def until(condition: Callable[[], Awaitable[Any]], seconds: float = 15.0) -> None:
@@ -39,7 +42,6 @@ class Shop:
         *,
         periodic: tuple[Periodic, ...] = (),
         concurrency: int = 8,
-        per_tenant: int | None = None,
         open_tenants: OpenTenants | None = None,
         tell_dead: Callable[[Work], Awaitable[None]] = tell_nobody,
         **handlers: Handler,
@@ -49,14 +51,13 @@ class Shop:
         worker = Worker(
             claims=claims,
             database=self.world.database,
-            handlers=handlers,
+            jobs=[Job(name, do, Lane.OUTBOUND, SECONDS_MAX) for name, do in handlers.items()],
             periodic=periodic,
             open_tenants=open_tenants or self.nobody,
             tell_dead=tell_dead,
             clock=self.world.clock,
             ids=self.world.ids,
-            concurrency=concurrency,
-            per_tenant=per_tenant,
+            slots={Lane.OUTBOUND: concurrency},
             poll_seconds=0.02,
         )
         self.workers.append((worker, asyncio.create_task(worker.run()), claims))
@@ -100,6 +101,20 @@ class Shop:
         superuser = await self.world.connect("postgres")
         await superuser.execute(statement, *arguments)
         await superuser.close()
+
+
+def idle_worker(world: World, claims: Pool, *, slots: int = 12, periodic: tuple[Periodic, ...] = ()) -> Worker:
+    """One that is not started and knows the periodic jobs alone; it serves one lane, in which all test jobs are."""
+    jobs = [Job(job.name, effect, Lane.OUTBOUND, SECONDS_MAX) for job in periodic]
+    return Worker(
+        claims=claims, database=world.database, jobs=jobs, periodic=periodic, clock=world.clock, ids=world.ids,
+        slots={Lane.OUTBOUND: slots},
+    )  # fmt: skip
+
+
+async def claim(worker: Worker, free: int, lane: Lane = Lane.OUTBOUND) -> list[Row]:
+    """What it takes when so many slots are free."""
+    return await worker._claim({lane: free})
 
 
 async def effect(work: Work, payload: Payload) -> None:

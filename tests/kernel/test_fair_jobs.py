@@ -14,13 +14,14 @@ from typing import Any
 import asyncpg
 import pytest
 
-import fintokenx.kernel.jobs as jobs_module
-from fintokenx.kernel.claim import CLAIM
-from fintokenx.kernel.db import Pool, Row
+import fintokenx.kernel.jobs.queue as queue_module
+from fintokenx.kernel.db import Row
 from fintokenx.kernel.jobs import Payload, Work, Worker
+from fintokenx.kernel.jobs.claim import CLAIM
+from fintokenx.kernel.jobs.queue import Queue
 from fintokenx.kernel.periodic import Periodic
 from tests.database.things import A, B
-from tests.kernel.shop import Shop, effect, until
+from tests.kernel.shop import Shop, claim, effect, idle_worker, until
 from tests.support import World
 
 pytestmark = pytest.mark.anyio
@@ -30,13 +31,14 @@ BY_TIME = """
 with due as materialized (
   select id, 0 as place from ops.jobs
    where state = 'READY' and run_at <= $3 and (leased_until is null or leased_until < clock_timestamp())
-     and $5::text is not null and $6 > 0 and $7::jsonb is not null and $8 >= 0
-   order by run_at limit $4 for update skip locked)
+     and $4::jsonb is not null and $5::text[] is not null and $7::text[] is not null and $8::bigint[] is not null
+     and $9::bigint[] is not null
+   order by run_at limit ($6::bigint[])[1] for update skip locked)
 update ops.jobs j set lease = $1, leased_until = clock_timestamp() + make_interval(secs => $2),
        attempts = j.attempts + 1, first_run_at = coalesce(j.first_run_at, $3)
   from due where j.id = due.id
-returning due.place, j.id, j.tenant_id, j.name, j.payload::text as payload, false as periodic, j.attempts, j.lease,
-          j.first_run_at
+returning due.place, j.id, j.tenant_id, j.name, j.lane, j.payload::text as payload, false as periodic, j.attempts,
+          j.lease, j.first_run_at
 """
 """How jobs were claimed before: in the order of time."""
 
@@ -60,23 +62,10 @@ async def pile_up(shop: Shop, tenant_id: str, count: int, *, due: timedelta = ti
     )
 
 
-def worker_of(shop: Shop, claims: Pool) -> Worker:
-    """One that is not started."""
-    world = shop.world
-    return Worker(claims=claims, database=world.database, handlers={}, periodic=(), clock=world.clock, ids=world.ids)
-
-
 @pytest.fixture
 async def worker(shop: Shop) -> AsyncIterator[Worker]:
     claims = await shop.world.pool("fx_worker", 1)
-    yield Worker(
-        claims=claims,
-        database=shop.world.database,
-        handlers={},
-        periodic=(),
-        clock=shop.world.clock,
-        ids=shop.world.ids,
-    )
+    yield idle_worker(shop.world, claims)
     await claims.close()
 
 
@@ -89,54 +78,54 @@ async def test_a_job_is_claimed_at_once_though_another_tenant_has_twenty_thousan
 ) -> None:
     await pile_up(shop, A, MANY)
     await shop.promise("make", tenant=B)
-    assert B in tenants(await worker._claim(2))
-    assert tenants(await worker._claim(6)) == [A] * 4
+    assert B in tenants(await claim(worker, 2))
+    assert tenants(await claim(worker, 6)) == [A] * 4
 
 
 async def test_claiming_by_time_would_leave_it_waiting(
     shop: Shop, worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The planted fault: what the test above looks at is not so by itself."""
-    monkeypatch.setattr(jobs_module, "CLAIM", BY_TIME)
+    monkeypatch.setattr(queue_module, "CLAIM", BY_TIME)
     await pile_up(shop, A, 100)
     await shop.promise("make", tenant=B)
-    assert B not in tenants(await worker._claim(2))
+    assert B not in tenants(await claim(worker, 2))
 
 
 async def test_tenants_take_turns_job_by_job(shop: Shop, worker: Worker) -> None:
     for tenant_id, count in (("tnt_a", 50), ("tnt_b", 3), ("tnt_c", 3)):
         await pile_up(shop, tenant_id, count)
-    order = [tenants(await worker._claim(1))[0] for _ in range(9)]
+    order = [tenants(await claim(worker, 1))[0] for _ in range(9)]
     assert order == ["tnt_a", "tnt_b", "tnt_c"] * 3
-    assert sorted(tenants(await worker._claim(12))) == ["tnt_a"] * 8, "who is alone has all places that it may have"
+    assert sorted(tenants(await claim(worker, 12))) == ["tnt_a"] * 8, "who is alone has all places that it may have"
 
 
 async def test_two_slow_tenants_leave_places_for_a_third(shop: Shop, worker: Worker) -> None:
     for tenant_id in ("tnt_a", "tnt_b"):
         await pile_up(shop, tenant_id, 50)
-    claimed = await worker._claim(12)
+    claimed = await claim(worker, 12)
     assert len(claimed) == 10, "two places of twelve are for tenants of whom nothing runs"
     worker._running = {asyncio.create_task(asyncio.sleep(0)): row for row in claimed}
-    assert await worker._claim(2) == []
+    assert await claim(worker, 2) == []
     await pile_up(shop, "tnt_c", 50)
-    assert tenants(await worker._claim(2)) == ["tnt_c"]
+    assert tenants(await claim(worker, 2)) == ["tnt_c"]
 
 
 async def test_the_third_is_found_behind_slow_tenants_that_have_their_turn_first(shop: Shop, worker: Worker) -> None:
     """They may have none of the places that are kept, and a claim looks at no more tenants than it has places."""
     for tenant_id in ("tnt_a", "tnt_b", "tnt_c"):
         await pile_up(shop, tenant_id, 50)
-    worker._running = {asyncio.create_task(asyncio.sleep(0)): row for row in await worker._claim(12)}
+    worker._running = {asyncio.create_task(asyncio.sleep(0)): row for row in await claim(worker, 12)}
     await pile_up(shop, "tnt_d", 50)
     for worker._served in ("", "tnt_a", "tnt_b", "tnt_c", "tnt_d"):
-        assert "tnt_d" in tenants(await worker._claim(2))
+        assert "tnt_d" in tenants(await claim(worker, 2))
 
 
 async def test_a_tenant_whose_jobs_all_run_is_passed_over(shop: Shop, worker: Worker) -> None:
     """Its leased jobs are due too; nobody waits behind them."""
     for tenant_id in ("tnt_a", "tnt_b", "tnt_c"):
         await pile_up(shop, tenant_id, 1)
-    assert [tenants(await worker._claim(1)) for _ in range(4)] == [["tnt_a"], ["tnt_b"], ["tnt_c"], []]
+    assert [tenants(await claim(worker, 1)) for _ in range(4)] == [["tnt_a"], ["tnt_b"], ["tnt_c"], []]
 
 
 async def test_one_tenants_slow_jobs_leave_places_for_the_others(shop: Shop) -> None:
@@ -149,7 +138,7 @@ async def test_one_tenants_slow_jobs_leave_places_for_the_others(shop: Shop) -> 
             await goes_on.wait()
 
     await pile_up(shop, A, 100)
-    await shop.start(concurrency=6, per_tenant=4, make=slow)
+    await shop.start(concurrency=6, make=slow)
 
     async def four_run() -> bool:
         return begun == [A] * 4
@@ -187,7 +176,7 @@ async def test_a_claim_costs_a_probe_per_tenant_and_not_a_row_per_job(shop: Shop
         await shop.sql("analyze ops.jobs")
     pool = await shop.world.pool("fx_worker", 1)  # the product's: its sessions plan as probes
     connection = await pool.acquire()
-    asked = ("ls_x", 20, shop.world.clock.now(), 12, "tnt_500x", 8, "{}", 2)
+    asked = ("ls_x", 20, shop.world.clock.now(), {}, ["outbound"], [12], ["tnt_500x"], [8], [2])
     prepared = await connection.prepare(f"explain (analyze, buffers, format json) {CLAIM}")
     [plan] = json.loads(await prepared.fetchval(*asked))
     nodes = list(_nodes(plan["Plan"]))
@@ -254,26 +243,19 @@ async def test_rows_that_one_tenant_keeps_locked_stop_neither_claims_nor_renewal
     badly is put back, and what falls due by the clock is promised."""
     await pile_up(shop, A, 50)
     claims = await shop.world.pool("fx_worker", 2)
-    worker = Worker(
-        claims=claims,
-        database=shop.world.database,
-        handlers={},
-        periodic=(),
-        clock=shop.world.clock,
-        ids=shop.world.ids,
-    )
-    [mine] = await worker._claim(1)
+    worker = idle_worker(shop.world, claims)
+    [mine] = await claim(worker, 1)
     await shop.promise("make", tenant=B)
     async with shop.world.database.transaction(A) as tx:
         await tx.rows("select id from ops.jobs for update")
-        [others] = await worker._claim(5)
+        [others] = await claim(worker, 5)
         assert others["tenant_id"] == B
         before = await shop.leases()
         worker._running = {asyncio.create_task(asyncio.sleep(0)): row for row in (mine, others)}
         async with asyncio.timeout(20):
             await worker._renew()
-            await worker._put_back(mine, seconds=1, error="x", counted=True)
-            await worker._sweep(shop.world.clock.now())
+            await worker._queue.put_back(mine, seconds=1, error="x", counted=True)
+            await worker._queue.sweep(shop.world.clock.now())
         after = await shop.leases()
         assert after[others["id"]] > before[others["id"]]
         assert after[mine["id"]] == before[mine["id"]], "that one alone waits"
@@ -283,11 +265,11 @@ async def test_rows_that_one_tenant_keeps_locked_stop_neither_claims_nor_renewal
 async def test_a_job_that_was_put_back_is_not_leased_again_by_a_renewal_under_way(shop: Shop, worker: Worker) -> None:
     """It would rest until that lease ran out, twenty seconds, whatever it was put back for."""
     await shop.promise("make")
-    [row] = await worker._claim(1)
-    await worker._put_back(row, seconds=0, error="x", counted=False)
+    [row] = await claim(worker, 1)
+    await worker._queue.put_back(row, seconds=0, error="x", counted=False)
     worker._running = {asyncio.create_task(asyncio.sleep(0)): row}
     await worker._renew()
-    assert [each["id"] for each in await worker._claim(6)] == [row["id"]]
+    assert [each["id"] for each in await claim(worker, 6)] == [row["id"]]
 
 
 async def test_a_clock_that_cannot_be_looked_at_stops_no_claim(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -307,21 +289,21 @@ async def test_a_clock_that_cannot_be_looked_at_stops_no_claim(shop: Shop, monke
 async def test_a_sweep_goes_on_in_batches_and_one_that_fails_is_not_tried_again_at_once(
     shop: Shop, worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(jobs_module, "SWEPT_AT_ONCE", 2)
+    monkeypatch.setattr(queue_module, "SWEPT_AT_ONCE", 2)
     await pile_up(shop, A, 3)
     await shop.sql("update ops.jobs set state = 'DONE', finished_at = '2000-01-01'")
-    worker._swept_at -= timedelta(hours=2)
+    worker._queue._swept_at -= timedelta(hours=2)
     left = []
     for _ in range(2):
         await worker._look_at_the_clock()
         left.append(len(await shop.jobs()))
     assert left == [1, 0]
 
-    async def fails(_worker: Worker, _now: object) -> str:
+    async def fails(_queue: Queue, _now: object) -> str:
         raise TimeoutError
 
-    monkeypatch.setattr(Worker, "_sweep", fails)
-    worker._swept_at -= timedelta(hours=2)
+    monkeypatch.setattr(Queue, "sweep", fails)
+    worker._queue._swept_at -= timedelta(hours=2)
     with pytest.raises(TimeoutError):
         await worker._look_at_the_clock()
     await worker._look_at_the_clock()
@@ -346,10 +328,7 @@ async def test_a_job_of_the_platform_that_another_tenant_promised_is_buried_and_
 async def test_the_turn_of_a_job_that_moved_to_another_tenant_is_deleted(shop: Shop) -> None:
     claims = await shop.world.pool("fx_worker", 1)
     for tenant_id in (A, B):
-        w = Worker(
-            claims=claims, database=shop.world.database, handlers={}, clock=shop.world.clock, ids=shop.world.ids,
-            periodic=(Periodic("anchor", timedelta(hours=1), tenant_id),),
-        )  # fmt: skip
-        await w._look_at_the_clock()
+        worker = idle_worker(shop.world, claims, periodic=(Periodic("anchor", timedelta(hours=1), tenant_id),))
+        await worker._look_at_the_clock()
     assert await claims.fetch("select tenant_id from ops.periodic_turns where name = 'anchor'") == [(B,)]
     await claims.close()

@@ -12,9 +12,10 @@ import pytest
 from fintokenx import audit
 from fintokenx.kernel.db import StaleRow
 from fintokenx.kernel.errors import Refused, Unavailable
-from fintokenx.kernel.jobs import BACKOFF_SECONDS, LeaseLost, Payload, Periodic, TryAgain, Work, Worker
+from fintokenx.kernel.jobs import BACKOFF_SECONDS, LeaseLost, Payload, TryAgain, Work
+from fintokenx.kernel.periodic import Periodic
 from tests.database.things import A, B, all_entries, change, noted, thing
-from tests.kernel.shop import Shop, effect, until
+from tests.kernel.shop import Shop, claim, effect, idle_worker, until
 from tests.support import World
 
 pytestmark = pytest.mark.anyio
@@ -50,14 +51,10 @@ async def test_three_workers_do_every_job_once_and_no_job_twice_at_once(shop: Sh
 async def test_claims_of_many_at_once_never_overlap_nor_exceed_their_limit(shop: Shop) -> None:
     await shop.promise("x", 200)
     pools = [await shop.world.pool("fx_worker", 1) for _ in range(6)]
-    workers = [
-        Worker(claims=pool, database=shop.world.database, handlers={}, periodic=(), clock=shop.world.clock,
-               ids=shop.world.ids)
-        for pool in pools
-    ]  # fmt: skip
+    workers = [idle_worker(shop.world, pool) for pool in pools]
     try:
         claimed: list[str] = []
-        while rounds := await asyncio.gather(*(worker._claim(7) for worker in workers)):
+        while rounds := await asyncio.gather(*(claim(worker, 7) for worker in workers)):
             assert all(len(rows) <= 7 for rows in rounds)
             claimed += [row["id"] for rows in rounds for row in rows]
             if not any(rounds):
@@ -135,14 +132,13 @@ async def test_a_lost_lease_rolls_the_effect_back(shop: Shop) -> None:
 async def test_a_job_whose_worker_vanished_is_claimed_again_when_the_lease_ends(shop: Shop) -> None:
     await shop.promise("make")
     claims = await shop.world.pool("fx_worker", 1)
-    vanishing = Worker(claims=claims, database=shop.world.database, handlers={}, periodic=(), clock=shop.world.clock,
-                       ids=shop.world.ids)  # fmt: skip
-    assert len(await vanishing._claim(5)) == 1
-    assert await vanishing._claim(5) == [], "a leased job is nobody else's"
+    vanishing = idle_worker(shop.world, claims)
+    assert len(await claim(vanishing, 5)) == 1
+    assert await claim(vanishing, 5) == [], "a leased job is nobody else's"
     shop.world.clock.set(shop.world.clock.now() + timedelta(days=2))
-    assert await vanishing._claim(5) == [], "moving the business clock expires no lease"
+    assert await claim(vanishing, 5) == [], "moving the business clock expires no lease"
     await shop.sql("update ops.jobs set leased_until = clock_timestamp() - interval '1 second'")
-    assert [row["attempts"] for row in await vanishing._claim(5)] == [2]
+    assert [row["attempts"] for row in await claim(vanishing, 5)] == [2]
     await claims.close()
 
 
@@ -239,8 +235,8 @@ async def test_a_job_is_given_up_only_when_somebody_has_been_told(shop: Shop) ->
     states = []
     await shop.promise("make")
     for _ in range(2):
-        [row] = await worker._claim(6)
-        await worker._give_up(row, Work(shop.world.database, row), "down")
+        [row] = await claim(worker, 6)
+        await worker._give_up(row, "down")
         states += [(job["state"], job["last_error"]) for job in await shop.jobs()]
         shop.world.clock.set(shop.world.clock.now() + timedelta(hours=9))
     assert states == [("READY", "down"), ("DEAD", "down")]

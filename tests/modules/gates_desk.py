@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from fintokenx.adapters.sumsub import SumsubClient
 from fintokenx.adapters.sumsub.exchange import Patience
 from fintokenx.adapters.vault import LocalVault
 from fintokenx.kernel.caller import Caller, Role, system
-from fintokenx.kernel.jobs import Handler, Worker
+from fintokenx.kernel.jobs import Job, Worker
 from fintokenx.kernel.sealing import Sealer
 from fintokenx.parties import auth, compliance, kyc
 from fintokenx.parties.kyc import service
@@ -62,7 +62,7 @@ class Desk:
     admin: asyncpg.Connection
     identity: Modes
     screening: Modes
-    also: Mapping[str, Handler] = field(default_factory=dict)
+    also: Sequence[Job] = ()
     """Jobs of other modules that its worker does, too."""
 
     async def work(self) -> None:
@@ -70,7 +70,7 @@ class Desk:
         worker = Worker(
             claims=self.worker_pool,
             database=self.world.database,
-            handlers={**kyc.handlers(self.services), **self.also},
+            jobs=(*kyc.jobs(self.services), *self.also),
             periodic=(),
             clock=self.world.clock,
             ids=self.world.ids,

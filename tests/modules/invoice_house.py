@@ -267,7 +267,7 @@ class House:
         worker = Worker(
             claims=claims,
             database=self.world.database,
-            handlers=InvoiceJobs(reader or self.reader, self.blobs).handlers(),
+            jobs=InvoiceJobs(reader or self.reader, self.blobs).jobs(),
             periodic=(),
             clock=self.world.clock,
             ids=self.world.ids,

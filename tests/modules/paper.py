@@ -4,7 +4,7 @@ that its own module records, so that the database's machines check the way."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -16,7 +16,7 @@ from fintokenx.kernel.bus import Fact
 from fintokenx.kernel.caller import Caller, system
 from fintokenx.kernel.db import Tx
 from fintokenx.kernel.ids import invoice_reference, token_reference
-from fintokenx.kernel.jobs import Handler, Worker
+from fintokenx.kernel.jobs import Job, Worker
 from fintokenx.lifecycle.invoice.events import InvoiceAwaitingBuyer
 from fintokenx.lifecycle.tokenisation.events import TokenMinted
 from fintokenx.parties import auth
@@ -158,13 +158,13 @@ async def wallet(tx: Tx, subject: auth.Subject) -> str:
 
 
 @asynccontextmanager
-async def working(world: World, handlers: Mapping[str, Handler]) -> AsyncIterator[None]:
-    """A worker with these handlers and no others' jobs to do."""
+async def working(world: World, jobs: Sequence[Job]) -> AsyncIterator[None]:
+    """A worker with these jobs and no others' jobs to do."""
     claims = await world.pool("fx_worker")
     worker = Worker(
         claims=claims,
         database=world.database,
-        handlers=handlers,
+        jobs=jobs,
         periodic=(),
         clock=world.clock,
         ids=world.ids,

@@ -19,7 +19,7 @@ from fintokenx.kernel.caller import Caller, Role, system
 from fintokenx.kernel.clock import to_wire
 from fintokenx.kernel.db import Tx
 from fintokenx.kernel.ids import invoice_reference
-from fintokenx.kernel.jobs import Worker
+from fintokenx.kernel.jobs import Job, Worker
 from fintokenx.kernel.money import ZERO, Pence
 from fintokenx.lifecycle import invoice, ledger, marketplace, settlement
 from fintokenx.lifecycle.invoice.transitions import INVOICE
@@ -83,7 +83,7 @@ class Place:
         async with self.world.database.transaction(TENANT, request_id="req_test") as tx:
             yield tx
 
-    def handlers(self) -> dict[str, Any]:
+    def all_jobs(self) -> tuple[Job, ...]:
         tokens = TokenisationJobs(
             chain=self.chain, hashes=Hashes(), reference_key=KEY, minting_wallet_key=MINTER_KEY, stall_seconds=60.0,
             machine_seconds=lambda: 0.0, tell_mined=self.world.tell_mined,
@@ -91,7 +91,7 @@ class Place:
         jobs = settlement.SettlementJobs(
             self.payments, self.information or self.bank.information(), self.tokens or self.chain
         )
-        return {**tokens.handlers(), **marketplace_jobs.HANDLERS, **jobs.handlers()}
+        return (*tokens.jobs(), *marketplace_jobs.JOBS, *jobs.jobs())
 
     async def seed(self, *rows: audit.RowChange) -> None:
         async with self.tx() as tx:
@@ -105,7 +105,7 @@ class Place:
         """Run the worker, with business time and the bank's time passing, until ``done``."""
         claims = await self.world.pool("fx_worker")
         worker = Worker(
-            claims=claims, database=self.world.database, handlers=self.handlers(), periodic=(),
+            claims=claims, database=self.world.database, jobs=self.all_jobs(), periodic=(),
             clock=self.world.clock, ids=self.world.ids, poll_seconds=0.01,
         )  # fmt: skip
         running = asyncio.create_task(worker.run())

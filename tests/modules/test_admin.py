@@ -23,7 +23,7 @@ from fintokenx.kernel.caller import Caller, Role
 from fintokenx.kernel.jobs import Worker
 from fintokenx.lifecycle.invoice import http as invoice_http
 from fintokenx.parties import auth
-from fintokenx.parties.auth.jobs import HANDLERS
+from fintokenx.parties.auth.jobs import JOBS
 from fintokenx.parties.kyc import http as kyc_http
 from tests.database.things import all_entries
 from tests.modules.invoice_house import HARBOUR, OneAtATime, invoice_house
@@ -87,7 +87,7 @@ class Office:
         """Let the jobs of auth that are due run."""
         claims = await self.world.pool("fx_worker")
         worker = Worker(
-            claims=claims, database=self.world.database, handlers=HANDLERS, periodic=(), clock=self.world.clock,
+            claims=claims, database=self.world.database, jobs=JOBS, periodic=(), clock=self.world.clock,
             ids=self.world.ids, poll_seconds=0.02,
         )  # fmt: skip
         running = asyncio.create_task(worker.run())

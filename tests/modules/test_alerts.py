@@ -15,7 +15,7 @@ from fintokenx.kernel.bus import Reactions
 from fintokenx.kernel.caller import Caller, Role, WrongRole, system
 from fintokenx.kernel.jobs import Worker
 from fintokenx.parties import compliance
-from fintokenx.parties.auth.jobs import HANDLERS
+from fintokenx.parties.auth.jobs import JOBS
 from fintokenx.parties.compliance import reactions
 from tests.modules.parties_house import HERE, House, house
 from tests.support import World, world_from
@@ -129,7 +129,7 @@ async def told(at_home: House) -> list[tuple[str, str, int]]:
     world.clock.set(world.clock.now() + timedelta(seconds=11))
     claims = await world.pool("fx_worker", 2)
     worker = Worker(
-        claims=claims, database=world.database, handlers=HANDLERS, periodic=(), clock=world.clock, ids=world.ids,
+        claims=claims, database=world.database, jobs=JOBS, periodic=(), clock=world.clock, ids=world.ids,
         poll_seconds=0.02,
     )  # fmt: skip
     running = asyncio.create_task(worker.run())

@@ -26,7 +26,7 @@ from fintokenx.kernel.machine import NOTHING, IllegalTransition, Machine
 from fintokenx.kernel.vault import VaultUnavailable
 from fintokenx.parties import auth
 from fintokenx.parties.auth import events
-from fintokenx.parties.auth.jobs import HANDLERS
+from fintokenx.parties.auth.jobs import JOBS
 from fintokenx.parties.auth.transitions import MACHINES, SUBJECT
 from tests.modules.parties_house import HERE, ISSUER, THERE, House, away, house
 from tests.support import World, names, world_from
@@ -624,7 +624,7 @@ async def test_a_link_runs_out_and_the_job_records_it(at_home: House) -> None:
     worker = Worker(
         claims=claims,
         database=world.database,
-        handlers=HANDLERS,
+        jobs=JOBS,
         periodic=(),
         clock=world.clock,
         ids=world.ids,

@@ -96,7 +96,7 @@ async def lending(cluster: str, template: str, tmp_path: Path) -> AsyncIterator[
             tell_mined=world.tell_mined,
             active_holders=auth.active_holders,
         )
-        desk.also = jobs.handlers()
+        desk.also = jobs.jobs()
         async with world.database.transaction(A) as tx:
             lender = await auth.create_subject(
                 tx, SYSTEM, subject_id=world.ids.new("sub"), role=Role.LENDER, legal_name="Acme Ltd",

@@ -27,7 +27,7 @@ from fintokenx.kernel.machine import NOTHING, IllegalTransition
 from fintokenx.kernel.money import Pence
 from fintokenx.lifecycle import invoice, marketplace
 from fintokenx.lifecycle.marketplace import http as marketplace_http
-from fintokenx.lifecycle.marketplace.jobs import HANDLERS
+from fintokenx.lifecycle.marketplace.jobs import JOBS
 from fintokenx.lifecycle.marketplace.reactions import AFTERWARDS
 from fintokenx.lifecycle.marketplace.transitions import LISTING
 from fintokenx.parties import auth
@@ -171,7 +171,7 @@ async def test_a_minted_token_opens_a_listing_once(market: Market) -> None:
     async def opened_it() -> bool:
         return await count("primary_listings") == 1
 
-    async with working(market.world, HANDLERS):
+    async with working(market.world, JOBS):
         await until(opened_it)
     async with market.world.database.transaction(HERE) as tx:
         await marketplace.open_listing(tx, SYSTEM, invoice_reference=reference, token_reference=token)
@@ -199,7 +199,7 @@ async def test_a_listing_whose_job_was_lost_is_opened_by_the_walk(market: Market
     for number in (1, 2):
         async with market.world.database.transaction(HERE) as tx:
             tx.enqueue("marketplace.walk", {}, dedupe_key=f"{number}")
-        async with working(market.world, HANDLERS):
+        async with working(market.world, JOBS):
             await until(partial(walked, number))
     for reference in references:
         assert (await market.trail(reference)).count("LISTING_OPEN") == 1

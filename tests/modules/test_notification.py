@@ -134,7 +134,7 @@ async def post(cluster: str, template: str, tmp_path: Path) -> AsyncIterator[Pos
 async def test_the_buyer_gets_a_link_under_the_flag_of_its_tenant(post: Post) -> None:
     """IN-09, NO-01: name, address and link are the tenant's; the link opens this invoice."""
     reference, _ = await post.paper.invoice("AWAITING_BUYER", face_pence=547_680)
-    async with working(post.world, post.jobs.handlers()):
+    async with working(post.world, post.jobs.jobs()):
         await until(post.all_sent)
     [message] = await post.messages()
     assert message["from"] == "FinToken X <invoices@fintokenx.example>"
@@ -153,7 +153,7 @@ async def test_the_buyer_gets_a_link_under_the_flag_of_its_tenant(post: Post) ->
 async def test_the_same_event_twice_is_one_mail(post: Post) -> None:
     """NO-03."""
     reference, _ = await post.paper.invoice("AWAITING_BUYER")
-    async with working(post.world, post.jobs.handlers()):
+    async with working(post.world, post.jobs.jobs()):
         await until(post.all_sent)
         async with post.world.database.transaction(HERE) as tx:
             payload = {"reference": reference, "obligor_id": post.paper.buyer.id}
@@ -166,7 +166,7 @@ async def test_the_same_event_twice_is_one_mail(post: Post) -> None:
 
 async def test_nobody_is_asked_about_an_invoice_that_waits_no_more(post: Post) -> None:
     reference, _ = await post.paper.invoice("CONFIRMED")
-    async with working(post.world, post.jobs.handlers()):
+    async with working(post.world, post.jobs.jobs()):
         await until(post.all_sent)
     assert await post.emails() == await post.messages() == []
     assert "MAGIC_LINK_ISSUE" not in await post.trail(reference)
@@ -177,7 +177,7 @@ async def test_a_mailer_that_was_down_delivers_one_mail_with_a_live_link(post: P
     """NO-03: the delays grow, the row stays one, and the one message that arrives is good."""
     await post.mode(mode)
     reference, _ = await post.paper.invoice("AWAITING_BUYER")
-    async with working(post.world, post.jobs.handlers()):
+    async with working(post.world, post.jobs.jobs()):
         delays: list[timedelta] = []
         for attempt in (1, 2, 3):
 
@@ -205,7 +205,7 @@ async def test_when_the_relay_took_the_mail_and_fell_silent_the_newest_link_is_t
     """The repeat has a link of its own, so it must not look like the first to a receiver that drops repeats."""
     await post.mode("smtp_lost_response", times=1)
     reference, _ = await post.paper.invoice("AWAITING_BUYER")
-    async with working(post.world, post.jobs.handlers()):
+    async with working(post.world, post.jobs.jobs()):
         await until(post.tried)
         post.world.clock.set(post.world.clock.now() + timedelta(seconds=1))
         await until(post.all_sent)
@@ -229,11 +229,11 @@ async def test_a_crash_between_sending_and_noting_it_leaves_one_row_and_a_live_l
             raise Crash
 
     dying = NotificationJobs(DiesAfterSending(), post.house.sealer, PUBLIC_URL)
-    async with working(post.world, dying.handlers()):
+    async with working(post.world, dying.jobs()):
         await until(post.tried)
     assert [email["state"] for email in await post.emails()] == ["QUEUED"]
     post.world.clock.set(post.world.clock.now() + timedelta(seconds=1))
-    async with working(post.world, post.jobs.handlers()):
+    async with working(post.world, post.jobs.jobs()):
         await until(post.all_sent)
     assert [email["state"] for email in await post.emails()] == ["SENT"]
     _, second = await post.messages()
@@ -272,7 +272,7 @@ async def jobs_run(post: Post) -> int:
 async def test_a_refusal_for_good_alerts_at_once_and_is_never_tried_again(post: Post, mode: str, failure: str) -> None:
     await post.mode(mode)
     reference, _ = await post.paper.invoice("AWAITING_BUYER")
-    async with working(post.world, post.jobs.handlers()):
+    async with working(post.world, post.jobs.jobs()):
         await until(post.all_sent)
         assert await alerts(post) == [("MAIL_UNDELIVERABLE", reference, "RAISED", 1)]
         await post.mode("up")
@@ -293,7 +293,7 @@ async def test_an_address_to_which_no_mail_can_be_sent_alerts_at_once(post: Post
     """Such as were taken before addresses had one rule."""
     odd = await post.house.subject(Role.LENDER, "a,b@x.example")
     await wanted(post, odd)
-    async with working(post.world, post.jobs.handlers()):
+    async with working(post.world, post.jobs.jobs()):
         await until(post.all_sent)
     assert [(email["state"], email["failure"]) for email in await post.emails()] == [("FAILED", "UNSAFE_MAIL")]
     assert await alerts(post) == [("MAIL_UNDELIVERABLE", odd.id, "RAISED", 1)]
@@ -312,7 +312,7 @@ async def test_a_buyer_without_an_address_alerts_at_once(post: Post) -> None:
             person=None,
         )
     reference, _ = await post.paper.invoice("AWAITING_BUYER")
-    async with working(post.world, post.jobs.handlers()):
+    async with working(post.world, post.jobs.jobs()):
         await until(post.all_sent)
     assert await alerts(post) == [("MAIL_UNDELIVERABLE", reference, "RAISED", 1)]
     assert await post.emails() == []
@@ -335,7 +335,7 @@ async def test_mail_that_is_tried_in_vain_alerts_within_minutes_and_no_more_once
     await post.mode("smtp_defer")
     reference, _ = await post.paper.invoice("AWAITING_BUYER")
     asked_at = post.world.clock.now()
-    async with working(post.world, post.jobs.handlers()):
+    async with working(post.world, post.jobs.jobs()):
         await until(post.tried)
         while post.world.clock.now() - asked_at < timedelta(minutes=3):
             assert await alerts(post) == []
@@ -354,7 +354,7 @@ async def test_a_code_is_not_mailed_once_it_would_be_dead_and_the_next_one_ends_
     await post.mode("smtp_down")
     await wanted(post, buyer)
     asked_at = post.world.clock.now()
-    async with working(post.world, post.jobs.handlers()):
+    async with working(post.world, post.jobs.jobs()):
         await until(post.tried)
         while await post.jobs_left():
             assert post.world.clock.now() - asked_at < auth.CODE_LIFE
@@ -377,7 +377,7 @@ async def test_a_code_is_not_mailed_once_it_would_be_dead_and_the_next_one_ends_
 async def test_a_code_that_was_asked_for_while_nobody_worked_is_not_mailed_an_hour_later(post: Post) -> None:
     await wanted(post, post.paper.buyer)
     post.world.clock.set(post.world.clock.now() + timedelta(hours=1))
-    async with working(post.world, post.jobs.handlers()):
+    async with working(post.world, post.jobs.jobs()):
         await until(post.all_sent)
     assert [email["state"] for email in await post.emails()] == ["EXPIRED"]
     assert await post.messages() == []
@@ -387,7 +387,7 @@ async def test_a_mail_that_left_to_another_person_ends_no_alert(post: Post) -> N
     """About one invoice its seller and its buyer are written to."""
     reference, _ = await post.paper.invoice("EXTRACTING")
     await post.mode("smtp_refuse", times=1)
-    async with working(post.world, post.jobs.handlers()):
+    async with working(post.world, post.jobs.jobs()):
         async with post.world.database.transaction(HERE) as tx:
             await examine.finish_extraction(tx, SYSTEM, reference=reference, reading=A_SCAN, artefacts=())
         await until(post.all_sent)
@@ -403,7 +403,7 @@ async def test_a_mail_that_left_to_another_person_ends_no_alert(post: Post) -> N
 async def test_of_two_companies_at_one_address_each_mail_says_in_its_subject_whose_code_it_has(post: Post) -> None:
     other = await post.house.subject(Role.LENDER, CANARY)
     await wanted(post, post.paper.buyer, other)
-    async with working(post.world, post.jobs.handlers()):
+    async with working(post.world, post.jobs.jobs()):
         await until(post.all_sent)
     assert sorted(mail["subject"] for mail in await post.messages()) == [
         "Your code to sign in to FinToken X as buyer of Ada Byron Engines Ltd",
@@ -427,7 +427,7 @@ async def told_seller(post: Post) -> list[dict[str, Any]]:
 async def test_a_seller_is_told_once_that_its_invoice_is_in_review_and_once_that_it_was_declined(post: Post) -> None:
     """A18: why, as far as it may know; what we doubt is not among it."""
     reference, _ = await post.paper.invoice("EXTRACTING")
-    async with working(post.world, post.jobs.handlers()):
+    async with working(post.world, post.jobs.jobs()):
         for _ in range(2):
             async with post.world.database.transaction(HERE) as tx:
                 await examine.finish_extraction(tx, SYSTEM, reference=reference, reading=A_SCAN, artefacts=())
@@ -458,7 +458,7 @@ async def test_a_seller_is_told_once_that_its_invoice_is_in_review_and_once_that
 
 async def test_a_seller_is_told_why_its_document_was_refused(post: Post) -> None:
     reference, _ = await post.paper.invoice("EXTRACTING")
-    async with working(post.world, post.jobs.handlers()):
+    async with working(post.world, post.jobs.jobs()):
         async with post.world.database.transaction(HERE) as tx:
             await examine.refuse_document(tx, SYSTEM, reference=reference, code="DOCUMENT_NOT_AN_INVOICE")
         await until(post.all_sent)
@@ -471,7 +471,7 @@ async def test_a_seller_is_told_why_its_document_was_refused(post: Post) -> None
 
 async def test_a_login_code_is_mailed_once_per_wish_and_signs_in(post: Post) -> None:
     buyer = post.paper.buyer
-    async with working(post.world, post.jobs.handlers()):
+    async with working(post.world, post.jobs.jobs()):
         for _ in range(2):
             async with post.world.database.transaction(HERE) as tx:
                 move = audit.Move(facts=(LoginCodeWanted(buyer.id, tx.at),))
@@ -515,7 +515,7 @@ async def test_no_address_link_or_code_stands_in_a_row_or_a_log(post: Post, caps
     await post.mode("smtp_defer", times=1)
     jobs = NotificationJobs(RepeatsTheRecipient(), post.house.sealer, PUBLIC_URL)
     await post.paper.invoice("AWAITING_BUYER")
-    async with working(post.world, jobs.handlers()):
+    async with working(post.world, jobs.jobs()):
         await until(post.tried)
         async with post.world.database.transaction(HERE) as tx:
             move = audit.Move(facts=(LoginCodeWanted(post.paper.buyer.id, tx.at),))
@@ -537,7 +537,7 @@ async def test_no_address_link_or_code_stands_in_a_row_or_a_log(post: Post, caps
 
 async def test_the_database_refuses_an_address_in_the_clear(post: Post) -> None:
     await post.paper.invoice("AWAITING_BUYER")
-    async with working(post.world, post.jobs.handlers()):
+    async with working(post.world, post.jobs.jobs()):
         await until(post.all_sent)
     [email] = await post.emails()
     forged = {**email, "id": post.world.ids.new("eml"), "business_key": "x", "state": "QUEUED", "to_sealed": CANARY}
@@ -563,7 +563,7 @@ def test_every_state_and_event_that_the_table_does_not_list_is_illegal(state: st
 
 async def test_the_database_takes_no_mail_back(post: Post) -> None:
     await post.paper.invoice("AWAITING_BUYER")
-    async with working(post.world, post.jobs.handlers()):
+    async with working(post.world, post.jobs.jobs()):
         await until(post.all_sent)
     [email] = await post.emails()
     for action in ("MAIL_QUEUE", "MAIL_SENT"):

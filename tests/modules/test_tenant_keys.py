@@ -13,7 +13,7 @@ import pytest
 
 from fintokenx.adapters.blobs import TENANT_KEYS, DataKeys, EncryptedBlobs
 from fintokenx.adapters.vault import LocalVault
-from fintokenx.kernel.jobs import Periodic
+from fintokenx.kernel.periodic import Periodic
 from fintokenx.kernel.rewrapping import EVERY, JOB, Rewrapping
 from fintokenx.kernel.sealing import SUBJECT_KEYS, SealBroken, Sealer, Shredded, shred_tenant, wrapping_key_of
 from fintokenx.sandbox.postgres import client_program
@@ -153,7 +153,8 @@ async def test_what_the_shared_key_had_wrapped_is_wrapped_again_by_each_tenants_
     shop = Shop(world)
     try:
         periodic = (Periodic(JOB, EVERY, tenant_id=A),)
-        await shop.start(periodic=periodic, **Rewrapping(stored.vault, TABLES).handlers())
+        [job] = Rewrapping(stored.vault, TABLES).jobs()
+        await shop.start(periodic=periodic, **{job.name: job.handler})
 
         async def is_done() -> bool:
             return {by for by, _ in await _rows(world, A)} == {wrapping_key_of(A)}

@@ -25,7 +25,7 @@ from fintokenx.kernel.db import Tx
 from fintokenx.kernel.edge import Edge, problem
 from fintokenx.kernel.errors import Refused
 from fintokenx.kernel.ids import invoice_reference
-from fintokenx.kernel.jobs import Handler, Payload, Work, Worker
+from fintokenx.kernel.jobs import Handler, Job, Lane, Payload, Work, Worker
 from fintokenx.kernel.machine import NOTHING, IllegalTransition, Machine
 from fintokenx.kernel.money import Pence
 from fintokenx.kernel.vault import VaultUnavailable
@@ -163,11 +163,12 @@ class House:
     async def facts(self, resource: str) -> list[dict[str, Any]]:
         return [fact for entry in await self.entries(resource) for fact in json.loads(entry.diff)["facts"]]
 
-    def _handlers(self) -> dict[str, Handler]:
+    def _jobs(self) -> tuple[Job, ...]:
         async def asked(_work: Work, payload: Payload) -> None:
             self.renewals_asked.append(payload["subject_id"])
 
-        return {**self.jobs.handlers(), "kyc.renew": asked, **self.also}
+        of_others = {"kyc.renew": asked, **self.also}
+        return (*self.jobs.jobs(), *(Job(name, do, Lane.CHAIN, 60) for name, do in of_others.items()))
 
     async def checked_anew(self) -> None:
         """Gates 1 and 2 of the lender are passed anew, now."""
@@ -190,11 +191,11 @@ class House:
         worker = Worker(
             claims=claims,
             database=self.world.database,
-            handlers={name: work for name, work in self._handlers().items() if only in (None, name)},
+            jobs=[job for job in self._jobs() if only in (None, job.name)],
             periodic=(),
             clock=self.world.clock,
             ids=self.world.ids,
-            concurrency=concurrency,
+            slots=dict.fromkeys(Lane, concurrency),
             poll_seconds=0.01,
         )
         running = asyncio.create_task(worker.run())

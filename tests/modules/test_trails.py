@@ -392,7 +392,7 @@ async def test_a_conflict_shows_as_a_failed_job(archive: Archive) -> None:
     worker = Worker(
         claims=claims,
         database=world.database,
-        handlers=AuditJobs(archive.sealer, archive.anchors, world.clock, SignerInMemory(), ORIGIN).handlers(),
+        jobs=AuditJobs(archive.sealer, archive.anchors, world.clock, SignerInMemory(), ORIGIN).jobs(),
         periodic=(),
         clock=world.clock,
         ids=world.ids,

@@ -6,11 +6,12 @@ import asyncio
 import os
 import ssl
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
+from itertools import chain as chained
 from pathlib import Path
 from typing import Any, Final
 
@@ -75,7 +76,7 @@ from fintokenx.lifecycle import tokenisation
 from fintokenx.lifecycle.invoice import reactions as invoice_reactions
 from fintokenx.lifecycle.invoice.jobs import InvoiceJobs
 from fintokenx.lifecycle.marketplace import reactions as marketplace_reactions
-from fintokenx.lifecycle.marketplace.jobs import HANDLERS as MARKETPLACE_HANDLERS
+from fintokenx.lifecycle.marketplace.jobs import JOBS as MARKETPLACE_JOBS
 from fintokenx.lifecycle.settlement import reactions as settlement_reactions
 from fintokenx.lifecycle.settlement.jobs import SettlementJobs
 from fintokenx.lifecycle.tokenisation import reactions as tokenisation_reactions
@@ -86,7 +87,7 @@ from fintokenx.lifecycle.tokenisation.jobs.reconciling import ReconciliationJob
 from fintokenx.observers.notification import reactions as notification_reactions
 from fintokenx.observers.notification.jobs import NotificationJobs
 from fintokenx.parties import auth, compliance, kyc, partner
-from fintokenx.parties.auth.jobs import HANDLERS as AUTH_HANDLERS
+from fintokenx.parties.auth.jobs import JOBS as AUTH_JOBS
 from fintokenx.parties.compliance import reactions as compliance_reactions
 from fintokenx.parties.kyc import reactions as kyc_reactions
 from fintokenx.sandbox.anvil import ChainControl
@@ -265,14 +266,14 @@ def handlers(
     claims: Pool,
     reference_key: bytes,
     open_tenants: OpenTenants,
-) -> Mapping[str, jobs.Handler]:
-    """Every job of the platform by name. :raises ValueError: two modules own one name"""
+) -> tuple[jobs.Job, ...]:
+    """Every job of the platform. :raises ValueError: two modules own one name, or a reaction's is nobody's"""
     kyc_services = kyc.KycServices(to.identity, to.screening, sealer, to.blobs)
     tokens = operations.OnlyWhileBlocksCome(to.network.chain, to.blocks)
-    owned: list[Mapping[str, jobs.Handler]] = [
-        AUTH_HANDLERS,
-        kyc.handlers(kyc_services),
-        InvoiceJobs(to.reader, to.blobs).handlers(),
+    owned = [
+        AUTH_JOBS,
+        kyc.jobs(kyc_services),
+        InvoiceJobs(to.reader, to.blobs).jobs(),
         TokenisationJobs(
             chain=to.network.chain,
             hashes=sealer,
@@ -282,30 +283,26 @@ def handlers(
             machine_seconds=time.monotonic,
             tell_mined=gaps.tell_mined_with(claims),
             active_holders=auth.active_holders,
-        ).handlers(),
-        MARKETPLACE_HANDLERS,
-        SettlementJobs(to.payments, to.accounts, tokens).handlers(),
-        NotificationJobs(to.mailer, sealer, on.settings.public_url).handlers(),
-        AuditJobs(sealer_pool, to.network.anchors, on.clock, VaultSigner(on.vault), on.settings.log_origin).handlers(),
-        SampleJob(auditor_pool, on.database).handlers(),
-        ReconciliationJob(auditor_pool, on.database, to.network.state, open_tenants).handlers(),
-        gaps.GapJob(auditor_pool, to.network.chain, gaps.tell_mined_with(claims), time.monotonic).handlers(),
+        ).jobs(),
+        MARKETPLACE_JOBS,
+        SettlementJobs(to.payments, to.accounts, tokens).jobs(),
+        NotificationJobs(to.mailer, sealer, on.settings.public_url).jobs(),
+        AuditJobs(sealer_pool, to.network.anchors, on.clock, VaultSigner(on.vault), on.settings.log_origin).jobs(),
+        SampleJob(auditor_pool, on.database).jobs(),
+        ReconciliationJob(auditor_pool, on.database, to.network.state, open_tenants).jobs(),
+        gaps.GapJob(auditor_pool, to.network.chain, gaps.tell_mined_with(claims), time.monotonic).jobs(),
         operations.Watch(
             (
                 operations.REDTEAM_OVERDUE,
                 operations.credentials_are_young(on.database, on.vault, on.clock, PROVIDER_SECRETS),
             )
-        ).handlers(),
-        operations.SanctionsConfirmation(on.database, to.screening, to.network.chain, open_tenants).handlers(),
-        operations.HaltWatch(to.blocks).handlers(),
-        rewrapping.Rewrapping(on.vault, (SUBJECT_KEYS, TENANT_KEYS)).handlers(),
+        ).jobs(),
+        operations.SanctionsConfirmation(on.database, to.screening, to.network.chain, open_tenants).jobs(),
+        operations.HaltWatch(to.blocks).jobs(),
+        rewrapping.Rewrapping(on.vault, (SUBJECT_KEYS, TENANT_KEYS)).jobs(),
     ]
-    found: dict[str, jobs.Handler] = {}
-    for module in owned:
-        if twice := found.keys() & module.keys():
-            raise ValueError(f"jobs with two owners: {sorted(twice)}")
-        found.update(module)
-    return found
+    promised = {later.job for later in reactions().afterwards}
+    return tuple(jobs.by_name(chained.from_iterable(owned), promised=promised).values())
 
 
 SETTLEMENT_SEEN_WITHIN: Final = timedelta(minutes=15)
@@ -386,7 +383,7 @@ def create_app(settings: Settings) -> FastAPI:
             worker = jobs.Worker(
                 claims=claims,
                 database=on.database,
-                handlers=handlers(on, to, sealer, sealer_pool, auditor_pool, claims, reference_key, open_tenants),
+                jobs=handlers(on, to, sealer, sealer_pool, auditor_pool, claims, reference_key, open_tenants),
                 periodic=periodic(),
                 open_tenants=open_tenants,
                 tell_dead=operations.tell_dead,

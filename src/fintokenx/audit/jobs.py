@@ -12,7 +12,7 @@ from fintokenx.audit.service.sampling import record_drift, sample
 from fintokenx.kernel.caller import system
 from fintokenx.kernel.clock import Clock
 from fintokenx.kernel.db import Database, Pool
-from fintokenx.kernel.jobs import Handler, Payload, Work
+from fintokenx.kernel.jobs import Job, Lane, Payload, Work
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,9 +25,9 @@ class AuditJobs:
     signer: CheckpointSigner
     origin: str
 
-    def handlers(self) -> dict[str, Handler]:
-        """By job name."""
-        return {"audit.anchor": self.anchor}
+    def jobs(self) -> tuple[Job, ...]:
+        """Periodic."""
+        return (Job("audit.anchor", self.anchor, Lane.CHAIN, seconds_max=600),)
 
     async def anchor(self, _work: Work, _payload: Payload) -> None:
         """Seal, sign, anchor. Batches and anchors are derived from the record and are not recorded themselves, or
@@ -47,9 +47,9 @@ class SampleJob:
     pool: Pool
     database: Database
 
-    def handlers(self) -> dict[str, Handler]:
-        """By job name."""
-        return {"audit.replay_sample": self.look}
+    def jobs(self) -> tuple[Job, ...]:
+        """Periodic."""
+        return (Job("audit.replay_sample", self.look, Lane.DOCUMENTS, seconds_max=1800),)
 
     async def look(self, work: Work, _payload: Payload) -> None:
         """Each row that drifted is recorded in its own tenant; compliance raises the alert, one per row while open."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any, Final
 
 import structlog
 
-from fintokenx.kernel.jobs import Handler, Payload, Work
+from fintokenx.kernel.jobs import Job, Lane, Payload, Work
 from fintokenx.kernel.sealing import KeyTable, wrapping_key_of
 from fintokenx.kernel.vault import Vault, WrappingKeyDestroyed
 
@@ -27,9 +27,9 @@ class Rewrapping:
         self._vault = vault
         self._tables = tables
 
-    def handlers(self) -> Mapping[str, Handler]:
-        """By name."""
-        return {JOB: self._run}
+    def jobs(self) -> tuple[Job, ...]:
+        """Periodic, for each tenant."""
+        return (Job(JOB, self._run, Lane.OUTBOUND, seconds_max=900),)
 
     async def _run(self, work: Work, _payload: Payload) -> None:
         for table in self._tables:

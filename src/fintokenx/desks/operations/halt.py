@@ -8,14 +8,13 @@ chain.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import timedelta
 from typing import Final, Protocol
 
 import structlog
 
 from fintokenx.desks.operations.alerting import tell
-from fintokenx.kernel.jobs import Handler, Payload, Work
+from fintokenx.kernel.jobs import Job, Lane, Payload, Work
 from fintokenx.kernel.money import Pence
 from fintokenx.lifecycle.settlement.ports import TokenTransfers
 from fintokenx.parties import compliance
@@ -56,9 +55,9 @@ class HaltWatch:
         self._blocks = blocks
         self._halted: bool | None = None  # nobody has looked since this process started
 
-    def handlers(self) -> Mapping[str, Handler]:
-        """By job name; periodic."""
-        return {JOB: self.look}
+    def jobs(self) -> tuple[Job, ...]:
+        """Periodic."""
+        return (Job(JOB, self.look, Lane.CHAIN, seconds_max=60),)
 
     async def look(self, work: Work, _payload: Payload) -> None:
         """Look once. :raises ChainUnavailable: nobody answers, which is another matter: /readyz says it"""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final, Protocol
@@ -10,7 +9,7 @@ from typing import Final, Protocol
 from fintokenx.kernel.caller import system
 from fintokenx.kernel.db import Database
 from fintokenx.kernel.errors import Unavailable
-from fintokenx.kernel.jobs import Handler, Payload, TryAgain, Work
+from fintokenx.kernel.jobs import Job, Lane, Payload, TryAgain, Work
 from fintokenx.kernel.periodic import OpenTenants
 from fintokenx.lifecycle import tokenisation
 from fintokenx.lifecycle.tokenisation.ports import ChainHead
@@ -39,9 +38,9 @@ class SanctionsConfirmation:
     chain: ChainTime
     open_tenants: OpenTenants
 
-    def handlers(self) -> Mapping[str, Handler]:
-        """By job name."""
-        return {JOB: self.confirm}
+    def jobs(self) -> tuple[Job, ...]:
+        """Periodic."""
+        return (Job(JOB, self.confirm, Lane.OUTBOUND, seconds_max=300),)
 
     async def confirm(self, work: Work, _payload: Payload) -> None:
         """Promise to tell the chain that its list is complete, only after the provider's lists answered just now and

@@ -5,7 +5,7 @@ Another check is another function in the wiring's list: it returns what it found
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
@@ -17,7 +17,7 @@ from fintokenx.kernel.clock import Clock
 from fintokenx.kernel.credentials import in_force
 from fintokenx.kernel.db import Database
 from fintokenx.kernel.errors import Unavailable
-from fintokenx.kernel.jobs import Handler, Payload, Work
+from fintokenx.kernel.jobs import Job, Lane, Payload, Work
 from fintokenx.kernel.vault import Vault
 from fintokenx.parties import compliance
 
@@ -51,9 +51,9 @@ class Watch:
 
     checks: Sequence[Check]
 
-    def handlers(self) -> Mapping[str, Handler]:
-        """By job name."""
-        return {JOB: self.look}
+    def jobs(self) -> tuple[Job, ...]:
+        """Periodic."""
+        return (Job(JOB, self.look, Lane.OUTBOUND, seconds_max=300),)
 
     async def look(self, work: Work, _payload: Payload) -> None:
         """Run them all.

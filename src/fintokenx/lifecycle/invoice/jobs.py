@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from fintokenx.kernel.blobs import Blobs
-from fintokenx.kernel.jobs import Handler, Payload, Work
+from fintokenx.kernel.jobs import Job, Lane, Payload, Work
 from fintokenx.lifecycle.invoice.ports import DamagedDocument, DocumentReader, DocumentRefused, Reading
 from fintokenx.lifecycle.invoice.service import examine, onward
 from fintokenx.lifecycle.invoice.service.reads import any_open
@@ -25,14 +25,14 @@ class InvoiceJobs:
     reader: DocumentReader
     blobs: Blobs
 
-    def handlers(self) -> dict[str, Handler]:
-        """By job name."""
-        return {
-            "invoice.extract": self.extract,
-            "invoice.case_decided": self.case_decided,
-            "invoice.question_declined": self.question_declined,
-            "invoice.fall_due": self.fall_due,
-        }
+    def jobs(self) -> tuple[Job, ...]:
+        """``fall_due`` is periodic, per tenant."""
+        return (
+            Job("invoice.extract", self.extract, Lane.DOCUMENTS, seconds_max=120),
+            Job("invoice.case_decided", self.case_decided, Lane.MONEY, seconds_max=30),
+            Job("invoice.question_declined", self.question_declined, Lane.MONEY, seconds_max=30),
+            Job("invoice.fall_due", self.fall_due, Lane.MONEY, seconds_max=300),
+        )
 
     async def extract(self, work: Work, payload: Payload) -> None:
         """Read the document off the event loop, archive what was read, compare (IN-03, IN-04)."""

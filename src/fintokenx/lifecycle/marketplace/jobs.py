@@ -7,7 +7,7 @@ from typing import Final
 import structlog
 
 from fintokenx.kernel.errors import Refused
-from fintokenx.kernel.jobs import Handler, Payload, Work
+from fintokenx.kernel.jobs import Job, Lane, Payload, Work
 from fintokenx.lifecycle import invoice
 from fintokenx.lifecycle.marketplace import service
 
@@ -50,4 +50,7 @@ async def walk(work: Work, _payload: Payload) -> None:
         raise refusals[0]
 
 
-HANDLERS: Final[dict[str, Handler]] = {"marketplace.open_listing": open_listing, "marketplace.walk": walk}
+JOBS: Final = (
+    Job("marketplace.open_listing", open_listing, Lane.MONEY, seconds_max=30),
+    Job("marketplace.walk", walk, Lane.MONEY, seconds_max=300),
+)

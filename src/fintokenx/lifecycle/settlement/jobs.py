@@ -6,12 +6,13 @@ A bank or a network that does not answer is no failure: the job looks again, lat
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 import structlog
 
 from fintokenx.kernel.clock import Instant, from_wire
 from fintokenx.kernel.errors import Unavailable
-from fintokenx.kernel.jobs import Handler, Payload, TryAgain, Work
+from fintokenx.kernel.jobs import Job, Lane, Payload, TryAgain, Work
 from fintokenx.lifecycle.settlement.ports import (
     AccountInformation,
     BankAccount,
@@ -37,6 +38,10 @@ log = structlog.get_logger("fintokenx.settlement")
 
 _WAIT_MIN_SECONDS = 0.5  # a Faster Payment is decided within a second, as a rule
 _WAIT_MAX_SECONDS = 300.0
+ASKING_SECONDS_MAX: Final = 120
+"""For one question to a bank or to the network, with its client's own retries."""
+STATEMENT_SECONDS_MAX: Final = 600
+"""For a whole statement, page by page, and each of its lines."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,21 +52,21 @@ class SettlementJobs:
     information: AccountInformation
     tokens: TokenTransfers
 
-    def handlers(self) -> dict[str, Handler]:
-        """By job name. ``collect``, ``check_balance`` and ``resume`` are to be run periodically."""
-        return {
-            "settlement.disburse": self.disburse,
-            "settlement.pay": self.pay,
-            "settlement.token_moved": self.token_moved,
-            "settlement.token_refused": self.token_refused,
-            "settlement.follow_token": self.follow_token,
-            "settlement.await_seller_credit": self.await_seller_credit,
-            "settlement.collect": self.collect,
-            "settlement.check_balance": self.check_balance,
-            "settlement.allocate": self.allocate,
-            "settlement.release_held": self.release_held,
-            "settlement.resume": self.resume,
-        }
+    def jobs(self) -> tuple[Job, ...]:
+        """``collect``, ``check_balance`` and ``resume`` are to be run periodically."""
+        return (
+            Job("settlement.disburse", self.disburse, Lane.MONEY, ASKING_SECONDS_MAX),
+            Job("settlement.pay", self.pay, Lane.MONEY, ASKING_SECONDS_MAX),
+            Job("settlement.token_moved", self.token_moved, Lane.MONEY, seconds_max=30),
+            Job("settlement.token_refused", self.token_refused, Lane.MONEY, seconds_max=30),
+            Job("settlement.follow_token", self.follow_token, Lane.MONEY, seconds_max=30),
+            Job("settlement.await_seller_credit", self.await_seller_credit, Lane.MONEY, ASKING_SECONDS_MAX),
+            Job("settlement.collect", self.collect, Lane.MONEY, STATEMENT_SECONDS_MAX),
+            Job("settlement.check_balance", self.check_balance, Lane.MONEY, STATEMENT_SECONDS_MAX),
+            Job("settlement.allocate", self.allocate, Lane.MONEY, seconds_max=30),
+            Job("settlement.release_held", self.release_held, Lane.MONEY, seconds_max=300),
+            Job("settlement.resume", self.resume, Lane.MONEY, seconds_max=300),
+        )
 
     async def disburse(self, work: Work, payload: Payload) -> None:
         """F1 → F2: ask the network before any money moves (SE-05)."""

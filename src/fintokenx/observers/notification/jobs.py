@@ -9,13 +9,15 @@ from typing import Final
 
 from fintokenx.kernel.clock import from_wire
 from fintokenx.kernel.errors import Unavailable
-from fintokenx.kernel.jobs import Handler, Payload, Work
+from fintokenx.kernel.jobs import Job, Lane, Payload, Work
 from fintokenx.kernel.sealing import Sealer, Shredded
 from fintokenx.observers.notification import service
 from fintokenx.observers.notification.ports import Mail, Mailer, Undeliverable
 from fintokenx.observers.notification.types import Letter
 
 LINK_LIFE: Final = timedelta(days=14)
+MAIL_SECONDS_MAX: Final = 60
+"""The relay's greeting and the delivery have 15 s each."""
 _ADDRESSES: Final = re.compile(r"\S*@\S*")
 
 
@@ -27,14 +29,14 @@ class NotificationJobs:
     sealer: Sealer
     public_url: str
 
-    def handlers(self) -> dict[str, Handler]:
-        """By job name."""
-        return {
-            "notification.ask_buyer": self.ask_buyer,
-            "notification.invoice_in_review": self.invoice_in_review,
-            "notification.invoice_rejected": self.invoice_rejected,
-            "notification.login_code": self.login_code,
-        }
+    def jobs(self) -> tuple[Job, ...]:
+        """One mail each."""
+        return (
+            Job("notification.ask_buyer", self.ask_buyer, Lane.OUTBOUND, MAIL_SECONDS_MAX),
+            Job("notification.invoice_in_review", self.invoice_in_review, Lane.OUTBOUND, MAIL_SECONDS_MAX),
+            Job("notification.invoice_rejected", self.invoice_rejected, Lane.OUTBOUND, MAIL_SECONDS_MAX),
+            Job("notification.login_code", self.login_code, Lane.OUTBOUND, MAIL_SECONDS_MAX),
+        )
 
     async def ask_buyer(self, work: Work, payload: Payload) -> None:
         """The payload is invoice's ``InvoiceAwaitingBuyer``."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from fintokenx.kernel.clock import from_wire
-from fintokenx.kernel.jobs import Handler, Payload, Work
+from fintokenx.kernel.jobs import Job, Lane, Payload, Work
 from fintokenx.parties.auth import service
 
 
@@ -29,8 +29,8 @@ async def tell_of_refused_sign_ins(work: Work, payload: Payload) -> None:
         )
 
 
-HANDLERS: Final[dict[str, Handler]] = {
-    service.EXPIRE_JOB: expire_magic_link,
-    service.REFUSED_JOB: tell_of_refused_sign_ins,
-    service.EXPIRE_ADMIN_SESSION_JOB: expire_admin_session,
-}
+JOBS: Final = (
+    Job(service.EXPIRE_JOB, expire_magic_link, Lane.OUTBOUND, seconds_max=30),
+    Job(service.REFUSED_JOB, tell_of_refused_sign_ins, Lane.OUTBOUND, seconds_max=30),
+    Job(service.EXPIRE_ADMIN_SESSION_JOB, expire_admin_session, Lane.OUTBOUND, seconds_max=30),
+)

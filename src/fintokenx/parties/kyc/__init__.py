@@ -1,6 +1,6 @@
 """May they act? Gates 1 to 3 per subject."""
 
-from fintokenx.parties.kyc.jobs import handlers
+from fintokenx.parties.kyc.jobs import jobs
 from fintokenx.parties.kyc.service import (
     VOUCHED_FOR,
     KycServices,
@@ -40,9 +40,9 @@ __all__ = [
     "SubjectNotActive",
     "designated_account",
     "gates",
-    "handlers",
     "is_cleared",
     "is_renewal_due",
+    "jobs",
     "must_be_active",
     "must_be_cleared",
     "renewal_due_at",

@@ -7,7 +7,6 @@ off; while it answers without a verdict the job looks again. There is no way fro
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Final
@@ -15,7 +14,7 @@ from typing import Final
 from fintokenx.kernel.canonical import canonical_json
 from fintokenx.kernel.clock import Instant
 from fintokenx.kernel.errors import Unavailable
-from fintokenx.kernel.jobs import Handler, Payload, TryAgain, Work
+from fintokenx.kernel.jobs import Job, Lane, Payload, TryAgain, Work
 from fintokenx.parties.kyc import service
 from fintokenx.parties.kyc.ports import Applicant, ScreeningHit, ScreeningName, Verdict, external_id
 from fintokenx.parties.kyc.types import Check, Gate, Hit, Outcome, Party
@@ -38,16 +37,20 @@ class _Answer:
     hits: tuple[ScreeningHit, ...] = ()
 
 
-def handlers(services: service.KycServices) -> Mapping[str, Handler]:
-    """Job name → handler; all of kyc's jobs."""
+GATE_SECONDS_MAX: Final = 300
+"""A company and its people, one after the other, with the clients' own retries."""
+
+
+def jobs(services: service.KycServices) -> tuple[Job, ...]:
+    """All of kyc's jobs."""
     gates = _Gates(services)
-    return {
-        "kyc.gate1": gates.identity,
-        "kyc.gate1_look": gates.look,
-        "kyc.gate2": gates.screening,
-        "kyc.case_decided": case_decided,
-        "kyc.renew": renew,
-    }
+    return (
+        Job("kyc.gate1", gates.identity, Lane.OUTBOUND, GATE_SECONDS_MAX),
+        Job("kyc.gate1_look", gates.look, Lane.OUTBOUND, GATE_SECONDS_MAX),
+        Job("kyc.gate2", gates.screening, Lane.OUTBOUND, GATE_SECONDS_MAX),
+        Job("kyc.case_decided", case_decided, Lane.OUTBOUND, seconds_max=30),
+        Job("kyc.renew", renew, Lane.OUTBOUND, seconds_max=30),
+    )
 
 
 async def renew(work: Work, payload: Payload) -> None:

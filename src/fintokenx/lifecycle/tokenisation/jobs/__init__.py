@@ -10,7 +10,7 @@ import structlog
 from fintokenx.kernel.clock import Instant
 from fintokenx.kernel.db import Tx
 from fintokenx.kernel.errors import Unavailable
-from fintokenx.kernel.jobs import Handler, Payload, TryAgain, Work
+from fintokenx.kernel.jobs import Job, Lane, Payload, TryAgain, Work
 from fintokenx.lifecycle import invoice
 from fintokenx.lifecycle.tokenisation.jobs.blocks import BlockWatch
 from fintokenx.lifecycle.tokenisation.jobs.kinds import Kinds
@@ -30,6 +30,9 @@ REVERTED_SECONDS: Final = 3600.0
 """People were told; try again in an hour, by when they may have put it right."""
 
 HOLDERS_A_WALK: Final = 100
+
+SECONDS_MAX: Final = 300
+"""For one round of promises to the chain: some 200 signatures, and a node that answers late."""
 
 TOKENS_A_STEP: Final = 50
 """How many receivables one transaction of a recovery moves: some three million gas."""
@@ -76,18 +79,18 @@ class TokenisationJobs:
         self._tokens_a_step = tokens_a_step
         self._rounds: dict[tuple[str, str], str] = {}
 
-    def handlers(self) -> dict[str, Handler]:
-        """By job name. ``tokenisation.walk`` is periodic, per tenant."""
-        return {
-            "tokenisation.mint": self.mint,
-            "tokenisation.transfer": self.transfer,
-            "tokenisation.burn": self.burn,
-            "tokenisation.issue_claims": self.keep_claims,
-            "tokenisation.revoke_claims": self.keep_claims,
-            "tokenisation.confirm_list": self.confirm_list,
-            "tokenisation.recover": self.recover,
-            "tokenisation.walk": self.walk,
-        }
+    def jobs(self) -> tuple[Job, ...]:
+        """``tokenisation.walk`` is periodic, per tenant."""
+        return (
+            Job("tokenisation.mint", self.mint, Lane.CHAIN, SECONDS_MAX),
+            Job("tokenisation.transfer", self.transfer, Lane.CHAIN, SECONDS_MAX),
+            Job("tokenisation.burn", self.burn, Lane.CHAIN, SECONDS_MAX),
+            Job("tokenisation.issue_claims", self.keep_claims, Lane.CHAIN, SECONDS_MAX),
+            Job("tokenisation.revoke_claims", self.keep_claims, Lane.CHAIN, SECONDS_MAX),
+            Job("tokenisation.confirm_list", self.confirm_list, Lane.CHAIN, SECONDS_MAX),
+            Job("tokenisation.recover", self.recover, Lane.CHAIN, SECONDS_MAX),
+            Job("tokenisation.walk", self.walk, Lane.CHAIN, SECONDS_MAX),
+        )
 
     async def mint(self, work: Work, payload: Payload) -> None:
         """Turn a confirmed invoice into a token, once (TK-01 … TK-06)."""

@@ -12,7 +12,7 @@ import structlog
 from fintokenx import audit
 from fintokenx.kernel.db import Pool
 from fintokenx.kernel.errors import Unavailable
-from fintokenx.kernel.jobs import Handler, Payload, Work
+from fintokenx.kernel.jobs import Job, Lane, Payload, Work
 from fintokenx.lifecycle.tokenisation.jobs.round import TellMined
 from fintokenx.lifecycle.tokenisation.jobs.waiting import waiting_while_away
 from fintokenx.lifecycle.tokenisation.ports import NonceChain
@@ -66,9 +66,9 @@ class GapJob:
     _untold: set[str] = field(default_factory=set)
     """Senders of whom no alert can be open."""
 
-    def handlers(self) -> dict[str, Handler]:
-        """By job name; periodic."""
-        return {JOB: self.look}
+    def jobs(self) -> tuple[Job, ...]:
+        """Periodic."""
+        return (Job(JOB, self.look, Lane.CHAIN, seconds_max=300),)
 
     async def look(self, work: Work, _payload: Payload) -> None:
         """Look at every sender once. It waits while the chain or the vault is away. A sender about whom something is

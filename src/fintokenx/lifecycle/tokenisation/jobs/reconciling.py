@@ -9,7 +9,7 @@ import structlog
 
 from fintokenx.kernel.caller import system
 from fintokenx.kernel.db import Database, Pool
-from fintokenx.kernel.jobs import Handler, Payload, Work
+from fintokenx.kernel.jobs import Job, Lane, Payload, Work
 from fintokenx.kernel.periodic import OpenTenants
 from fintokenx.lifecycle.tokenisation.jobs.waiting import waiting_while_away
 from fintokenx.lifecycle.tokenisation.ports import ChainState
@@ -31,9 +31,9 @@ class ReconciliationJob:
     chain: ChainState
     open_tenants: OpenTenants
 
-    def handlers(self) -> dict[str, Handler]:
-        """By job name."""
-        return {"tokenisation.reconcile": self.look}
+    def jobs(self) -> tuple[Job, ...]:
+        """Periodic."""
+        return (Job("tokenisation.reconcile", self.look, Lane.CHAIN, seconds_max=1800),)
 
     async def look(self, work: Work, _payload: Payload) -> None:
         """Each drift is an alert in its own tenant; of what no tenant knows, in the job's. It waits while the chain is
