@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
-import ssl
 import time
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -29,40 +27,20 @@ import fintokenx.parties.kyc.http as kyc_http
 import fintokenx.parties.partner.http as partner_http
 import fintokenx.sandbox.http as sandbox_http
 from fintokenx import audit
-from fintokenx.adapters.ais import OpenBankingClient
-from fintokenx.adapters.blobs import TENANT_KEYS, DataKeys, EncryptedBlobs
-from fintokenx.adapters.chain import (
-    MINTING_WALLET,
-    AnchorClient,
-    ChainClient,
-    Deployment,
-    HistoryClient,
-    Rpc,
-    StateClient,
-    client_context,
-)
-from fintokenx.adapters.complyadvantage import ComplyAdvantageClient
-from fintokenx.adapters.documents import IsolatedReader
-from fintokenx.adapters.fps import ClearBankClient
-from fintokenx.adapters.mail import SmtpMailer
-from fintokenx.adapters.sumsub import SumsubClient
-from fintokenx.app import catalogue, health
+from fintokenx.adapters.blobs import TENANT_KEYS
+from fintokenx.adapters.chain import MINTING_WALLET, Deployment
+from fintokenx.app import catalogue, health, provider_health, providers
 from fintokenx.app import http as app_http
 from fintokenx.app.base import Base, connected, open_clock, pool_of
 from fintokenx.app.checkpoint_signer import VaultSigner
-from fintokenx.app.provision import (
-    CHAIN_CLIENT_KEY,
-    CLEARBANK_SIGNING_KEY,
-    FINGERPRINT_KEY,
-    PROVIDER_SECRETS,
-    REFERENCE_KEY,
-)
+from fintokenx.app.outside import STALL_SECONDS, Outside, components, outside
+from fintokenx.app.provision import FINGERPRINT_KEY, REFERENCE_KEY
 from fintokenx.audit.jobs import AuditJobs, SampleJob
 from fintokenx.desks import buyer, explorer, operations
 from fintokenx.kernel import jobs, rewrapping
 from fintokenx.kernel.bus import Reactions
 from fintokenx.kernel.bypass import Bypass
-from fintokenx.kernel.credentials import VaultCredential, fetch
+from fintokenx.kernel.credentials import fetch
 from fintokenx.kernel.db import Pool
 from fintokenx.kernel.edge import Edge
 from fintokenx.kernel.ids import Ids
@@ -81,7 +59,6 @@ from fintokenx.lifecycle.settlement.jobs import SettlementJobs
 from fintokenx.lifecycle.tokenisation import reactions as tokenisation_reactions
 from fintokenx.lifecycle.tokenisation.http.services import ExplorerServices
 from fintokenx.lifecycle.tokenisation.jobs import TokenisationJobs, gaps
-from fintokenx.lifecycle.tokenisation.jobs.blocks import BlockWatch
 from fintokenx.lifecycle.tokenisation.jobs.reconciling import ReconciliationJob
 from fintokenx.observers.notification import reactions as notification_reactions
 from fintokenx.observers.notification.jobs import NotificationJobs
@@ -95,10 +72,7 @@ from fintokenx.sandbox.clock import SandboxClock
 log = structlog.get_logger("fintokenx.app")
 
 VERSION: Final = "0.1.0"
-STALL_SECONDS: Final = 10.0
-"""A chain with blocks every two seconds that makes none for so long is stalled."""
 HOME_TENANT: Final = "tnt_fintokenx"
-DEBTOR_ADDRESS: Final = "GB, London, EC2A 4NE, 1 Ledger Row"
 
 REACTING: Final = (
     compliance_reactions,
@@ -124,6 +98,7 @@ ROUTERS: Final = (
     settlement_http.router,
     audit_http.router,
     operations.router,
+    provider_health.router,
     buyer.router,
     explorer.router,
 )
@@ -152,108 +127,6 @@ async def log_identity(settings: Settings, vault: Vault) -> audit.LogIdentity:
     deployment = Deployment.load(Path(settings.chain_deployment))
     key = VerifierKey(settings.log_origin, await VaultSigner(vault).public_key())
     return audit.LogIdentity(key, deployment.chain_id, deployment.audit_anchor)
-
-
-async def chain_tls(settings: Settings, vault: Vault) -> ssl.SSLContext | None:
-    """How to meet the nodes; None where the settings name no certificates, as on a local chain."""
-    if not (settings.chain_authorities or settings.chain_client_certificate):
-        return None
-    key = await fetch(vault, CHAIN_CLIENT_KEY) if settings.chain_client_certificate else ""
-    return client_context(
-        authorities=settings.chain_authorities, certificate=settings.chain_client_certificate, key_pem=key
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class Network:
-    """The chain: as tokenisation uses it, as audit does, read at one block, and as it tells of single wallets."""
-
-    chain: ChainClient
-    anchors: AnchorClient
-    state: StateClient
-    history: HistoryClient
-
-
-@asynccontextmanager
-async def network(settings: Settings, vault: Vault) -> AsyncIterator[Network]:
-    """Connect to the deployed contracts. :raises BadSettings: the certificates for it are no good"""
-    rpc = Rpc(settings.chain_rpc_urls, tls=await chain_tls(settings, vault))
-    deployment = Deployment.load(Path(settings.chain_deployment))
-    try:
-        state = StateClient(rpc, deployment)
-        yield Network(
-            ChainClient(rpc, vault, deployment),
-            AnchorClient(rpc, vault, deployment),
-            state,
-            HistoryClient(rpc, deployment, state),
-        )
-    finally:
-        await rpc.aclose()
-
-
-@dataclass(frozen=True, slots=True)
-class Outside:
-    """The clients of every outside system."""
-
-    network: Network
-    blocks: BlockWatch
-    identity: SumsubClient
-    screening: ComplyAdvantageClient
-    payments: ClearBankClient
-    accounts: OpenBankingClient
-    mailer: SmtpMailer
-    reader: IsolatedReader
-    blobs: EncryptedBlobs
-
-
-@asynccontextmanager
-async def outside(on: Base) -> AsyncIterator[Outside]:
-    """Credentials are fetched here, at boot (P-20); a vault that is down stops the start."""
-    settings, vault, clock = on.settings, on.vault, on.clock
-
-    async def sign(message: bytes) -> bytes:
-        return await vault.sign_rsa_sha256(CLEARBANK_SIGNING_KEY, message)
-
-    async def credential(name: str) -> VaultCredential:
-        found = VaultCredential(vault, name, clock)
-        await found.value()
-        return found
-
-    async with AsyncExitStack() as stack:
-        chain = await stack.enter_async_context(network(settings, vault))
-        identity = SumsubClient(
-            settings.sumsub_url,
-            await credential("sumsub/app-token"),
-            await credential("sumsub/app-secret"),
-            await credential("sumsub/webhook-secret"),
-            clock=clock,
-        )
-        screening = ComplyAdvantageClient(
-            settings.complyadvantage_url, await credential("complyadvantage/api-key"), clock=clock
-        )
-        payments = ClearBankClient(
-            base_url=settings.bank_url,
-            token=await credential("bank/clearbank-token"),
-            sign=sign,
-            debtor_address=DEBTOR_ADDRESS,
-        )
-        accounts = OpenBankingClient(
-            base_url=settings.open_banking_url, token=await credential("bank/open-banking-token"), clock=clock
-        )
-        for client in (identity, screening, payments, accounts):
-            stack.push_async_callback(client.aclose)
-        mailer = SmtpMailer(
-            host=settings.smtp_host,
-            port=settings.smtp_port,
-            clock=clock,
-            security="none" if settings.environment is Environment.LOCAL else "starttls",
-        )
-        blobs = EncryptedBlobs(settings.blobs_url, vault, DataKeys(on.database, vault, os.urandom), os.urandom)
-        reader = IsolatedReader()
-        reader.prepare()
-        stack.callback(reader.close)
-        coming = BlockWatch(chain.chain, stall_seconds=STALL_SECONDS, machine_seconds=time.monotonic)
-        yield Outside(chain, coming, identity, screening, payments, accounts, mailer, reader, blobs)
 
 
 def handlers(
@@ -293,7 +166,7 @@ def handlers(
         operations.Watch(
             (
                 operations.REDTEAM_OVERDUE,
-                operations.credentials_are_young(on.database, on.vault, on.clock, PROVIDER_SECRETS),
+                operations.credentials_are_young(on.database, on.vault, on.clock, providers.credential_names()),
             )
         ).handlers(),
         operations.SanctionsConfirmation(on.database, to.screening, to.network.chain, open_tenants).handlers(),
@@ -332,30 +205,16 @@ def periodic() -> tuple[Periodic, ...]:
     )
 
 
-def components(on: Base, to: Outside) -> dict[str, health.Component]:
-    """What /readyz asks."""
-
-    settings = on.settings
-    asked = {
-        "sumsub": settings.sumsub_url,
-        "complyadvantage": settings.complyadvantage_url,
-        "bank": settings.bank_url,
-        "open_banking": settings.open_banking_url,
-    }
-    return {
-        "database": health.Component(on.database.healthy, needed=True),
-        "vault": health.Component(on.vault.healthy, needed=True),
-        "chain": health.Component(to.blocks.healthy, needed=False),
-        **{name: health.Component(partial(health.answers, url), needed=False) for name, url in asked.items()},
-    }
-
-
 async def _alive(worker: jobs.Worker) -> bool:
     return worker.alive
 
 
 def create_app(settings: Settings) -> FastAPI:
-    """The platform as one ASGI application; its lifespan connects everything and runs the worker."""
+    """The platform as one ASGI application; its lifespan connects everything and runs the worker.
+
+    :raises BadSettings: they and the list of providers do not agree
+    """
+    providers.check(settings)
     ids = Ids(open_clock(settings), os.urandom)
     swagger_ui = Path(__file__).resolve().parents[3] / "node_modules" / "swagger-ui-dist"
     sandboxed = settings.environment.has_sandbox_controls and bool(settings.sandbox_clock)
@@ -435,6 +294,7 @@ def _fill(
         "own_entries": tokenisation.OwnEntries(to.network.history),
         "sealer_pool": sealer_pool,
         "components": components(on, to),
+        "providers": to.providers,
     }
     if settings.environment.has_sandbox_controls and isinstance(on.clock, SandboxClock):
         state["sandbox"] = sandbox_http.SandboxServices(
