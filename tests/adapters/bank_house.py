@@ -25,6 +25,7 @@ from fintokenx.kernel.money import Pence
 from fintokenx.lifecycle.settlement.ports import BankAccount, PaymentInstruction
 from fintokenx.sandbox.providers.bank import create_app
 from tests.fakes.credentials import FixedCredential
+from tests.fakes.outbound import calm
 
 NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 OUR_KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
@@ -75,6 +76,7 @@ class House:
     def payments(self, **changes: Any) -> ClearBankClient:
         wanted: dict[str, Any] = {"base_url": self.url, "token": FixedCredential(PAYMENTS_TOKEN), "sign": sign}
         wanted |= {"debtor_address": "GB, London, EC1A 1AA, 1 High St", "timeout_seconds": 5.0, "tls": TRUST}
+        wanted["guard"] = calm()
         client = ClearBankClient(**(wanted | changes))
         self.clients.append(client)
         return client
@@ -84,6 +86,7 @@ class House:
             "base_url": self.url,
             "token": FixedCredential(INFORMATION_TOKEN),
             "clock": self.clock,
+            "guard": calm(),
         }
         client = OpenBankingClient(**(wanted | {"timeout_seconds": 5.0, "tls": TRUST} | changes))
         self.clients.append(client)

@@ -14,8 +14,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from fintokenx.adapters.outbound import RetryPolicy
 from fintokenx.adapters.sumsub import SumsubClient
-from fintokenx.adapters.sumsub.exchange import Patience
 from fintokenx.adapters.sumsub.webhook import read_webhook
 from fintokenx.kernel.clock import FixedClock
 from fintokenx.parties.kyc.ports import Applicant, IdentityVerification, ProviderVerdict, VerificationEvent
@@ -24,11 +24,14 @@ from fintokenx.sandbox.providers.modes import Modes
 from fintokenx.sandbox.providers.sumsub_requests import Rate
 from tests.adapters.test_provider_modes import eventually, served
 from tests.fakes.credentials import FixedCredential
+from tests.fakes.outbound import calm
 
 NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 APP_SECRET, WEBHOOK_SECRET = "app-secret-for-tests", "webhook-secret-for-tests"
 CREDENTIALS = tuple(FixedCredential(text) for text in ("sbx:token", APP_SECRET, WEBHOOK_SECRET))
-QUICK = Patience(first_pause_seconds=0.01, longest_pause_seconds=0.05, attempt_limit_seconds=0.5, jitter=lambda: 0.0)
+QUICK = RetryPolicy(
+    first_pause_seconds=0.01, pause_seconds_max=0.05, rate_limited_pause_seconds=0.05, attempt_seconds_max=0.5
+)
 IMPATIENT = httpx.Timeout(0.15, connect=1.0)
 
 
@@ -64,9 +67,10 @@ class Sandbox:
             FixedCredential(chosen["app_secret"]),
             FixedCredential(WEBHOOK_SECRET),
             clock=clock or FixedClock(NOON),
+            guard=calm(),
             http=self.http,
             timeouts=IMPATIENT,
-            patience=QUICK,
+            policy=QUICK,
         )
 
     def forget(self) -> None:

@@ -19,7 +19,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from fintokenx.adapters.complyadvantage import ComplyAdvantageClient
-from fintokenx.adapters.complyadvantage.exchange import Pace
+from fintokenx.adapters.outbound import RetryPolicy
 from fintokenx.kernel.clock import FixedClock
 from fintokenx.kernel.errors import Unavailable
 from fintokenx.parties.kyc.ports import NameScreening, ScreeningName, Verdict
@@ -28,17 +28,18 @@ from fintokenx.sandbox.providers.complyadvantage_requests import Rate
 from fintokenx.sandbox.providers.modes import Modes
 from tests.adapters.test_provider_modes import served
 from tests.fakes.credentials import FixedCredential
+from tests.fakes.outbound import calm
 
 pytestmark = pytest.mark.anyio
 NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 API_KEY = "key-for-tests"
-QUICK = Pace(first_pause_seconds=0.01, longest_pause_seconds=0.5, attempt_limit_seconds=0.5, jitter=lambda: 0.0)
+QUICK = RetryPolicy(first_pause_seconds=0.01, pause_seconds_max=0.5, attempt_seconds_max=0.5)
 IMPATIENT = httpx.Timeout(0.15, connect=1.0)
 
 
 def client_for(url: str, http: httpx.AsyncClient, *, api_key: str = API_KEY) -> ComplyAdvantageClient:
     return ComplyAdvantageClient(
-        url, FixedCredential(api_key), clock=FixedClock(NOON), http=http, timeouts=IMPATIENT, pace=QUICK
+        url, FixedCredential(api_key), clock=FixedClock(NOON), guard=calm(), http=http, timeouts=IMPATIENT, policy=QUICK
     )
 
 
@@ -177,7 +178,7 @@ async def test_yesterdays_search_never_stands_in_for_todays() -> None:
     modes: Modes = app.state.modes
     async with served(app) as url, httpx.AsyncClient() as http:
         client = ComplyAdvantageClient(
-            url, FixedCredential(API_KEY), clock=clock, http=http, timeouts=IMPATIENT, pace=QUICK
+            url, FixedCredential(API_KEY), clock=clock, guard=calm(), http=http, timeouts=IMPATIENT, policy=QUICK
         )
         assert (await client.screen(person("daily"))).verdict is Verdict.CLEAR
         clock.set(NOON.replace(day=3))
@@ -201,9 +202,9 @@ async def test_a_retry_after_beyond_our_patience_is_not_waited_for(sandbox: Sand
 
 async def test_the_wait_that_the_vendor_asks_for_is_kept(sandbox: Sandbox) -> None:
     sandbox.modes.set("rate_limited", times=1, seconds=1)
-    patient = Pace(first_pause_seconds=0.01, longest_pause_seconds=1.0)
+    patient = RetryPolicy(first_pause_seconds=0.01, pause_seconds_max=1.0)
     client = ComplyAdvantageClient(
-        sandbox.url, FixedCredential(API_KEY), clock=FixedClock(NOON), http=sandbox.http, pace=patient
+        sandbox.url, FixedCredential(API_KEY), clock=FixedClock(NOON), guard=calm(), http=sandbox.http, policy=patient
     )
     began = time.monotonic()
     assert (await client.screen(person("patient"))).verdict is Verdict.CLEAR

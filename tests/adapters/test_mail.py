@@ -17,6 +17,7 @@ from fintokenx.kernel.errors import Unavailable
 from fintokenx.observers.notification.ports import ContentRefused, Mail, RecipientRefused, Undeliverable, UnsafeMail
 from fintokenx.sandbox.providers.mailbox import create_app
 from tests.adapters.bank_house import NOON, serving
+from tests.fakes.outbound import calm
 
 pytestmark = pytest.mark.anyio
 
@@ -46,6 +47,7 @@ class Box:
 
     def mailer(self, timeout_seconds: float = 5.0, **changes: Any) -> SmtpMailer:
         wanted: dict[str, Any] = {"host": "127.0.0.1", "port": self.port, "clock": FixedClock(NOON), "security": "none"}
+        wanted["guard"] = calm("mail")
         return SmtpMailer(**(wanted | {"timeout_seconds": timeout_seconds} | changes))
 
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from dataclasses import replace
 
 import pytest
 
 from fintokenx.adapters.chain import ChainClient, Rpc, client_context, deploy
 from fintokenx.adapters.chain.rpc import BATCH_SIZE_MAX, RpcError
-from fintokenx.app import wiring
+from fintokenx.app import outside
 from fintokenx.app.provision import CHAIN_CLIENT_KEY
 from fintokenx.kernel.money import Pence
 from fintokenx.kernel.settings import BadSettings, Settings
@@ -172,16 +171,12 @@ async def test_one_plain_endpoint_is_enough(net: Network) -> None:
 async def test_the_settings_name_certificates_and_the_vault_has_the_key(net: Network) -> None:
     certificate, _ = net.ours.save(net.folder / "shown")
     await net.vault.put_secret(CHAIN_CLIENT_KEY, net.ours.key_pem)
-    settings = replace(
-        Settings(**GOOD),
-        chain_rpc_urls=net.front.urls,
-        chain_authorities=str(net.front.authorities),
-        chain_client_certificate=str(certificate),
-    )
-    rpc = Rpc(settings.chain_rpc_urls, tls=await wiring.chain_tls(settings, net.vault))
+    shown = {"chain_authorities": str(net.front.authorities), "chain_client_certificate": str(certificate)}
+    settings = Settings(**{**GOOD, "chain_rpc_urls": net.front.urls, **shown})
+    rpc = Rpc(settings.chain_rpc_urls, tls=await outside.chain_tls(settings, net.vault))
     assert await rpc.call("net_peerCount") == "0x6"
     await rpc.aclose()
-    assert await wiring.chain_tls(Settings(**GOOD), net.vault) is None
+    assert await outside.chain_tls(Settings(**GOOD), net.vault) is None
 
 
 # ── Batches of transactions

@@ -19,8 +19,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from fintokenx.adapters.outbound import RetryPolicy
 from fintokenx.adapters.sumsub import SumsubClient
-from fintokenx.adapters.sumsub.exchange import Patience, signature
+from fintokenx.adapters.sumsub.exchange import signature
 from fintokenx.adapters.sumsub.webhook import payload_digest
 from fintokenx.kernel.clock import FixedClock
 from fintokenx.kernel.errors import Unavailable
@@ -41,6 +42,7 @@ from tests.adapters.sumsub_house import (
     running_sandbox,
 )
 from tests.adapters.test_provider_modes import eventually, served
+from tests.fakes.outbound import calm
 
 pytestmark = pytest.mark.anyio
 
@@ -185,15 +187,6 @@ async def test_a_retry_after_beyond_our_patience_is_not_waited_for(sandbox: Sand
     assert not refusal.value.outcome_unknown
 
 
-def test_pauses_double_within_bounds_unless_the_vendor_names_one() -> None:
-    short = Patience(attempts=4, first_pause_seconds=1.0, longest_pause_seconds=3.0, jitter=lambda: 0.0)
-    long = Patience(attempts=4, first_pause_seconds=1.0, longest_pause_seconds=3.0, jitter=lambda: 1.0)
-    assert [short.pause_seconds(attempt, None) for attempt in range(4)] == [0.5, 1.0, 1.5, None]
-    assert [long.pause_seconds(attempt, None) for attempt in range(4)] == [1.0, 2.0, 3.0, None]
-    assert [long.pause_seconds(0, asked_for) for asked_for in (0.0, 3.0, 3.1)] == [0.0, 3.0, None]
-    assert [long.pause_seconds(at, None, too_many=True) for at in (0, 3)] == [3.0, None], "a window of the vendor's"
-
-
 async def test_nobody_listening_is_known_to_have_done_nothing(sandbox: Sandbox) -> None:
     client = sandbox.another_client(base_url="http://127.0.0.1:9")
     with pytest.raises(Unavailable) as refusal:
@@ -228,9 +221,10 @@ async def test_an_answer_that_trickles_is_cut_off(sandbox: Sandbox) -> None:
             f"http://127.0.0.1:{port}",
             *CREDENTIALS,
             clock=FixedClock(NOON),
+            guard=calm(),
             http=sandbox.http,
             timeouts=IMPATIENT,
-            patience=Patience(attempts=1, attempt_limit_seconds=0.3),
+            policy=RetryPolicy(attempts_max=1, attempt_seconds_max=0.3),
         )
         with pytest.raises(Unavailable, match="TimeoutError"):
             await client.verdict("any")
@@ -284,7 +278,7 @@ async def test_a_redirect_is_not_followed_with_our_signature(sandbox: Sandbox) -
 
     app = Starlette(routes=[Route("/{path:path}", elsewhere)])
     async with served(app) as url, httpx.AsyncClient(follow_redirects=True) as http:
-        client = SumsubClient(url, *CREDENTIALS, clock=FixedClock(NOON), http=http)
+        client = SumsubClient(url, *CREDENTIALS, clock=FixedClock(NOON), guard=calm(), http=http)
         with pytest.raises(Unavailable, match="307"):
             await client.verdict("any")
     assert len(reached) == 1
@@ -378,7 +372,7 @@ async def recorded() -> AsyncIterator[SumsubClient]:
     app = Starlette(routes=[Route("/resources/applicants/{case}/status", status)])
     async with (
         served(app) as url,
-        SumsubClient(url, *CREDENTIALS, clock=FixedClock(NOON)) as client,
+        SumsubClient(url, *CREDENTIALS, clock=FixedClock(NOON), guard=calm()) as client,
     ):
         yield client
 

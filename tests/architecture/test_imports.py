@@ -120,6 +120,12 @@ FAULTS = {
         {"adapters/fps/client.py": "from fintokenx.adapters.ais import OpenBankingClient"},
         "fintokenx.adapters.fps.client -> fintokenx.adapters.ais",
     ),
+    "an exchange that knows a vendor": Fault(
+        "adapters",
+        {"adapters/outbound/circuit.py": "from fintokenx.adapters.sumsub import webhook"},
+        "fintokenx.adapters.outbound.circuit -> fintokenx.adapters.sumsub",
+    ),
+    "an undeclared adapter": Fault("adapters", {"adapters/post_office/__init__.py": MODULE}, "post_office"),
     "a stray file in a module": Fault("inside", {"lifecycle/invoice/utils.py": MODULE}, "utils"),
     "a service that knows its jobs": Fault(
         "inside",

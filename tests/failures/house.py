@@ -425,6 +425,28 @@ class House:
         answer = await self.http.get(f"{self.url}/readyz")
         return answer.status_code, {name: view["state"] for name, view in answer.json()["components"].items()}
 
+    async def provider(self, name: str) -> dict[str, Any]:
+        """The health row of a provider."""
+        rows = (await (await self.mlro()).get("/v1/ops/providers"))["items"]
+        return dict(next(row for row in rows if row["name"] == name))
+
+    async def provider_is(self, name: str, state: str, *, seconds: float = 60) -> None:
+        """Wait until the health row of a provider says that it is in this state."""
+
+        async def now() -> str:
+            return str((await self.provider(name))["state"])
+
+        await self.sees(f"{name} {state}", now, state, seconds=seconds)
+
+    async def rested(self, name: str) -> None:
+        """Wait until a provider's circuit lets a call through again. What is due before that is refused, and goes back
+        for as long as after any failure: of business time, and a test has to move that."""
+
+        async def circuit() -> str:
+            return str((await self.provider(name))["circuit"])
+
+        await self.sees(f"{name} rested", circuit, "closed", "half_open", seconds=20)
+
     async def reasons(self) -> dict[str, str]:
         """What /readyz says of why a component is down."""
         answer = await self.http.get(f"{self.url}/readyz")

@@ -6,6 +6,7 @@ The tests walk this table on a running system; docs/failures.md is printed from 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -15,7 +16,7 @@ DOCUMENT: Final = Path(__file__).resolve().parents[2] / "docs" / "failures.md"
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One way to fail at one moment.
+    """One way to fail at one moment. ``provider``: as app/providers.py names it, or a part of ours.
 
     ``states``: where the thing concerned may rest while it lasts. ``alert``: the cause of the alert that is raised.
     ``how``: what the mode's switch takes beside its name. The texts are for people.
@@ -128,18 +129,18 @@ REJECTS: Final = (
 
 STATEMENTS: Final = (
     Row(
-        "open banking", "down", "seller's credit", ("SELLER_PAYOUT_SENT",),
+        "open_banking", "down", "seller's credit", ("SELLER_PAYOUT_SENT",),
         "the disbursement is not closed; after four hours somebody is told", "closed when the bank shows the credit",
     ),
     Row(
-        "open banking", "down", "buyer's payment", ("FUNDED",), "the credit is not seen",
+        "open_banking", "down", "buyer's payment", ("FUNDED",), "the credit is not seen",
         "booked once and passed on once",
     ),
 )  # fmt: skip
 
 MAIL: Final = tuple(
     Row(
-        "mailbox", mode, "buyer's mail", ("AWAITING_BUYER",),
+        "mail", mode, "buyer's mail", ("AWAITING_BUYER",),
         f"{said}; tried again later, with a fresh link each time; after three minutes somebody is told (MAIL_DELAYED)",
         "recorded as sent once; only the newest link works, once",
     )
@@ -153,7 +154,7 @@ MAIL: Final = tuple(
 
 REFUSED_MAIL: Final = tuple(
     Row(
-        "mailbox", mode, "buyer's mail", ("AWAITING_BUYER",), f"{said} for good: the mail ends and is not tried again",
+        "mail", mode, "buyer's mail", ("AWAITING_BUYER",), f"{said} for good: the mail ends and is not tried again",
         "an administrator confirms for the buyer, or the seller withdraws", "MAIL_UNDELIVERABLE",
     )
     for mode, said in (("smtp_refuse", "the recipient is refused"), ("smtp_reject_data", "the content is refused"))
@@ -187,6 +188,12 @@ OURS: Final = (
 MATRIX: Final = (*SUMSUB, *COMPLYADVANTAGE, *BANK, *REJECTS, *STATEMENTS, *MAIL, *REFUSED_MAIL, *CHAIN, *OURS)
 
 
+def without_rows(names: Iterable[str]) -> list[str]:
+    """Which of these providers the matrix says nothing of: nobody has tried what happens when they fail."""
+    said = {row.provider for row in MATRIX}
+    return [name for name in names if name not in said]
+
+
 def document() -> str:
     """The table for people."""
     lines = [
@@ -197,6 +204,10 @@ def document() -> str:
         "Every line is tried on a running system by [tests/failures](../tests/failures). The modes are those of the",
         "mock servers (`/v1/sandbox/providers`). While it lasts, no penny moves twice and nothing counts as clear,",
         "paid or final on a guess.",
+        "",
+        "After five failures in a row the circuit of a provider opens: for five seconds nothing is sent to it, and",
+        "calls are refused as unavailable, known not to be sent. Then one call is on trial. `GET /v1/ops/providers`",
+        "shows how each does ([ADR 0024](adr/0024-circuit-breaker-and-retries.md)).",
         "",
         "| system | fails by | at | meanwhile | alert | once it is back |",
         "|---|---|---|---|---|---|",

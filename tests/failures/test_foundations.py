@@ -10,7 +10,7 @@ from functools import partial
 
 import pytest
 
-from fintokenx.app import inspect, provision
+from fintokenx.app import inspect, providers, provision
 from fintokenx.app.api_client import eventually
 from fintokenx.desks.operations import halt
 from fintokenx.kernel.errors import Unavailable
@@ -181,7 +181,7 @@ async def test_a_platform_whose_vault_is_down_does_not_start(house: House) -> No
     assert b'"started"' not in ended
     lines = [json.loads(line) for line in platform.log.read_bytes()[already:].splitlines() if line.startswith(b'{"')]
     fetched = {line["resource"] for line in lines if line.get("event") == "vault_fetched"}
-    assert fetched >= {*provision.PROVIDER_SECRETS, provision.PIN_KEY, provision.password_of("fx_app")}
+    assert fetched >= {*providers.credential_names(), provision.PIN_KEY, provision.password_of("fx_app")}
 
 
 async def readiness(house: House) -> str:

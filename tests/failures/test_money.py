@@ -76,6 +76,7 @@ async def test_every_payment_is_made_once_whatever_its_bank_does(house: House, m
         payment = await house.fund(paper)
         await asked(house, payment)
         assert await state_of(house, payment) in lender_leg.states
+        await house.provider_is("bank", "failing")
         await moved_so_far(house, payment, mode)
     await house.payment_is(payment, "FIAT_FINAL")
 
@@ -92,6 +93,7 @@ async def test_every_payment_is_made_once_whatever_its_bank_does(house: House, m
         await asked(house, leg, times=1 if mode in PROCESSED else 2)  # looked up in between, and not found
         assert await house.state(paper) in onward.states
     await house.invoice_is(paper, "SETTLED")
+    await house.provider_is("bank", "working")
 
     assert [await effects(house, one) for one in (payment, f"{payment}-P", leg)] == [1, 1, 1]
     mine = [row for row in await house.instructions() if payment in row["endToEndId"] or leg in row["endToEndId"]]
@@ -166,15 +168,18 @@ async def test_nothing_is_closed_and_nothing_booked_while_statements_are_away(ho
         await house.sees_in_trail(bought.reference, "FIAT_PAID")
         await house.buyer_pays(owed)
         await statements_asked(house, times=4)
+        await house.provider_is("open_banking", "failing")
         assert await state_of(house, payment) in credit.states
         assert await house.state(owed) in collection.states
         await house.pass_time(hours=4, minutes=1)
         await house.sees_in_trail(bought.reference, "RECON_ALERT")
         assert await state_of(house, payment) in credit.states
         assert await house.state(owed) in collection.states
+    await house.rested("open_banking")
     await house.pass_time(minutes=6)
     await house.payment_is(payment, "CLOSED")
     await house.invoice_is(owed, "SETTLED")
+    await house.provider_is("open_banking", "working")
     assert (await house.trail(bought.reference)).count("RECON_ALERT") == 1
     assert (await house.trail(owed.reference)).count("RECEIVE_SETTLEMENT") == 1
     assert await effects(house, await onward_leg(house, owed)) == 1

@@ -38,6 +38,7 @@ async def test_a_gate_opens_only_when_its_provider_says_so(house: House, row: Ro
     if "webhook" in row.mode:
         await _webhooks(house, row)
     await _done_once(house, row.provider)
+    await house.provider_is(row.provider, "working")
     assert await house.subject_state(company) == "IN_REVIEW", "only a person activates"
 
 
@@ -65,6 +66,8 @@ async def _met(house: House, row: Row) -> None:
     """The fault was met: without this a row would pass on a provider that works."""
     if row.mode in ("unknown_verdict", "late_verdict"):
         return  # content, not transport: the gate would have cleared
+    if row.states == ("HELD",):
+        await house.provider_is(row.provider, "failing")
     deliveries = (await house.log(row.provider))["deliveries"]
     assert row.mode in {delivery["mode"] for delivery in deliveries}
 

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from fintokenx.app import inspect, provision
+from fintokenx.app import inspect, providers
 from fintokenx.kernel.credentials import in_force
 from tests.failures.house import TENANT, House
 
@@ -33,7 +33,7 @@ async def test_two_rotations_of_everything_need_no_restart(house: House) -> None
     with house.at_home():
         await inspect.create_staff(house.system, TENANT, "platform_admin", "Pia Admin", "pia@failures.example")
     for _ in range(2):
-        for name in provision.PROVIDER_SECRETS:
+        for name in providers.credential_names():
             done = cli(house, "vault", "rotate", name)
             assert done.returncode == 0, done.stderr
     given = cli(house, "vault", "rotate", "sumsub/webhook-secret", "--from-file", "-", text="chosen by a person\n")
@@ -44,7 +44,7 @@ async def test_two_rotations_of_everything_need_no_restart(house: House) -> None
     assert await vault.secret(now.stored_as) == "chosen by a person"
     rows = json.loads(cli(house, "vault", "list", "--json").stdout)
     assert {row["name"]: (row["version"], row["age_days"], row["state"]) for row in rows} == {
-        name: (4 if name == "sumsub/webhook-secret" else 3, 0, "in force") for name in provision.PROVIDER_SECRETS
+        name: (4 if name == "sumsub/webhook-secret" else 3, 0, "in force") for name in providers.credential_names()
     }
     payment = await house.fund(listed)
     await house.payment_is(payment, "CLOSED")

@@ -26,12 +26,14 @@ from fintokenx.adapters.blobs import DataKeys, EncryptedBlobs
 from fintokenx.adapters.complyadvantage import ComplyAdvantageClient
 from fintokenx.adapters.documents import TextReader
 from fintokenx.adapters.fps import ClearBankClient
+from fintokenx.adapters.outbound import Circuits
 from fintokenx.adapters.sumsub import SumsubClient
 from fintokenx.adapters.vault import LocalVault
 from fintokenx.app import http as app_http
 from fintokenx.app import wiring
 from fintokenx.app.base import Base
 from fintokenx.app.checkpoint_signer import VaultSigner
+from fintokenx.app.providers import Clients
 from fintokenx.audit import LogIdentity
 from fintokenx.kernel.bypass import Bypass
 from fintokenx.kernel.db import Database
@@ -51,6 +53,7 @@ from tests.adapters.test_provider_modes import served
 from tests.fakes.anchors import CHAIN_ID, CONTRACT, AnchorsInMemory
 from tests.fakes.chain import LedgerChain
 from tests.fakes.credentials import FixedCredential
+from tests.fakes.outbound import calm
 from tests.support import World, hold_to_declared_rows, world_from
 
 PUBLIC_URL: Final = "https://app.fintokenx.example"
@@ -166,14 +169,16 @@ class Platform:
             await admin.close()
 
 
+PROVIDER_URLS = ("sumsub_url", "complyadvantage_url", "bank_url", "open_banking_url")
+
+
 def settings_of(folder: Path) -> Settings:
     """What the product is told; nothing here is connected to."""
     return Settings(
         environment=Environment.LOCAL, public_url=PUBLIC_URL, listen_host="127.0.0.1", listen_port=0,
         database_url="postgresql://127.0.0.1:1/unused", vault=f"file:{folder / 'vault'}", blobs_url="memory:///",
-        chain_rpc_urls=("http://127.0.0.1:1",), chain_id=CHAIN_ID, chain_deployment="unused", sumsub_url="http://s",
-        complyadvantage_url="http://c", bank_url="http://b", open_banking_url="http://b", smtp_host="unused",
-        smtp_port=1, log_origin=ORIGIN,
+        chain_rpc_urls=("http://127.0.0.1:1",), chain_id=CHAIN_ID, chain_deployment="unused", smtp_host="unused",
+        smtp_port=1, log_origin=ORIGIN, **dict.fromkeys(PROVIDER_URLS, "http://unused"),
     )  # fmt: skip
 
 
@@ -209,6 +214,7 @@ async def platform(cluster: str, template: str, folder: Path, start: datetime) -
         outside = wiring.Outside(
             network=SimpleNamespace(chain=chain, anchors=AnchorsInMemory(), state=None, history=_NoHistory()),  # type: ignore[arg-type]
             blocks=BlocksCome(chain, stall_seconds=10.0, machine_seconds=lambda: 0.0),
+            providers=Clients({}, Circuits((), clock=world.clock, machine_seconds=lambda: 0.0)),
             identity=identity,
             screening=screening,
             payments=_payments(bank),
@@ -244,8 +250,12 @@ async def _gate_clients(stack: AsyncExitStack, world: World) -> tuple[SumsubClie
         rate=Rate(10_000, 10_000),
     )  # fmt: skip
     second = complyadvantage.create_app(world.clock, api_key=TOKEN, rate=ScreeningRate(10_000))
-    identity = SumsubClient(await stack.enter_async_context(served(first)), TOKEN, SECRET, HOOK, clock=world.clock)
-    screening = ComplyAdvantageClient(await stack.enter_async_context(served(second)), TOKEN, clock=world.clock)
+    identity = SumsubClient(
+        await stack.enter_async_context(served(first)), TOKEN, SECRET, HOOK, clock=world.clock, guard=calm()
+    )
+    screening = ComplyAdvantageClient(
+        await stack.enter_async_context(served(second)), TOKEN, clock=world.clock, guard=calm()
+    )
     stack.push_async_callback(identity.aclose)
     stack.push_async_callback(screening.aclose)
     return identity, screening

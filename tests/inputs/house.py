@@ -6,6 +6,7 @@ Nothing here runs jobs, and the chain has a single block with nothing in it: wha
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -19,10 +20,12 @@ from fastapi import APIRouter, FastAPI, Request
 from fintokenx import audit
 from fintokenx.adapters.blobs import DataKeys, EncryptedBlobs
 from fintokenx.adapters.documents import TextReader
+from fintokenx.adapters.outbound import Circuits
 from fintokenx.adapters.sumsub import SumsubClient
 from fintokenx.adapters.vault import LocalVault
 from fintokenx.app import catalogue, wiring
 from fintokenx.app import http as app_http
+from fintokenx.app.providers import Clients
 from fintokenx.desks import buyer, explorer
 from fintokenx.kernel.bypass import Bypass
 from fintokenx.kernel.caller import Caller, Role, system
@@ -39,6 +42,7 @@ from fintokenx.parties import auth, compliance, kyc, partner
 from fintokenx.sandbox import http as sandbox_http
 from fintokenx.sandbox.clock import SandboxClock
 from tests.fakes.credentials import FixedCredential
+from tests.fakes.outbound import calm
 from tests.fakes.signer import ORIGIN, SignerInMemory
 from tests.modules.parties_house import HERE, ISSUER, NUMBERS, terms
 from tests.support import World
@@ -136,7 +140,7 @@ def _fill(house: House, vault: LocalVault, sealer: Sealer, authenticate: object,
     blobs = EncryptedBlobs("memory:///", vault, DataKeys(world.database, vault, os.urandom), os.urandom)
     authenticator = auth.Authenticator(world.database, vault, world.clock, Environment.LOCAL, ISSUER)
     secret = FixedCredential("secret")
-    identity = SumsubClient("http://sumsub.example", secret, secret, secret, clock=world.clock)
+    identity = SumsubClient("http://sumsub.example", secret, secret, secret, clock=world.clock, guard=calm())
     state.edge = Edge(world.database, world.ids, authenticate, b"fingerprint key of tests")  # type: ignore[arg-type]
     state.auth = auth.AuthServices(authenticator.tokens, sealer, sealer)
     state.partner = partner.PartnerServices(vault, Environment.LOCAL)
@@ -148,6 +152,7 @@ def _fill(house: House, vault: LocalVault, sealer: Sealer, authenticate: object,
     state.explorer_page = explorer.ExplorerPageServices(chain, sealer)
     state.own_entries = tokenisation.OwnEntries(chain)
     state.components = {}
+    state.providers = Clients({}, Circuits(["bank"], clock=world.clock, machine_seconds=time.monotonic))
     state.sandbox = sandbox_http.SandboxServices(
         SandboxClock(folder / "clock"), chain, {}, open_to_all=True, session_life=auth.SESSION_LIFE,  # type: ignore[arg-type]
     )  # fmt: skip

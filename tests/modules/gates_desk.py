@@ -17,9 +17,8 @@ import httpx
 from fintokenx import audit
 from fintokenx.adapters.blobs import DataKeys, EncryptedBlobs
 from fintokenx.adapters.complyadvantage import ComplyAdvantageClient
-from fintokenx.adapters.complyadvantage.exchange import Pace
+from fintokenx.adapters.outbound import RetryPolicy
 from fintokenx.adapters.sumsub import SumsubClient
-from fintokenx.adapters.sumsub.exchange import Patience
 from fintokenx.adapters.vault import LocalVault
 from fintokenx.kernel.caller import Caller, Role, system
 from fintokenx.kernel.jobs import Job, Worker
@@ -38,13 +37,13 @@ from fintokenx.sandbox.providers.modes import Modes
 from fintokenx.sandbox.providers.sumsub_requests import Rate
 from tests.adapters.test_provider_modes import eventually, served
 from tests.fakes.credentials import FixedCredential
+from tests.fakes.outbound import calm
 from tests.modules.test_compliance import MLRO, SYSTEM, A, decide, new_subject, open_tenant
 from tests.support import World, names
 
 WEBHOOK_SECRET = "webhook-secret-for-tests"
 TOKEN, SECRET, HOOK = (FixedCredential(text) for text in ("t", "s", WEBHOOK_SECRET))
-PATIENCE = Patience(first_pause_seconds=0.01, longest_pause_seconds=0.1, attempt_limit_seconds=0.5, jitter=lambda: 0.0)
-PACE = Pace(first_pause_seconds=0.01, longest_pause_seconds=0.1, attempt_limit_seconds=0.5, jitter=lambda: 0.0)
+QUICK = RetryPolicy(first_pause_seconds=0.01, pause_seconds_max=0.1, attempt_seconds_max=0.5)
 IMPATIENT = httpx.Timeout(0.2, connect=1.0)
 ACCOUNT = kyc.BankAccount("Acme Ltd", "608371", "12345678")
 ADA = Person("Ada Byron", date(1985, 12, 10), (PersonRole.DIRECTOR, PersonRole.REPRESENTATIVE))
@@ -192,10 +191,10 @@ async def open_desk(world: World, folder: Path) -> AsyncIterator[Desk]:
         services = kyc.KycServices(
             identity=SumsubClient(
                 first_url, TOKEN, SECRET, HOOK,
-                clock=world.clock, http=client, timeouts=IMPATIENT, patience=PATIENCE,
+                clock=world.clock, guard=calm(), http=client, timeouts=IMPATIENT, policy=QUICK,
             ),
             screening=ComplyAdvantageClient(
-                second_url, TOKEN, clock=world.clock, http=client, timeouts=IMPATIENT, pace=PACE
+                second_url, TOKEN, clock=world.clock, guard=calm(), http=client, timeouts=IMPATIENT, policy=QUICK
             ),
             sealer=Sealer(world.database, vault, os.urandom),
             blobs=EncryptedBlobs(

@@ -31,6 +31,7 @@ from fintokenx.parties import auth, compliance
 from fintokenx.parties.auth.events import LoginCodeWanted
 from fintokenx.sandbox.providers.mailbox import create_app
 from tests.adapters.bank_house import serving
+from tests.fakes.outbound import calm
 from tests.modules.paper import SYSTEM, Paper, until, working
 from tests.modules.parties_house import HERE, House, house
 from tests.support import World, names, world_from
@@ -123,7 +124,9 @@ async def post(cluster: str, template: str, tmp_path: Path) -> AsyncIterator[Pos
             httpx.AsyncClient(base_url=url, trust_env=False, verify=False) as mailbox,
         ):
             port = (await mailbox.get("/smtp")).json()["port"]
-            mailer = SmtpMailer(host="127.0.0.1", port=port, clock=world.clock, security="none", timeout_seconds=5)
+            mailer = SmtpMailer(
+                host="127.0.0.1", port=port, clock=world.clock, guard=calm(), security="none", timeout_seconds=5
+            )
             jobs = NotificationJobs(mailer, made.sealer, PUBLIC_URL + "/")
             yield Post(made, Paper(world, seller, buyer), mailbox, jobs)
 

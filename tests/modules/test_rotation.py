@@ -14,7 +14,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from fintokenx.app.provision import PROVIDER_SECRETS
+from fintokenx.app.providers import credential_names
 from fintokenx.desks.operations import rotation, watch
 from fintokenx.kernel import jobs
 from fintokenx.kernel.caller import Caller, Role, WrongRole, system
@@ -85,7 +85,7 @@ class Office:
             caller or self.admin,
             name=NAME,
             value=value,
-            names=PROVIDER_SECRETS,
+            names=credential_names(),
             entropy=os.urandom,
         )
         return now.version
@@ -115,7 +115,7 @@ class Office:
 
     async def watched(self) -> Work:
         work: Any = Work(self.world, system(HERE, watch.JOB))
-        check = watch.credentials_are_young(self.world.database, self.house.vault, self.world.clock, PROVIDER_SECRETS)
+        check = watch.credentials_are_young(self.world.database, self.house.vault, self.world.clock, credential_names())
         await watch.Watch((check,)).look(work, {})
         return work  # type: ignore[no-any-return]
 
@@ -124,9 +124,9 @@ class Office:
 async def office(world: World, tmp_path: Path) -> Office:
     built = house(world, tmp_path)
     await built.open_tenants()
-    for name in PROVIDER_SECRETS:
+    for name in credential_names():
         await built.vault.put_secret(name, "the first value")
-    await date_first_versions(built.vault, PROVIDER_SECRETS, world.clock.now())
+    await date_first_versions(built.vault, credential_names(), world.clock.now())
     person = await built.subject(Role.PLATFORM_ADMIN, "pia@x.example")
     return Office(world, built, Caller(HERE, Role.PLATFORM_ADMIN, person.id, subject_id=person.id))
 
@@ -201,7 +201,7 @@ async def test_what_is_no_credential_is_refused(office: Office, bad: str) -> Non
             office.admin,
             name="db/pin-key",
             value="a good value",
-            names=PROVIDER_SECRETS,
+            names=credential_names(),
             entropy=os.urandom,
         )
 
@@ -229,10 +229,8 @@ async def test_a_rotation_that_is_cut_short_is_safe_and_can_be_run_again(
 async def test_the_watch_finishes_a_rotation_that_was_cut_short(office: Office) -> None:
     with pytest.raises(Killed):
         await office.rotate("the second value", vault=CutShort(office.house.vault, 1))
-    held = {
-        each.name: each
-        for each in await rotation.credential_states(office.world.database, office.house.vault, HERE, PROVIDER_SECRETS)
-    }
+    states = await rotation.credential_states(office.world.database, office.house.vault, HERE, credential_names())
+    held = {each.name: each for each in states}
     assert not held[NAME].is_finished
     await office.watched()
     assert await office.in_use() == "the second value"
@@ -258,7 +256,7 @@ async def test_a_credential_of_more_than_92_days_is_one_alert(office: Office) ->
     office.world.clock.set(start + timedelta(days=92, microseconds=1))
     for _ in range(3):
         await office.watched()
-    expected = [("CREDENTIAL_OLD", f"credential/{name}", 1) for name in sorted(PROVIDER_SECRETS) if name != NAME]
+    expected = [("CREDENTIAL_OLD", f"credential/{name}", 1) for name in sorted(credential_names()) if name != NAME]
     assert await office.alerts() == expected
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from fintokenx.app.local import LocalSystem, home
 from fintokenx.kernel.settings import Settings
@@ -23,7 +23,7 @@ class WiredSystem(LocalSystem):
     def _write_settings(self, database_port: int, ports: dict[str, int]) -> Settings:
         settings = LocalSystem._write_settings(self, database_port, ports)
         self.wire.upstream = settings.chain_rpc_urls[0]
-        wired = replace(settings, chain_rpc_urls=(self.wire.url,))
+        wired = settings.model_copy(update={"chain_rpc_urls": (self.wire.url,)})
         wired.save(self.settings_path)
         return wired
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import asyncpg
@@ -17,7 +18,7 @@ from fastapi import APIRouter
 
 from fintokenx.adapters.chain import Deployment
 from fintokenx.adapters.vault import LocalVault
-from fintokenx.app import provision, redteam, wiring
+from fintokenx.app import providers, provision, redteam, wiring
 from fintokenx.app.redteam import session
 from fintokenx.kernel.settings import Environment, Settings
 from tests.support import PASSWORD, ROLES, World, hold_to_declared_rows, world_from
@@ -61,6 +62,11 @@ class House:
         return await self.world.connect("postgres")
 
 
+def provider_settings() -> list[str]:
+    """The settings that hold an address of a provider."""
+    return [provider.setting for provider in providers.PROVIDERS if provider.setting.endswith("_url")]
+
+
 async def _vault(folder: Path) -> None:
     vault = LocalVault(folder, os.urandom)
     await provision.credentials(vault)
@@ -69,7 +75,7 @@ async def _vault(folder: Path) -> None:
     await vault.put_secret(provision.PIN_KEY, PIN_KEY.hex())
 
 
-def _settings(world: World, folder: Path) -> Settings:
+def _settings(world: World, folder: Path, addresses: Mapping[str, str]) -> Settings:
     host = world.admin_dsn.rsplit("@", 1)[1].rsplit("/", 1)[0]
     nobody = "0x" + "00" * 20
     names = Deployment.__dataclass_fields__.keys() - {"chain_id", "rules", "from_block"}
@@ -88,25 +94,28 @@ def _settings(world: World, folder: Path) -> Settings:
         chain_rpc_urls=(NOWHERE,),
         chain_id=1,
         chain_deployment=str(folder / "deployment.json"),
-        sumsub_url=NOWHERE,
-        complyadvantage_url=NOWHERE,
-        bank_url=NOWHERE,
-        open_banking_url=NOWHERE,
         smtp_host="127.0.0.1",
         smtp_port=9,
+        **{**dict.fromkeys(provider_settings(), NOWHERE), **addresses},
     )
 
 
 @asynccontextmanager
 async def house(
-    cluster: str, template: str, folder: Path, *, routers: Sequence[APIRouter] = ()
+    cluster: str,
+    template: str,
+    folder: Path,
+    *,
+    routers: Sequence[APIRouter] = (),
+    addresses: Mapping[str, str] = MappingProxyType({}),
 ) -> AsyncIterator[House]:
-    """A system with its two tenants open. ``routers`` are further routes, for holes in the API."""
+    """A system with its two tenants open. ``routers`` are further routes, for holes in the API; ``addresses`` those of
+    providers that are there."""
     async with world_from(cluster, template) as world:
         await hold_to_declared_rows(world)
         await world.tell_mined("0x000000000000000000000000000000000000Ab01", 0)
         await _vault(folder / "vault")
-        settings = _settings(world, folder)
+        settings = _settings(world, folder, addresses)
         async with wiring.base(settings, pool_size=2) as on:
             await provision.tenants(on.database)
         app = wiring.create_app(settings)

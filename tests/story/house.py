@@ -110,14 +110,16 @@ async def count_of(system: LocalSystem, action: str) -> int:
 async def balance_pence(system: LocalSystem, sort_code: str, account_number: str) -> int:
     """What the mock bank holds on an account."""
     async with httpx.AsyncClient(timeout=10) as http:
-        answer = await http.get(f"{system.settings().bank_url}/control/accounts/{sort_code}/{account_number}")
+        answer = await http.get(
+            f"{system.settings().sandbox_control_urls['bank']}/control/accounts/{sort_code}/{account_number}"
+        )
     return int(answer.raise_for_status().json()["balance_pence"])
 
 
 async def payments(system: LocalSystem) -> list[dict[str, Any]]:
     """What the mock bank did on our orders: one row per end-to-end id, with how often it was told and what it did."""
     async with httpx.AsyncClient(timeout=10) as http:
-        answer = await http.get(f"{system.settings().bank_url}/control/instructions")
+        answer = await http.get(f"{system.settings().sandbox_control_urls['bank']}/control/instructions")
     rows: list[dict[str, Any]] = answer.raise_for_status().json()["instructions"]
     return rows
 

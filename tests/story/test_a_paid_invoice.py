@@ -336,9 +336,9 @@ async def test_without_chain_or_database_nothing_is_said_of_drift(tale: Told, aw
     half.folder.mkdir()
     (half.folder / "vault").symlink_to(tale.system.folder / "vault")
     if away == "chain":
-        settings = replace(settings, chain_rpc_urls=(f"http://{nobody}",))
+        settings = settings.model_copy(update={"chain_rpc_urls": (f"http://{nobody}",)})
     else:
-        settings = replace(settings, database_url=f"postgresql://{nobody}/fintokenx")
+        settings = settings.model_copy(update={"database_url": f"postgresql://{nobody}/fintokenx"})
     settings.save(half.settings_path)
     asked = cli("chain", "reconcile", "--system", half.name)
     shutil.rmtree(half.folder)

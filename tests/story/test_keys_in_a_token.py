@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from fintokenx.adapters.vault import Pkcs11Vault
-from fintokenx.app import provision, vaults
+from fintokenx.app import providers, provision, vaults
 from fintokenx.app.demo import Paper, default_invoice
 from fintokenx.app.failed import LocalSystemFailed
 from tests.key_files import files_with, key_files
@@ -36,7 +36,7 @@ async def test_it_ends_settled_burned_balanced_and_proved(tale: Told) -> None:
 
 async def test_no_private_key_and_no_credential_is_in_any_file(tale: Told) -> None:
     vault = tale.system.vault()
-    names = (*provision.PROVIDER_SECRETS, provision.PIN_KEY, provision.REFERENCE_KEY, provision.FINGERPRINT_KEY)
+    names = (*providers.credential_names(), provision.PIN_KEY, provision.REFERENCE_KEY, provision.FINGERPRINT_KEY)
     secrets = [(await vault.secret(name)).encode() for name in names]
     for folder in (tale.system.folder, await database_of(tale)):
         assert key_files(folder) == []

@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 # Imported where it is needed: chain, modules and HTTP client take seconds to load, and most commands need none of them.
 
 DATABASE: Final = "fintokenx"
-PORTS: Final = ("platform", "anvil", "sumsub", "complyadvantage", "bank", "mailbox", "smtp")
+OWN_PORTS: Final = ("platform", "anvil")
+"""Beside those of the mock servers."""
 DEFAULT_PORTS: Final = {"platform": 8080}
 
 Progress = Callable[[str], None]
@@ -109,7 +110,16 @@ class LocalSystem:
         if path.exists():
             found: dict[str, int] = json.loads(path.read_text())
             return found
-        chosen = {name: _preferred(name, self.name) for name in PORTS}
+        return self._choose_ports({})
+
+    def _choose_ports(self, chosen: dict[str, int]) -> dict[str, int]:
+        """Those that are ``chosen`` stay; a provider that came later gets its own."""
+        from fintokenx.app import providers
+
+        path = self.folder / "ports.json"
+        of_mocks = (name for mock in providers.mocks() for name in (mock.name, *mock.further_ports))
+        wanted = (*OWN_PORTS, *of_mocks)
+        chosen = {**chosen, **{name: _preferred(name, self.name) for name in wanted if name not in chosen}}
         path.write_text(json.dumps(chosen, indent=2))
         return chosen
 
@@ -151,14 +161,14 @@ class LocalSystem:
         return (self.folder / "pg").exists() and (await self.postgres()).running
 
     async def _up(self, progress: Progress, start_at: Instant | None) -> Settings:
-        from fintokenx.app import provision, vaults, wiring
+        from fintokenx.app import providers, provision, vaults, wiring
         from fintokenx.kernel.credentials import date_first_versions
 
         for part in ("", "vault", "blobs", "chain", "run"):
             (self.folder / part).mkdir(parents=True, exist_ok=True)
         progress("keys and credentials")
         await vaults.make(self.folder / "vault")
-        vault, ports = self.vault(), self.ports()
+        vault, ports = self.vault(), self._choose_ports(self.ports())
         await provision.credentials(vault)
         progress("Postgres")
         postgres = await self.postgres()
@@ -172,7 +182,7 @@ class LocalSystem:
         clock = self.clock()
         if not (self.folder / "clock.json").exists():
             clock.start_at(start_at or datetime.now(UTC))  # noqa: TID251 — a new sandbox clock starts from real time
-        await date_first_versions(vault, provision.PROVIDER_SECRETS, clock.now())
+        await date_first_versions(vault, providers.credential_names(), clock.now())
         await self._start_chain(progress, clock)
         settings = self._write_settings(postgres.port, ports)
         async with wiring.base(settings, pool_size=2) as on:
@@ -243,7 +253,7 @@ class LocalSystem:
         shutil.rmtree(self.folder)
 
     def _write_settings(self, database_port: int, ports: dict[str, int]) -> Settings:
-        from fintokenx.app import vaults
+        from fintokenx.app import providers, vaults
 
         def at(name: str) -> str:
             return f"http://127.0.0.1:{ports[name]}"
@@ -259,15 +269,12 @@ class LocalSystem:
             chain_rpc_urls=(at("anvil"),),
             chain_id=CHAIN_ID,
             chain_deployment=str(self.folder / "chain" / "deployment.json"),
-            sumsub_url=at("sumsub"),
-            complyadvantage_url=at("complyadvantage"),
-            bank_url=at("bank"),
-            open_banking_url=at("bank"),
             smtp_host="127.0.0.1",
             smtp_port=ports["smtp"],
             log_origin=f"log.fintokenx.example/{self.name}",
             sandbox_clock=str(self.folder / "clock.json"),
-            sandbox_control_urls={name: at(name) for name in ("sumsub", "complyadvantage", "bank", "mailbox")},
+            sandbox_control_urls={mock.name: at(mock.name) for mock in providers.mocks()},
+            **providers.mock_addresses(ports),
         )
         settings.save(self.settings_path)
         return settings
@@ -307,7 +314,7 @@ async def open_collections_account(settings: Settings, collections: partner.Coll
     import httpx
 
     async with httpx.AsyncClient(timeout=10.0, trust_env=False) as http:
-        await http.post(f"{settings.bank_url}/control/accounts", json=account)
+        await http.post(f"{settings.sandbox_control_urls['bank']}/control/accounts", json=account)
 
 
 def _preferred(name: str, system: str) -> int:

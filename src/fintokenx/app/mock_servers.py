@@ -9,12 +9,12 @@ import uvicorn
 from cryptography.hazmat.primitives import serialization
 from starlette.types import ASGIApp
 
+from fintokenx.app import providers
 from fintokenx.app.local import LocalSystem
-from fintokenx.app.provision import CLEARBANK_SIGNING_KEY
 from fintokenx.kernel.clock import Clock
 from fintokenx.kernel.credentials import VaultCredential
 from fintokenx.kernel.vault import Vault, VaultUnavailable
-from fintokenx.sandbox.providers import bank, complyadvantage, mailbox, sumsub
+from fintokenx.sandbox.providers.mock import MockParts
 
 
 class _VendorsCopy:
@@ -36,37 +36,30 @@ class _VendorsCopy:
         return self._accepted
 
 
+async def applications(system: LocalSystem) -> dict[str, ASGIApp]:
+    """Every mock server by the name of its port."""
+    vault, clock = system.vault(), system.clock()
+    public_keys = {
+        name: serialization.load_der_public_key(await vault.ensure_rsa(name)).public_bytes(
+            serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+        )
+        for name in providers.signing_keys()
+    }
+    parts = MockParts(
+        clock=clock,
+        folder=system.folder,
+        ports=system.ports(),
+        credential=lambda name: _VendorsCopy(vault, name, clock),
+        public_keys=public_keys,
+    )
+    return {mock.name: mock.app(parts) for mock in providers.mocks()}
+
+
 async def serve(system: LocalSystem) -> None:
     """Run until the process is told to end."""
-    vault, clock, ports = system.vault(), system.clock(), system.ports()
-    public_key = serialization.load_der_public_key(await vault.ensure_rsa(CLEARBANK_SIGNING_KEY))
-
-    def known(name: str) -> _VendorsCopy:
-        return _VendorsCopy(vault, name, clock)
-
-    apps: dict[str, ASGIApp] = {
-        "sumsub": sumsub.create_app(
-            clock,
-            app_token=known("sumsub/app-token"),
-            app_secret=known("sumsub/app-secret"),
-            webhook_secret=known("sumsub/webhook-secret"),
-            webhook_url=f"http://127.0.0.1:{ports['platform']}/v1/webhooks/sumsub",
-            state_path=system.folder / "sumsub.json",
-        ),
-        "complyadvantage": complyadvantage.create_app(clock, api_key=known("complyadvantage/api-key")),
-        "bank": bank.create_app(
-            state_path=system.folder / "bank.jsonl",
-            clock=clock,
-            clearbank_token=known("bank/clearbank-token"),
-            clearbank_public_key_pem=public_key.public_bytes(
-                serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-            ),
-            open_banking_token=known("bank/open-banking-token"),
-        ),
-        "mailbox": mailbox.create_app(clock=clock, smtp_port=ports["smtp"], state_path=system.folder / "mailbox.jsonl"),
-    }
+    ports = system.ports()
     servers = [
         uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=ports[name], log_level="warning", access_log=False))
-        for name, app in apps.items()
+        for name, app in (await applications(system)).items()
     ]
     await asyncio.gather(*(server.serve() for server in servers))

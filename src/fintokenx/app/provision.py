@@ -19,11 +19,6 @@ from fintokenx.parties import partner
 ROLES: Final = ("fx_migrator", "fx_app", "fx_worker", "fx_sealer", "fx_auditor", "fx_platform")
 SUPERUSER: Final = "postgres"
 
-PROVIDER_SECRETS: Final = (
-    "sumsub/app-token", "sumsub/app-secret", "sumsub/webhook-secret", "complyadvantage/api-key",
-    "bank/clearbank-token", "bank/open-banking-token",
-)  # fmt: skip
-CLEARBANK_SIGNING_KEY: Final = "bank/clearbank-signing"
 CHAIN_CLIENT_KEY: Final = "chain/client-key"
 """Of the certificate that the nodes know us by (PEM); only where the settings name one."""
 PIN_KEY: Final = "db/pin-key"
@@ -67,11 +62,14 @@ async def secret_or_new(vault: Vault, name: str) -> str:
 
 async def credentials(vault: Vault) -> None:
     """Make every credential that a local system needs; those that exist stay."""
-    for name in (*PROVIDER_SECRETS, PIN_KEY, REFERENCE_KEY, FINGERPRINT_KEY):
+    from fintokenx.app import providers
+
+    for name in (*providers.credential_names(), PIN_KEY, REFERENCE_KEY, FINGERPRINT_KEY):
         await secret_or_new(vault, name)
     for role in (SUPERUSER, *ROLES):
         await secret_or_new(vault, password_of(role))
-    await vault.ensure_rsa(CLEARBANK_SIGNING_KEY)
+    for name in providers.signing_keys():
+        await vault.ensure_rsa(name)
 
 
 def password_of(role: str) -> str:

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
-import ssl
 import time
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from functools import partial
-from itertools import chain as chained
 from pathlib import Path
 from typing import Any, Final
 
@@ -30,40 +27,20 @@ import fintokenx.parties.kyc.http as kyc_http
 import fintokenx.parties.partner.http as partner_http
 import fintokenx.sandbox.http as sandbox_http
 from fintokenx import audit
-from fintokenx.adapters.ais import OpenBankingClient
-from fintokenx.adapters.blobs import TENANT_KEYS, DataKeys, EncryptedBlobs
-from fintokenx.adapters.chain import (
-    MINTING_WALLET,
-    AnchorClient,
-    ChainClient,
-    Deployment,
-    HistoryClient,
-    Rpc,
-    StateClient,
-    client_context,
-)
-from fintokenx.adapters.complyadvantage import ComplyAdvantageClient
-from fintokenx.adapters.documents import IsolatedReader
-from fintokenx.adapters.fps import ClearBankClient
-from fintokenx.adapters.mail import SmtpMailer
-from fintokenx.adapters.sumsub import SumsubClient
-from fintokenx.app import catalogue, health
+from fintokenx.adapters.blobs import TENANT_KEYS
+from fintokenx.adapters.chain import MINTING_WALLET, Deployment
+from fintokenx.app import catalogue, health, provider_health, providers
 from fintokenx.app import http as app_http
 from fintokenx.app.base import Base, connected, open_clock, pool_of
 from fintokenx.app.checkpoint_signer import VaultSigner
-from fintokenx.app.provision import (
-    CHAIN_CLIENT_KEY,
-    CLEARBANK_SIGNING_KEY,
-    FINGERPRINT_KEY,
-    PROVIDER_SECRETS,
-    REFERENCE_KEY,
-)
+from fintokenx.app.outside import STALL_SECONDS, Outside, components, outside
+from fintokenx.app.provision import FINGERPRINT_KEY, REFERENCE_KEY
 from fintokenx.audit.jobs import AuditJobs, SampleJob
 from fintokenx.desks import buyer, explorer, operations
 from fintokenx.kernel import jobs, rewrapping
 from fintokenx.kernel.bus import Reactions
 from fintokenx.kernel.bypass import Bypass
-from fintokenx.kernel.credentials import VaultCredential, fetch
+from fintokenx.kernel.credentials import fetch
 from fintokenx.kernel.db import Pool
 from fintokenx.kernel.edge import Edge
 from fintokenx.kernel.ids import Ids
@@ -76,18 +53,17 @@ from fintokenx.lifecycle import tokenisation
 from fintokenx.lifecycle.invoice import reactions as invoice_reactions
 from fintokenx.lifecycle.invoice.jobs import InvoiceJobs
 from fintokenx.lifecycle.marketplace import reactions as marketplace_reactions
-from fintokenx.lifecycle.marketplace.jobs import JOBS as MARKETPLACE_JOBS
+from fintokenx.lifecycle.marketplace.jobs import HANDLERS as MARKETPLACE_HANDLERS
 from fintokenx.lifecycle.settlement import reactions as settlement_reactions
 from fintokenx.lifecycle.settlement.jobs import SettlementJobs
 from fintokenx.lifecycle.tokenisation import reactions as tokenisation_reactions
 from fintokenx.lifecycle.tokenisation.http.services import ExplorerServices
 from fintokenx.lifecycle.tokenisation.jobs import TokenisationJobs, gaps
-from fintokenx.lifecycle.tokenisation.jobs.blocks import BlockWatch
 from fintokenx.lifecycle.tokenisation.jobs.reconciling import ReconciliationJob
 from fintokenx.observers.notification import reactions as notification_reactions
 from fintokenx.observers.notification.jobs import NotificationJobs
 from fintokenx.parties import auth, compliance, kyc, partner
-from fintokenx.parties.auth.jobs import JOBS as AUTH_JOBS
+from fintokenx.parties.auth.jobs import HANDLERS as AUTH_HANDLERS
 from fintokenx.parties.compliance import reactions as compliance_reactions
 from fintokenx.parties.kyc import reactions as kyc_reactions
 from fintokenx.sandbox.anvil import ChainControl
@@ -96,10 +72,7 @@ from fintokenx.sandbox.clock import SandboxClock
 log = structlog.get_logger("fintokenx.app")
 
 VERSION: Final = "0.1.0"
-STALL_SECONDS: Final = 10.0
-"""A chain with blocks every two seconds that makes none for so long is stalled."""
 HOME_TENANT: Final = "tnt_fintokenx"
-DEBTOR_ADDRESS: Final = "GB, London, EC2A 4NE, 1 Ledger Row"
 
 REACTING: Final = (
     compliance_reactions,
@@ -125,6 +98,7 @@ ROUTERS: Final = (
     settlement_http.router,
     audit_http.router,
     operations.router,
+    provider_health.router,
     buyer.router,
     explorer.router,
 )
@@ -155,108 +129,6 @@ async def log_identity(settings: Settings, vault: Vault) -> audit.LogIdentity:
     return audit.LogIdentity(key, deployment.chain_id, deployment.audit_anchor)
 
 
-async def chain_tls(settings: Settings, vault: Vault) -> ssl.SSLContext | None:
-    """How to meet the nodes; None where the settings name no certificates, as on a local chain."""
-    if not (settings.chain_authorities or settings.chain_client_certificate):
-        return None
-    key = await fetch(vault, CHAIN_CLIENT_KEY) if settings.chain_client_certificate else ""
-    return client_context(
-        authorities=settings.chain_authorities, certificate=settings.chain_client_certificate, key_pem=key
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class Network:
-    """The chain: as tokenisation uses it, as audit does, read at one block, and as it tells of single wallets."""
-
-    chain: ChainClient
-    anchors: AnchorClient
-    state: StateClient
-    history: HistoryClient
-
-
-@asynccontextmanager
-async def network(settings: Settings, vault: Vault) -> AsyncIterator[Network]:
-    """Connect to the deployed contracts. :raises BadSettings: the certificates for it are no good"""
-    rpc = Rpc(settings.chain_rpc_urls, tls=await chain_tls(settings, vault))
-    deployment = Deployment.load(Path(settings.chain_deployment))
-    try:
-        state = StateClient(rpc, deployment)
-        yield Network(
-            ChainClient(rpc, vault, deployment),
-            AnchorClient(rpc, vault, deployment),
-            state,
-            HistoryClient(rpc, deployment, state),
-        )
-    finally:
-        await rpc.aclose()
-
-
-@dataclass(frozen=True, slots=True)
-class Outside:
-    """The clients of every outside system."""
-
-    network: Network
-    blocks: BlockWatch
-    identity: SumsubClient
-    screening: ComplyAdvantageClient
-    payments: ClearBankClient
-    accounts: OpenBankingClient
-    mailer: SmtpMailer
-    reader: IsolatedReader
-    blobs: EncryptedBlobs
-
-
-@asynccontextmanager
-async def outside(on: Base) -> AsyncIterator[Outside]:
-    """Credentials are fetched here, at boot (P-20); a vault that is down stops the start."""
-    settings, vault, clock = on.settings, on.vault, on.clock
-
-    async def sign(message: bytes) -> bytes:
-        return await vault.sign_rsa_sha256(CLEARBANK_SIGNING_KEY, message)
-
-    async def credential(name: str) -> VaultCredential:
-        found = VaultCredential(vault, name, clock)
-        await found.value()
-        return found
-
-    async with AsyncExitStack() as stack:
-        chain = await stack.enter_async_context(network(settings, vault))
-        identity = SumsubClient(
-            settings.sumsub_url,
-            await credential("sumsub/app-token"),
-            await credential("sumsub/app-secret"),
-            await credential("sumsub/webhook-secret"),
-            clock=clock,
-        )
-        screening = ComplyAdvantageClient(
-            settings.complyadvantage_url, await credential("complyadvantage/api-key"), clock=clock
-        )
-        payments = ClearBankClient(
-            base_url=settings.bank_url,
-            token=await credential("bank/clearbank-token"),
-            sign=sign,
-            debtor_address=DEBTOR_ADDRESS,
-        )
-        accounts = OpenBankingClient(
-            base_url=settings.open_banking_url, token=await credential("bank/open-banking-token"), clock=clock
-        )
-        for client in (identity, screening, payments, accounts):
-            stack.push_async_callback(client.aclose)
-        mailer = SmtpMailer(
-            host=settings.smtp_host,
-            port=settings.smtp_port,
-            clock=clock,
-            security="none" if settings.environment is Environment.LOCAL else "starttls",
-        )
-        blobs = EncryptedBlobs(settings.blobs_url, vault, DataKeys(on.database, vault, os.urandom), os.urandom)
-        reader = IsolatedReader()
-        reader.prepare()
-        stack.callback(reader.close)
-        coming = BlockWatch(chain.chain, stall_seconds=STALL_SECONDS, machine_seconds=time.monotonic)
-        yield Outside(chain, coming, identity, screening, payments, accounts, mailer, reader, blobs)
-
-
 def handlers(
     on: Base,
     to: Outside,
@@ -266,14 +138,14 @@ def handlers(
     claims: Pool,
     reference_key: bytes,
     open_tenants: OpenTenants,
-) -> tuple[jobs.Job, ...]:
-    """Every job of the platform. :raises ValueError: two modules own one name, or a reaction's is nobody's"""
+) -> Mapping[str, jobs.Handler]:
+    """Every job of the platform by name. :raises ValueError: two modules own one name"""
     kyc_services = kyc.KycServices(to.identity, to.screening, sealer, to.blobs)
     tokens = operations.OnlyWhileBlocksCome(to.network.chain, to.blocks)
-    owned = [
-        AUTH_JOBS,
-        kyc.jobs(kyc_services),
-        InvoiceJobs(to.reader, to.blobs).jobs(),
+    owned: list[Mapping[str, jobs.Handler]] = [
+        AUTH_HANDLERS,
+        kyc.handlers(kyc_services),
+        InvoiceJobs(to.reader, to.blobs).handlers(),
         TokenisationJobs(
             chain=to.network.chain,
             hashes=sealer,
@@ -283,26 +155,30 @@ def handlers(
             machine_seconds=time.monotonic,
             tell_mined=gaps.tell_mined_with(claims),
             active_holders=auth.active_holders,
-        ).jobs(),
-        MARKETPLACE_JOBS,
-        SettlementJobs(to.payments, to.accounts, tokens).jobs(),
-        NotificationJobs(to.mailer, sealer, on.settings.public_url).jobs(),
-        AuditJobs(sealer_pool, to.network.anchors, on.clock, VaultSigner(on.vault), on.settings.log_origin).jobs(),
-        SampleJob(auditor_pool, on.database).jobs(),
-        ReconciliationJob(auditor_pool, on.database, to.network.state, open_tenants).jobs(),
-        gaps.GapJob(auditor_pool, to.network.chain, gaps.tell_mined_with(claims), time.monotonic).jobs(),
+        ).handlers(),
+        MARKETPLACE_HANDLERS,
+        SettlementJobs(to.payments, to.accounts, tokens).handlers(),
+        NotificationJobs(to.mailer, sealer, on.settings.public_url).handlers(),
+        AuditJobs(sealer_pool, to.network.anchors, on.clock, VaultSigner(on.vault), on.settings.log_origin).handlers(),
+        SampleJob(auditor_pool, on.database).handlers(),
+        ReconciliationJob(auditor_pool, on.database, to.network.state, open_tenants).handlers(),
+        gaps.GapJob(auditor_pool, to.network.chain, gaps.tell_mined_with(claims), time.monotonic).handlers(),
         operations.Watch(
             (
                 operations.REDTEAM_OVERDUE,
-                operations.credentials_are_young(on.database, on.vault, on.clock, PROVIDER_SECRETS),
+                operations.credentials_are_young(on.database, on.vault, on.clock, providers.credential_names()),
             )
-        ).jobs(),
-        operations.SanctionsConfirmation(on.database, to.screening, to.network.chain, open_tenants).jobs(),
-        operations.HaltWatch(to.blocks).jobs(),
-        rewrapping.Rewrapping(on.vault, (SUBJECT_KEYS, TENANT_KEYS)).jobs(),
+        ).handlers(),
+        operations.SanctionsConfirmation(on.database, to.screening, to.network.chain, open_tenants).handlers(),
+        operations.HaltWatch(to.blocks).handlers(),
+        rewrapping.Rewrapping(on.vault, (SUBJECT_KEYS, TENANT_KEYS)).handlers(),
     ]
-    promised = {later.job for later in reactions().afterwards}
-    return tuple(jobs.by_name(chained.from_iterable(owned), promised=promised).values())
+    found: dict[str, jobs.Handler] = {}
+    for module in owned:
+        if twice := found.keys() & module.keys():
+            raise ValueError(f"jobs with two owners: {sorted(twice)}")
+        found.update(module)
+    return found
 
 
 SETTLEMENT_SEEN_WITHIN: Final = timedelta(minutes=15)
@@ -329,30 +205,16 @@ def periodic() -> tuple[Periodic, ...]:
     )
 
 
-def components(on: Base, to: Outside) -> dict[str, health.Component]:
-    """What /readyz asks."""
-
-    settings = on.settings
-    asked = {
-        "sumsub": settings.sumsub_url,
-        "complyadvantage": settings.complyadvantage_url,
-        "bank": settings.bank_url,
-        "open_banking": settings.open_banking_url,
-    }
-    return {
-        "database": health.Component(on.database.healthy, needed=True),
-        "vault": health.Component(on.vault.healthy, needed=True),
-        "chain": health.Component(to.blocks.healthy, needed=False),
-        **{name: health.Component(partial(health.answers, url), needed=False) for name, url in asked.items()},
-    }
-
-
 async def _alive(worker: jobs.Worker) -> bool:
     return worker.alive
 
 
 def create_app(settings: Settings) -> FastAPI:
-    """The platform as one ASGI application; its lifespan connects everything and runs the worker."""
+    """The platform as one ASGI application; its lifespan connects everything and runs the worker.
+
+    :raises BadSettings: they and the list of providers do not agree
+    """
+    providers.check(settings)
     ids = Ids(open_clock(settings), os.urandom)
     swagger_ui = Path(__file__).resolve().parents[3] / "node_modules" / "swagger-ui-dist"
     sandboxed = settings.environment.has_sandbox_controls and bool(settings.sandbox_clock)
@@ -383,7 +245,7 @@ def create_app(settings: Settings) -> FastAPI:
             worker = jobs.Worker(
                 claims=claims,
                 database=on.database,
-                jobs=handlers(on, to, sealer, sealer_pool, auditor_pool, claims, reference_key, open_tenants),
+                handlers=handlers(on, to, sealer, sealer_pool, auditor_pool, claims, reference_key, open_tenants),
                 periodic=periodic(),
                 open_tenants=open_tenants,
                 tell_dead=operations.tell_dead,
@@ -432,6 +294,7 @@ def _fill(
         "own_entries": tokenisation.OwnEntries(to.network.history),
         "sealer_pool": sealer_pool,
         "components": components(on, to),
+        "providers": to.providers,
     }
     if settings.environment.has_sandbox_controls and isinstance(on.clock, SandboxClock):
         state["sandbox"] = sandbox_http.SandboxServices(

@@ -6,12 +6,13 @@ import json
 import ssl
 from collections import Counter
 from datetime import UTC
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import httpx
 
 from fintokenx.adapters.ais.pages import Pages, unreadable
 from fintokenx.adapters.ais.rows import booked_balance, booked_credits, ids_by_number
+from fintokenx.adapters.outbound import Access, CallGuard
 from fintokenx.kernel.clock import Clock, Instant
 from fintokenx.kernel.credentials import Credential
 from fintokenx.kernel.money import Pence
@@ -40,6 +41,7 @@ class OpenBankingClient:
         base_url: str,
         token: Credential,
         clock: Clock,
+        guard: CallGuard,
         timeout_seconds: float = 10.0,
         pages_max: int = 200,
         tls: ssl.SSLContext | None = None,
@@ -47,7 +49,15 @@ class OpenBankingClient:
         self.foreign_credits_ignored = 0
         self._base = httpx.URL(base_url)
         self._account_ids: dict[str, str] = {}
-        self._pages = Pages(token=token, clock=clock, timeout_seconds=timeout_seconds, pages_max=pages_max, tls=tls)
+        self._pages = Pages(
+            token=token, clock=clock, guard=guard, timeout_seconds=timeout_seconds, pages_max=pages_max, tls=tls
+        )
+
+    @classmethod
+    def open(cls, access: Access) -> Self:
+        """The platform's client. Credentials: token."""
+        (token,) = access.credentials
+        return cls(base_url=access.url, token=token, clock=access.clock, guard=access.guard)
 
     async def aclose(self) -> None:
         """Close the connections."""

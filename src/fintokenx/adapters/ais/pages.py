@@ -7,14 +7,15 @@ OBReadAccount6, OBReadBalance1 and OBReadTransaction6 (no additional members).
 
 from __future__ import annotations
 
-import asyncio
 import json
 import ssl
 import uuid
+from collections.abc import Mapping
 from typing import Any, Final
 
 import httpx
 
+from fintokenx.adapters.outbound import CallGuard, Failure, HttpExchange, Received, RetryPolicy
 from fintokenx.kernel.clock import Clock, to_wire
 from fintokenx.kernel.credentials import Credential
 from fintokenx.kernel.errors import Unavailable
@@ -32,18 +33,19 @@ class Pages:
         *,
         token: Credential,
         clock: Clock,
+        guard: CallGuard,
         timeout_seconds: float,
         pages_max: int,
         tls: ssl.SSLContext | None,
     ) -> None:
         self._token = token
         self._clock = clock
-        self._timeout_seconds = timeout_seconds
         self._pages_max = pages_max
         self._requests = 0
-        self._http = httpx.AsyncClient(
-            verify=tls or True, timeout=timeout_seconds, follow_redirects=False, trust_env=False
-        )
+        # Tried once: a list that could not be read is read again by the job that wants it.
+        policy = RetryPolicy(attempts_max=1, attempt_seconds_max=timeout_seconds)
+        timeouts = httpx.Timeout(timeout_seconds)
+        self._http = HttpExchange(SYSTEM, "", guard=guard, policy=policy, timeouts=timeouts, tls=tls)
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -78,25 +80,29 @@ class Pages:
     async def _page(self, url: httpx.URL) -> Any:
         self._requests += 1
         interaction = f"{url}|{to_wire(self._clock.now())}|{self._requests}"
-        headers = {
-            "Authorization": f"Bearer {await self._token.value()}",
-            "Accept": "application/json",
-            "x-fapi-interaction-id": str(uuid.uuid5(_INTERACTIONS, interaction)),
-        }
+        interaction_id = str(uuid.uuid5(_INTERACTIONS, interaction))
+
+        async def authorised(_request: httpx.Request) -> Mapping[str, str]:
+            return {
+                "Authorization": f"Bearer {await self._token.value()}",
+                "Accept": "application/json",
+                "x-fapi-interaction-id": interaction_id,
+            }
+
+        def judge(received: Received) -> Any:
+            if received.status != 200:
+                return Failure(f"HTTP {received.status}", outcome_unknown=received.status >= 500)
+            if received.headers.get("x-fapi-interaction-id", interaction_id).lower() != interaction_id:
+                return Failure("the answer belongs to another request")
+            try:
+                return json.loads(received.content)
+            except (ValueError, RecursionError):
+                return Failure("the answer is not JSON")
+
         try:
-            async with asyncio.timeout(self._timeout_seconds):
-                response = await self._http.get(url, headers=headers)
-        except (httpx.HTTPError, TimeoutError) as error:
-            raise unreadable(f"no usable answer ({type(error).__name__})") from error
-        if response.status_code != 200:
-            raise unreadable(f"HTTP {response.status_code}")
-        echo = response.headers.get("x-fapi-interaction-id", headers["x-fapi-interaction-id"])
-        if echo.lower() != headers["x-fapi-interaction-id"]:
-            raise unreadable("the answer belongs to another request")
-        try:
-            return json.loads(response.content)
-        except (ValueError, RecursionError) as error:
-            raise unreadable("the answer is not JSON") from error
+            return await self._http.send("GET", url, authenticate=authorised, judge=judge, repeatable=True)
+        except Unavailable as lost:
+            raise unreadable(lost.detail) from lost
 
 
 def unreadable(detail: str) -> Unavailable:

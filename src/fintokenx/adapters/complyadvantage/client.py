@@ -9,7 +9,8 @@ from urllib.parse import quote
 
 import httpx
 
-from fintokenx.adapters.complyadvantage.exchange import SYSTEM, Content, Exchange, Pace
+from fintokenx.adapters.complyadvantage.exchange import POLICY, SYSTEM, Content, Exchange
+from fintokenx.adapters.outbound import Access, CallGuard, RetryPolicy
 from fintokenx.kernel.clock import Clock, to_wire
 from fintokenx.kernel.credentials import Credential
 from fintokenx.kernel.errors import Unavailable
@@ -39,22 +40,21 @@ class ComplyAdvantageClient:
         api_key: Credential,
         *,
         clock: Clock,
+        guard: CallGuard,
         search_profile: str | None = None,
         http: httpx.AsyncClient | None = None,
         timeouts: httpx.Timeout | None = None,
-        pace: Pace | None = None,
+        policy: RetryPolicy = POLICY,
     ) -> None:
-        self._owns_http = http is None
-        self._http = http or httpx.AsyncClient(trust_env=False)
-        self._exchange = Exchange(
-            base_url,
-            api_key=api_key,
-            http=self._http,
-            timeouts=timeouts or httpx.Timeout(10.0, connect=3.0),
-            pace=pace or Pace(),
-        )
+        self._exchange = Exchange(base_url, api_key=api_key, guard=guard, http=http, timeouts=timeouts, policy=policy)
         self._clock = clock
         self._search_profile = search_profile
+
+    @classmethod
+    def open(cls, access: Access) -> Self:
+        """The platform's client. Credentials: API key."""
+        (api_key,) = access.credentials
+        return cls(access.url, api_key, clock=access.clock, guard=access.guard)
 
     async def __aenter__(self) -> Self:
         return self
@@ -66,8 +66,7 @@ class ComplyAdvantageClient:
 
     async def aclose(self) -> None:
         """Close the connections this client opened itself."""
-        if self._owns_http:
-            await self._http.aclose()
+        await self._exchange.aclose()
 
     async def screen(self, name: ScreeningName) -> ScreeningAnswer:
         """Search now. :raises Unavailable: no useful answer, or a name too long to be searched whole"""

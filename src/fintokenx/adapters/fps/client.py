@@ -8,18 +8,18 @@ that was rejected stays rejected under its ``end_to_end_id``: a further try is a
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import re
 import ssl
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import httpx
 
 from fintokenx.adapters.fps.wire import in_scheme_charset, number_from_pence, pence_from_number, read_json, write_json
+from fintokenx.adapters.outbound import Access, CallGuard, Failure, HttpExchange, Received, RetryPolicy
 from fintokenx.kernel.credentials import Credential
 from fintokenx.kernel.errors import Unavailable
 from fintokenx.kernel.money import ZERO, Pence
@@ -90,21 +90,25 @@ class ClearBankClient:
         token: Credential,
         sign: Callable[[bytes], Awaitable[bytes]],
         debtor_address: str,
+        guard: CallGuard,
         timeout_seconds: float = 10.0,
         tls: ssl.SSLContext | None = None,
     ) -> None:
         self._sign = sign
         self._token = token
         self._debtor_address = re.sub(r"[^a-zA-Z0-9/\-?:().,'+ ]", " ", debtor_address)[:140]
-        self._timeout_seconds = timeout_seconds
         self._account_ids: dict[str, str] = {}
-        self._http = httpx.AsyncClient(
-            base_url=base_url,
-            headers={"Accept": "application/json"},
-            verify=tls or True,
-            timeout=timeout_seconds,
-            follow_redirects=False,
-            trust_env=False,
+        # Tried once: what a further try may do is settlement's to decide, which looks the payment up before.
+        policy = RetryPolicy(attempts_max=1, attempt_seconds_max=timeout_seconds)
+        timeouts = httpx.Timeout(timeout_seconds)
+        self._http = HttpExchange(SYSTEM, base_url, guard=guard, policy=policy, timeouts=timeouts, tls=tls)
+
+    @classmethod
+    def open(cls, access: Access, *, debtor_address: str) -> Self:
+        """The platform's client. Credentials: token."""
+        (token,) = access.credentials
+        return cls(
+            base_url=access.url, token=token, sign=access.sign, debtor_address=debtor_address, guard=access.guard
         )
 
     async def aclose(self) -> None:
@@ -119,24 +123,20 @@ class ClearBankClient:
         """
         if not _is_sendable(instruction):
             return PaymentOutcome(PaymentState.REJECTED, "", "INVALID_INSTRUCTION")
-        body = write_json(self._document(instruction)).encode()
+        body = write_json(self._payment(instruction)).encode()
         headers = {
             "Content-Type": "application/json; charset=utf-8",
             "X-Request-Id": str(uuid.uuid5(_REQUEST_IDS, instruction.end_to_end_id)),
             "DigitalSignature": base64.b64encode(await self._signature(body)).decode(),
         }
-        response = await self._send("POST", "/v3/payments/fps", headers=headers, content=body)
-        match response.status_code:
-            case 200 | 202:
-                return await self._concluded(instruction, _word(response, instruction.end_to_end_id))
-            case 400 if word := _word(response, instruction.end_to_end_id):
-                return await self._concluded(instruction, word)
-            case 409:
-                return await self._already_received(instruction)
-            case status if 400 <= status < 500 and status != 408:
-                raise Unavailable(SYSTEM, f"HTTP {status}{_retry_after(response)}", outcome_unknown=False)
-            case status:
-                raise Unavailable(SYSTEM, f"HTTP {status}{_retry_after(response)}")
+
+        word = await self._http.send(
+            "POST", "/v3/payments/fps", authenticate=self._authorised, judge=_said_of(instruction.end_to_end_id),
+            repeatable=False, headers=headers, content=body,
+        )  # fmt: skip
+        if word is None:
+            return await self._already_received(instruction)
+        return await self._concluded(instruction, word)
 
     async def look_up(self, debtor: BankAccount, end_to_end_id: str) -> PaymentOutcome | None:
         """What became of the instruction; None only when the bank lists no such payment for this account.
@@ -148,8 +148,6 @@ class ClearBankClient:
 
     async def _concluded(self, instruction: PaymentInstruction, word: str) -> PaymentOutcome:
         """Turn the word of the synchronous answer into an outcome."""
-        if not word:
-            raise Unavailable(SYSTEM, "the answer does not speak of this payment")
         if word not in _REFUSALS:
             return PaymentOutcome(PaymentState.PENDING, "")
         # A repeat of a payment that was made may be refused as a duplicate: refused is not yet unpaid.
@@ -213,26 +211,17 @@ class ClearBankClient:
         raise Unavailable(SYSTEM, "the list of accounts does not end")
 
     async def _read(self, path: str, query: dict[str, str]) -> Any:
-        response = await self._send("GET", path, params=query)
-        if response.status_code != 200:
-            raise Unavailable(SYSTEM, f"HTTP {response.status_code}{_retry_after(response)}")
+        """:raises Unavailable: always with an unknown outcome. What could not be read, or was not even asked for, says
+        nothing of the payment that it was to tell of."""
         try:
-            return read_json(response.content)
-        except ValueError as error:
-            raise Unavailable(SYSTEM, "the answer is not JSON") from error
+            return await self._http.send(
+                "GET", path, authenticate=self._authorised, judge=_document, repeatable=True, params=query
+            )
+        except Unavailable as lost:
+            raise Unavailable(lost.system, lost.detail) from lost
 
-    async def _send(
-        self, method: str, path: str, *, headers: dict[str, str] | None = None, **request: Any
-    ) -> httpx.Response:
-        """One request. What never left us is known to have had no effect, if it was a payment."""
-        headers = {**(headers or {}), "Authorization": f"Bearer {await self._token.value()}"}
-        try:
-            async with asyncio.timeout(self._timeout_seconds):
-                return await self._http.request(method, path, headers=headers, **request)
-        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
-            raise Unavailable(SYSTEM, "cannot connect", outcome_unknown=method != "POST") from error
-        except (httpx.HTTPError, TimeoutError) as error:
-            raise Unavailable(SYSTEM, f"no usable answer ({type(error).__name__})") from error
+    async def _authorised(self, _request: httpx.Request) -> Mapping[str, str]:
+        return {"Authorization": f"Bearer {await self._token.value()}", "Accept": "application/json"}
 
     async def _signature(self, body: bytes) -> bytes:
         try:
@@ -242,7 +231,7 @@ class ClearBankClient:
         except Exception as error:
             raise Unavailable(SYSTEM, "the request could not be signed", outcome_unknown=False) from error
 
-    def _document(self, instruction: PaymentInstruction) -> dict[str, Any]:
+    def _payment(self, instruction: PaymentInstruction) -> dict[str, Any]:
         reference = in_scheme_charset(instruction.reference, length_max=18)
         transfer = {
             "paymentIdentification": {
@@ -289,10 +278,41 @@ def _account_identification(account: BankAccount) -> dict[str, Any]:
     }
 
 
-def _word(response: httpx.Response, end_to_end_id: str) -> str:
+def _said_of(end_to_end_id: str) -> Callable[[Received], str | Failure | None]:
+    """Judges the answer to a submission: the bank's word for this payment, None where it was received before (409)."""
+
+    def judge(received: Received) -> str | Failure | None:
+        if received.status == 409:
+            return None
+        word = _word(received, end_to_end_id) if received.status in (200, 202, 400) else ""
+        if word:
+            return word
+        if received.status in (200, 202):
+            return Failure("the answer does not speak of this payment")
+        return _no_answer(received)
+
+    return judge
+
+
+def _no_answer(received: Received) -> Failure:
+    """A 4xx is known to have had no effect, but for 408: there the bank gave up in the middle."""
+    status = received.status
+    return Failure(f"HTTP {status}", outcome_unknown=not 400 <= status < 500 or status == 408)
+
+
+def _document(received: Received) -> Any:
+    if received.status != 200:
+        return _no_answer(received)
+    try:
+        return read_json(received.content)
+    except ValueError:
+        return Failure("the answer is not JSON")
+
+
+def _word(received: Received, end_to_end_id: str) -> str:
     """The bank's word for this payment; empty when the body holds none."""
     try:
-        rows = read_json(response.content)["transactions"]
+        rows = read_json(received.content)["transactions"]
         words = [row["response"] for row in rows if row["endToEndIdentification"] == end_to_end_id]
     except (KeyError, TypeError, ValueError):
         return ""
@@ -342,8 +362,3 @@ def _outcome(transactions: list[_Transaction]) -> PaymentOutcome | None:
 
 def _state(transaction: _Transaction) -> PaymentState:
     return _STATE_OF_STATUS.get(transaction.status, PaymentState.PENDING)
-
-
-def _retry_after(response: httpx.Response) -> str:
-    seconds = response.headers.get("Retry-After", "")
-    return f", retry after {seconds} s" if re.fullmatch(r"[0-9]{1,6}", seconds) else ""

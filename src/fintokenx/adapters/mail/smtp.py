@@ -10,10 +10,12 @@ from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import SMTP as SMTP_POLICY
 from email.utils import format_datetime
-from typing import Final, Literal
+from typing import Final, Literal, Self
+from urllib.parse import urlsplit
 
 import aiosmtplib
 
+from fintokenx.adapters.outbound import Access, Attempt, CallGuard
 from fintokenx.kernel.clock import Clock
 from fintokenx.kernel.errors import Unavailable
 from fintokenx.observers.notification.ports import ContentRefused, Mail, RecipientRefused, UnsafeMail
@@ -30,12 +32,21 @@ def _is_for_good(code: int) -> bool:
     return 550 <= code <= 559
 
 
+def _judge(attempt: Attempt, code: int) -> None:
+    """421 is "service not available" (RFC 5321 §4.2.3); whatever else it answers, it is there."""
+    if code == 421:
+        attempt.failed()
+    else:
+        attempt.refused()
+
+
 class SmtpMailer:
     """Notification's ``Mailer``.
 
     ``security``: ``implicit`` TLS from the first byte, ``starttls`` or it is not sent, ``none`` for the local mailbox
     only. ``timeout_seconds`` bounds the greeting, and then the delivery. A new connection per message: mail is rare
-    and relays drop idle connections.
+    and relays drop idle connections. Each message is tried once: a further try is another version of it, with a link or
+    a code of its own, so it is the job's.
     """
 
     def __init__(
@@ -44,6 +55,7 @@ class SmtpMailer:
         host: str,
         port: int,
         clock: Clock,
+        guard: CallGuard,
         security: Literal["implicit", "starttls", "none"] = "starttls",
         username: str | None = None,
         password: str | None = None,
@@ -53,11 +65,27 @@ class SmtpMailer:
         self._host = host
         self._port = port
         self._clock = clock
+        self._circuit = guard.circuit
         self._security = security
         self._username = username
         self._password = password
         self._timeout_seconds = timeout_seconds
         self._tls = tls
+
+    @classmethod
+    def open(cls, access: Access) -> Self:
+        """The platform's mailer; ``smtp://host:port``, without credentials."""
+        relay = urlsplit(access.url)
+        return cls(
+            host=relay.hostname or "",
+            port=relay.port or 0,
+            clock=access.clock,
+            guard=access.guard,
+            security="none" if access.is_local else "starttls",
+        )
+
+    async def aclose(self) -> None:
+        """Nothing to close: a connection ends with its message."""
 
     async def send(self, mail: Mail) -> str:
         """Hand the message over; the relay's closing words are the reference.
@@ -77,38 +105,50 @@ class SmtpMailer:
             start_tls=self._security == "starttls",
             tls_context=self._tls,
         )
-        try:
-            await self._connect(smtp)
-            return await self._hand_over(smtp, message, mail)
-        finally:
-            smtp.close()
+        with await self._circuit.admit() as attempt:
+            try:
+                await self._connect(smtp, attempt)
+                taken = await self._hand_over(smtp, message, mail, attempt)
+            finally:
+                smtp.close()
+            attempt.answered()
+            return taken
 
-    async def _connect(self, smtp: aiosmtplib.SMTP) -> None:
+    async def _connect(self, smtp: aiosmtplib.SMTP, attempt: Attempt) -> None:
         """Until the envelope is sent nothing can have been taken."""
         try:
             async with asyncio.timeout(self._timeout_seconds):
                 await smtp.connect()
                 await smtp.ehlo()
         except aiosmtplib.SMTPResponseException as error:
+            _judge(attempt, error.code)
             raise Unavailable(SYSTEM, f"the relay answered {error.code}", outcome_unknown=False) from error
         except (aiosmtplib.SMTPException, OSError) as error:
+            attempt.failed()
             raise Unavailable(SYSTEM, f"cannot connect ({type(error).__name__})", outcome_unknown=False) from error
 
-    async def _hand_over(self, smtp: aiosmtplib.SMTP, message: EmailMessage, mail: Mail) -> str:
+    async def _hand_over(self, smtp: aiosmtplib.SMTP, message: EmailMessage, mail: Mail, attempt: Attempt) -> str:
         try:
             async with asyncio.timeout(self._timeout_seconds):
                 _, words = await smtp.sendmail(mail.from_address, [mail.to_address], message.as_bytes())
         except aiosmtplib.SMTPRecipientsRefused as error:
+            if any(refusal.code == 421 for refusal in error.recipients):
+                attempt.failed()
+            else:
+                attempt.answered()  # what is said of one recipient must not stop the mail of all others
             codes = ", ".join(sorted({str(refusal.code) for refusal in error.recipients}))
             if all(_is_for_good(refusal.code) for refusal in error.recipients):
                 raise RecipientRefused(codes) from error
             raise Unavailable(SYSTEM, f"the recipient was refused with {codes}", outcome_unknown=False) from error
         except aiosmtplib.SMTPResponseException as error:
             if isinstance(error, aiosmtplib.SMTPDataError) and _is_for_good(error.code):
+                attempt.answered()
                 raise ContentRefused(str(error.code)) from error
+            _judge(attempt, error.code)
             # 421 is the relay hanging up, and it may do so after it has read the message.
             raise Unavailable(SYSTEM, f"the relay answered {error.code}", outcome_unknown=error.code == 421) from error
         except (aiosmtplib.SMTPException, OSError) as error:
+            attempt.failed()
             raise Unavailable(SYSTEM, f"the relay fell silent ({type(error).__name__})") from error
         return _CONTROL.sub(" ", words)[:_REFERENCE_LENGTH_MAX]
 

@@ -12,8 +12,9 @@ from urllib.parse import quote
 
 import httpx
 
+from fintokenx.adapters.outbound import Access, CallGuard, RetryPolicy
 from fintokenx.adapters.sumsub import webhook
-from fintokenx.adapters.sumsub.exchange import SYSTEM, Answer, Exchange, Patience
+from fintokenx.adapters.sumsub.exchange import POLICY, SYSTEM, Answer, Exchange
 from fintokenx.kernel.clock import Clock, Instant
 from fintokenx.kernel.credentials import Credential
 from fintokenx.kernel.errors import Unavailable
@@ -39,25 +40,31 @@ class SumsubClient:
         webhook_secret: Credential,
         *,
         clock: Clock,
+        guard: CallGuard,
         http: httpx.AsyncClient | None = None,
         timeouts: httpx.Timeout | None = None,
         person_level: str = "basic-kyc-level",
         company_level: str = "basic-kyb-level",
-        patience: Patience | None = None,
+        policy: RetryPolicy = POLICY,
     ) -> None:
-        self._owns_http = http is None
-        self._http = http or httpx.AsyncClient(trust_env=False)
         self._exchange = Exchange(
             base_url,
             app_token=app_token,
             app_secret=app_secret,
             clock=clock,
-            http=self._http,
-            timeouts=timeouts or httpx.Timeout(10.0, connect=3.0),
-            patience=patience or Patience(),
+            guard=guard,
+            http=http,
+            timeouts=timeouts,
+            policy=policy,
         )
         self._webhook_secret = webhook_secret
         self._levels = {"individual": person_level, "company": company_level}
+
+    @classmethod
+    def open(cls, access: Access) -> Self:
+        """The platform's client. Credentials: app token, app secret, webhook secret."""
+        app_token, app_secret, webhook_secret = access.credentials
+        return cls(access.url, app_token, app_secret, webhook_secret, clock=access.clock, guard=access.guard)
 
     async def __aenter__(self) -> Self:
         return self
@@ -69,8 +76,7 @@ class SumsubClient:
 
     async def aclose(self) -> None:
         """Close the connections this client opened itself."""
-        if self._owns_http:
-            await self._http.aclose()
+        await self._exchange.aclose()
 
     async def open_applicant(self, applicant: Applicant) -> str:
         """Create or find. Sent again after a lost answer: the vendor refuses a second applicant with 409."""

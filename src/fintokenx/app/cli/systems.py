@@ -42,7 +42,8 @@ def up(
     out.print(f"The platform:  {settings.public_url}    API docs: {settings.public_url}/docs", highlight=False)
     out.print(f"The mailbox:   {settings.sandbox_control_urls['mailbox']}/messages", highlight=False)
     out.print(
-        f"The mock bank: {settings.bank_url}/control/accounts (open one), /control/payments (pay)", highlight=False
+        f"The mock bank: {settings.sandbox_control_urls['bank']}/control/accounts (open one), /control/payments (pay)",
+        highlight=False,
     )
     out.print(
         "Next:          .venv/bin/fintokenx seed   (people in every role, signed in; API keys)\n"

@@ -60,11 +60,12 @@ def _value(from_file: str) -> str | None:
 
 
 async def _held(system: Any) -> list[dict[str, Any]]:
-    from fintokenx.app import provision, wiring
+    from fintokenx.app import providers, wiring
     from fintokenx.desks import operations
 
+    names = providers.credential_names()
     async with wiring.base(system.settings(), pool_size=2) as on:
-        held = await operations.credential_states(on.database, on.vault, wiring.HOME_TENANT, provision.PROVIDER_SECRETS)
+        held = await operations.credential_states(on.database, on.vault, wiring.HOME_TENANT, names)
         now = on.clock.now()
     return [
         {
@@ -78,7 +79,7 @@ async def _held(system: Any) -> list[dict[str, Any]]:
 
 
 async def _rotate(system: Any, name: str, value: str | None, by: str) -> int:
-    from fintokenx.app import provision, wiring
+    from fintokenx.app import providers, wiring
     from fintokenx.desks import operations
     from fintokenx.kernel.caller import Caller, Role
     from fintokenx.kernel.caller import system as the_platform
@@ -86,9 +87,9 @@ async def _rotate(system: Any, name: str, value: str | None, by: str) -> int:
     from fintokenx.parties import auth
 
     home = wiring.HOME_TENANT
-    operations.must_be_rotatable(name, provision.PROVIDER_SECRETS)
+    operations.must_be_rotatable(name, providers.credential_names())
     async with wiring.base(system.settings(), pool_size=2) as on:
-        if value is None and on.settings.environment is not Environment.LOCAL and name not in operations.CHOSEN_BY_US:
+        if value is None and on.settings.environment is not Environment.LOCAL and name not in providers.chosen_by_us():
             fail(f"{name} is the provider's to choose; give the new value with --from-file")
         async with on.database.transaction(home, request_id="cli") as tx:
             administrators = await auth.administrators(tx, the_platform(home, "cli"))
@@ -107,7 +108,7 @@ async def _rotate(system: Any, name: str, value: str | None, by: str) -> int:
             caller,
             name=name,
             value=value if value is not None else operations.new_value(os.urandom),
-            names=provision.PROVIDER_SECRETS,
+            names=providers.credential_names(),
             entropy=os.urandom,
         )
         return now.version

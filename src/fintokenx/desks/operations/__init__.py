@@ -14,7 +14,6 @@ from fintokenx.desks.operations.dead_jobs import tell_dead
 from fintokenx.desks.operations.halt import HaltWatch, OnlyWhileBlocksCome
 from fintokenx.desks.operations.lookups import router
 from fintokenx.desks.operations.rotation import (
-    CHOSEN_BY_US,
     credential_states,
     must_be_rotatable,
     new_value,
@@ -31,7 +30,6 @@ PERIODIC: Final[Mapping[str, timedelta]] = {
 """What falls due by the clock, for the platform as a whole: how often, by job name."""
 
 __all__ = [
-    "CHOSEN_BY_US",
     "PERIODIC",
     "REDTEAM_OVERDUE",
     "HaltWatch",

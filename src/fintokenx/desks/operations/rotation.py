@@ -30,9 +30,6 @@ from fintokenx.parties import auth
 
 log = structlog.get_logger("fintokenx.vault")
 
-CHOSEN_BY_US: Final = ("sumsub/webhook-secret",)
-"""Secrets that we choose and the provider is told; the others are issued by the provider. In ``local`` all are ours:
-the mock servers take what the vault has."""
 VALUE_LENGTH_MAX: Final = 4096
 OVERWRITTEN: Final = ""
 """What stands in the vault in place of a value that nobody accepts any more."""

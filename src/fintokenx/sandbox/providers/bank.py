@@ -26,7 +26,7 @@ from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
@@ -41,6 +41,7 @@ from fintokenx.sandbox.providers.bank_clearbank import ClearBank, end_to_end_id_
 from fintokenx.sandbox.providers.bank_control import Control
 from fintokenx.sandbox.providers.bank_open_banking import OpenBanking
 from fintokenx.sandbox.providers.credentials import Credential
+from fintokenx.sandbox.providers.mock import Mock, MockParts
 from fintokenx.sandbox.providers.modes import Modes
 
 
@@ -90,3 +91,16 @@ def create_app(
 
 def _error_body(status: int) -> dict[str, Any]:
     return {"type": "about:blank", "title": "Service error", "status": status}
+
+
+def _of_a_local_system(parts: MockParts) -> Starlette:
+    return create_app(
+        state_path=parts.folder / "bank.jsonl",
+        clock=parts.clock,
+        clearbank_token=parts.credential("bank/clearbank-token"),
+        clearbank_public_key_pem=parts.public_keys["bank/clearbank-signing"],
+        open_banking_token=parts.credential("bank/open-banking-token"),
+    )
+
+
+MOCK: Final = Mock("bank", _of_a_local_system)

@@ -39,7 +39,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from fastapi import Depends, FastAPI, Request
 from fastapi.responses import JSONResponse
@@ -56,6 +56,7 @@ from fintokenx.sandbox.providers.complyadvantage_requests import (
     term_of,
 )
 from fintokenx.sandbox.providers.credentials import Credential
+from fintokenx.sandbox.providers.mock import Mock
 from fintokenx.sandbox.providers.modes import Modes
 
 OWN_MODES: Mapping[str, str] = {
@@ -261,3 +262,8 @@ def create_app(clock: Clock, *, api_key: Credential, rate: Rate | None = None) -
         return _success(_whole(vendor.find(id_or_ref)))
 
     return app
+
+
+MOCK: Final = Mock(
+    "complyadvantage", lambda parts: create_app(parts.clock, api_key=parts.credential("complyadvantage/api-key"))
+)

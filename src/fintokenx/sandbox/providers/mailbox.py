@@ -45,6 +45,7 @@ from starlette.routing import Route
 
 from fintokenx.kernel.clock import Clock, to_wire
 from fintokenx.sandbox.providers import mailbox_rules
+from fintokenx.sandbox.providers.mock import Mock, MockParts
 from fintokenx.sandbox.providers.modes import Modes
 
 KEPT_MAX: Final = 10_000
@@ -269,3 +270,10 @@ def create_app(
     app = Starlette(routes=routes, lifespan=lifespan)
     modes.install(app)
     return app
+
+
+def _of_a_local_system(parts: MockParts) -> Starlette:
+    return create_app(clock=parts.clock, smtp_port=parts.ports["smtp"], state_path=parts.folder / "mailbox.jsonl")
+
+
+MOCK: Final = Mock("mailbox", _of_a_local_system, further_ports=("smtp",))

@@ -41,7 +41,7 @@ import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from fastapi import Depends, FastAPI, Request
 from fastapi.responses import JSONResponse
@@ -50,6 +50,7 @@ from starlette.exceptions import HTTPException
 from fintokenx.kernel.clock import Clock
 from fintokenx.sandbox.providers.courier import Courier
 from fintokenx.sandbox.providers.credentials import Credential
+from fintokenx.sandbox.providers.mock import Mock, MockParts
 from fintokenx.sandbox.providers.mode_words import VERDICT_MODES, WEBHOOK_MODES
 from fintokenx.sandbox.providers.modes import Modes
 from fintokenx.sandbox.providers.sumsub_requests import (
@@ -203,3 +204,17 @@ def _add_routes(app: FastAPI, vendor: Vendor) -> None:
         check_review(result)
         vendor.complete(vendor.by_id(applicant_id), result)
         return {"ok": 1}
+
+
+def _of_a_local_system(parts: MockParts) -> FastAPI:
+    return create_app(
+        parts.clock,
+        app_token=parts.credential("sumsub/app-token"),
+        app_secret=parts.credential("sumsub/app-secret"),
+        webhook_secret=parts.credential("sumsub/webhook-secret"),
+        webhook_url=f"http://127.0.0.1:{parts.ports['platform']}/v1/webhooks/sumsub",
+        state_path=parts.folder / "sumsub.json",
+    )
+
+
+MOCK: Final = Mock("sumsub", _of_a_local_system)
