@@ -414,3 +414,11 @@ begin
   insert into fx.tables (table_name, module, kind, machine) values (relation, owner_module, 'tenant', machine_name)
   on conflict (table_name) do update set module = excluded.module, machine = excluded.machine;
 end $$;
+
+create or replace function fx.put_in_lane() returns trigger
+language plpgsql set search_path = '' as $$
+-- The lane of a job as its module declares it. One that nobody declares is with the slow ones, not lost.
+begin
+  new.lane := coalesce((select l.lane from fx.job_lanes l where l.name = new.name), 'outbound');
+  return new;
+end $$;

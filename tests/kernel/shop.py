@@ -10,7 +10,7 @@ from typing import Any
 from fintokenx import audit
 from fintokenx.kernel.db import Row
 from fintokenx.kernel.jobs import Handler, Payload, Periodic, Work, Worker
-from fintokenx.kernel.periodic import OpenTenants
+from fintokenx.kernel.jobs.periodic import OpenTenants
 from tests.database.things import A, change, thing
 from tests.support import World
 

@@ -15,10 +15,10 @@ import asyncpg
 import pytest
 
 import fintokenx.kernel.jobs as jobs_module
-from fintokenx.kernel.claim import CLAIM
+from fintokenx.kernel.jobs.claim import CLAIM
 from fintokenx.kernel.db import Pool, Row
 from fintokenx.kernel.jobs import Payload, Work, Worker
-from fintokenx.kernel.periodic import Periodic
+from fintokenx.kernel.jobs.periodic import Periodic
 from tests.database.things import A, B
 from tests.kernel.shop import Shop, effect, until
 from tests.support import World

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Final
@@ -31,6 +31,8 @@ class Plan:
     actions: Sequence[Action]
     pins: PinSigner
     carries: Carries
+    lanes: Mapping[str, str] = field(default_factory=dict)
+    """Of each job, by its name."""
     entry_tolerance: timedelta | None = None
     """How far an entry's time may be from the database's clock; None where business time may stand anywhere."""
 
@@ -128,6 +130,10 @@ async def _load(migrator: RawConnection, plan: Plan) -> None:
             (a.name, a.customer_facing, [str(role) for role in a.roles], a.on_behalf_of, a.staff_only)
             for a in plan.actions
         ],
+    )
+    await migrator.execute("delete from fx.job_lanes")
+    await migrator.executemany(
+        "insert into fx.job_lanes (name, lane) values ($1, $2)", [(name, str(lane)) for name, lane in plan.lanes.items()]
     )
     await migrator.execute("update fx.entry_window set tolerance = $1", plan.entry_tolerance)
     await load_carries(migrator, plan.carries)

@@ -67,7 +67,7 @@ from fintokenx.kernel.db import Pool
 from fintokenx.kernel.edge import Edge
 from fintokenx.kernel.ids import Ids
 from fintokenx.kernel.notes import VerifierKey
-from fintokenx.kernel.periodic import OpenTenants, Periodic
+from fintokenx.kernel.jobs.periodic import OpenTenants, Periodic
 from fintokenx.kernel.sealing import SUBJECT_KEYS, Sealer
 from fintokenx.kernel.settings import Environment, Settings
 from fintokenx.kernel.vault import Vault

@@ -6,7 +6,8 @@ its root anchored on chain; :func:`prove` shows entries to an outsider, :func:`v
 and :func:`replay` shows that the tables are what the entries say.
 """
 
-from fintokenx.audit.carries import (
+from fintokenx.kernel.actions import Action
+from fintokenx.kernel.carries import (
     Carried,
     Carries,
     NobodyWalks,
@@ -45,7 +46,6 @@ from fintokenx.audit.service.trails import (
 from fintokenx.audit.service.verifying import verify
 from fintokenx.audit.types import (
     SEAL_EVERY,
-    Action,
     Anchor,
     AnchorConflict,
     Batch,

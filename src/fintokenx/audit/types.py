@@ -62,21 +62,6 @@ class Move:
         return Move(self.rows + other.rows, self.facts + other.facts)
 
 
-OnBehalfOf = Literal["required_from_admin", "forbidden", "optional", "required"]
-
-
-@dataclass(frozen=True, slots=True)
-class Action:
-    """One line of the closed taxonomy (AD-15): what may be recorded, by whom, for whom."""
-
-    name: str
-    roles: tuple[Role, ...]
-    customer_facing: bool = False
-    on_behalf_of: OnBehalfOf = "forbidden"
-    staff_only: bool = False
-    """Its entries are shown to staff and not to the tenant's partner: they tell of cases, alerts, gates or freezes."""
-
-
 class UnknownEntry(Refused):
     """There is no such entry that you may see."""
 

@@ -1,15 +1,4 @@
-"""Durable jobs (the outbox): at least once, and their completion commits with their effect (decisions §2).
-
-A job's handler gets a :class:`Work`. The shape is always the same: a short transaction to read, the call to the
-outside with no transaction open, a short transaction to write. The last one completes the job::
-
-    async def mint(work: Work, payload: Payload) -> None:
-        async with work.transaction() as tx:
-            ...
-        receipt = await chain.receipt(...)
-        async with work.completing() as tx:
-            ...
-"""
+"""Claims due jobs, lane by lane and tenant by tenant, and runs their handlers."""
 
 from __future__ import annotations
 
@@ -17,25 +6,25 @@ import asyncio
 import json
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any, Final, TypeVar
 
 import asyncpg
 import structlog
 
-from fintokenx.kernel.caller import Caller, system
-from fintokenx.kernel.claim import CLAIM
 from fintokenx.kernel.clock import Clock, Instant
-from fintokenx.kernel.db import Database, Pool, Row, Tx
+from fintokenx.kernel.db import Database, Pool, Row
 from fintokenx.kernel.errors import Refused, Unavailable
 from fintokenx.kernel.ids import Ids
-from fintokenx.kernel.periodic import OpenTenants, Periodic, Schedule
+from fintokenx.kernel.jobs.claim import CLAIM
+from fintokenx.kernel.jobs.lanes import LIMIT_SECONDS, SLOTS, Lane, Slots
+from fintokenx.kernel.jobs.periodic import OpenTenants, Periodic, Schedule
+from fintokenx.kernel.jobs.work import Handler, Job, LeaseLost, Payload, TryAgain, Work
 
 log = structlog.get_logger("fintokenx.jobs")
 
-Payload = Mapping[str, Any]
 Result = TypeVar("Result")
 
 BACKOFF_SECONDS: Final = (1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200, 14400, 28800)
@@ -48,79 +37,18 @@ LEASE_SECONDS: Final = 20
 RENEW_SECONDS: Final = 5.0
 SETTLE_PAUSES_SECONDS: Final = (0.05, 0.2, 0.0)
 """A lease that is being renewed at this moment is locked for a millisecond."""
+ENDING_SECONDS: Final = 5.0
+"""How long a handler that overran its limit may take to end. Then its place is given to another; it cannot complete
+its job any more."""
+OVERRAN: Final = "JOB_OVERRAN"
 ALIVE_SECONDS: Final = 30.0
 SWEEP_EVERY: Final = timedelta(hours=1)
 SWEPT_AT_ONCE: Final = 1000
 KEPT_FOR: Final = timedelta(days=30)
 
 
-class LeaseLost(Exception):
-    """Another worker has taken this job over; whatever this one was about to write is rolled back."""
-
-
-class TryAgain(Exception):
-    """Raised by a handler: not done, nothing wrong; look again after ``seconds``. Not counted as a failure."""
-
-    def __init__(self, reason: str, *, seconds: float = 1.0) -> None:
-        self.reason = reason
-        self.seconds = seconds
-        super().__init__(reason)
-
-
-class Work:
-    """One claimed job, handed to its handler."""
-
-    def __init__(self, database: Database, row: Row) -> None:
-        self._database = database
-        self.id: str = row["id"]
-        self.name: str = row["name"]
-        self.tenant_id: str = row["tenant_id"]
-        self.attempts: int = row["attempts"]
-        self.every_seconds: float | None = None
-        """Of a periodic job: when it falls due next."""
-        self._lease: str = row["lease"]
-        self.completed = False
-        self.rests = False
-
-    def may_rest(self) -> None:
-        """For a periodic job: nothing is open in this tenant, so that looking again rarely is enough until one of its
-        other jobs runs."""
-        self.rests = True
-
-    @property
-    def caller(self) -> Caller:
-        """The platform itself, working through this job."""
-        return system(self.tenant_id, self.name)
-
-    @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[Tx]:
-        """A transaction of the job's tenant that leaves the job open. When it ends, all that it read is on disk:
-        the outside never hears of something that a crash can still undo."""
-        async with self._database.transaction(self.tenant_id, request_id=self.id) as tx:
-            tx.wrote = True
-            yield tx
-
-    @asynccontextmanager
-    async def completing(self) -> AsyncIterator[Tx]:
-        """The last transaction: what it writes and the job's completion commit together or not at all.
-
-        :raises LeaseLost: another worker has this job by now
-        """
-        async with self._database.transaction(self.tenant_id, request_id=self.id) as tx:
-            yield tx
-            done = await tx.write(
-                "update ops.jobs set state = 'DONE', finished_at = $3, leased_until = null, last_error = null"
-                " where id = $1 and lease = $2 and state = 'READY'",
-                self.id,
-                self._lease,
-                tx.at,
-            )
-            if done != "UPDATE 1":
-                raise LeaseLost(self.id)
-        self.completed = True
-
-
-Handler = Callable[[Work, Payload], Awaitable[None]]
+class Overran(Exception):
+    """A handler took longer than its job may."""
 
 
 async def _nobody() -> tuple[str, ...]:
@@ -134,8 +62,10 @@ async def _nobody_told(_work: Work) -> None:
 class Worker:
     """Claims due jobs of all tenants (as fx_worker) and runs their handlers (as fx_app, pinned).
 
-    Tenants take turns, one job each, and one tenant has ``per_tenant`` jobs running at most (default: two thirds of all
-    places), so that however much waits there, and however slow it is, others are served.
+    Each lane of ``slots`` has places of its own; other lanes are left to other processes. Within a lane tenants take
+    turns, one job each, and one tenant has so many jobs running at most, so that however much waits there, and however
+    slow it is, others are served. A handler that overruns the limit of its job (``jobs``; its lane's for one that is
+    not there) is ended, and the job has failed.
 
     ``tell_dead`` tells people of a job that is given up; raising means that it is not.
     """
@@ -151,23 +81,22 @@ class Worker:
         ids: Ids,
         open_tenants: OpenTenants = _nobody,
         tell_dead: Callable[[Work], Awaitable[None]] = _nobody_told,
-        concurrency: int = 12,
-        per_tenant: int | None = None,
+        jobs: Sequence[Job] = (),
+        slots: Mapping[Lane, Slots] = SLOTS,
         poll_seconds: float = 0.25,
         machine_seconds: Callable[[], float] = time.monotonic,
     ) -> None:
         self._claims = claims
         self._database = database
         self._handlers = dict(handlers)
+        self._limits_seconds = {job.name: job.limit_seconds for job in jobs}
         self._tell_dead = tell_dead
         self._schedule = Schedule(claims, periodic, open_tenants=open_tenants, ids=ids, machine_seconds=machine_seconds)
         self._home = {job.name: job.tenant_id for job in periodic if job.tenant_id}
         self._clock = clock
         self._ids = ids
-        self._concurrency = concurrency
-        self._per_tenant = per_tenant or max(1, concurrency * 2 // 3)
-        self._kept_free = concurrency // 6
-        self._served = ""
+        self._slots = dict(slots)
+        self._served = dict.fromkeys(self._slots, "")
         self._poll_seconds = poll_seconds
         self._due = asyncio.Event()
         self._stopping = False
@@ -201,8 +130,7 @@ class Worker:
         while not self._stopping:
             self._came_round_at = self._machine_seconds()
             await self._or_none("clock_look_failed", self._look_at_the_clock())  # a fault in it stops no claim
-            free = self._concurrency - len(self._running)
-            claimed = (await self._or_none("job_claim_failed", self._claim(free)) if free else None) or []
+            claimed = await self._or_none("job_claim_failed", self._claim()) or []
             for row in claimed:
                 task = asyncio.create_task(self._run_one(row))
                 self._running[task] = row
@@ -282,23 +210,31 @@ class Worker:
             SWEPT_AT_ONCE,
         )
 
-    async def _claim(self, limit: int) -> list[Row]:
-        """Lease due jobs, from the tenant after the one that was served last. Leases run on the database's clock:
-        moving the business clock must not expire them."""
-        running = Counter(row["tenant_id"] for row in self._running.values())
+    async def _claim(self) -> list[Row]:
+        """Lease due jobs in every lane with a free place, from the tenant after the one that was served last there.
+        Leases run on the database's clock: moving the business clock must not expire them."""
+        running: dict[Lane, Counter[str]] = {lane: Counter() for lane in self._slots}
+        for row in self._running.values():
+            running[row["lane"]][row["tenant_id"]] += 1
+        free = {
+            lane: count for lane, slots in self._slots.items() if (count := slots.count - running[lane].total()) > 0
+        }
+        if not free:
+            return []
         claimed = await self._claims.fetch(
             CLAIM,
             self._ids.new("ls"),
             LEASE_SECONDS,
             self._clock.now(),
-            limit,
-            self._served,
-            self._per_tenant,
-            dict(running),
-            self._kept_free,
+            list(free),
+            list(free.values()),
+            [self._served[lane] for lane in free],
+            [self._slots[lane].of_one_tenant for lane in free],
+            [self._slots[lane].kept for lane in free],
+            [dict(running[lane]) for lane in free],
         )
-        if claimed:
-            self._served = max(claimed, key=lambda row: row["place"])["tenant_id"]
+        for row in sorted(claimed, key=lambda row: row["place"]):
+            self._served[row["lane"]] = row["tenant_id"]
         return claimed
 
     async def _run_one(self, row: Row) -> None:
@@ -311,10 +247,12 @@ class Worker:
             payload: Payload = json.loads(row["payload"])
             if row["periodic"]:
                 work.every_seconds = float(payload["every_seconds"])
-            await handler(work, payload)
+            await self._within_limit(handler, row, work, payload)
             if not work.completed:
                 async with work.completing():
                     pass
+        except Overran:
+            await self._failed(row, work, OVERRAN)
         except TryAgain as wait:
             await self._put_back(row, seconds=wait.seconds, error=wait.reason, counted=False)
         except LeaseLost:
@@ -327,6 +265,33 @@ class Worker:
         else:
             if work.rests and row["periodic"]:
                 await self._let_rest(work)
+
+    async def _within_limit(self, handler: Handler, row: Row, work: Work, payload: Payload) -> None:
+        """Run the handler to its end, for as long as it may take.
+
+        :raises Overran: it did not end in time. It has ended by now, or it is left alone and can complete nothing.
+        """
+        limit_seconds = self._limits_seconds.get(work.name, LIMIT_SECONDS[row["lane"]])
+        running = asyncio.ensure_future(handler(work, payload))
+        try:
+            done, _ = await asyncio.wait({running}, timeout=limit_seconds)
+        except asyncio.CancelledError:
+            running.cancel()
+            raise
+        if not done:
+            running.cancel()
+            done, _ = await asyncio.wait({running}, timeout=ENDING_SECONDS)
+            if not done:
+                log.error("job_left_alone", job=work.name, job_id=work.id)
+                running.add_done_callback(_heard)
+            elif work.completed:
+                return  # its last transaction had committed when it was told to end
+            else:
+                with suppress(BaseException):
+                    running.result()
+            log.error("job_overran", job=work.name, job_id=work.id, seconds=limit_seconds)
+            raise Overran
+        running.result()
 
     async def _let_rest(self, work: Work) -> None:
         """Best effort: otherwise its next turn says it again."""
@@ -348,7 +313,7 @@ class Worker:
 
     async def _put_back(self, row: Row, *, seconds: float, error: str, counted: bool) -> None:
         await self._settle(
-            "leased_until = null, last_error = $3, run_at = $4, attempts = attempts - $5",
+            "leased_until = null, lease = null, last_error = $3, run_at = $4, attempts = attempts - $5",
             row,
             error,
             self._clock.now() + timedelta(seconds=seconds),
@@ -385,6 +350,12 @@ class Worker:
                 await asyncio.sleep(pause)
         except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as fault:
             log.warning("job_settle_failed", job_id=row["id"], fault=type(fault).__name__)
+
+
+def _heard(task: asyncio.Future[None]) -> None:
+    """What a handler that was left alone comes to at last is of no effect, and no news."""
+    if not task.cancelled():
+        task.exception()
 
 
 def _named(fault: Refused | Unavailable) -> str:

@@ -1,0 +1,115 @@
+"""Receivables as tokens, and the chain that holds them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from typing import Final, Protocol
+
+from fintokenx.kernel.db import Database, Pool
+from fintokenx.kernel.jobs import Handler, Job, Lane, OpenTenants, Periodic
+from fintokenx.kernel.sealing import Sealer
+from fintokenx.kernel.settings import Settings
+from fintokenx.lifecycle.tokenisation import http, reactions
+from fintokenx.lifecycle.tokenisation.carries import CARRIES
+from fintokenx.lifecycle.tokenisation.http.services import ExplorerServices
+from fintokenx.lifecycle.tokenisation.jobs import TokenisationJobs, gaps
+from fintokenx.lifecycle.tokenisation.jobs.reconciling import ReconciliationJob
+from fintokenx.lifecycle.tokenisation.ports import Chain, ChainHistory, ChainState, NonceChain
+from fintokenx.lifecycle.tokenisation.transitions import ACTIONS, MACHINES
+from fintokenx.parties import auth
+from fintokenx.web.module import Module
+from fintokenx.web.services import Services
+
+
+class WholeChain(Chain, NonceChain, Protocol):
+    """The chain as the engine and the watch over nonces use it."""
+
+
+class Needs(Protocol):
+    """What it takes from the process."""
+
+    @property
+    def database(self) -> Database: ...
+
+    @property
+    def auditor_pool(self) -> Pool: ...
+
+    @property
+    def claims(self) -> Pool: ...
+
+    @property
+    def chain(self) -> WholeChain: ...
+
+    @property
+    def chain_state(self) -> ChainState: ...
+
+    @property
+    def history(self) -> ChainHistory: ...
+
+    @property
+    def minting_wallet_key(self) -> str: ...
+
+    @property
+    def stall_seconds(self) -> float: ...
+
+    @property
+    def machine_seconds(self) -> Callable[[], float]: ...
+
+    @property
+    def sealer(self) -> Sealer: ...
+
+    @property
+    def reference_key(self) -> bytes: ...
+
+    @property
+    def settings(self) -> Settings: ...
+
+    @property
+    def open_tenants(self) -> OpenTenants: ...
+
+
+def _services(needs: Needs) -> tuple[object, ...]:
+    return (ExplorerServices(needs.history, needs.sealer, needs.settings.public_url),)
+
+
+def _handlers(needs: Needs, _services: Services) -> Mapping[str, Handler]:
+    tell_mined = gaps.tell_mined_with(needs.claims)
+    jobs = TokenisationJobs(
+        chain=needs.chain,
+        hashes=needs.sealer,
+        reference_key=needs.reference_key,
+        minting_wallet_key=needs.minting_wallet_key,
+        stall_seconds=needs.stall_seconds,
+        machine_seconds=needs.machine_seconds,
+        tell_mined=tell_mined,
+        active_holders=auth.active_holders,
+    )
+    compared = ReconciliationJob(needs.auditor_pool, needs.database, needs.chain_state, needs.open_tenants)
+    gaps_closed = gaps.GapJob(needs.auditor_pool, needs.chain, tell_mined, needs.machine_seconds)
+    return {**jobs.handlers(), **compared.handlers(), **gaps_closed.handlers()}
+
+
+_NAMES: Final = ("mint", "transfer", "burn", "issue_claims", "revoke_claims", "confirm_list", "recover", "walk")
+
+MODULE: Final = Module[Needs](
+    name="tokenisation",
+    routers=(http.router,),
+    machines=MACHINES,
+    actions=ACTIONS,
+    carries=CARRIES,
+    in_step=reactions.IN_STEP,
+    afterwards=reactions.AFTERWARDS,
+    services=_services,
+    jobs=(
+        *(Job(f"tokenisation.{name}", Lane.CHAIN, 120.0) for name in _NAMES),
+        Job("tokenisation.reconcile", Lane.CHAIN, 1800.0),
+        Job(gaps.JOB, Lane.CHAIN),
+    ),
+    handlers=_handlers,
+    periodic=(
+        Periodic("tokenisation.reconcile", timedelta(hours=1), auth.HOME_TENANT),
+        Periodic(gaps.JOB, gaps.EVERY, auth.HOME_TENANT),
+        Periodic("tokenisation.walk", timedelta(minutes=1), each_tenant=True, resting=timedelta(hours=1)),
+    ),
+)

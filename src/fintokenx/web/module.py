@@ -1,0 +1,67 @@
+"""How a module says what it is: one ``manifest.py`` each, and nothing outside lists what is inside (house §3 D3)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+from fastapi import APIRouter
+
+from fintokenx.kernel.actions import Action
+from fintokenx.kernel.bus import Afterwards, InStep
+from fintokenx.kernel.carries import Carries
+from fintokenx.kernel.jobs import Handler, Job, Periodic
+from fintokenx.kernel.machine import Machine
+from fintokenx.kernel.sealing import SealedColumn
+from fintokenx.web.services import Services
+
+Needs = TypeVar("Needs", contravariant=True)
+
+
+def _no_services(_needs: Any) -> tuple[object, ...]:
+    return ()
+
+
+def _no_handlers(_needs: Any, _services: Services) -> Mapping[str, Handler]:
+    return {}
+
+
+@dataclass(frozen=True)
+class Module(Generic[Needs]):
+    """A module, an observer or a desk, as ``app`` sees it.
+
+    ``Needs`` is a protocol of its own: what it takes from the process, by name and type. The process has one object
+    with all parts (``app.parts.Parts``), and mypy compares the two where the module is listed.
+    """
+
+    name: str
+    routers: tuple[APIRouter, ...] = ()
+    machines: tuple[Machine, ...] = ()
+    actions: tuple[Action, ...] = ()
+    carries: Carries = field(default_factory=dict)
+    """Which rows the entries of an action may carry, as far as this module's commands record them."""
+    sealed: Mapping[tuple[str, str], SealedColumn] = field(default_factory=dict)
+    """Its columns with personal data, by table and name (AD-14)."""
+    in_step: tuple[InStep, ...] = ()
+    afterwards: tuple[Afterwards, ...] = ()
+    services: Callable[[Needs], tuple[object, ...]] = _no_services
+    """What its routes ask for, each of a type of its own; once per process."""
+    jobs: tuple[Job, ...] = ()
+    """Its jobs with their lanes and limits; ``handlers`` has each of them."""
+    handlers: Callable[[Needs, Services], Mapping[str, Handler]] = _no_handlers
+    periodic: tuple[Periodic, ...] = ()
+    """Which of its jobs fall due by the clock."""
+
+
+class JobsDiffer(ValueError):
+    """A job is declared and has no handler, or the reverse, or two modules have one of the same name."""
+
+
+def handlers_of(module: Module[Needs], needs: Needs, services: Services) -> Mapping[str, Handler]:
+    """The module's handlers. :raises JobsDiffer: they are not those of its declared jobs"""
+    found = module.handlers(needs, services)
+    declared = {job.name for job in module.jobs}
+    if odd := sorted(found.keys() ^ declared):
+        raise JobsDiffer(f"{module.name}: {', '.join(odd)}")
+    return found
