@@ -26,7 +26,6 @@ from fintokenx.app import http as app_http
 from fintokenx.desks import buyer, explorer
 from fintokenx.kernel.bypass import Bypass
 from fintokenx.kernel.caller import Caller, Role, system
-from fintokenx.kernel.edge import Edge
 from fintokenx.kernel.errors import Unauthenticated
 from fintokenx.kernel.notes import VerifierKey
 from fintokenx.kernel.sealing import Sealer
@@ -38,6 +37,7 @@ from fintokenx.lifecycle.tokenisation.ports import ChainHead, Held, Holding, Wal
 from fintokenx.parties import auth, compliance, kyc, partner
 from fintokenx.sandbox import http as sandbox_http
 from fintokenx.sandbox.clock import SandboxClock
+from fintokenx.web.edge import Edge
 from tests.fakes.credentials import FixedCredential
 from tests.fakes.signer import ORIGIN, SignerInMemory
 from tests.modules.parties_house import HERE, ISSUER, NUMBERS, terms

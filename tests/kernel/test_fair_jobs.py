@@ -15,9 +15,9 @@ import asyncpg
 import pytest
 
 import fintokenx.kernel.jobs as jobs_module
-from fintokenx.kernel.jobs.claim import CLAIM
 from fintokenx.kernel.db import Pool, Row
 from fintokenx.kernel.jobs import Payload, Work, Worker
+from fintokenx.kernel.jobs.claim import CLAIM
 from fintokenx.kernel.jobs.periodic import Periodic
 from tests.database.things import A, B
 from tests.kernel.shop import Shop, effect, until

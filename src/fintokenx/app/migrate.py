@@ -133,7 +133,8 @@ async def _load(migrator: RawConnection, plan: Plan) -> None:
     )
     await migrator.execute("delete from fx.job_lanes")
     await migrator.executemany(
-        "insert into fx.job_lanes (name, lane) values ($1, $2)", [(name, str(lane)) for name, lane in plan.lanes.items()]
+        "insert into fx.job_lanes (name, lane) values ($1, $2)",
+        [(name, str(lane)) for name, lane in plan.lanes.items()],
     )
     await migrator.execute("update fx.entry_window set tolerance = $1", plan.entry_tolerance)
     await load_carries(migrator, plan.carries)

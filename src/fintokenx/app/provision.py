@@ -111,8 +111,9 @@ async def database(
     try:
         tolerance = None if environment.has_sandbox_controls else ENTRY_TOLERANCE
         plan = Plan(
-            migrations, catalogue.MACHINES, catalogue.ACTIONS, await pin_signer(vault), catalogue.CARRIES, tolerance
-        )
+            migrations, catalogue.MACHINES, catalogue.ACTIONS, await pin_signer(vault), catalogue.CARRIES,
+            catalogue.LANES, tolerance,
+        )  # fmt: skip
         return await migrate(migrator, plan)
     finally:
         await migrator.close()

@@ -6,19 +6,6 @@ its root anchored on chain; :func:`prove` shows entries to an outsider, :func:`v
 and :func:`replay` shows that the tables are what the entries say.
 """
 
-from fintokenx.kernel.actions import Action
-from fintokenx.kernel.carries import (
-    Carried,
-    Carries,
-    NobodyWalks,
-    adds,
-    always,
-    changes,
-    known_as,
-    together,
-    walking,
-    with_callers,
-)
 from fintokenx.audit.service.batches import anchor_sealed, keep_receipts, seal
 from fintokenx.audit.service.behind import anchors, behind
 from fintokenx.audit.service.checkpoints import sign_sealed
@@ -73,6 +60,19 @@ from fintokenx.audit.types import (
     delete,
     insert,
     update,
+)
+from fintokenx.kernel.actions import Action
+from fintokenx.kernel.carries import (
+    Carried,
+    Carries,
+    NobodyWalks,
+    adds,
+    always,
+    changes,
+    known_as,
+    together,
+    walking,
+    with_callers,
 )
 
 __all__ = [

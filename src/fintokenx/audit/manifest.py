@@ -9,10 +9,10 @@ from typing import Final, Protocol
 from fintokenx.audit import http
 from fintokenx.audit.carries import CARRIES
 from fintokenx.audit.jobs import AuditJobs, SampleJob
-from fintokenx.audit.ports import Anchors, CheckpointSigner
-from fintokenx.audit.service.taxonomy import HOME_TENANT
+from fintokenx.audit.ports import Anchors, CheckpointSigner, Own
 from fintokenx.audit.transitions import ACTIONS, MACHINES
 from fintokenx.audit.types import SEAL_EVERY, LogIdentity
+from fintokenx.kernel.caller import HOME_TENANT
 from fintokenx.kernel.clock import Clock
 from fintokenx.kernel.db import Database, Pool
 from fintokenx.kernel.jobs import Handler, Job, Lane, Periodic
@@ -45,7 +45,7 @@ class Needs(Protocol):
     def log(self) -> LogIdentity: ...
 
     @property
-    def own_entries(self) -> OwnEntries | None: ...
+    def own_entries(self) -> Own | None: ...
 
 
 def _services(needs: Needs) -> tuple[object, ...]:

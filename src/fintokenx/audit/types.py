@@ -8,7 +8,6 @@ from json.encoder import encode_basestring
 from typing import Any, Final, Literal
 
 from fintokenx.kernel.bus import Fact
-from fintokenx.kernel.caller import Role
 from fintokenx.kernel.canonical import plain
 from fintokenx.kernel.clock import Instant, to_wire
 from fintokenx.kernel.errors import Refused

@@ -1,4 +1,4 @@
-"""The closed taxonomy: every action that may be recorded is declared once, by its module, and loaded into the database."""
+"""The closed taxonomy: an action that may be recorded is declared once, by its module, and loaded into the database."""
 
 from __future__ import annotations
 

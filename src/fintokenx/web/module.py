@@ -16,7 +16,7 @@ from fintokenx.kernel.machine import Machine
 from fintokenx.kernel.sealing import SealedColumn
 from fintokenx.web.services import Services
 
-Needs = TypeVar("Needs", contravariant=True)
+Needs_contra = TypeVar("Needs_contra", contravariant=True)
 
 
 def _no_services(_needs: Any) -> tuple[object, ...]:
@@ -28,7 +28,7 @@ def _no_handlers(_needs: Any, _services: Services) -> Mapping[str, Handler]:
 
 
 @dataclass(frozen=True)
-class Module(Generic[Needs]):
+class Module(Generic[Needs_contra]):
     """A module, an observer or a desk, as ``app`` sees it.
 
     ``Needs`` is a protocol of its own: what it takes from the process, by name and type. The process has one object
@@ -45,11 +45,11 @@ class Module(Generic[Needs]):
     """Its columns with personal data, by table and name (AD-14)."""
     in_step: tuple[InStep, ...] = ()
     afterwards: tuple[Afterwards, ...] = ()
-    services: Callable[[Needs], tuple[object, ...]] = _no_services
+    services: Callable[[Needs_contra], tuple[object, ...]] = _no_services
     """What its routes ask for, each of a type of its own; once per process."""
     jobs: tuple[Job, ...] = ()
     """Its jobs with their lanes and limits; ``handlers`` has each of them."""
-    handlers: Callable[[Needs, Services], Mapping[str, Handler]] = _no_handlers
+    handlers: Callable[[Needs_contra, Services], Mapping[str, Handler]] = _no_handlers
     periodic: tuple[Periodic, ...] = ()
     """Which of its jobs fall due by the clock."""
 
@@ -58,7 +58,7 @@ class JobsDiffer(ValueError):
     """A job is declared and has no handler, or the reverse, or two modules have one of the same name."""
 
 
-def handlers_of(module: Module[Needs], needs: Needs, services: Services) -> Mapping[str, Handler]:
+def handlers_of(module: Module[Needs_contra], needs: Needs_contra, services: Services) -> Mapping[str, Handler]:
     """The module's handlers. :raises JobsDiffer: they are not those of its declared jobs"""
     found = module.handlers(needs, services)
     declared = {job.name for job in module.jobs}

@@ -24,10 +24,10 @@ class Services:
 
     __slots__ = ("_by_type",)
 
-    def __init__(self, *provided: object) -> None:
+    def __init__(self, *given: object) -> None:
         """:raises ProvidedTwice: two are of one type"""
         by_type: dict[type, object] = {}
-        for service in provided:
+        for service in given:
             if type(service) in by_type:
                 raise ProvidedTwice(type(service).__name__)
             by_type[type(service)] = service
@@ -40,17 +40,17 @@ class Services:
         except KeyError:
             raise NoSuchService(kind.__name__) from None
 
-    def and_also(self, *provided: object) -> Services:
+    def and_also(self, *given: object) -> Services:
         """These with others. :raises ProvidedTwice: two are of one type"""
-        return Services(*self._by_type.values(), *provided)
+        return Services(*self._by_type.values(), *given)
 
-    def instead(self, *provided: object) -> Services:
+    def instead(self, *given: object) -> Services:
         """These, with others in the place of those of their types: for tests."""
-        kinds = {type(service) for service in provided}
-        return Services(*(kept for kind, kept in self._by_type.items() if kind not in kinds), *provided)
+        kinds = {type(service) for service in given}
+        return Services(*(kept for kind, kept in self._by_type.items() if kind not in kinds), *given)
 
 
-def service(request: Request, kind: type[Kind]) -> Kind:
+def provided(request: Request, kind: type[Kind]) -> Kind:
     """The service of this type of the application that got the request. :raises NoSuchService: nobody provides it"""
     services: Services = request.app.state.services
     return services.of(kind)

@@ -62,9 +62,10 @@ def _value(from_file: str) -> str | None:
 async def _held(system: Any) -> list[dict[str, Any]]:
     from fintokenx.app import provision, wiring
     from fintokenx.desks import operations
+    from fintokenx.kernel.caller import HOME_TENANT
 
     async with wiring.base(system.settings(), pool_size=2) as on:
-        held = await operations.credential_states(on.database, on.vault, wiring.HOME_TENANT, provision.PROVIDER_SECRETS)
+        held = await operations.credential_states(on.database, on.vault, HOME_TENANT, provision.PROVIDER_SECRETS)
         now = on.clock.now()
     return [
         {
@@ -80,12 +81,12 @@ async def _held(system: Any) -> list[dict[str, Any]]:
 async def _rotate(system: Any, name: str, value: str | None, by: str) -> int:
     from fintokenx.app import provision, wiring
     from fintokenx.desks import operations
-    from fintokenx.kernel.caller import Caller, Role
+    from fintokenx.kernel.caller import HOME_TENANT, Caller, Role
     from fintokenx.kernel.caller import system as the_platform
     from fintokenx.kernel.settings import Environment
     from fintokenx.parties import auth
 
-    home = wiring.HOME_TENANT
+    home = HOME_TENANT
     operations.must_be_rotatable(name, provision.PROVIDER_SECRETS)
     async with wiring.base(system.settings(), pool_size=2) as on:
         if value is None and on.settings.environment is not Environment.LOCAL and name not in operations.CHOSEN_BY_US:

@@ -69,6 +69,7 @@ update ops.jobs j
 returning chosen.place, j.lane, j.id, j.tenant_id, j.name, j.payload::text as payload,
           j.payload ? 'every_seconds' as periodic, j.attempts, j.lease, j.first_run_at
 """
-"""$1 lease, $2 seconds, $3 now; then for each lane that has free places $4 its name, $5 how many are free, $6 the tenant
-that was served last, $7 running jobs of one tenant at most, $8 how many places are kept for tenants of whom nothing
-runs, $9 how many jobs run of each tenant. The payload is text: one that nobody can read is its own job's trouble."""
+"""$1 lease, $2 seconds, $3 now; then for each lane that has free places $4 its name, $5 how many are free, $6 the
+tenant that was served last, $7 running jobs of one tenant at most, $8 how many places are kept for tenants of whom
+nothing runs, $9 how many jobs run of each tenant. The payload is text: one that nobody can read is its own job's
+trouble alone."""

@@ -38,9 +38,7 @@ class Needs(Protocol):
 
 
 def _services(needs: Needs) -> tuple[object, ...]:
-    return (
-        http.InvoiceServices(needs.blobs, needs.reader, needs.sealer, needs.reference_key, needs.page_content),
-    )
+    return (http.InvoiceServices(needs.blobs, needs.reader, needs.sealer, needs.reference_key, needs.page_content),)
 
 
 def _handlers(needs: Needs, _services: Services) -> Mapping[str, Handler]:
@@ -64,7 +62,5 @@ MODULE: Final = Module[Needs](
         Job("invoice.fall_due", Lane.MONEY),
     ),
     handlers=_handlers,
-    periodic=(
-        Periodic("invoice.fall_due", timedelta(minutes=15), each_tenant=True, resting=timedelta(hours=1)),
-    ),
+    periodic=(Periodic("invoice.fall_due", timedelta(minutes=15), each_tenant=True, resting=timedelta(hours=1)),),
 )

@@ -35,7 +35,11 @@ def _handlers(needs: Needs, _services: Services) -> Mapping[str, Handler]:
     return SettlementJobs(needs.payments, needs.accounts, needs.tokens).handlers()
 
 
-@@NAMES@@
+_NAMES: Final = (
+    "disburse", "pay", "token_moved", "token_refused", "follow_token", "await_seller_credit", "collect",
+    "check_balance", "allocate", "release_held", "resume",
+)  # fmt: skip
+
 MODULE: Final = Module[Needs](
     name="settlement",
     routers=(http.router,),

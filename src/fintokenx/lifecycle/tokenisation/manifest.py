@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Final, Protocol
 
+from fintokenx.kernel.caller import HOME_TENANT
 from fintokenx.kernel.db import Database, Pool
 from fintokenx.kernel.jobs import Handler, Job, Lane, OpenTenants, Periodic
 from fintokenx.kernel.sealing import Sealer
@@ -108,8 +109,8 @@ MODULE: Final = Module[Needs](
     ),
     handlers=_handlers,
     periodic=(
-        Periodic("tokenisation.reconcile", timedelta(hours=1), auth.HOME_TENANT),
-        Periodic(gaps.JOB, gaps.EVERY, auth.HOME_TENANT),
+        Periodic("tokenisation.reconcile", timedelta(hours=1), HOME_TENANT),
+        Periodic(gaps.JOB, gaps.EVERY, HOME_TENANT),
         Periodic("tokenisation.walk", timedelta(minutes=1), each_tenant=True, resting=timedelta(hours=1)),
     ),
 )

@@ -6,7 +6,6 @@ from typing import Final, Protocol
 
 from fintokenx.kernel.clock import Clock
 from fintokenx.kernel.db import Database
-from fintokenx.kernel.edge import Edge
 from fintokenx.kernel.ids import Ids
 from fintokenx.kernel.jobs import Job, Lane
 from fintokenx.kernel.sealing import Sealer
@@ -16,6 +15,7 @@ from fintokenx.parties.auth import SEALED, Authenticator, AuthServices, http
 from fintokenx.parties.auth.carries import CARRIES
 from fintokenx.parties.auth.jobs import HANDLERS
 from fintokenx.parties.auth.transitions import ACTIONS, MACHINES
+from fintokenx.web.edge import Edge
 from fintokenx.web.module import Module
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final, Protocol
 
-from fintokenx.kernel.sealing import Sealer
-from fintokenx.parties.compliance import SEALED, ComplianceServices, SealedColumns, http, reactions
+from fintokenx.kernel.sealing import SealedColumn, Sealer
+from fintokenx.parties.compliance import SEALED, ComplianceServices, http, reactions
 from fintokenx.parties.compliance.carries import CARRIES
 from fintokenx.parties.compliance.transitions import ACTIONS, MACHINES
 from fintokenx.web.module import Module
@@ -18,7 +19,7 @@ class Needs(Protocol):
     def sealer(self) -> Sealer: ...
 
     @property
-    def sealed(self) -> SealedColumns: ...
+    def sealed(self) -> Mapping[tuple[str, str], SealedColumn]: ...
 
 
 MODULE: Final = Module[Needs](
