@@ -46,10 +46,10 @@ from fintokenx.kernel.bus import Reactions
 from fintokenx.kernel.caller import Caller, Role, system
 from fintokenx.kernel.clock import FixedClock, SystemClock
 from fintokenx.kernel.db import Database, PinSigner, Pool, Tx, clean_session, open_pool
-from fintokenx.kernel.edge import Edge
 from fintokenx.kernel.ids import Ids, invoice_reference
 from fintokenx.kernel.notes import VerifierKey
 from fintokenx.sandbox.postgres import EmbeddedPostgres
+from fintokenx.web.edge import Edge
 
 ROLES = ("fx_migrator", "fx_app", "fx_auditor", "fx_sealer", "fx_platform", "fx_worker")
 TENANTS = [f"tnt_{number:03d}" for number in range(100)]

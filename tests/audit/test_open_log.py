@@ -23,12 +23,12 @@ from fintokenx.audit.store import tiles
 from fintokenx.audit.types import BadTile
 from fintokenx.kernel.caller import Caller, Role
 from fintokenx.kernel.db import Pool
-from fintokenx.kernel.edge import Edge
 from fintokenx.kernel.errors import Unavailable
 from fintokenx.kernel.merkle import root_of, verify_consistency
 from fintokenx.kernel.notes import checkpoint_of, signed_checkpoint
 from fintokenx.kernel.tiles import Tile, edge_of, hash_of, width_at
 from fintokenx.kernel.vault import VaultUnavailable
+from fintokenx.web.edge import Edge
 from tests.database.things import ACTOR, A, B, all_entries, make, verify
 from tests.fakes.anchors import AnchorsInMemory
 from tests.fakes.signer import ORIGIN, SignerInMemory

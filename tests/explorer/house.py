@@ -18,12 +18,12 @@ from fintokenx.audit import http as audit_http
 from fintokenx.desks import explorer
 from fintokenx.kernel.caller import Caller, Role
 from fintokenx.kernel.db import Pool
-from fintokenx.kernel.edge import Edge
 from fintokenx.lifecycle import tokenisation
 from fintokenx.lifecycle.tokenisation import http as routes
 from fintokenx.lifecycle.tokenisation.http.services import ExplorerServices
 from fintokenx.lifecycle.tokenisation.ports import ChainHead, Held, Holding, WalletEvent
 from fintokenx.sandbox.processes import free_port
+from fintokenx.web.edge import Edge
 from tests.fakes.anchors import AnchorsInMemory
 from tests.fakes.signer import ORIGIN, SignerInMemory
 from tests.modules.test_tokenisation import TENANT, Hashes

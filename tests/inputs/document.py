@@ -107,7 +107,7 @@ def _faults(document: Schema, schema: Schema, place: str) -> Iterator[str]:
             yield from _faults(document, schema.get("items", {}), f"{place}[]")
         case "object":
             open_ended = "properties" not in schema or schema.get("additionalProperties", True)
-            if open_ended and not _is_form(schema):  # a form is held to its fields by kernel.forms.fields_once
+            if open_ended and not _is_form(schema):  # a form is held to its fields by web.forms.fields_once
                 yield f"{place}: an object with members of any name"
             for name, each in schema.get("properties", {}).items():
                 yield from _faults(document, each, f"{place}.{name}")

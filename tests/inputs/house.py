@@ -29,7 +29,6 @@ from fintokenx.app.providers import Clients
 from fintokenx.desks import buyer, explorer
 from fintokenx.kernel.bypass import Bypass
 from fintokenx.kernel.caller import Caller, Role, system
-from fintokenx.kernel.edge import Edge
 from fintokenx.kernel.errors import Unauthenticated
 from fintokenx.kernel.notes import VerifierKey
 from fintokenx.kernel.sealing import Sealer
@@ -41,6 +40,7 @@ from fintokenx.lifecycle.tokenisation.ports import ChainHead, Held, Holding, Wal
 from fintokenx.parties import auth, compliance, kyc, partner
 from fintokenx.sandbox import http as sandbox_http
 from fintokenx.sandbox.clock import SandboxClock
+from fintokenx.web.edge import Edge
 from tests.fakes.credentials import FixedCredential
 from tests.fakes.outbound import calm
 from tests.fakes.signer import ORIGIN, SignerInMemory

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from fastapi import APIRouter
 
-from fintokenx.kernel import edge
 from fintokenx.kernel.caller import Role
-from fintokenx.kernel.routes import MEMBER, may_call
 from fintokenx.parties.kyc.types import FORM_VERSION
+from fintokenx.web import edge
+from fintokenx.web.routes import MEMBER, may_call
 from tests.inputs.document import Schema, document_of, routes
 from tests.inputs.house import ROLES, House, house_of
 from tests.inputs.walk import Walk

@@ -10,8 +10,8 @@ import pytest
 import structlog
 from fastapi import APIRouter, Depends
 
-from fintokenx.kernel.edge import Query, query
-from fintokenx.kernel.routes import MEMBER
+from fintokenx.web.edge import Query, query
+from fintokenx.web.routes import MEMBER
 from tests.inputs.document import routes
 from tests.inputs.house import ROLES, House, house_of
 from tests.inputs.walk import Found, Walk

@@ -10,7 +10,7 @@ import pytest
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
-from fintokenx.kernel.edge import Secret, ShownOnce, secrets_of, without_secrets
+from fintokenx.web.edge import Secret, ShownOnce, secrets_of, without_secrets
 from tests.inputs.document import Schema, document_of, resolved, routes
 
 NAMED_LIKE_ONE = re.compile(r"(^|_)(secret|token|key|password|code|otp|otpauth|credential|pin|url|uri|link|salt)(_|$)")

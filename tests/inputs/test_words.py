@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from fintokenx.kernel.inputs import (
+from fintokenx.web.inputs import (
     BIGINT_MAX,
     IsoDate,
     IsoInstant,

@@ -10,7 +10,7 @@ from typing import Any
 from fintokenx import audit
 from fintokenx.kernel.db import Pool, Row
 from fintokenx.kernel.jobs import Handler, Job, Lane, Payload, Work, Worker
-from fintokenx.kernel.periodic import OpenTenants, Periodic
+from fintokenx.kernel.jobs.periodic import OpenTenants, Periodic
 from tests.database.things import A, change, thing
 from tests.support import World
 

@@ -20,9 +20,9 @@ from fintokenx.app import http as application
 from fintokenx.kernel.bus import Reactions
 from fintokenx.kernel.caller import Caller, Role
 from fintokenx.kernel.db import Database, Tx
-from fintokenx.kernel.edge import REPLAY_HEADER, Edge, Mutation, Query, mutation, query
 from fintokenx.kernel.errors import NotFound, Refused, Unauthenticated, Unavailable
 from fintokenx.kernel.money import Pence
+from fintokenx.web.edge import REPLAY_HEADER, Edge, Mutation, Query, mutation, query
 from tests.database.things import A, B, all_entries, thing
 from tests.support import World
 

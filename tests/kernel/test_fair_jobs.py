@@ -18,8 +18,8 @@ import fintokenx.kernel.jobs.queue as queue_module
 from fintokenx.kernel.db import Row
 from fintokenx.kernel.jobs import Payload, Work, Worker
 from fintokenx.kernel.jobs.claim import CLAIM
+from fintokenx.kernel.jobs.periodic import Periodic
 from fintokenx.kernel.jobs.queue import Queue
-from fintokenx.kernel.periodic import Periodic
 from tests.database.things import A, B
 from tests.kernel.shop import Shop, claim, effect, idle_worker, until
 from tests.support import World

@@ -13,7 +13,7 @@ from fintokenx import audit
 from fintokenx.kernel.db import StaleRow
 from fintokenx.kernel.errors import Refused, Unavailable
 from fintokenx.kernel.jobs import BACKOFF_SECONDS, LeaseLost, Payload, TryAgain, Work
-from fintokenx.kernel.periodic import Periodic
+from fintokenx.kernel.jobs.periodic import Periodic
 from tests.database.things import A, B, all_entries, change, noted, thing
 from tests.kernel.shop import Shop, claim, effect, idle_worker, until
 from tests.support import World

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import fintokenx.kernel.periodic as periodic_module
+import fintokenx.kernel.jobs.periodic as periodic_module
 from fintokenx.kernel.jobs import Payload, Work
-from fintokenx.kernel.periodic import Periodic
+from fintokenx.kernel.jobs.periodic import Periodic
 from tests.database.things import A, B
 from tests.kernel.shop import Shop, until
 from tests.support import START, World

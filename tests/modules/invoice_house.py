@@ -24,7 +24,6 @@ from fintokenx.app import http as application
 from fintokenx.desks import buyer
 from fintokenx.kernel.bus import Reactions
 from fintokenx.kernel.caller import Caller, Role, system
-from fintokenx.kernel.edge import Edge
 from fintokenx.kernel.errors import Unauthenticated
 from fintokenx.kernel.jobs import Worker
 from fintokenx.kernel.sealing import Sealer
@@ -35,6 +34,7 @@ from fintokenx.lifecycle.invoice.jobs import InvoiceJobs
 from fintokenx.lifecycle.invoice.ports import DocumentKind, DocumentReader, Reading
 from fintokenx.parties import auth, compliance, partner
 from fintokenx.parties.auth import SubjectEvent
+from fintokenx.web.edge import Edge
 from tests.modules.parties_house import HERE, NUMBERS, THERE, terms
 from tests.support import ROOT, World, names, world_from
 

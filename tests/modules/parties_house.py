@@ -13,7 +13,6 @@ from fastapi.exceptions import RequestValidationError
 
 from fintokenx.adapters.vault.local import LocalVault
 from fintokenx.kernel.caller import Role, system
-from fintokenx.kernel.edge import Edge, problem, unreadable_problem
 from fintokenx.kernel.errors import Refused
 from fintokenx.kernel.sealing import Sealer
 from fintokenx.kernel.settings import Environment
@@ -21,6 +20,7 @@ from fintokenx.kernel.vault import VaultUnavailable
 from fintokenx.parties import auth, partner
 from fintokenx.parties.auth import http as auth_http
 from fintokenx.parties.partner import http as partner_http
+from fintokenx.web.edge import Edge, problem, unreadable_problem
 from tests.support import World
 
 HERE, THERE = "tnt_fintokenx", "tnt_mercia"

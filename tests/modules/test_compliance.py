@@ -19,12 +19,12 @@ from fintokenx.app import http as application
 from fintokenx.app.catalogue import SEALED
 from fintokenx.kernel.caller import Caller, Role, WrongRole, system
 from fintokenx.kernel.db import Tx
-from fintokenx.kernel.edge import Edge
 from fintokenx.kernel.machine import NOTHING, IllegalTransition, Machine
 from fintokenx.kernel.sealing import Sealer
 from fintokenx.parties import auth, compliance
 from fintokenx.parties.compliance import http
 from fintokenx.parties.compliance.transitions import ALERT, CASE
+from fintokenx.web.edge import Edge
 from tests.modules.parties_house import open_tenant
 from tests.support import World, names, world_from
 

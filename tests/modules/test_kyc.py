@@ -17,7 +17,6 @@ from fintokenx import audit
 from fintokenx.app import http as application
 from fintokenx.kernel.bus import Reactions
 from fintokenx.kernel.caller import Caller, Role, WrongRole
-from fintokenx.kernel.edge import Edge
 from fintokenx.kernel.machine import NOTHING, IllegalTransition, Machine
 from fintokenx.kernel.sealing import Shredded
 from fintokenx.parties import auth, kyc
@@ -34,6 +33,7 @@ from fintokenx.parties.kyc.types import (
     Person,
     PersonRole,
 )
+from fintokenx.web.edge import Edge
 from tests.modules.gates_desk import ACCOUNT, ADA, APPROVE, DECLINE, GRACE, Desk, open_desk
 from tests.modules.test_compliance import MLRO, SYSTEM, A, decide, new_subject
 from tests.support import world_from

@@ -21,7 +21,6 @@ from fintokenx.app import http as app_http
 from fintokenx.kernel.bus import Reactions
 from fintokenx.kernel.caller import Role, WrongRole, WrongTenant, system
 from fintokenx.kernel.db import Tx
-from fintokenx.kernel.edge import Edge
 from fintokenx.kernel.errors import Refused
 from fintokenx.kernel.machine import NOTHING, IllegalTransition
 from fintokenx.kernel.money import Pence
@@ -32,6 +31,7 @@ from fintokenx.lifecycle.marketplace.reactions import AFTERWARDS
 from fintokenx.lifecycle.marketplace.transitions import LISTING
 from fintokenx.parties import auth
 from fintokenx.parties.auth import http as auth_http
+from fintokenx.web.edge import Edge
 from tests.modules.paper import SYSTEM, Paper, caller_of, token_moved, until, wallet, working
 from tests.modules.parties_house import HERE, THERE, House, house
 from tests.support import World, names, world_from

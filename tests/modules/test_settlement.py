@@ -27,7 +27,6 @@ from fintokenx.desks.operations import OnlyWhileBlocksCome
 from fintokenx.kernel.caller import Caller, Role, WrongRole
 from fintokenx.kernel.clock import Instant, to_wire
 from fintokenx.kernel.db import AdministratorRefused
-from fintokenx.kernel.edge import Edge, problem
 from fintokenx.kernel.errors import Refused
 from fintokenx.kernel.machine import NOTHING, IllegalTransition, Machine
 from fintokenx.kernel.money import ZERO, Pence
@@ -53,6 +52,7 @@ from fintokenx.lifecycle.settlement.types import Price, Statement, portions
 from fintokenx.lifecycle.tokenisation.jobs.blocks import BlockWatch
 from fintokenx.lifecycle.tokenisation.ports import BurnReceivable, ChainHead, ChainUnavailable
 from fintokenx.parties import auth, kyc
+from fintokenx.web.edge import Edge, problem
 from tests.database.administrators import People, admin_session, administrators
 from tests.modules.settlement_house import (
     ACCOUNT_OF,

@@ -13,11 +13,11 @@ from fintokenx.adapters.sumsub.webhook import payload_digest
 from fintokenx.app import http as application
 from fintokenx.kernel.bus import Reactions
 from fintokenx.kernel.caller import Caller
-from fintokenx.kernel.edge import Edge
 from fintokenx.kernel.errors import Unauthenticated
 from fintokenx.parties import auth
 from fintokenx.parties.kyc import http, jobs, reactions
 from fintokenx.parties.kyc.ports import external_id
+from fintokenx.web.edge import Edge
 from tests.adapters.test_provider_modes import eventually, served
 from tests.modules.gates_desk import ADA, WEBHOOK_SECRET, Desk, open_desk
 from tests.modules.test_compliance import A, B, new_subject, open_tenant

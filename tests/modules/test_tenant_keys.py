@@ -13,7 +13,7 @@ import pytest
 
 from fintokenx.adapters.blobs import TENANT_KEYS, DataKeys, EncryptedBlobs
 from fintokenx.adapters.vault import LocalVault
-from fintokenx.kernel.periodic import Periodic
+from fintokenx.kernel.jobs.periodic import Periodic
 from fintokenx.kernel.rewrapping import EVERY, JOB, Rewrapping
 from fintokenx.kernel.sealing import SUBJECT_KEYS, SealBroken, Sealer, Shredded, shred_tenant, wrapping_key_of
 from fintokenx.sandbox.postgres import client_program

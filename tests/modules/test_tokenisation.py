@@ -22,7 +22,6 @@ from starlette.middleware.base import RequestResponseEndpoint
 from fintokenx import audit
 from fintokenx.kernel.caller import Caller, Role, WrongRole, WrongTenant, system
 from fintokenx.kernel.db import Tx
-from fintokenx.kernel.edge import Edge, problem
 from fintokenx.kernel.errors import Refused
 from fintokenx.kernel.ids import invoice_reference
 from fintokenx.kernel.jobs import Handler, Job, Lane, Payload, Work, Worker
@@ -46,6 +45,7 @@ from fintokenx.lifecycle.tokenisation.service import identity, minting, reads, s
 from fintokenx.lifecycle.tokenisation.transitions import CHAIN_TX, MACHINES, RECOVERY, TOKEN, WALLET
 from fintokenx.lifecycle.tokenisation.types import token_id_of
 from fintokenx.parties import auth
+from fintokenx.web.edge import Edge, problem
 from tests.fakes.chain import MINTER_KEY, Contracts, Crash, LedgerChain, Reverted, address_of
 from tests.support import World, may_carry_anything, names
 

@@ -22,10 +22,10 @@ from fintokenx.audit import http as audit_http
 from fintokenx.audit.jobs import AuditJobs
 from fintokenx.kernel.caller import Caller, Role, WrongRole, system
 from fintokenx.kernel.db import Pool, Tx
-from fintokenx.kernel.edge import Edge
 from fintokenx.kernel.jobs import Worker
 from fintokenx.kernel.merkle import inclusion_proof, root_of
 from fintokenx.kernel.notes import signed_checkpoint
+from fintokenx.web.edge import Edge
 from tests.fakes.anchors import AnchorsInMemory
 from tests.fakes.signer import ORIGIN, SignerInMemory
 from tests.support import World, names

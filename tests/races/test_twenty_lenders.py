@@ -14,7 +14,7 @@ import pytest
 
 from fintokenx.app.api_client import Api, eventually
 from fintokenx.app.demo import FUNDED_WITH, Company, Paper, default_invoice, wallet_of
-from fintokenx.kernel.edge import IDEMPOTENCY_HEADER, REPLAY_HEADER
+from fintokenx.web.edge import IDEMPOTENCY_HEADER, REPLAY_HEADER
 from tests.story.house import Told, count_of, payments, superuser, told
 
 pytestmark = pytest.mark.anyio

@@ -17,12 +17,13 @@ from fastapi import APIRouter, Depends, Request
 from fintokenx.adapters.documents import workers
 from fintokenx.app import redteam, serving
 from fintokenx.app.redteam import doors
-from fintokenx.kernel import edge, forms, sessions
+from fintokenx.kernel import sessions
 from fintokenx.kernel.caller import Caller
 from fintokenx.kernel.db import Tx
-from fintokenx.kernel.edge import Query, query
 from fintokenx.kernel.errors import NotFound
-from fintokenx.kernel.routes import OFFICERS, may_call
+from fintokenx.web import edge, forms
+from fintokenx.web.edge import Query, query
+from fintokenx.web.routes import OFFICERS, may_call
 from tests.redteam.house import House, house
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]

@@ -23,9 +23,9 @@ from fintokenx.app.demo import Paper, Story, default_invoice
 from fintokenx.app.http import BODY_BYTES_MAX
 from fintokenx.app.local import LocalSystem
 from fintokenx.kernel.caller import Role
-from fintokenx.kernel.edge import IDEMPOTENCY_HEADER
 from fintokenx.kernel.vault import Vault
 from fintokenx.parties.auth.service.tokens import Tokens
+from fintokenx.web.edge import IDEMPOTENCY_HEADER
 from tests.inputs.document import routes
 from tests.inputs.walk import Walk
 from tests.story.house import cli, running, story_of, the_day_after

@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from fintokenx.adapters.documents import IsolatedReader
-from fintokenx.app import first_keys, inspect, outside, provision, wiring
+from fintokenx.app import assembly, first_keys, inspect, outside, provision
 from fintokenx.app.api_client import Api, ApiRefused, GaveUp, eventually
 from fintokenx.app.cast import Cast, CastFailed, Company
 from fintokenx.app.local import LocalSystem, project_root
@@ -310,7 +310,7 @@ class Story(Cast):
             page = await self.partner.get("/v1/audit/entries", resource=self.reference, after=page["next"], limit=100)
             entries += page["items"]
         table = Table("#", "action", "by", "time", "proof", title=self.reference, title_justify="left")
-        log = await wiring.log_identity(self.settings, self.system.vault())
+        log = await assembly.log_identity(self.settings, self.system.vault())
         async with outside.network(self.settings, self.system.vault()) as to:
             for entry in entries:
                 bundle = await eventually(f"the anchor of {entry['id']}", partial(self._proof, entry["id"]))

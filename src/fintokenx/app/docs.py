@@ -9,8 +9,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from fintokenx.kernel.machine import NOTHING, Machine
 
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
     from fintokenx.app.redteam import Attack
     from fintokenx.audit import Action
     from fintokenx.kernel.bus import Fact
+    from fintokenx.web.module import Module
 
 NOTICE: Final = "<!-- Printed from the code by `fintokenx docs`; edit the code, then print again. -->\n"
 
@@ -70,13 +70,13 @@ def tables(migrations: Path) -> tuple[Table, ...]:
 
 def generate(root: Path) -> dict[Path, str]:
     """Every generated document of the checkout at ``root``: where it lies and its text."""
-    from fintokenx.app import catalogue, redteam, wiring
+    from fintokenx.app import catalogue, modules, redteam
 
     owned = tables(root / "migrations")
     docs = root / "docs"
     documents = {
-        docs / "reactions.md": _reactions(wiring.REACTING),
-        docs / "actions.md": _actions(_declared(catalogue), catalogue.MACHINES),
+        docs / "reactions.md": _reactions(modules.MODULES),
+        docs / "actions.md": _actions(_declared(modules.MODULES), catalogue.MACHINES),
         docs / "tables.md": _tables(owned),
         docs / "redteam.md": _redteam(redteam.ATTACKS),
     }
@@ -162,14 +162,14 @@ def _module_of(python_name: str) -> str:
     return python_name.split(".")[-2]
 
 
-def _reactions(reacting: Sequence[ModuleType]) -> str:
-    in_step = [(each.fact, each.react.__qualname__, module) for module in reacting for each in module.IN_STEP]
-    afterwards = [(each.fact, each.job) for module in reacting for each in module.AFTERWARDS]
+def _reactions(modules: Sequence[Module[Any]]) -> str:
+    in_step = [(each.fact, each.react.__qualname__, module) for module in modules for each in module.in_step]
+    afterwards = [(each.fact, each.job) for module in modules for each in module.afterwards]
     rows = [
         (
             f"`{fact.name()}`",
             _module_of(fact.__module__),
-            _code(f"{_module_of(module.__name__)}.{name}" for heard, name, module in in_step if heard is fact),
+            _code(f"{module.name}.{name}" for heard, name, module in in_step if heard is fact),
             _code(job for heard, job in afterwards if heard is fact),
         )
         for fact in facts()
@@ -182,15 +182,9 @@ def _reactions(reacting: Sequence[ModuleType]) -> str:
     )
 
 
-def _declared(catalogue: ModuleType) -> list[tuple[str, Action]]:
-    """Each action with the module that declares it, in the order of the catalogue."""
-    of_module = {
-        action.name: _module_of(value.__name__)
-        for value in vars(catalogue).values()
-        if isinstance(value, ModuleType)
-        for action in getattr(value, "ACTIONS", ())
-    }
-    return [(of_module[action.name], action) for action in catalogue.ACTIONS]
+def _declared(modules: Sequence[Module[Any]]) -> list[tuple[str, Action]]:
+    """Each action with the module that declares it, from the lowest up."""
+    return [(module.name, action) for module in modules for action in module.actions]
 
 
 def _actions(declared: Sequence[tuple[str, Action]], machines: Sequence[Machine]) -> str:

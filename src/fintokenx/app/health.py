@@ -13,7 +13,8 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 
 from fintokenx.kernel.errors import Unavailable
-from fintokenx.kernel.routes import open_to
+from fintokenx.web.routes import open_to
+from fintokenx.web.services import provided
 
 router = APIRouter(tags=["health"])
 
@@ -28,6 +29,13 @@ class Component:
 
     check: Check
     needed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """What /readyz asks, by name."""
+
+    components: Mapping[str, Component]
 
 
 class ComponentView(BaseModel):
@@ -54,7 +62,7 @@ async def healthz() -> dict[str, str]:
 @router.get("/readyz", responses={503: {"model": Readiness}}, openapi_extra=open_to())
 async def readyz(request: Request) -> JSONResponse:
     """200 `ready` or `degraded`; 503 `not_ready` when something needed is down. Each component is named."""
-    readiness = await look_at(request.app.state.components)
+    readiness = await look_at(provided(request, Health).components)
     status = 503 if readiness.status == "not_ready" else 200
     return JSONResponse(readiness.model_dump(), status)
 

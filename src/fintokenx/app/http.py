@@ -18,13 +18,12 @@ from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from fintokenx.kernel import edge
 from fintokenx.kernel.errors import Refused, Unavailable
-from fintokenx.kernel.forms import said_once
 from fintokenx.kernel.ids import Ids
-from fintokenx.kernel.routes import MEMBER
 from fintokenx.parties import auth
-from fintokenx.web import assets
+from fintokenx.web import assets, edge
+from fintokenx.web.forms import said_once
+from fintokenx.web.routes import MEMBER
 
 log = structlog.get_logger("fintokenx.http")
 
@@ -117,7 +116,7 @@ class Envelope:
 def create(
     *, ids: Ids, routers: list[Any], title: str, version: str, environment: str, swagger_ui: Path | None = None
 ) -> FastAPI:
-    """The application with its error handling; the wiring fills ``app.state``.
+    """The application with its error handling; the wiring fills ``app.state.services``.
 
     ``swagger_ui`` is the folder of npm's swagger-ui-dist; without it there is no ``/docs`` page, only
     ``/openapi.json``: nothing is fetched from elsewhere.

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from fintokenx import audit
-from fintokenx.app import base, catalogue, outside, wiring
+from fintokenx.app import assembly, base, catalogue, outside, wiring
 from fintokenx.app.checkpoint_signer import VaultSigner
 from fintokenx.app.local import LocalSystem
 from fintokenx.app.trails import auditor
@@ -29,7 +29,7 @@ async def proof(of: LocalSystem, entry_id: str) -> tuple[audit.Bundle, bool]:
         try:
             async with on.database.transaction(tenant_id, request_id="cli") as tx:
                 covered = await audit.provable(tx, system(tenant_id, "cli"), entry_id=entry_id)
-            log = await wiring.log_identity(settings, on.vault)
+            log = await assembly.log_identity(settings, on.vault)
             found = await audit.prove(covered, hashes=hashes, log=log)
         finally:
             await hashes.close()
@@ -50,7 +50,7 @@ async def bundle(
 
     :raises NotAnOfficer, WrongRole: there are fields, and ``by`` may not see them; nothing was told
     """
-    log = await wiring.log_identity(of.settings(), of.vault())
+    log = await assembly.log_identity(of.settings(), of.vault())
     async with auditor(of) as connection:
         found = await audit.provable_everywhere(connection, resource=resource, at=of.clock().now())
         told = await disclose(of, [entry.id for entry in found.entries], fields, by) if fields else []
@@ -64,7 +64,7 @@ async def bundle(
 
 async def log_key(of: LocalSystem) -> str:
     """The verifier key of the open log."""
-    return str((await wiring.log_identity(of.settings(), of.vault())).key)
+    return str((await assembly.log_identity(of.settings(), of.vault())).key)
 
 
 async def checkpoint(of: LocalSystem) -> str:
@@ -75,7 +75,7 @@ async def checkpoint(of: LocalSystem) -> str:
 
 async def verify(of: LocalSystem, progress: Callable[[int, int], None]) -> audit.Verdict:
     """Check the whole record against itself, the log's key and the chain."""
-    log = await wiring.log_identity(of.settings(), of.vault())
+    log = await assembly.log_identity(of.settings(), of.vault())
     async with auditor(of) as connection, outside.network(of.settings(), of.vault()) as to:
         total = await audit.entry_count(connection)
         return await audit.verify(connection, to.anchors, key=log.key, progress=lambda seq: progress(seq, total))

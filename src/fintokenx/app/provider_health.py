@@ -11,8 +11,9 @@ from pydantic import BaseModel, Field
 from fintokenx.adapters.outbound import CircuitState, Health
 from fintokenx.app.providers import Clients
 from fintokenx.kernel.caller import Role, WrongRole
-from fintokenx.kernel.edge import Query, problems, query
-from fintokenx.kernel.routes import OFFICERS, may_call
+from fintokenx.web.edge import Query, problems, query
+from fintokenx.web.routes import OFFICERS, may_call
+from fintokenx.web.services import provided
 
 router = APIRouter(tags=["operations"])
 
@@ -44,7 +45,7 @@ class Providers(BaseModel):
 async def list_providers(request: Request, read: Annotated[Query, Depends(query)]) -> Providers:
     """How each provider does, as the process that answers has seen it since it began."""
     read.caller.must_be(*STAFF, tenant_id=read.caller.tenant_id)
-    clients: Clients = request.app.state.providers
+    clients = provided(request, Clients)
     return Providers(items=[_view(row) for row in clients.circuits.health()])
 
 

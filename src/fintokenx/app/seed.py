@@ -14,7 +14,7 @@ from fintokenx.app.api_client import Api, ApiRefused, GaveUp, eventually
 from fintokenx.app.cast import Cast, CastFailed, Company
 from fintokenx.app.local import LocalSystem
 from fintokenx.app.provision import TENANTS
-from fintokenx.app.wiring import HOME_TENANT
+from fintokenx.kernel.caller import HOME_TENANT
 from fintokenx.parties import auth
 
 STAFF: Final = ("mlro", "compliance", "platform-admin")

@@ -6,18 +6,6 @@ its root anchored on chain; :func:`prove` shows entries to an outsider, :func:`v
 and :func:`replay` shows that the tables are what the entries say.
 """
 
-from fintokenx.audit.carries import (
-    Carried,
-    Carries,
-    NobodyWalks,
-    adds,
-    always,
-    changes,
-    known_as,
-    together,
-    walking,
-    with_callers,
-)
 from fintokenx.audit.service.batches import anchor_sealed, keep_receipts, seal
 from fintokenx.audit.service.behind import anchors, behind
 from fintokenx.audit.service.checkpoints import sign_sealed
@@ -45,7 +33,6 @@ from fintokenx.audit.service.trails import (
 from fintokenx.audit.service.verifying import verify
 from fintokenx.audit.types import (
     SEAL_EVERY,
-    Action,
     Anchor,
     AnchorConflict,
     Batch,
@@ -73,6 +60,19 @@ from fintokenx.audit.types import (
     delete,
     insert,
     update,
+)
+from fintokenx.kernel.actions import Action
+from fintokenx.kernel.carries import (
+    Carried,
+    Carries,
+    NobodyWalks,
+    adds,
+    always,
+    changes,
+    known_as,
+    together,
+    walking,
+    with_callers,
 )
 
 __all__ = [

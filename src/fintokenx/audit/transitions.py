@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from fintokenx.audit.types import Action
+from fintokenx.kernel.actions import Action
 from fintokenx.kernel.caller import Role
 from fintokenx.kernel.machine import Machine
 

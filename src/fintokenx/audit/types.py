@@ -8,7 +8,6 @@ from json.encoder import encode_basestring
 from typing import Any, Final, Literal
 
 from fintokenx.kernel.bus import Fact
-from fintokenx.kernel.caller import Role
 from fintokenx.kernel.canonical import plain
 from fintokenx.kernel.clock import Instant, to_wire
 from fintokenx.kernel.errors import Refused
@@ -60,21 +59,6 @@ class Move:
 
     def __add__(self, other: Move) -> Move:
         return Move(self.rows + other.rows, self.facts + other.facts)
-
-
-OnBehalfOf = Literal["required_from_admin", "forbidden", "optional", "required"]
-
-
-@dataclass(frozen=True, slots=True)
-class Action:
-    """One line of the closed taxonomy (AD-15): what may be recorded, by whom, for whom."""
-
-    name: str
-    roles: tuple[Role, ...]
-    customer_facing: bool = False
-    on_behalf_of: OnBehalfOf = "forbidden"
-    staff_only: bool = False
-    """Its entries are shown to staff and not to the tenant's partner: they tell of cases, alerts, gates or freezes."""
 
 
 class UnknownEntry(Refused):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 from fintokenx.kernel.errors import Forbidden, NotFound
 
@@ -22,6 +23,12 @@ class Role(StrEnum):
     PLATFORM_ADMIN = "platform_admin"
     SYSTEM = "system"
     AGENT = "agent"
+
+
+HOME_TENANT: Final = "tnt_fintokenx"
+"""The platform's own tenant: its administrators are staff here and nowhere else (fx.is_administrator says the same)."""
+STAFF: Final = (Role.MLRO, Role.COMPLIANCE, Role.PLATFORM_ADMIN)
+"""The platform's people."""
 
 
 class WrongRole(Forbidden):

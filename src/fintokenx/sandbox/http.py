@@ -13,17 +13,18 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from fintokenx.kernel.caller import Role
 from fintokenx.kernel.clock import Clock
-from fintokenx.kernel.edge import Edge, problems
 from fintokenx.kernel.errors import Invalid, NotFound, Unavailable
-from fintokenx.kernel.inputs import IsoInstant, PrintableText, Reference
-from fintokenx.kernel.routes import open_to
 from fintokenx.sandbox.anvil import ChainControl
 from fintokenx.sandbox.clock import ClockBackwards, ClockTooFar, SandboxClock
+from fintokenx.web.edge import Edge, problems
+from fintokenx.web.inputs import IsoInstant, PrintableText, Reference
+from fintokenx.web.routes import open_to
+from fintokenx.web.services import provided
 
 
 async def _may_control(request: Request) -> None:
     if not _services(request).open_to_all:
-        edge: Edge = request.app.state.edge
+        edge = provided(request, Edge)
         caller = await edge.authenticate(request)
         caller.must_be(Role.PLATFORM_ADMIN, tenant_id=caller.tenant_id)
 
@@ -46,7 +47,7 @@ class ModeRefused(Invalid):
 
 @dataclass(frozen=True, slots=True)
 class SandboxServices:
-    """What the controls act on; the wiring puts it on ``app.state.sandbox``."""
+    """What the controls act on."""
 
     clock: SandboxClock
     chain: ChainControl
@@ -98,8 +99,7 @@ class SetChain(BaseModel):
 
 
 def _services(request: Request) -> SandboxServices:
-    found: SandboxServices = request.app.state.sandbox
-    return found
+    return provided(request, SandboxServices)
 
 
 @router.get("/clock", openapi_extra=_CONTROLS)

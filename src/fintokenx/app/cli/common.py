@@ -65,7 +65,7 @@ def run(work: Coroutine[Any, Any, Result]) -> Result:
 
 def typed_text(text: str, what: str) -> str:
     """Text that a person typed, as the API would take it, or a line that says why not."""
-    from fintokenx.kernel import inputs
+    from fintokenx.web import inputs
 
     try:
         kept = inputs.printable(text)
@@ -78,7 +78,7 @@ def typed_text(text: str, what: str) -> str:
 
 def typed_address(text: str) -> str:
     """An e-mail address that a person typed, as the API would take it, or a line that says why not."""
-    from fintokenx.kernel import inputs
+    from fintokenx.web import inputs
 
     try:
         return inputs.email_address(text)

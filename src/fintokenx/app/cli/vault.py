@@ -62,10 +62,11 @@ def _value(from_file: str) -> str | None:
 async def _held(system: Any) -> list[dict[str, Any]]:
     from fintokenx.app import providers, wiring
     from fintokenx.desks import operations
+    from fintokenx.kernel.caller import HOME_TENANT
 
     names = providers.credential_names()
     async with wiring.base(system.settings(), pool_size=2) as on:
-        held = await operations.credential_states(on.database, on.vault, wiring.HOME_TENANT, names)
+        held = await operations.credential_states(on.database, on.vault, HOME_TENANT, names)
         now = on.clock.now()
     return [
         {
@@ -81,12 +82,12 @@ async def _held(system: Any) -> list[dict[str, Any]]:
 async def _rotate(system: Any, name: str, value: str | None, by: str) -> int:
     from fintokenx.app import providers, wiring
     from fintokenx.desks import operations
-    from fintokenx.kernel.caller import Caller, Role
+    from fintokenx.kernel.caller import HOME_TENANT, Caller, Role
     from fintokenx.kernel.caller import system as the_platform
     from fintokenx.kernel.settings import Environment
     from fintokenx.parties import auth
 
-    home = wiring.HOME_TENANT
+    home = HOME_TENANT
     operations.must_be_rotatable(name, providers.credential_names())
     async with wiring.base(system.settings(), pool_size=2) as on:
         if value is None and on.settings.environment is not Environment.LOCAL and name not in providers.chosen_by_us():

@@ -15,7 +15,7 @@ import httpx
 from fintokenx import audit
 from fintokenx.app import base, provision, wiring
 from fintokenx.app.redteam.reviewed import CROSS_TENANT
-from fintokenx.kernel.caller import Role, system
+from fintokenx.kernel.caller import HOME_TENANT, Role, system
 from fintokenx.kernel.clock import Clock
 from fintokenx.kernel.db import Database, PinSigner, RawConnection
 from fintokenx.kernel.ids import Ids
@@ -189,7 +189,7 @@ async def _people(found: Scene, on: base.Base, side: Side) -> None:
         side.subjects[role] = str(answer.json()["id"])
         await _sign_in(found, side, role, email)
     side.canary_id = side.subjects[Role.SELLER]
-    staff = (Role.MLRO, Role.PLATFORM_ADMIN) if side.tenant_id == wiring.HOME_TENANT else (Role.MLRO,)
+    staff = (Role.MLRO, Role.PLATFORM_ADMIN) if side.tenant_id == HOME_TENANT else (Role.MLRO,)
     for role in staff:
         email = f"{role}-{word}@redteam.example"
         side.subjects[role] = await _staff(on, side.tenant_id, role, email)

@@ -8,13 +8,15 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Depends, Path, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
 
+from fintokenx.audit.http.services import AuditServices
 from fintokenx.audit.http.views import AnchorPage, AnchorView
 from fintokenx.audit.service import open_log
 from fintokenx.audit.types import BadTile, LogIdentity, NotPublished
 from fintokenx.kernel.db import Pool, database_answers
-from fintokenx.kernel.edge import problems
-from fintokenx.kernel.inputs import BIGINT_MAX, PageSize, Position
-from fintokenx.kernel.routes import open_to
+from fintokenx.web.edge import problems
+from fintokenx.web.inputs import BIGINT_MAX, PageSize, Position
+from fintokenx.web.routes import open_to
+from fintokenx.web.services import provided
 
 router = APIRouter(prefix="/v1/log", tags=["open log"])
 
@@ -35,13 +37,11 @@ _HASHES: Final[dict[int | str, dict[str, Any]]] = {
 
 def _hashes(request: Request) -> Pool:
     """The pool that logs in as fx_sealer: it sees hashes, and no tenant's rows."""
-    pool: Pool = request.app.state.sealer_pool
-    return pool
+    return provided(request, AuditServices).hashes
 
 
 def _identity(request: Request) -> LogIdentity:
-    log: LogIdentity = request.app.state.log
-    return log
+    return provided(request, AuditServices).log
 
 
 Hashes = Annotated[Pool, Depends(_hashes)]

@@ -8,10 +8,10 @@ from fastapi import APIRouter, Depends
 from pydantic import BaseModel, Field
 
 from fintokenx.audit.service.taxonomy import taxonomy
-from fintokenx.audit.types import Action, OnBehalfOf
+from fintokenx.kernel.actions import Action, OnBehalfOf
 from fintokenx.kernel.caller import Role, WrongRole
-from fintokenx.kernel.edge import Query, problems, query
-from fintokenx.kernel.routes import EVERYBODY, may_call
+from fintokenx.web.edge import Query, problems, query
+from fintokenx.web.routes import EVERYBODY, may_call
 
 router = APIRouter(tags=["audit"])
 

@@ -7,15 +7,17 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Request
 from fastapi import Query as Parameter
 
+from fintokenx.audit.http.services import AuditServices
 from fintokenx.audit.http.views import BundleView, EntryPage, EntryView
 from fintokenx.audit.service.proving import provable, provable_of_resource, prove
 from fintokenx.audit.service.trails import entries_of
 from fintokenx.audit.types import BundleTooLarge, NothingRecorded, ProofPending, Provable, UnknownEntry
 from fintokenx.kernel.caller import Role, WrongRole
 from fintokenx.kernel.db import database_answers
-from fintokenx.kernel.edge import Query, problems, query
-from fintokenx.kernel.inputs import PageSize, Position, Reference
-from fintokenx.kernel.routes import OVERSEERS, may_call
+from fintokenx.web.edge import Query, problems, query
+from fintokenx.web.inputs import PageSize, Position, Reference
+from fintokenx.web.routes import OVERSEERS, may_call
+from fintokenx.web.services import provided
 
 router = APIRouter(tags=["audit"])
 
@@ -52,7 +54,7 @@ async def proof(entry_id: Reference, request: Request, read: Annotated[Query, De
     """A bundle of one entry: that it stands in the first signed checkpoint that covers it, and where that is anchored
     (AD-09). Discloses nothing of other tenants but hashes (AD-13). A lender or investor proves what is behind the
     transfers of its own wallet (`/v1/explorer/transfers`)."""
-    own = getattr(request.app.state, "own_entries", None)
+    own = provided(request, AuditServices).own
     found = await read.run(lambda tx: provable(tx, read.caller, entry_id=entry_id, own=own))
     return await _proved(request, found)
 
@@ -70,6 +72,6 @@ async def bundle(resource: Resource, request: Request, read: Annotated[Query, De
 
 async def _proved(request: Request, found: Provable) -> BundleView:
     """With no transaction of the tenant open."""
-    state = request.app.state
+    services = provided(request, AuditServices)
     with database_answers():
-        return BundleView.of(await prove(found, hashes=state.sealer_pool, log=state.log))
+        return BundleView.of(await prove(found, hashes=services.hashes, log=services.log))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fintokenx.audit.store import taxonomy as store
-from fintokenx.audit.types import Action
+from fintokenx.kernel.actions import Action
 from fintokenx.kernel.caller import Caller, Role
 from fintokenx.kernel.db import Connection, Tx
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fintokenx.audit.types import Action
+from fintokenx.kernel.actions import Action
 from fintokenx.kernel.caller import Role
 from fintokenx.kernel.db import Connection, Tx
 

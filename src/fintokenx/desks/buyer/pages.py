@@ -12,13 +12,14 @@ from fastapi.responses import HTMLResponse
 from fintokenx.kernel.blobs import Blobs
 from fintokenx.kernel.caller import Caller
 from fintokenx.kernel.db import Tx
-from fintokenx.kernel.edge import Edge
 from fintokenx.kernel.errors import Refused, Unavailable
-from fintokenx.kernel.forms import FormRefused, page_form
 from fintokenx.kernel.sealing import Sealer
 from fintokenx.lifecycle import invoice
 from fintokenx.parties import auth
+from fintokenx.web.edge import Edge
+from fintokenx.web.forms import FormRefused, page_form
 from fintokenx.web.pages import Pages
+from fintokenx.web.services import provided
 
 router = APIRouter(include_in_schema=False)
 
@@ -34,7 +35,7 @@ _HEADINGS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class BuyerServices:
-    """What the buyer's page needs besides the edge; the wiring puts it on ``app.state.buyer``."""
+    """What the buyer's page needs besides the edge."""
 
     blobs: Blobs
     sealer: Sealer
@@ -42,8 +43,7 @@ class BuyerServices:
 
 def services(request: Request) -> BuyerServices:
     """Dependency."""
-    found: BuyerServices = request.app.state.buyer
-    return found
+    return provided(request, BuyerServices)
 
 
 def page_content(page: invoice.ConfirmationPage) -> bytes:
@@ -64,7 +64,7 @@ def _page_and_seal(page: invoice.ConfirmationPage) -> tuple[bytes, str]:
 @router.get("/confirm/{link}")
 async def show(link: str, request: Request, needs: Annotated[BuyerServices, Depends(services)]) -> HTMLResponse:
     """The confirmation page. Archived once per content; looked at as often as anybody likes."""
-    edge: Edge = request.app.state.edge
+    edge = provided(request, Edge)
     request_id: str = request.state.request_id
     try:
         tenant_id = auth.tenant_of_magic_link(link)
@@ -89,7 +89,7 @@ async def answer(
     needs: Annotated[BuyerServices, Depends(services)],
 ) -> HTMLResponse:
     """The buyer's answer. The link is the idempotency key: it works once, whatever is posted again."""
-    edge: Edge = request.app.state.edge
+    edge = provided(request, Edge)
     request_id: str = request.state.request_id
     try:
         form = await page_form(request, "seal", "decision")

@@ -17,15 +17,16 @@ from fastapi.responses import HTMLResponse
 from fintokenx import audit
 from fintokenx.kernel.caller import Caller
 from fintokenx.kernel.db import Tx
-from fintokenx.kernel.edge import Edge
 from fintokenx.kernel.errors import Refused, Unavailable
-from fintokenx.kernel.forms import page_form
 from fintokenx.kernel.money import PENCE_MAX, Pence
 from fintokenx.lifecycle.tokenisation import explorer
 from fintokenx.lifecycle.tokenisation.ports import ChainHistory
 from fintokenx.parties import auth, partner
 from fintokenx.parties.auth.ports import BlindIndex
+from fintokenx.web.edge import Edge
+from fintokenx.web.forms import page_form
 from fintokenx.web.pages import Pages
+from fintokenx.web.services import provided
 
 router = APIRouter(include_in_schema=False)
 
@@ -44,8 +45,7 @@ _HEADINGS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class ExplorerPageServices:
-    """What the page needs besides the edge: the chain as it tells of single wallets, and the key of page links. The
-    wiring puts it on ``app.state.explorer_page``."""
+    """What the page needs besides the edge: the chain as it tells of single wallets, and the key of page links."""
 
     chain: ChainHistory
     index: BlindIndex
@@ -53,8 +53,7 @@ class ExplorerPageServices:
 
 def services(request: Request) -> ExplorerPageServices:
     """Dependency."""
-    found: ExplorerPageServices = request.app.state.explorer_page
-    return found
+    return provided(request, ExplorerPageServices)
 
 
 def _money(pence: int) -> str:
@@ -120,8 +119,7 @@ async def _around(tx: Tx, caller: Caller) -> dict[str, Any]:
 
 
 def _edge(request: Request) -> Edge:
-    edge: Edge = request.app.state.edge
-    return edge
+    return provided(request, Edge)
 
 
 def _sorry(fault: Refused | Unavailable) -> HTMLResponse:

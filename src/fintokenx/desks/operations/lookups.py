@@ -14,11 +14,12 @@ from fintokenx import audit
 from fintokenx.kernel.bypass import Bypass, BypassRefused, Question
 from fintokenx.kernel.caller import Role, WrongRole
 from fintokenx.kernel.db import Connection
-from fintokenx.kernel.edge import Query, problems, query
 from fintokenx.kernel.errors import NotFound
-from fintokenx.kernel.routes import may_call
 from fintokenx.lifecycle import invoice, tokenisation
 from fintokenx.parties import auth
+from fintokenx.web.edge import Query, problems, query
+from fintokenx.web.routes import may_call
+from fintokenx.web.services import provided
 
 router = APIRouter(tags=["administrators"])
 
@@ -73,7 +74,7 @@ async def look_up(body: Lookup, request: Request, read: Annotated[Query, Depends
     of its tenant, which names the tenant that has it, and one in that tenant's own.
 
     It is a read, so there is no idempotency key, and no answer is kept: it holds what belongs to another tenant."""
-    bypass: Bypass = request.app.state.bypass
+    bypass = provided(request, Bypass)
     caller = read.caller
     caller.must_be(Role.PLATFORM_ADMIN, tenant_id=caller.tenant_id)
     if caller.admin_session_id is None:

@@ -10,7 +10,7 @@ from fintokenx.kernel.caller import system
 from fintokenx.kernel.db import Database
 from fintokenx.kernel.errors import Unavailable
 from fintokenx.kernel.jobs import Job, Lane, Payload, TryAgain, Work
-from fintokenx.kernel.periodic import OpenTenants
+from fintokenx.kernel.jobs.periodic import OpenTenants
 from fintokenx.lifecycle import tokenisation
 from fintokenx.lifecycle.tokenisation.ports import ChainHead
 from fintokenx.parties.kyc.ports import NameScreening, ScreeningName, Verdict

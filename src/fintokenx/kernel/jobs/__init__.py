@@ -12,6 +12,7 @@ read, the call to the outside with no transaction open, a short transaction to w
 """
 
 from fintokenx.kernel.jobs.lanes import SLOTS, Job, Lane, UnknownLane, by_name, slots_of
+from fintokenx.kernel.jobs.periodic import OpenTenants, Periodic
 from fintokenx.kernel.jobs.work import Handler, LeaseLost, Payload, TryAgain, Work
 from fintokenx.kernel.jobs.worker import BACKOFF_SECONDS, OVERRAN, Worker
 
@@ -23,7 +24,9 @@ __all__ = [
     "Job",
     "Lane",
     "LeaseLost",
+    "OpenTenants",
     "Payload",
+    "Periodic",
     "TryAgain",
     "UnknownLane",
     "Work",

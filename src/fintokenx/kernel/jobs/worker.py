@@ -17,10 +17,10 @@ from fintokenx.kernel.db import Database, Pool, Row
 from fintokenx.kernel.errors import Refused, Unavailable
 from fintokenx.kernel.ids import Ids
 from fintokenx.kernel.jobs.lanes import SLOTS, Job, Lane, Served, by_name
+from fintokenx.kernel.jobs.periodic import OpenTenants, Periodic, Schedule
 from fintokenx.kernel.jobs.queue import AWAY, Queue
 from fintokenx.kernel.jobs.timed import Overran, Timed
 from fintokenx.kernel.jobs.work import LeaseLost, Payload, TryAgain, Work
-from fintokenx.kernel.periodic import OpenTenants, Periodic, Schedule
 
 log = structlog.get_logger("fintokenx.jobs")
 

@@ -8,11 +8,11 @@ from fastapi import APIRouter, Depends
 from pydantic import BaseModel, Field
 
 from fintokenx.kernel.caller import WrongRole
-from fintokenx.kernel.edge import Query, problems, query
 from fintokenx.kernel.money import Pence
-from fintokenx.kernel.routes import OVERSEERS, may_call
 from fintokenx.lifecycle.ledger import service
 from fintokenx.lifecycle.ledger.types import TrialBalance
+from fintokenx.web.edge import Query, problems, query
+from fintokenx.web.routes import OVERSEERS, may_call
 
 router = APIRouter(tags=["ledger"])
 

@@ -10,12 +10,12 @@ from fastapi import Query as Parameter
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from fintokenx.kernel.caller import Role, WrongRole
-from fintokenx.kernel.edge import IdempotencyKeyRequired, Mutation, Query, mutation, problems, query
-from fintokenx.kernel.inputs import Cursor, IsoDate, PageSize, Reference
 from fintokenx.kernel.money import ZERO, Pence
-from fintokenx.kernel.routes import OVERSEERS, may_call
 from fintokenx.lifecycle.marketplace import service
 from fintokenx.lifecycle.marketplace.types import Listing, ListingFilter, UnknownListing, Wanted
+from fintokenx.web.edge import IdempotencyKeyRequired, Mutation, Query, mutation, problems, query
+from fintokenx.web.inputs import Cursor, IsoDate, PageSize, Reference
+from fintokenx.web.routes import OVERSEERS, may_call
 
 router = APIRouter(tags=["marketplace"])
 

@@ -10,20 +10,8 @@ from fastapi import Query as Parameter
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from fintokenx.kernel.caller import Role, WrongRole
-from fintokenx.kernel.edge import (
-    IdempotencyInFlight,
-    IdempotencyKeyRequired,
-    IdempotencyKeyReused,
-    Mutation,
-    Query,
-    mutation,
-    problems,
-    query,
-)
-from fintokenx.kernel.inputs import Cursor, OneOf, PageSize, Reference
 from fintokenx.kernel.machine import IllegalTransition
 from fintokenx.kernel.money import ZERO, Pence
-from fintokenx.kernel.routes import OFFICERS, OVERSEERS, may_call
 from fintokenx.lifecycle import marketplace
 from fintokenx.lifecycle.settlement.service import collecting, funding, instructing, lines, reads
 from fintokenx.lifecycle.settlement.transitions import COLLECTION
@@ -41,6 +29,18 @@ from fintokenx.lifecycle.settlement.types import (
     WalletNotReady,
 )
 from fintokenx.parties import auth, kyc, partner
+from fintokenx.web.edge import (
+    IdempotencyInFlight,
+    IdempotencyKeyRequired,
+    IdempotencyKeyReused,
+    Mutation,
+    Query,
+    mutation,
+    problems,
+    query,
+)
+from fintokenx.web.inputs import Cursor, OneOf, PageSize, Reference
+from fintokenx.web.routes import OFFICERS, OVERSEERS, may_call
 
 router = APIRouter(tags=["settlement"])
 

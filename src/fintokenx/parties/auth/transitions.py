@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from fintokenx.audit import Action
-from fintokenx.kernel.caller import Role
+from fintokenx.kernel.caller import STAFF, Role
 from fintokenx.kernel.machine import FROM_ABOVE, NOTHING, Machine, transitions
 from fintokenx.parties.auth.types import SubjectEvent as Event
 
@@ -93,11 +93,7 @@ ADMIN_SESSION: Final = Machine(
 
 MACHINES: tuple[Machine, ...] = (SUBJECT, SESSION, MAGIC_LINK, ADMIN_SESSION)
 
-HOME_TENANT: Final = "tnt_fintokenx"
-"""The platform's own: its administrators are staff here and nowhere else (fx.is_administrator says the same)."""
-
 CUSTOMERS: Final = (Role.SELLER, Role.BUYER, Role.LENDER, Role.INVESTOR, Role.BROKER)
-STAFF: Final = (Role.MLRO, Role.COMPLIANCE, Role.PLATFORM_ADMIN)
 SIGNED_IN: Final = (*CUSTOMERS, Role.PARTNER_ADMIN, *STAFF)
 _COMPLIANCE: Final = (Role.MLRO, Role.COMPLIANCE)
 _APPLICANTS: Final = (*CUSTOMERS, Role.PARTNER_ADMIN, Role.PLATFORM_ADMIN, Role.SYSTEM)

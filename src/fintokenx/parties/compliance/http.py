@@ -13,10 +13,7 @@ from fintokenx.audit import UnknownEntry
 from fintokenx.kernel.caller import WrongRole
 from fintokenx.kernel.clock import Instant
 from fintokenx.kernel.db import Tx
-from fintokenx.kernel.edge import Mutation, Query, mutation, problems, query
-from fintokenx.kernel.inputs import Cursor, OneOf, PageSize, PrintableText, Reference
 from fintokenx.kernel.machine import IllegalTransition
-from fintokenx.kernel.routes import OFFICERS, may_call
 from fintokenx.parties.auth import FourEyes
 from fintokenx.parties.compliance import service
 from fintokenx.parties.compliance.transitions import ALERT, CASE
@@ -32,6 +29,10 @@ from fintokenx.parties.compliance.types import (
     UnknownAlert,
     UnknownCase,
 )
+from fintokenx.web.edge import Mutation, Query, mutation, problems, query
+from fintokenx.web.inputs import Cursor, OneOf, PageSize, PrintableText, Reference
+from fintokenx.web.routes import OFFICERS, may_call
+from fintokenx.web.services import provided
 
 router = APIRouter(tags=["compliance"])
 
@@ -131,8 +132,7 @@ class CloseAlert(BaseModel):
 
 
 def _services(request: Request) -> service.ComplianceServices:
-    services: service.ComplianceServices = request.app.state.compliance
-    return services
+    return provided(request, service.ComplianceServices)
 
 
 @router.get("/v1/cases", responses=problems(WrongRole), openapi_extra=may_call(*OFFICERS))

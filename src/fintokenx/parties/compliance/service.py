@@ -44,7 +44,7 @@ SealedColumns = Mapping[tuple[str, str], SealedColumn]
 
 @dataclass(frozen=True, slots=True)
 class ComplianceServices:
-    """What the routes need beside a transaction; wiring puts it on ``app.state.compliance``."""
+    """What the routes need beside a transaction."""
 
     sealer: Sealer
     sealed: SealedColumns

@@ -10,10 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from fintokenx.kernel.caller import Role, WrongRole, system
 from fintokenx.kernel.clock import Instant
-from fintokenx.kernel.edge import Edge, Mutation, Query, mutation, problems, query
-from fintokenx.kernel.inputs import CompanyNumber, IsoDate, PrintableText, Reference
 from fintokenx.kernel.machine import IllegalTransition
-from fintokenx.kernel.routes import CUSTOMERS, EVERYBODY, OFFICERS, may_call, open_to
 from fintokenx.parties import partner
 from fintokenx.parties.kyc import service
 from fintokenx.parties.kyc.ports import WebhookRefused
@@ -37,6 +34,10 @@ from fintokenx.parties.kyc.types import (
     PersonRole,
     UnknownApplicant,
 )
+from fintokenx.web.edge import Edge, Mutation, Query, mutation, problems, query
+from fintokenx.web.inputs import CompanyNumber, IsoDate, PrintableText, Reference
+from fintokenx.web.routes import CUSTOMERS, EVERYBODY, OFFICERS, may_call, open_to
+from fintokenx.web.services import provided
 
 router = APIRouter(tags=["kyc"])
 
@@ -153,8 +154,7 @@ class GatesView(BaseModel):
 
 
 def _services(request: Request) -> service.KycServices:
-    services: service.KycServices = request.app.state.kyc
-    return services
+    return provided(request, service.KycServices)
 
 
 @router.post(
@@ -224,7 +224,7 @@ async def take_sumsub_webhook(request: Request) -> Response:
     """Sumsub tells us that something happened to an applicant, whichever tenant's. Signed; the verdict itself is read
     from Sumsub by a job."""
     event = await _services(request).identity.read_webhook(request.headers, await request.body())
-    edge: Edge = request.app.state.edge
+    edge = provided(request, Edge)
     tenant_id = service.tenant_of(event)
     caller = system(tenant_id, "webhook.sumsub")
     async with edge.database.transaction(tenant_id, request_id=request.state.request_id) as tx:

@@ -10,11 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from fintokenx.kernel.caller import Role, WrongRole
 from fintokenx.kernel.clock import Instant
-from fintokenx.kernel.edge import Mutation, Query, Secret, ShownOnce, mutation, problems, query
 from fintokenx.kernel.errors import Unauthenticated
-from fintokenx.kernel.inputs import Cursor, PageSize, PrintableText
 from fintokenx.kernel.machine import IllegalTransition
-from fintokenx.kernel.routes import EVERYBODY, may_call
 from fintokenx.parties.partner import service
 from fintokenx.parties.partner.types import (
     KEY_NAME_LENGTH_MAX,
@@ -25,6 +22,10 @@ from fintokenx.parties.partner.types import (
     UnknownApiKey,
     UnknownTenant,
 )
+from fintokenx.web.edge import Mutation, Query, Secret, ShownOnce, mutation, problems, query
+from fintokenx.web.inputs import Cursor, PageSize, PrintableText
+from fintokenx.web.routes import EVERYBODY, may_call
+from fintokenx.web.services import provided
 
 router = APIRouter(tags=["partner"])
 
@@ -121,8 +122,7 @@ class ApiKeyPage(BaseModel):
 
 
 def _services(request: Request) -> service.PartnerServices:
-    services: service.PartnerServices = request.app.state.partner
-    return services
+    return provided(request, service.PartnerServices)
 
 
 Services = Annotated[service.PartnerServices, Depends(_services)]

@@ -11,7 +11,6 @@ from typing import Final
 from fintokenx import audit
 from fintokenx.kernel.caller import Caller, Role
 from fintokenx.kernel.db import Pool, RawConnection, Tx, database_answers
-from fintokenx.kernel.inputs import printable
 from fintokenx.kernel.machine import NOTHING
 from fintokenx.kernel.settings import Environment
 from fintokenx.kernel.vault import Vault
@@ -34,6 +33,7 @@ from fintokenx.parties.partner.types import (
     UnknownApiKey,
     UnknownTenant,
 )
+from fintokenx.web.inputs import printable
 
 _RAW: Final = re.compile(r"fxk_([a-z-]{1,20})_([a-z0-9_]{1,40})_([0-9a-f]{64})")
 _SCOPE: Final = re.compile(r"\*|[a-z-]{2,40}:(read|write)")
@@ -42,7 +42,7 @@ _VAULT_KEY: Final = "partner/api-keys/1"
 
 @dataclass(frozen=True, slots=True)
 class PartnerServices:
-    """What the routes need; the wiring puts it on ``app.state.partner``."""
+    """What the routes need."""
 
     vault: Vault
     environment: Environment

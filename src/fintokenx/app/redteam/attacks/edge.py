@@ -19,7 +19,7 @@ from fintokenx.app.redteam.requests import Request, requests
 from fintokenx.app.redteam.scene import Scene, leaked
 from fintokenx.app.redteam.types import Attack, Broken, attack
 from fintokenx.kernel.caller import Role
-from fintokenx.kernel.routes import MEMBER
+from fintokenx.web.routes import MEMBER
 
 
 @attack(

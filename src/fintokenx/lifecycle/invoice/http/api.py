@@ -16,22 +16,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from fintokenx.kernel.caller import Role, WrongRole
 from fintokenx.kernel.db import Tx
-from fintokenx.kernel.edge import (
-    IdempotencyKeyRequired,
-    IdempotencyKeyReused,
-    Mutation,
-    Query,
-    mutation,
-    mutation_of,
-    problems,
-    query,
-)
-from fintokenx.kernel.forms import FormRefused, GivenTwice, fields_once, json_once
 from fintokenx.kernel.ids import INVOICE_REFERENCE_PATTERN, TOKEN_REFERENCE_PATTERN
-from fintokenx.kernel.inputs import Cursor, IsoDate, OneOf, PageSize, PrintableText, Reference, SubjectId
 from fintokenx.kernel.machine import IllegalTransition
 from fintokenx.kernel.money import ZERO, Pence
-from fintokenx.kernel.routes import OVERSEERS, may_call
 from fintokenx.lifecycle.invoice import ports
 from fintokenx.lifecycle.invoice.http.services import InvoiceServices, services
 from fintokenx.lifecycle.invoice.service import reads, reasons, submit
@@ -54,6 +41,19 @@ from fintokenx.lifecycle.invoice.types import (
     UnknownInvoice,
 )
 from fintokenx.parties import kyc, partner
+from fintokenx.web.edge import (
+    IdempotencyKeyRequired,
+    IdempotencyKeyReused,
+    Mutation,
+    Query,
+    mutation,
+    mutation_of,
+    problems,
+    query,
+)
+from fintokenx.web.forms import FormRefused, GivenTwice, fields_once, json_once
+from fintokenx.web.inputs import Cursor, IsoDate, OneOf, PageSize, PrintableText, Reference, SubjectId
+from fintokenx.web.routes import OVERSEERS, may_call
 
 router = APIRouter(tags=["invoices"])
 

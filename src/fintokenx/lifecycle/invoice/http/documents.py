@@ -12,13 +12,13 @@ from pydantic import BaseModel, Field
 
 from fintokenx.kernel.blobs import BlobTampered
 from fintokenx.kernel.caller import Role, WrongRole
-from fintokenx.kernel.edge import Query, problems, query
-from fintokenx.kernel.inputs import Reference
-from fintokenx.kernel.routes import OVERSEERS, may_call
 from fintokenx.kernel.sealing import Shredded
 from fintokenx.lifecycle.invoice.http.services import InvoiceServices, services
 from fintokenx.lifecycle.invoice.service import reads
 from fintokenx.lifecycle.invoice.types import DocumentNotAsRecorded, KeptDocument, UnknownDocument, UnknownInvoice
+from fintokenx.web.edge import Query, problems, query
+from fintokenx.web.inputs import Reference
+from fintokenx.web.routes import OVERSEERS, may_call
 
 log = structlog.get_logger("fintokenx.invoice")
 

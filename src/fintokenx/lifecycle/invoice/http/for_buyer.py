@@ -10,10 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from fintokenx.kernel.caller import Role, WrongRole
 from fintokenx.kernel.db import Tx
-from fintokenx.kernel.edge import Mutation, mutation, problems
-from fintokenx.kernel.inputs import Reference, Sha256Hex
 from fintokenx.kernel.machine import IllegalTransition
-from fintokenx.kernel.routes import may_call
 from fintokenx.lifecycle.invoice.http.api import InvoiceView
 from fintokenx.lifecycle.invoice.http.services import InvoiceServices, services
 from fintokenx.lifecycle.invoice.service import confirm
@@ -26,6 +23,9 @@ from fintokenx.lifecycle.invoice.types import (
     UnknownInvoice,
 )
 from fintokenx.parties import kyc
+from fintokenx.web.edge import Mutation, mutation, problems
+from fintokenx.web.inputs import Reference, Sha256Hex
+from fintokenx.web.routes import may_call
 
 router = APIRouter(tags=["invoices"])
 

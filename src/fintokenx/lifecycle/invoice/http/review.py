@@ -9,14 +9,14 @@ from fastapi import APIRouter, Depends
 from pydantic import BaseModel, ConfigDict, Field
 
 from fintokenx.kernel.caller import WrongRole
-from fintokenx.kernel.edge import Query, problems, query
-from fintokenx.kernel.inputs import Reference
 from fintokenx.kernel.money import Pence
-from fintokenx.kernel.routes import OFFICERS, may_call
 from fintokenx.lifecycle.invoice.http.documents import DocumentView
 from fintokenx.lifecycle.invoice.service import review
 from fintokenx.lifecycle.invoice.service.compare import Value
 from fintokenx.lifecycle.invoice.types import UnknownInvoice
+from fintokenx.web.edge import Query, problems, query
+from fintokenx.web.inputs import Reference
+from fintokenx.web.routes import OFFICERS, may_call
 
 router = APIRouter(tags=["invoices"])
 

@@ -1,4 +1,4 @@
-"""What the routes need besides the edge; the wiring puts it on ``app.state.invoice``."""
+"""What the routes need besides the edge."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from fintokenx.kernel.blobs import Blobs
 from fintokenx.kernel.sealing import Sealer
 from fintokenx.lifecycle.invoice.ports import DocumentReader
 from fintokenx.lifecycle.invoice.service.confirm import ConfirmationPage
+from fintokenx.web.services import provided
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,5 +29,4 @@ class InvoiceServices:
 
 def services(request: Request) -> InvoiceServices:
     """The services of this application."""
-    found: InvoiceServices = request.app.state.invoice
-    return found
+    return provided(request, InvoiceServices)

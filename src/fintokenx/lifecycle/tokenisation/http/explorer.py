@@ -9,10 +9,7 @@ from fastapi import Query as Parameter
 
 from fintokenx import audit
 from fintokenx.kernel.caller import Role, WrongRole
-from fintokenx.kernel.edge import Completion, Mutation, Query, mutation, problems, query
 from fintokenx.kernel.ids import TOKEN_REFERENCE_PATTERN
-from fintokenx.kernel.inputs import PageSize, SubjectId
-from fintokenx.kernel.routes import OVERSEERS, may_call
 from fintokenx.lifecycle.tokenisation.http.explorer_views import (
     AnchorPage,
     AnchorView,
@@ -24,6 +21,9 @@ from fintokenx.lifecycle.tokenisation.http.services import ExplorerServices, ser
 from fintokenx.lifecycle.tokenisation.service import explorer
 from fintokenx.lifecycle.tokenisation.types import HolderRequired, NotYourHoldings, UnknownToken, UnknownWallet
 from fintokenx.parties import auth
+from fintokenx.web.edge import Completion, Mutation, Query, mutation, problems, query
+from fintokenx.web.inputs import PageSize, SubjectId
+from fintokenx.web.routes import OVERSEERS, may_call
 
 router = APIRouter(prefix="/v1/explorer", tags=["explorer"])
 

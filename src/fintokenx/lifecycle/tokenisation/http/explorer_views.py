@@ -8,7 +8,6 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from fintokenx import audit
 from fintokenx.kernel.clock import Instant
-from fintokenx.kernel.edge import Secret, ShownOnce
 from fintokenx.lifecycle.tokenisation.ports import ChainHead, EventKind
 from fintokenx.lifecycle.tokenisation.service.explorer import (
     Agreement,
@@ -20,6 +19,7 @@ from fintokenx.lifecycle.tokenisation.service.explorer import (
     HoldingSeen,
     OwnSlice,
 )
+from fintokenx.web.edge import Secret, ShownOnce
 
 
 class _View(BaseModel):

@@ -10,9 +10,6 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from fintokenx.kernel.caller import WrongRole
 from fintokenx.kernel.clock import Instant
-from fintokenx.kernel.edge import Mutation, Query, mutation, problems, query
-from fintokenx.kernel.inputs import Cursor, OneOf, PageSize, PrintableText, Reference, SubjectId
-from fintokenx.kernel.routes import OFFICERS, may_call
 from fintokenx.lifecycle.tokenisation.service import recovering
 from fintokenx.lifecycle.tokenisation.transitions import RECOVERY
 from fintokenx.lifecycle.tokenisation.types import (
@@ -23,6 +20,9 @@ from fintokenx.lifecycle.tokenisation.types import (
     WalletNotOnChain,
 )
 from fintokenx.parties.auth import UnknownSubject
+from fintokenx.web.edge import Mutation, Query, mutation, problems, query
+from fintokenx.web.inputs import Cursor, OneOf, PageSize, PrintableText, Reference, SubjectId
+from fintokenx.web.routes import OFFICERS, may_call
 
 router = APIRouter(tags=["tokenisation"])
 

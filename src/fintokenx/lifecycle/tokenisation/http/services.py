@@ -1,4 +1,4 @@
-"""What the explorer's routes need beside a transaction; the wiring puts it on ``app.state.explorer``."""
+"""What the explorer's routes need beside a transaction."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from fastapi import Request
 
 from fintokenx.lifecycle.tokenisation.ports import ChainHistory
 from fintokenx.parties.auth.ports import BlindIndex
+from fintokenx.web.services import provided
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,5 +22,4 @@ class ExplorerServices:
 
 def services(request: Request) -> ExplorerServices:
     """Dependency."""
-    found: ExplorerServices = request.app.state.explorer
-    return found
+    return provided(request, ExplorerServices)

@@ -12,11 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from fintokenx.kernel.caller import Role, WrongRole
 from fintokenx.kernel.clock import Instant
 from fintokenx.kernel.db import Tx
-from fintokenx.kernel.edge import Query, problems, query
 from fintokenx.kernel.ids import INVOICE_REFERENCE_PATTERN, TOKEN_REFERENCE_PATTERN
-from fintokenx.kernel.inputs import Cursor, PageSize
 from fintokenx.kernel.money import Pence
-from fintokenx.kernel.routes import OVERSEERS, may_call
 from fintokenx.lifecycle.tokenisation.ports import Claims
 from fintokenx.lifecycle.tokenisation.service import reads
 from fintokenx.lifecycle.tokenisation.types import (
@@ -26,6 +23,9 @@ from fintokenx.lifecycle.tokenisation.types import (
     UnknownWallet,
     Wallet,
 )
+from fintokenx.web.edge import Query, problems, query
+from fintokenx.web.inputs import Cursor, PageSize
+from fintokenx.web.routes import OVERSEERS, may_call
 
 router = APIRouter(tags=["tokenisation"])
 

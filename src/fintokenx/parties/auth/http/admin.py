@@ -11,10 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from fintokenx.kernel.caller import Caller, Role, WrongRole
 from fintokenx.kernel.clock import Instant
-from fintokenx.kernel.edge import Completion, Mutation, Query, Secret, ShownOnce, mutation, problems, query
-from fintokenx.kernel.inputs import Cursor, PageSize, PrintableText, Reference, SubjectId, TenantId
 from fintokenx.kernel.machine import IllegalTransition
-from fintokenx.kernel.routes import may_call
 from fintokenx.parties import partner
 from fintokenx.parties.auth import service
 from fintokenx.parties.auth.http.sessions import Services
@@ -27,6 +24,9 @@ from fintokenx.parties.auth.types import (
     Purpose,
     UnknownAdminSession,
 )
+from fintokenx.web.edge import Completion, Mutation, Query, Secret, ShownOnce, mutation, problems, query
+from fintokenx.web.inputs import Cursor, PageSize, PrintableText, Reference, SubjectId, TenantId
+from fintokenx.web.routes import may_call
 
 router = APIRouter(tags=["administrators"])
 

@@ -9,9 +9,6 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from fintokenx.kernel.caller import WrongRole
 from fintokenx.kernel.clock import Instant
-from fintokenx.kernel.edge import Mutation, Secret, ShownOnce, mutation, problems
-from fintokenx.kernel.inputs import Reference
-from fintokenx.kernel.routes import EVERYBODY, may_call
 from fintokenx.parties.auth import service
 from fintokenx.parties.auth.http.sessions import NewSessionView, Services
 from fintokenx.parties.auth.types import (
@@ -24,6 +21,9 @@ from fintokenx.parties.auth.types import (
     TooManyFactors,
     UnknownFactor,
 )
+from fintokenx.web.edge import Mutation, Secret, ShownOnce, mutation, problems
+from fintokenx.web.inputs import Reference
+from fintokenx.web.routes import EVERYBODY, may_call
 
 router = APIRouter(tags=["auth"])
 

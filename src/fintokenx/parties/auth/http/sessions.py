@@ -10,10 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from fintokenx.kernel.caller import Caller, Role, WrongRole
 from fintokenx.kernel.clock import Instant
-from fintokenx.kernel.edge import Completion, Mutation, Query, Secret, ShownOnce, mutation, problems, query
-from fintokenx.kernel.inputs import CompanyNumber, EmailAddress, PrintableText, Reference
 from fintokenx.kernel.machine import IllegalTransition
-from fintokenx.kernel.routes import EVERYBODY, OFFICERS, may_call, open_to
 from fintokenx.parties.auth import service
 from fintokenx.parties.auth.types import (
     CredentialTwice,
@@ -32,6 +29,10 @@ from fintokenx.parties.auth.types import (
     TooManyAttempts,
     UnknownSubject,
 )
+from fintokenx.web.edge import Completion, Mutation, Query, Secret, ShownOnce, mutation, problems, query
+from fintokenx.web.inputs import CompanyNumber, EmailAddress, PrintableText, Reference
+from fintokenx.web.routes import EVERYBODY, OFFICERS, may_call, open_to
+from fintokenx.web.services import provided
 
 router = APIRouter(tags=["auth"])
 
@@ -134,15 +135,14 @@ class MeView(BaseModel):
 
 
 def _services(request: Request) -> service.AuthServices:
-    services: service.AuthServices = request.app.state.auth
-    return services
+    return provided(request, service.AuthServices)
 
 
 Services = Annotated[service.AuthServices, Depends(_services)]
 
 
 def authentication(authenticator: service.Authenticator) -> Callable[[Request], Awaitable[Caller]]:
-    """The ``authenticate`` of :class:`fintokenx.kernel.edge.Edge`. The address is the peer's own: a forwarded
+    """The ``authenticate`` of :class:`fintokenx.web.edge.Edge`. The address is the peer's own: a forwarded
     header can be made up. :raises CredentialTwice: which of two would count is not for us to guess"""
 
     async def authenticate(request: Request) -> Caller:

@@ -7,14 +7,14 @@ from datetime import timedelta
 from typing import Any, Final
 
 from fintokenx import audit
-from fintokenx.kernel.caller import Caller, Role
+from fintokenx.kernel.caller import HOME_TENANT, Caller, Role
 from fintokenx.kernel.db import Connection, Tx
 from fintokenx.kernel.machine import NOTHING
 from fintokenx.parties import partner
 from fintokenx.parties.auth import store
 from fintokenx.parties.auth.service.mfa import must_have_mfa
 from fintokenx.parties.auth.service.subjects import find_subject
-from fintokenx.parties.auth.transitions import ADMIN_SESSION, CUSTOMERS, HOME_TENANT
+from fintokenx.parties.auth.transitions import ADMIN_SESSION, CUSTOMERS
 from fintokenx.parties.auth.types import (
     AdminSession,
     AdminSessionOver,

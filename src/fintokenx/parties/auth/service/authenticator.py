@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
-from fintokenx.kernel.caller import Caller, Role
+from fintokenx.kernel.caller import HOME_TENANT, Caller, Role
 from fintokenx.kernel.clock import Clock
 from fintokenx.kernel.db import Database, Tx
 from fintokenx.kernel.errors import Unauthenticated
@@ -19,7 +19,6 @@ from fintokenx.parties.auth.ports import BlindIndex
 from fintokenx.parties.auth.service.magic_links import is_magic_link
 from fintokenx.parties.auth.service.page_links import is_page_link
 from fintokenx.parties.auth.service.tokens import Tokens
-from fintokenx.parties.auth.transitions import HOME_TENANT
 from fintokenx.parties.auth.types import (
     AdminTokenRefused,
     ApiKeyRequired,
@@ -43,7 +42,7 @@ _UNSCOPED: Final = frozenset({"me"})
 
 @dataclass(frozen=True, slots=True)
 class AuthServices:
-    """What the routes need; the wiring puts it on ``app.state.auth``."""
+    """What the routes need."""
 
     tokens: Tokens
     index: BlindIndex

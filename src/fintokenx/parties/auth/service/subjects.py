@@ -8,12 +8,12 @@ from typing import Any, Final
 
 from fintokenx import audit
 from fintokenx.kernel.bus import Fact
-from fintokenx.kernel.caller import Caller, Role
+from fintokenx.kernel.caller import HOME_TENANT, STAFF, Caller, Role
 from fintokenx.kernel.clock import Instant
 from fintokenx.kernel.db import Tx
 from fintokenx.kernel.machine import NOTHING
 from fintokenx.parties.auth import events, store
-from fintokenx.parties.auth.transitions import CUSTOMERS, HOME_TENANT, MAGIC_LINK, ROLES_OF, SESSION, STAFF, SUBJECT
+from fintokenx.parties.auth.transitions import CUSTOMERS, MAGIC_LINK, ROLES_OF, SESSION, SUBJECT
 from fintokenx.parties.auth.types import (
     SANCTIONS,
     NotASubjectRole,

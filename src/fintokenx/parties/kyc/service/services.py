@@ -11,7 +11,7 @@ from fintokenx.parties.kyc.ports import IdentityVerification, NameScreening
 
 @dataclass(frozen=True, slots=True)
 class KycServices:
-    """For the routes (on ``app.state.kyc``) and the jobs; wiring makes it."""
+    """For the routes and the jobs."""
 
     identity: IdentityVerification
     screening: NameScreening

@@ -37,7 +37,7 @@ class Periodic:
     unfinished, so that an outage leaves one job to catch up and not a thousand.
 
     Either for ``tenant_id`` or, with ``each_tenant``, for each tenant that is open at the time, spread over the slot.
-    Where its handler says that nothing is open (:meth:`~fintokenx.kernel.jobs.Work.may_rest`) it falls due every
+    Where its handler says that nothing is open (:meth:`~fintokenx.kernel.jobs.work.Work.may_rest`) it falls due every
     ``resting`` instead.
     """
 

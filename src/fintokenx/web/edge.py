@@ -31,7 +31,8 @@ from fintokenx.kernel.caller import Caller
 from fintokenx.kernel.db import Database, Row, Tx
 from fintokenx.kernel.errors import Refused, Unavailable
 from fintokenx.kernel.ids import Ids
-from fintokenx.kernel.routes import refuse_others
+from fintokenx.web.routes import refuse_others
+from fintokenx.web.services import provided
 
 Result = TypeVar("Result")
 View = TypeVar("View", bound=BaseModel)
@@ -134,7 +135,7 @@ class Completion(Generic[View]):
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """What every route needs, put on ``app.state.edge`` by the wiring."""
+    """What every route needs."""
 
     database: Database
     ids: Ids
@@ -353,7 +354,7 @@ def _answer(status: int, body: bytes, *, replay: bool, secret: bool = False) -> 
 
 async def query(request: Request) -> Query:
     """Dependency of every read."""
-    edge: Edge = request.app.state.edge
+    edge = provided(request, Edge)
     caller = await edge.authenticate(request)
     refuse_others(request, caller)
     return Query(edge, caller, request.state.request_id)
@@ -384,7 +385,7 @@ async def mutation(request: Request) -> Mutation:
 async def mutation_of(request: Request, *, fingerprint: bytes) -> Mutation:
     """For routes whose body bytes differ between equal requests (multipart boundaries): the caller names what
     makes two requests equal."""
-    edge: Edge = request.app.state.edge
+    edge = provided(request, Edge)
     caller = await edge.authenticate(request)
     key = _idempotency_key(request)
     refuse_others(request, caller)
