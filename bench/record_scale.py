@@ -50,6 +50,7 @@ from fintokenx.kernel.ids import Ids, invoice_reference
 from fintokenx.kernel.notes import VerifierKey
 from fintokenx.sandbox.postgres import EmbeddedPostgres
 from fintokenx.web.edge import Edge
+from fintokenx.web.services import Services
 
 ROLES = ("fx_migrator", "fx_app", "fx_auditor", "fx_sealer", "fx_platform", "fx_worker")
 TENANTS = [f"tnt_{number:03d}" for number in range(100)]
@@ -438,7 +439,7 @@ async def _requests(database: Database, ids: Ids, turns: Iterator[Any], requests
         return callers[-1]
 
     app = application.create(ids=ids, routers=[invoice_http.router], title="bench", version="0", environment="local")
-    app.state.edge = Edge(database, ids, who, b"k" * 32)
+    app.state.services = Services(Edge(database, ids, who, b"k" * 32))
     found: dict[str, list[float]] = {"read": [], "list": []}
     transport = httpx.ASGITransport(app=app)
     async with httpx.AsyncClient(transport=transport, base_url="http://bench") as http:

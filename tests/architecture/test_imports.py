@@ -105,7 +105,7 @@ FAULTS = {
         "fintokenx.desks.explorer.pages -> fintokenx.parties.auth.store",
     ),
     "a kernel that renders": Fault(
-        "templates", {"kernel/forms.py": "from jinja2 import Template"}, "fintokenx.web.forms -> jinja2"
+        "templates", {"kernel/money.py": "from jinja2 import Template"}, "fintokenx.kernel.money -> jinja2"
     ),
     "an observer that knows another": Fault(
         "observers",

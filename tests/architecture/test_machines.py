@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import pytest
 
-from fintokenx.app import catalogue
+from fintokenx.app.modules import MODULES
 from fintokenx.audit import Action, Carries, NobodyWalks, adds, changes, known_as, walking, with_callers
 from fintokenx.kernel.machine import FROM_ABOVE, NOTHING, Machine, transitions
 
@@ -34,7 +34,7 @@ def looking_up(modules: Iterable[tuple[str, Iterable[Machine], Iterable[Action]]
 
 
 def test_no_machine_names_an_action_of_a_module_above() -> None:
-    modules = [(module.__name__, module.MACHINES, module.ACTIONS) for module in catalogue._MODULES]
+    modules = [(module.name, module.machines, module.actions) for module in MODULES]
     assert looking_up(modules) == []
 
 

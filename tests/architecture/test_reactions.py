@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterable
-from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import pytest
 
 from fintokenx.app import wiring
 from fintokenx.app.docs import facts
+from fintokenx.app.modules import MODULES
 from tests.architecture.house import PACKAGE, Copy, modules, nodes, sources, strings
 
 
@@ -21,11 +21,14 @@ class Nothing:
     def __getattr__(self, _name: str) -> Nothing:
         return Nothing()
 
+    def __call__(self, *_arguments: object) -> Nothing:
+        return Nothing()
+
 
 def kept() -> set[str]:
     """The names of all jobs that have a handler."""
     nothing: Any = Nothing()
-    return {job.name for job in wiring.handlers(*(nothing for _ in signature(wiring.handlers).parameters))}
+    return {job.name for job in wiring.jobs(nothing, nothing)}
 
 
 def promised(package: Path, keepers: set[str]) -> dict[str, str]:
@@ -92,11 +95,8 @@ def test_every_fact_is_told_by_somebody() -> None:
 
 
 def test_every_reaction_is_on_the_wiring_page() -> None:
-    wired = {module.__name__ for module in wiring.REACTING}
-    written = {
-        ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts) for path in PACKAGE.rglob("reactions.py")
-    }
-    assert wired == written
+    wired = {module.name for module in MODULES if module.in_step or module.afterwards}
+    assert wired == {path.parent.name for path in PACKAGE.rglob("reactions.py")}
 
 
 def test_no_two_facts_have_one_name() -> None:

@@ -26,6 +26,7 @@ REFERENCE = re.compile(r"\breferences\s+(?:app\.)?(\w+)")
 
 SQL_ELSEWHERE = {
     "kernel": "transactions, jobs, idempotency and keys are the machinery of SQL itself",
+    "web/edge.py": "idempotency keys, which live and die with a request's effect: the kernel's table",
     "app": "migrations, provisioning and health",
     "adapters/blobs/store.py": "per-tenant data keys, wrapped: the kernel's table",
     "sandbox/postgres.py": "starts the database",

@@ -29,6 +29,7 @@ from fintokenx.kernel.notes import checkpoint_of, signed_checkpoint
 from fintokenx.kernel.tiles import Tile, edge_of, hash_of, width_at
 from fintokenx.kernel.vault import VaultUnavailable
 from fintokenx.web.edge import Edge
+from fintokenx.web.services import Services
 from tests.database.things import ACTOR, A, B, all_entries, make, verify
 from tests.fakes.anchors import AnchorsInMemory
 from tests.fakes.signer import ORIGIN, SignerInMemory
@@ -372,9 +373,9 @@ async def stranger(world: World, sealer: Pool, signer: SignerInMemory) -> AsyncI
         raise AssertionError("the open log asks nobody who they are")
 
     app = app_http.create(ids=world.ids, routers=[audit_http.router], title="t", version="1", environment="local")
-    app.state.edge = Edge(world.database, world.ids, authenticate, b"key")
-    app.state.sealer_pool = sealer
-    app.state.log = signer.log
+    app.state.services = Services(
+        Edge(world.database, world.ids, authenticate, b"key"), audit_http.AuditServices(sealer, signer.log)
+    )
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://test/v1/log") as client:
         yield client
 
@@ -605,9 +606,9 @@ async def test_the_routes_of_bundles_answer_what_the_record_holds(
         return Caller(A, Role.PARTNER_ADMIN, "key:test")
 
     app = app_http.create(ids=world.ids, routers=[audit_http.router], title="t", version="1", environment="local")
-    app.state.edge = Edge(world.database, world.ids, authenticate, b"key")
-    app.state.sealer_pool = sealer
-    app.state.log = signer.log
+    app.state.services = Services(
+        Edge(world.database, world.ids, authenticate, b"key"), audit_http.AuditServices(sealer, signer.log)
+    )
     superuser = await world.connect("postgres")
     await superuser.execute("update app.audit_actions set staff_only = false where action = 'THING_MAKE'")
     await superuser.close()

@@ -24,6 +24,7 @@ from fintokenx.lifecycle.tokenisation.http.services import ExplorerServices
 from fintokenx.lifecycle.tokenisation.ports import ChainHead, Held, Holding, WalletEvent
 from fintokenx.sandbox.processes import free_port
 from fintokenx.web.edge import Edge
+from fintokenx.web.services import Services
 from tests.fakes.anchors import AnchorsInMemory
 from tests.fakes.signer import ORIGIN, SignerInMemory
 from tests.modules.test_tokenisation import TENANT, Hashes
@@ -178,12 +179,12 @@ async def window_on(world: World) -> AsyncIterator[Window]:
         )
         chain = Watched(HistoryClient(town.rpc, town.deployment, town.state), world.app)
         sealer = await world.pool("fx_sealer")
-        app.state.edge = Edge(world.database, world.ids, authenticate, b"fingerprint key of tests")
-        app.state.explorer = ExplorerServices(chain, Hashes(), URL)
-        app.state.explorer_page = explorer.ExplorerPageServices(chain, Hashes())
-        app.state.own_entries = tokenisation.OwnEntries(chain)
-        app.state.sealer_pool = sealer
-        app.state.log = SignerInMemory().log
+        app.state.services = Services(
+            Edge(world.database, world.ids, authenticate, b"fingerprint key of tests"),
+            ExplorerServices(chain, Hashes(), URL),
+            explorer.ExplorerPageServices(chain, Hashes()),
+            audit_http.AuditServices(sealer, SignerInMemory().log, tokenisation.OwnEntries(chain)),
+        )
         transport = httpx.ASGITransport(app=app)
         try:
             async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:

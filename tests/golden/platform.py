@@ -12,7 +12,7 @@ import hashlib
 import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -29,13 +29,14 @@ from fintokenx.adapters.fps import ClearBankClient
 from fintokenx.adapters.outbound import Circuits
 from fintokenx.adapters.sumsub import SumsubClient
 from fintokenx.adapters.vault import LocalVault
+from fintokenx.app import catalogue, wiring
 from fintokenx.app import http as app_http
-from fintokenx.app import wiring
+from fintokenx.app.assembly import Keys, Pools, parts
 from fintokenx.app.base import Base
 from fintokenx.app.checkpoint_signer import VaultSigner
+from fintokenx.app.outside import Outside
 from fintokenx.app.providers import Clients
 from fintokenx.audit import LogIdentity
-from fintokenx.kernel.bypass import Bypass
 from fintokenx.kernel.db import Database
 from fintokenx.kernel.ids import Ids
 from fintokenx.kernel.jobs import Handler, TryAgain, Work
@@ -205,13 +206,12 @@ async def platform(cluster: str, template: str, folder: Path, start: datetime) -
         database = Database(world.app, pins=world.pins, clock=world.clock, ids=ids, reactions=wiring.reactions())
         vault = LocalVault(folder / "vault", entropy)
         base = Base(settings_of(folder), vault, world.clock, ids, database, world.pins)
-        sealer = Sealer(database, vault, entropy)
         bank = await stack.enter_async_context(bank_house(folder / "bank.jsonl"))
         bank.clock.set(start)
         bank.wall.set(start)
         chain, post = LedgerChain(), Post()
         identity, screening = await _gate_clients(stack, world)
-        outside = wiring.Outside(
+        outside = Outside(
             network=SimpleNamespace(chain=chain, anchors=AnchorsInMemory(), state=None, history=_NoHistory()),  # type: ignore[arg-type]
             blocks=BlocksCome(chain, stall_seconds=10.0, machine_seconds=lambda: 0.0),
             providers=Clients({}, Circuits((), clock=world.clock, machine_seconds=lambda: 0.0)),
@@ -227,21 +227,21 @@ async def platform(cluster: str, template: str, folder: Path, start: datetime) -
         for pool in pools.values():
             stack.push_async_callback(pool.close)
         app = app_http.create(
-            ids=ids, routers=wiring.ROUTERS, title="FinToken X", version="golden", environment="local"
+            ids=ids, routers=wiring.routers(), title="FinToken X", version="golden", environment="local"
         )
 
-        async def tenants() -> tuple[str, ...]:
-            return ()
-
-        handlers = wiring.handlers(
-            base, outside, sealer, pools["sealer"], pools["auditor"], pools["worker"], b"r" * 32, tenants
+        log = LogIdentity(VerifierKey(ORIGIN, await VaultSigner(vault).public_key()), CHAIN_ID, CONTRACT)
+        logins = Pools(**pools)
+        own = replace(
+            parts(base, outside, logins, Keys(b"r" * 32, b"f" * 32), log=log, sealed=catalogue.SEALED, entropy=entropy),
+            machine_seconds=lambda: 0.0,
         )
-        wiring._fill(app, base, outside, sealer, pools["sealer"], b"r" * 32, b"f" * 32)
-        app.state.bypass = Bypass(pools["platform"], pins=world.pins, clock=world.clock, ids=ids)
-        app.state.log = LogIdentity(VerifierKey(ORIGIN, await VaultSigner(vault).public_key()), CHAIN_ID, CONTRACT)
+        services = wiring.services(own)
+        app.state.services = services
+        handlers = {job.name: job.handler for job in wiring.jobs(own, services)}
         transport = httpx.ASGITransport(app, raise_app_exceptions=True)
         client = await stack.enter_async_context(httpx.AsyncClient(transport=transport, base_url=PUBLIC_URL))
-        yield Platform(world, app, client, handlers, base, sealer, bank, chain, post)
+        yield Platform(world, app, client, handlers, base, own.sealer, bank, chain, post)
 
 
 async def _gate_clients(stack: AsyncExitStack, world: World) -> tuple[SumsubClient, ComplyAdvantageClient]:

@@ -24,7 +24,7 @@ Schema = dict[str, Any]
 def document_of(*more: APIRouter) -> Schema:
     """The platform's, with routes of a test."""
     app = app_http.create(
-        ids=Ids(FixedClock(START), bytes), routers=[*wiring.ROUTERS, sandbox_http.router, *more], title="test",
+        ids=Ids(FixedClock(START), bytes), routers=[*wiring.routers(), sandbox_http.router, *more], title="test",
         version="0", environment="local",
     )  # fmt: skip
     return app.openapi()

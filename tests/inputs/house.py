@@ -25,7 +25,9 @@ from fintokenx.adapters.sumsub import SumsubClient
 from fintokenx.adapters.vault import LocalVault
 from fintokenx.app import catalogue, wiring
 from fintokenx.app import http as app_http
+from fintokenx.app.health import Health
 from fintokenx.app.providers import Clients
+from fintokenx.audit import http as audit_http
 from fintokenx.desks import buyer, explorer
 from fintokenx.kernel.bypass import Bypass
 from fintokenx.kernel.caller import Caller, Role, system
@@ -41,6 +43,7 @@ from fintokenx.parties import auth, compliance, kyc, partner
 from fintokenx.sandbox import http as sandbox_http
 from fintokenx.sandbox.clock import SandboxClock
 from fintokenx.web.edge import Edge
+from fintokenx.web.services import Services
 from tests.fakes.credentials import FixedCredential
 from tests.fakes.outbound import calm
 from tests.fakes.signer import ORIGIN, SignerInMemory
@@ -104,7 +107,7 @@ async def house_of(world: World, folder: Path, *more: APIRouter) -> AsyncIterato
     vault = LocalVault(folder / "vault", os.urandom)
     sealer = Sealer(world.database, vault, os.urandom)
     app = app_http.create(
-        ids=world.ids, routers=[*wiring.ROUTERS, sandbox_http.router, *more], title="test", version="0",
+        ids=world.ids, routers=[*wiring.routers(), sandbox_http.router, *more], title="test", version="0",
         environment="local",
     )  # fmt: skip
     sealer_pool, platform = await world.pool("fx_sealer", 2), await world.pool("fx_platform", 1)
@@ -118,44 +121,47 @@ async def house_of(world: World, folder: Path, *more: APIRouter) -> AsyncIterato
                 raise Unauthenticated
             return house.caller(Role(role))
 
-        _fill(house, vault, sealer, authenticate, folder)
-        app.state.sealer_pool = sealer_pool
-        app.state.bypass = Bypass(platform, pins=world.pins, clock=world.clock, ids=world.ids)
-        app.state.log = audit.LogIdentity(await _verifier_key(), 4711, "0x" + "0" * 40)
+        log = audit.LogIdentity(await _verifier_key(), 4711, "0x" + "0" * 40)
+        app.state.services = _services(world, vault, sealer, authenticate, folder).and_also(
+            Bypass(platform, pins=world.pins, clock=world.clock, ids=world.ids),
+            audit_http.AuditServices(sealer_pool, log, tokenisation.OwnEntries(StillChain())),  # type: ignore[arg-type]
+            Clients({}, Circuits((), clock=world.clock, machine_seconds=time.monotonic)),
+        )
         await _people(house, sealer)
         try:
             yield house
         finally:
             await sealer_pool.close()
             await platform.close()
-            await app.state.kyc.identity.aclose()
+            await app.state.services.of(kyc.KycServices).identity.aclose()
 
 
 async def _verifier_key() -> VerifierKey:
     return VerifierKey(ORIGIN, await SignerInMemory().public_key())
 
 
-def _fill(house: House, vault: LocalVault, sealer: Sealer, authenticate: object, folder: Path) -> None:
-    world, state, chain = house.world, house.app.state, StillChain()
+def _services(world: World, vault: LocalVault, sealer: Sealer, authenticate: object, folder: Path) -> Services:
+    chain = StillChain()
     blobs = EncryptedBlobs("memory:///", vault, DataKeys(world.database, vault, os.urandom), os.urandom)
     authenticator = auth.Authenticator(world.database, vault, world.clock, Environment.LOCAL, ISSUER)
     secret = FixedCredential("secret")
     identity = SumsubClient("http://sumsub.example", secret, secret, secret, clock=world.clock, guard=calm())
-    state.edge = Edge(world.database, world.ids, authenticate, b"fingerprint key of tests")  # type: ignore[arg-type]
-    state.auth = auth.AuthServices(authenticator.tokens, sealer, sealer)
-    state.partner = partner.PartnerServices(vault, Environment.LOCAL)
-    state.compliance = compliance.ComplianceServices(sealer, catalogue.SEALED)
-    state.kyc = kyc.KycServices(identity, None, sealer, blobs)  # type: ignore[arg-type]
-    state.invoice = invoice_http.InvoiceServices(blobs, TextReader(), sealer, b"test" * 8, buyer.page_content)
-    state.buyer = buyer.BuyerServices(blobs, sealer)
-    state.explorer = ExplorerServices(chain, sealer, ISSUER)
-    state.explorer_page = explorer.ExplorerPageServices(chain, sealer)
-    state.own_entries = tokenisation.OwnEntries(chain)
-    state.components = {}
-    state.providers = Clients({}, Circuits(["bank"], clock=world.clock, machine_seconds=time.monotonic))
-    state.sandbox = sandbox_http.SandboxServices(
+    sandbox = sandbox_http.SandboxServices(
         SandboxClock(folder / "clock"), chain, {}, open_to_all=True, session_life=auth.SESSION_LIFE,  # type: ignore[arg-type]
     )  # fmt: skip
+    return Services(
+        Edge(world.database, world.ids, authenticate, b"fingerprint key of tests"),  # type: ignore[arg-type]
+        auth.AuthServices(authenticator.tokens, sealer, sealer),
+        partner.PartnerServices(vault, Environment.LOCAL),
+        compliance.ComplianceServices(sealer, catalogue.SEALED),
+        kyc.KycServices(identity, None, sealer, blobs),  # type: ignore[arg-type]
+        invoice_http.InvoiceServices(blobs, TextReader(), sealer, b"test" * 8, buyer.page_content),
+        buyer.BuyerServices(blobs, sealer),
+        ExplorerServices(chain, sealer, ISSUER),  # type: ignore[arg-type]
+        explorer.ExplorerPageServices(chain, sealer),  # type: ignore[arg-type]
+        Health({}),
+        sandbox,
+    )
 
 
 async def _people(house: House, sealer: Sealer) -> None:

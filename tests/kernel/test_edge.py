@@ -23,6 +23,7 @@ from fintokenx.kernel.db import Database, Tx
 from fintokenx.kernel.errors import NotFound, Refused, Unauthenticated, Unavailable
 from fintokenx.kernel.money import Pence
 from fintokenx.web.edge import REPLAY_HEADER, Edge, Mutation, Query, mutation, query
+from fintokenx.web.services import Services
 from tests.database.things import A, B, all_entries, thing
 from tests.support import World
 
@@ -104,7 +105,9 @@ async def authenticate(request: Request) -> Caller:
 
 def application_of(world: World, database: Database | None = None) -> FastAPI:
     app = application.create(ids=world.ids, routers=[router], title="test", version="0", environment="local")
-    app.state.edge = Edge(database or world.database, world.ids, authenticate, b"fingerprint key of tests")
+    app.state.services = Services(
+        Edge(database or world.database, world.ids, authenticate, b"fingerprint key of tests")
+    )
     return app
 
 

@@ -35,6 +35,7 @@ from fintokenx.lifecycle.invoice.ports import DocumentKind, DocumentReader, Read
 from fintokenx.parties import auth, compliance, partner
 from fintokenx.parties.auth import SubjectEvent
 from fintokenx.web.edge import Edge
+from fintokenx.web.services import Services
 from tests.modules.parties_house import HERE, NUMBERS, THERE, terms
 from tests.support import ROOT, World, names, world_from
 
@@ -308,9 +309,11 @@ async def invoice_house(cluster: str, template: str, folder: Path, reader: Docum
         app = application.create(
             ids=world.ids, routers=[routes.router, buyer.router], title="test", version="0", environment="local"
         )
-        app.state.edge = Edge(world.database, world.ids, authenticate, b"fingerprint key of tests")
-        app.state.invoice = routes.InvoiceServices(blobs, reader, sealer, b"test" * 8, buyer.page_content)
-        app.state.buyer = buyer.BuyerServices(blobs, sealer)
+        app.state.services = Services(
+            Edge(world.database, world.ids, authenticate, b"fingerprint key of tests"),
+            routes.InvoiceServices(blobs, reader, sealer, b"test" * 8, buyer.page_content),
+            buyer.BuyerServices(blobs, sealer),
+        )
         transport = httpx.ASGITransport(app=app, client=(ADDRESS, 4711))
         async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
             house = House(world, vault, sealer, blobs, reader, client, callers, app)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from fintokenx.parties import auth, partner
 from fintokenx.parties.auth import http as auth_http
 from fintokenx.parties.partner import http as partner_http
 from fintokenx.web.edge import Edge, problem, unreadable_problem
+from fintokenx.web.services import Services
 from tests.support import World
 
 HERE, THERE = "tnt_fintokenx", "tnt_mercia"
@@ -128,8 +129,8 @@ class House:
         return str(answer.json()["access_token"])
 
 
-def house(world: World, folder: Path, *more: APIRouter, **state: object) -> House:
-    """An installation on this test's database; tenants are not open yet. ``more`` routers find ``state``."""
+def house(world: World, folder: Path, *more: APIRouter, services: Sequence[object] = ()) -> House:
+    """An installation on this test's database; tenants are not open yet. ``more`` routers find ``services``."""
     vault = LocalVault(folder / "vault", os.urandom)
     sealer = Sealer(world.database, vault, os.urandom)
     authenticator = auth.Authenticator(world.database, vault, world.clock, Environment.LOCAL, ISSUER)
@@ -138,13 +139,12 @@ def house(world: World, folder: Path, *more: APIRouter, **state: object) -> Hous
     app.include_router(auth_http.router)
     for router in more:
         app.include_router(router)
-    for name, value in state.items():
-        setattr(app.state, name, value)
-    app.state.edge = Edge(
-        world.database, world.ids, auth_http.authentication(authenticator), b"fingerprint key of tests"
+    app.state.services = Services(
+        Edge(world.database, world.ids, auth_http.authentication(authenticator), b"fingerprint key of tests"),
+        partner.PartnerServices(vault, Environment.LOCAL),
+        auth.AuthServices(authenticator.tokens, sealer, sealer),
+        *services,
     )
-    app.state.partner = partner.PartnerServices(vault, Environment.LOCAL)
-    app.state.auth = auth.AuthServices(authenticator.tokens, sealer, sealer)
 
     @app.middleware("http")
     async def name_request(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:

@@ -129,10 +129,12 @@ async def office(cluster: str, template: str, tmp_path: Path) -> AsyncIterator[O
         bypass = Bypass(platform, pins=world.pins, clock=world.clock, ids=world.ids)
         at = house(
             world, tmp_path, invoice_http.router, kyc_http.router, audit_http.router, operations.router,
-            invoice=invoice_http.InvoiceServices(
-                invoices.blobs, invoices.reader, invoices.sealer, b"test" * 8, page_content
+            services=(
+                invoice_http.InvoiceServices(
+                    invoices.blobs, invoices.reader, invoices.sealer, b"test" * 8, page_content
+                ),
+                bypass,
             ),
-            bypass=bypass,
         )  # fmt: skip
         at.keys = 1000  # the other house counts from one
         yield Office(invoices, at, bypass, await signed_in(at, "ann"), await signed_in(at, "bob"))

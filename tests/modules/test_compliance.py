@@ -25,6 +25,7 @@ from fintokenx.parties import auth, compliance
 from fintokenx.parties.compliance import http
 from fintokenx.parties.compliance.transitions import ALERT, CASE
 from fintokenx.web.edge import Edge
+from fintokenx.web.services import Services
 from tests.modules.parties_house import open_tenant
 from tests.support import World, names, world_from
 
@@ -269,8 +270,10 @@ async def api(world: World, sealer: Sealer) -> AsyncIterator[httpx.AsyncClient]:
         return replace(MLRO, role=Role(request.headers.get("role", "mlro")))  # type: ignore[attr-defined]
 
     app = application.create(ids=world.ids, routers=[http.router], title="t", version="0", environment="local")
-    app.state.edge = Edge(world.database, world.ids, authenticate, b"fingerprint key of tests")
-    app.state.compliance = compliance.ComplianceServices(sealer, SEALED)
+    app.state.services = Services(
+        Edge(world.database, world.ids, authenticate, b"fingerprint key of tests"),
+        compliance.ComplianceServices(sealer, SEALED),
+    )
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
         yield client
 

@@ -34,6 +34,7 @@ from fintokenx.parties.kyc.types import (
     PersonRole,
 )
 from fintokenx.web.edge import Edge
+from fintokenx.web.services import Services
 from tests.modules.gates_desk import ACCOUNT, ADA, APPROVE, DECLINE, GRACE, Desk, open_desk
 from tests.modules.test_compliance import MLRO, SYSTEM, A, decide, new_subject
 from tests.support import world_from
@@ -459,8 +460,9 @@ async def api(desk: Desk) -> AsyncIterator[httpx.AsyncClient]:
 
     ids = desk.world.ids
     app = application.create(ids=ids, routers=[http.router], title="t", version="0", environment="local")
-    app.state.edge = Edge(desk.world.database, ids, authenticate, b"fingerprint key of tests")
-    app.state.kyc = desk.services
+    app.state.services = Services(
+        Edge(desk.world.database, ids, authenticate, b"fingerprint key of tests"), desk.services
+    )
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
         yield client
 

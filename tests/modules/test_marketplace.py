@@ -32,6 +32,7 @@ from fintokenx.lifecycle.marketplace.transitions import LISTING
 from fintokenx.parties import auth
 from fintokenx.parties.auth import http as auth_http
 from fintokenx.web.edge import Edge
+from fintokenx.web.services import Services
 from tests.modules.paper import SYSTEM, Paper, caller_of, token_moved, until, wallet, working
 from tests.modules.parties_house import HERE, THERE, House, house
 from tests.support import World, names, world_from
@@ -149,8 +150,8 @@ async def market(cluster: str, template: str, tmp_path: Path) -> AsyncIterator[M
             environment="local",
             swagger_ui=None,
         )
-        app.state.edge = Edge(
-            world.database, world.ids, auth_http.authentication(made.authenticator), b"fingerprint key of tests"
+        app.state.services = Services(
+            Edge(world.database, world.ids, auth_http.authentication(made.authenticator), b"fingerprint key of tests")
         )
         transport = httpx.ASGITransport(app=app)
         async with made.client, httpx.AsyncClient(transport=transport, base_url="http://test") as client:

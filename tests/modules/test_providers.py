@@ -26,6 +26,7 @@ from fintokenx.kernel.clock import SystemClock
 from fintokenx.kernel.errors import Unavailable
 from fintokenx.kernel.settings import BadSettings, Environment, Settings
 from fintokenx.sandbox.providers.mock import MockParts
+from fintokenx.web.edge import Edge
 from tests.adapters.bank_house import serving
 from tests.architecture.house import PACKAGE, nodes, sources
 from tests.fakes.credentials import FixedCredential
@@ -59,7 +60,9 @@ async def booted(cluster: str, template: str, folder: Path, **addresses: str) ->
         async def authenticate(request: Request) -> Caller:
             return Caller("tnt_fintokenx", Role(request.headers["test-role"]), "sub_test", subject_id="sub_test")
 
-        made.state.edge = replace(made.state.edge, authenticate=authenticate)
+        made.state.services = made.state.services.instead(
+            replace(made.state.services.of(Edge), authenticate=authenticate)
+        )
         async with httpx.AsyncClient(transport=made.transport, base_url="http://test") as client:
             yield made, client
 

@@ -53,6 +53,7 @@ from fintokenx.lifecycle.tokenisation.jobs.blocks import BlockWatch
 from fintokenx.lifecycle.tokenisation.ports import BurnReceivable, ChainHead, ChainUnavailable
 from fintokenx.parties import auth, kyc
 from fintokenx.web.edge import Edge, problem
+from fintokenx.web.services import Services
 from tests.database.administrators import People, admin_session, administrators
 from tests.modules.settlement_house import (
     ACCOUNT_OF,
@@ -1094,7 +1095,9 @@ async def client(place: Place) -> AsyncIterator[httpx.AsyncClient]:
 
     app = FastAPI()
     app.include_router(settlement_http.router)
-    app.state.edge = Edge(place.world.database, place.world.ids, authenticate, b"fingerprint key of tests")
+    app.state.services = Services(
+        Edge(place.world.database, place.world.ids, authenticate, b"fingerprint key of tests")
+    )
 
     @app.middleware("http")
     async def name_request(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:

@@ -18,6 +18,7 @@ from fintokenx.parties import auth
 from fintokenx.parties.kyc import http, jobs, reactions
 from fintokenx.parties.kyc.ports import external_id
 from fintokenx.web.edge import Edge
+from fintokenx.web.services import Services
 from tests.adapters.test_provider_modes import eventually, served
 from tests.modules.gates_desk import ADA, WEBHOOK_SECRET, Desk, open_desk
 from tests.modules.test_compliance import A, B, new_subject, open_tenant
@@ -44,8 +45,7 @@ async def api(desk: Desk) -> AsyncIterator[httpx.AsyncClient]:
 
     ids = desk.world.ids
     app = application.create(ids=ids, routers=[http.router], title="t", version="0", environment="local")
-    app.state.edge = Edge(desk.world.database, ids, nobody, b"fingerprint key of tests")
-    app.state.kyc = desk.services
+    app.state.services = Services(Edge(desk.world.database, ids, nobody, b"fingerprint key of tests"), desk.services)
     async with served(app) as url, httpx.AsyncClient(base_url=url) as client:
         desk.identity.webhook_url = f"{url}{HOOK}"
         yield client

@@ -46,6 +46,7 @@ from fintokenx.lifecycle.tokenisation.transitions import CHAIN_TX, MACHINES, REC
 from fintokenx.lifecycle.tokenisation.types import token_id_of
 from fintokenx.parties import auth
 from fintokenx.web.edge import Edge, problem
+from fintokenx.web.services import Services
 from tests.fakes.chain import MINTER_KEY, Contracts, Crash, LedgerChain, Reverted, address_of
 from tests.support import World, may_carry_anything, names
 
@@ -1656,7 +1657,9 @@ def _app(house: House, caller: Caller) -> httpx.AsyncClient:
         return problem(refusal, "req_1")
 
     app.add_exception_handler(Refused, refuse)
-    app.state.edge = Edge(house.world.database, house.world.ids, authenticate, b"fingerprint key of tests")
+    app.state.services = Services(
+        Edge(house.world.database, house.world.ids, authenticate, b"fingerprint key of tests")
+    )
     return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test")
 
 

@@ -26,6 +26,7 @@ from fintokenx.kernel.jobs import Worker
 from fintokenx.kernel.merkle import inclusion_proof, root_of
 from fintokenx.kernel.notes import signed_checkpoint
 from fintokenx.web.edge import Edge
+from fintokenx.web.services import Services
 from tests.fakes.anchors import AnchorsInMemory
 from tests.fakes.signer import ORIGIN, SignerInMemory
 from tests.support import World, names
@@ -125,10 +126,11 @@ async def archive(world: World) -> AsyncIterator[Archive]:
     app = app_http.create(
         ids=world.ids, routers=[audit_http.router], title="t", version="1", environment="local", swagger_ui=None
     )
-    app.state.edge = Edge(world.database, world.ids, authenticate, b"fingerprint key of tests")
     sealer = await world.pool("fx_sealer")
-    app.state.sealer_pool = sealer
-    app.state.log = SignerInMemory().log
+    app.state.services = Services(
+        Edge(world.database, world.ids, authenticate, b"fingerprint key of tests"),
+        audit_http.AuditServices(sealer, SignerInMemory().log),
+    )
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://test") as client:
         yield Archive(world, sealer, AnchorsInMemory(), app, client, calling)
     await sealer.close()
@@ -198,7 +200,9 @@ async def test_a_holder_proves_what_somebody_above_says_is_its_own_and_never_wha
     async def own(_tx: Tx, caller: Caller, entry: audit.Entry) -> bool:
         return caller.subject_id == SUBJECT and entry.id in (shown, hidden)
 
-    archive.app.state.own_entries = own
+    archive.app.state.services = archive.app.state.services.instead(
+        audit_http.AuditServices(archive.sealer, SignerInMemory().log, own)
+    )
     for role in (Role.LENDER, Role.INVESTOR):
         found = {
             each: (await archive.get(f"/v1/audit/entries/{each}/proof", role)).status_code
@@ -303,7 +307,9 @@ async def test_while_a_proof_is_worked_out_no_transaction_is_open(archive: Archi
     await archive.anchored()
     superuser = await archive.world.connect("postgres")
     watched = Watched(archive.sealer, superuser)
-    archive.app.state.sealer_pool = watched
+    archive.app.state.services = archive.app.state.services.instead(
+        audit_http.AuditServices(watched, SignerInMemory().log)  # type: ignore[arg-type]
+    )
     try:
         answer = await archive.get(f"/v1/audit/entries/{entry_id}/proof", Role.PARTNER_ADMIN)
     finally:

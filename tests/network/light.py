@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from fintokenx.app import outside, wiring
+from fintokenx.app import assembly, outside
 from fintokenx.app.cli import main
 
 STALL_SECONDS: Final = 6.0
@@ -12,7 +12,7 @@ STALL_SECONDS: Final = 6.0
 
 def start() -> None:
     """Do what the command line says, so changed."""
-    wiring.STALL_SECONDS = outside.STALL_SECONDS = STALL_SECONDS  # type: ignore[misc]
+    assembly.STALL_SECONDS = outside.STALL_SECONDS = STALL_SECONDS  # type: ignore[misc]
     main()
 
 

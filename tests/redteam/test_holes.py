@@ -22,7 +22,7 @@ from fintokenx.kernel.caller import Caller
 from fintokenx.kernel.db import Tx
 from fintokenx.kernel.errors import NotFound
 from fintokenx.web import edge, forms
-from fintokenx.web.edge import Query, query
+from fintokenx.web.edge import Edge, Query, query
 from fintokenx.web.routes import OFFICERS, may_call
 from tests.redteam.house import House, house
 
@@ -367,7 +367,7 @@ async def test_what_the_edge_lets_through_is_named(place: House, monkeypatch: py
     family = ("RT-147", "RT-150", "RT-151", "RT-152", "RT-155")
     assert [result.broken for result in (await place.play(*family)).values()] == [False] * 5
 
-    authenticate = place.state.edge.authenticate
+    authenticate = place.state.services.of(Edge).authenticate
 
     async def first_of_two(request: Request) -> Caller:
         once = list(dict(reversed(request.scope["headers"])).items())
@@ -378,7 +378,8 @@ async def test_what_the_edge_lets_through_is_named(place: House, monkeypatch: py
 
     monkeypatch.setattr(edge, "secrets_of", lambda _view: ())
     monkeypatch.setattr(forms, "_no_name_twice", lambda _names, _where: None)
-    place.state.edge = replace(place.state.edge, authenticate=first_of_two)
+    knocked = replace(place.state.services.of(Edge), authenticate=first_of_two)
+    place.state.services = place.state.services.instead(knocked)
     monkeypatch.setattr(serving, "OPTIONS", {**serving.OPTIONS, "proxy_headers": True, "forwarded_allow_ips": "*"})
     monkeypatch.setattr(workers, "subprocess", SimpleNamespace(Popen=with_everything, DEVNULL=subprocess.DEVNULL))
     results = await place.play(*family)

@@ -10,12 +10,12 @@ import pytest
 from fintokenx import audit
 from fintokenx.app import provision, wiring
 from fintokenx.desks.operations import watch
-from fintokenx.kernel.caller import Caller, Role, WrongRole, system
+from fintokenx.kernel.caller import HOME_TENANT, Caller, Role, WrongRole, system
 from fintokenx.kernel.jobs import Work
 from tests.support import World
 
 pytestmark = pytest.mark.anyio
-HOME = wiring.HOME_TENANT
+HOME = HOME_TENANT
 
 
 def work(world: World) -> Work:

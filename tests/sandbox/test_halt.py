@@ -11,9 +11,10 @@ import typer
 from rich.console import Console
 
 from fintokenx.adapters.chain import ChainClient, Deployment
-from fintokenx.app import health, provision, wiring
+from fintokenx.app import health, outside, provision, wiring
 from fintokenx.app.cli import common, systems
 from fintokenx.desks.operations import halt
+from fintokenx.kernel.caller import HOME_TENANT
 from fintokenx.kernel.jobs import Work
 from fintokenx.kernel.money import Pence
 from fintokenx.lifecycle.tokenisation.jobs.blocks import BlockWatch, ChainHalted
@@ -25,7 +26,7 @@ pytestmark = pytest.mark.anyio
 STALL_SECONDS = 2.5
 """Two blocks and a half of the test's chain."""
 NOWHERE = Deployment(1981, *[""] * 8, rules={})
-HOME = wiring.HOME_TENANT
+HOME = HOME_TENANT
 
 
 class Willing:
@@ -186,5 +187,5 @@ def test_the_command_line_shows_a_halted_chain_as_such_and_sends_nobody_to_start
 
 def test_the_watch_looks_often_enough_to_know() -> None:
     [due] = [job for job in wiring.periodic() if job.name == halt.JOB]
-    assert due.every.total_seconds() < wiring.STALL_SECONDS
+    assert due.every.total_seconds() < outside.STALL_SECONDS
     assert due.tenant_id == HOME

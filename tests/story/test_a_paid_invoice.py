@@ -18,7 +18,7 @@ import httpx
 import pytest
 
 from fintokenx import audit
-from fintokenx.app import inspect, wiring
+from fintokenx.app import assembly, inspect
 from fintokenx.app.checkpoint_signer import VaultSigner
 from fintokenx.app.demo import FUNDED_WITH, LENDER, TENANT, Paper, default_invoice
 from fintokenx.app.local import LocalSystem, project_root
@@ -450,7 +450,7 @@ async def _undefended(connection: asyncpg.Connection) -> AsyncIterator[None]:
 
 async def _make_consistent(connection: asyncpg.Connection, system: LocalSystem) -> None:
     """Hash, link, tile, root and sign everything anew, as the format says."""
-    log = await wiring.log_identity(system.settings(), system.vault())
+    log = await assembly.log_identity(system.settings(), system.vault())
     signer = VaultSigner(system.vault())
     batches = {batch.tree_size: batch for batch in await sealed(connection)}
     frontier, growth, previous = Frontier(), Growth(), GENESIS_HASH

@@ -66,16 +66,30 @@ async def pools(base: Base) -> AsyncIterator[Pools]:
         )
 
 
-async def parts(
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """``reference`` permutes what is counted aloud, ``fingerprint`` digests request bodies."""
+
+    reference: bytes
+    fingerprint: bytes
+
+
+async def keys(vault: Vault) -> Keys:
+    """From the vault. :raises VaultUnavailable, NotInVault: they cannot be had"""
+    return Keys(bytes.fromhex(await fetch(vault, REFERENCE_KEY)), bytes.fromhex(await fetch(vault, FINGERPRINT_KEY)))
+
+
+def parts(
     base: Base,
     outside: Outside,
     logins: Pools,
+    own_keys: Keys,
     *,
     log: LogIdentity,
     sealed: Mapping[tuple[str, str], SealedColumn],
     entropy: Callable[[int], bytes] = os.urandom,
 ) -> Parts:
-    """All of it together. :raises VaultUnavailable, NotInVault: keys are fetched here"""
+    """All of it together."""
     vault, chain, history = base.vault, outside.network.chain, outside.network.history
     return Parts(
         settings=base.settings,
@@ -85,8 +99,8 @@ async def parts(
         database=base.database,
         sealer=Sealer(base.database, vault, entropy),
         blobs=outside.blobs,
-        reference_key=bytes.fromhex(await fetch(vault, REFERENCE_KEY)),
-        fingerprint_key=bytes.fromhex(await fetch(vault, FINGERPRINT_KEY)),
+        reference_key=own_keys.reference,
+        fingerprint_key=own_keys.fingerprint,
         machine_seconds=time.monotonic,
         sealer_pool=logins.sealer,
         auditor_pool=logins.auditor,

@@ -1,4 +1,4 @@
-"""Listings."""
+"""Listings of receivables, and who sees them."""
 
 from __future__ import annotations
 
