@@ -87,7 +87,7 @@ async def test_a_provider_is_one_line_outside_its_own_folders(cluster: str, temp
         assert ready.keys() == {"database", "vault", "chain", "worker", *(each.name for each in HTTP), "post_office"}
         untried = await row(client, "post_office")
         assert (untried["state"], untried["circuit"], untried["last_success_at"]) == ("untried", "closed", None)
-        post = made.state.providers.the(post_office.PostOfficeClient)
+        post = made.state.services.of(providers.Clients).the(post_office.PostOfficeClient)
         assert await post.where_is("a-parcel") == "Oban"
         working = await row(client, "post_office")
         assert (working["state"], working["consecutive_failures"]) == ("working", 0)

@@ -19,8 +19,11 @@ from fastapi import APIRouter
 from fintokenx.adapters.chain import Deployment
 from fintokenx.adapters.vault import LocalVault
 from fintokenx.app import providers, provision, redteam, wiring
+from fintokenx.app.modules import MODULES
+from fintokenx.app.parts import Parts
 from fintokenx.app.redteam import session
 from fintokenx.kernel.settings import Environment, Settings
+from fintokenx.web.module import Module
 from tests.support import PASSWORD, ROLES, World, hold_to_declared_rows, world_from
 
 PIN_KEY = b"p" * 32
@@ -108,6 +111,7 @@ async def house(
     *,
     routers: Sequence[APIRouter] = (),
     addresses: Mapping[str, str] = MappingProxyType({}),
+    modules: Sequence[Module[Parts]] = MODULES,
 ) -> AsyncIterator[House]:
     """A system with its two tenants open. ``routers`` are further routes, for holes in the API; ``addresses`` those of
     providers that are there."""
@@ -118,7 +122,7 @@ async def house(
         settings = _settings(world, folder, addresses)
         async with wiring.base(settings, pool_size=2) as on:
             await provision.tenants(on.database)
-        app = wiring.create_app(settings)
+        app = wiring.create_app(settings, modules=modules)
         for router in routers:
             app.include_router(router)
         async with app.router.lifespan_context(app):
