@@ -14,7 +14,7 @@ import structlog
 from fastapi import APIRouter, FastAPI
 
 import fintokenx.sandbox.http as sandbox_http
-from fintokenx.app import catalogue, health, provider_health
+from fintokenx.app import catalogue, health, provider_health, providers
 from fintokenx.app import http as app_http
 from fintokenx.app.assembly import Pools, log_identity, parts, pools
 from fintokenx.app.base import Base, connected, open_clock
@@ -80,7 +80,11 @@ async def base(settings: Settings, *, pool_size: int = 16) -> AsyncIterator[Base
 def create_app(
     settings: Settings, *, lanes: Sequence[Lane] = (), modules: Sequence[Module[Parts]] = MODULES
 ) -> FastAPI:
-    """The platform as one ASGI application; its lifespan connects everything and runs the worker of these lanes."""
+    """The platform as one ASGI application; its lifespan connects everything and runs the worker of these lanes.
+
+    :raises BadSettings: they and the list of providers do not agree
+    """
+    providers.check(settings)
     swagger_ui = Path(__file__).resolve().parents[3] / "node_modules" / "swagger-ui-dist"
     app = app_http.create(
         ids=Ids(open_clock(settings), os.urandom),
