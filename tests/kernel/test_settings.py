@@ -29,6 +29,8 @@ GOOD: dict[str, Any] = {
     "smtp_port": 587,
 }
 
+SAID = "hunter2"
+
 
 def test_good_settings_survive_a_file(tmp_path: Path) -> None:
     settings = Settings(**GOOD)
@@ -63,8 +65,8 @@ def test_what_is_no_address_is_refused_by_name(address: object) -> None:
 def test_an_address_with_credentials_is_refused_and_they_are_not_repeated(name: str) -> None:
     """P-19."""
     with pytest.raises(BadSettings, match=f"{name} must not carry credentials") as refusal:
-        Settings(**{**GOOD, name: "https://user:" + "hunter2" + "@vendor.example"})
-    assert "hunter2" not in str(refusal.value)
+        Settings(**{**GOOD, name: f"https://{'user'}:{SAID}@vendor.example"})
+    assert SAID not in str(refusal.value)
 
 
 def test_nothing_is_read_from_the_environment_of_the_process(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,14 +19,16 @@ from fintokenx.adapters.sumsub import SumsubClient
 from fintokenx.adapters.vault import LocalVault
 from fintokenx.app import mock_servers, providers, wiring
 from fintokenx.app.local import LocalSystem
-from fintokenx.app.providers import PROVIDERS, Provider
+from fintokenx.app.providers import PROVIDERS, Clients, Provider
 from fintokenx.desks import operations
 from fintokenx.kernel.caller import Caller, Role
 from fintokenx.kernel.clock import SystemClock
 from fintokenx.kernel.errors import Unavailable
+from fintokenx.kernel.jobs import Lane
 from fintokenx.kernel.settings import BadSettings, Environment, Settings
 from fintokenx.sandbox.providers.mock import MockParts
 from fintokenx.web.edge import Edge
+from fintokenx.web.services import Services
 from tests.adapters.bank_house import serving
 from tests.architecture.house import PACKAGE, nodes, sources
 from tests.fakes.credentials import FixedCredential
@@ -38,7 +40,7 @@ pytestmark = pytest.mark.anyio
 
 TOY = Provider(
     "post_office", "post_office_url", ("post-office/token",), post_office.PostOfficeClient.open, post_office.MOCK,
-    "outbound",
+    Lane.OUTBOUND,
 )  # fmt: skip
 TOKEN = FixedCredential("the-token-of-the-post-office")
 HTTP = [provider for provider in PROVIDERS if provider.setting.endswith("_url")]
@@ -60,9 +62,8 @@ async def booted(cluster: str, template: str, folder: Path, **addresses: str) ->
         async def authenticate(request: Request) -> Caller:
             return Caller("tnt_fintokenx", Role(request.headers["test-role"]), "sub_test", subject_id="sub_test")
 
-        made.state.services = made.state.services.instead(
-            replace(made.state.services.of(Edge), authenticate=authenticate)
-        )
+        services: Services = made.state.services
+        made.state.services = services.instead(replace(services.of(Edge), authenticate=authenticate))
         async with httpx.AsyncClient(transport=made.transport, base_url="http://test") as client:
             yield made, client
 
@@ -87,7 +88,8 @@ async def test_a_provider_is_one_line_outside_its_own_folders(cluster: str, temp
         assert ready.keys() == {"database", "vault", "chain", "worker", *(each.name for each in HTTP), "post_office"}
         untried = await row(client, "post_office")
         assert (untried["state"], untried["circuit"], untried["last_success_at"]) == ("untried", "closed", None)
-        post = made.state.services.of(providers.Clients).the(post_office.PostOfficeClient)
+        assert untried["lane"] == "outbound"
+        post = made.state.services.of(Clients).the(post_office.PostOfficeClient)
         assert await post.where_is("a-parcel") == "Oban"
         working = await row(client, "post_office")
         assert (working["state"], working["consecutive_failures"]) == ("working", 0)

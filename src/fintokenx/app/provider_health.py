@@ -9,8 +9,10 @@ from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel, Field
 
 from fintokenx.adapters.outbound import CircuitState, Health
+from fintokenx.app import providers
 from fintokenx.app.providers import Clients
 from fintokenx.kernel.caller import Role, WrongRole
+from fintokenx.kernel.jobs import Lane
 from fintokenx.web.edge import Query, problems, query
 from fintokenx.web.routes import OFFICERS, may_call
 from fintokenx.web.services import provided
@@ -24,6 +26,7 @@ class ProviderView(BaseModel):
     """One provider. Neither its address nor a credential is shown."""
 
     name: str = Field(description="As in `/readyz`, where that asks it.", examples=["bank"])
+    lane: Lane = Field(description="Of the jobs that wait for it while it fails.")
     state: Literal["untried", "working", "failing"] = Field(
         description="By the last call to it: a useful answer, or none; `untried` since this process began."
     )
@@ -46,13 +49,15 @@ async def list_providers(request: Request, read: Annotated[Query, Depends(query)
     """How each provider does, as the process that answers has seen it since it began."""
     read.caller.must_be(*STAFF, tenant_id=read.caller.tenant_id)
     clients = provided(request, Clients)
-    return Providers(items=[_view(row) for row in clients.circuits.health()])
+    lanes = {provider.name: provider.lane for provider in providers.PROVIDERS}
+    return Providers(items=[_view(row, lanes[row.name]) for row in clients.circuits.health()])
 
 
-def _view(row: Health) -> ProviderView:
+def _view(row: Health, lane: Lane) -> ProviderView:
     tried = row.last_success_at is not None or row.last_failure_at is not None
     return ProviderView(
         name=row.name,
+        lane=lane,
         state="failing" if row.consecutive_failures else "working" if tried else "untried",
         circuit=row.circuit,
         last_success_at=row.last_success_at,

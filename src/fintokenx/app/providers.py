@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Final, Literal, TypeVar
+from typing import Final, TypeVar
 from urllib.parse import urlsplit
 
 from fintokenx.adapters.ais import OpenBankingClient
@@ -24,12 +24,12 @@ from fintokenx.adapters.outbound import Access, CallGuard, Circuits, Client, Pro
 from fintokenx.adapters.sumsub import SumsubClient
 from fintokenx.kernel.clock import Clock
 from fintokenx.kernel.credentials import VaultCredential
+from fintokenx.kernel.jobs import Lane
 from fintokenx.kernel.settings import BadSettings, Environment, Settings
 from fintokenx.kernel.vault import Vault
 from fintokenx.sandbox.providers import bank, complyadvantage, mailbox, sumsub
 from fintokenx.sandbox.providers.mock import Mock
 
-Lane = Literal["money", "chain", "documents", "outbound", "ai"]
 DEBTOR_ADDRESS: Final = "GB, London, EC2A 4NE, 1 Ledger Row"
 
 
@@ -62,20 +62,20 @@ class Provider:
 PROVIDERS: tuple[Provider, ...] = (
     Provider(
         "sumsub", "sumsub_url", ("sumsub/app-token", "sumsub/app-secret", "sumsub/webhook-secret"), SumsubClient.open,
-        sumsub.MOCK, "outbound", chosen_by_us=("sumsub/webhook-secret",),
+        sumsub.MOCK, Lane.OUTBOUND, chosen_by_us=("sumsub/webhook-secret",),
     ),
     Provider(
         "complyadvantage", "complyadvantage_url", ("complyadvantage/api-key",), ComplyAdvantageClient.open,
-        complyadvantage.MOCK, "outbound",
+        complyadvantage.MOCK, Lane.OUTBOUND,
     ),
     Provider(
         "bank", "bank_url", ("bank/clearbank-token",), partial(ClearBankClient.open, debtor_address=DEBTOR_ADDRESS),
-        bank.MOCK, "money", signing_key="bank/clearbank-signing",
+        bank.MOCK, Lane.MONEY, signing_key="bank/clearbank-signing",
     ),
     Provider(
-        "open_banking", "open_banking_url", ("bank/open-banking-token",), OpenBankingClient.open, bank.MOCK, "money"
+        "open_banking", "open_banking_url", ("bank/open-banking-token",), OpenBankingClient.open, bank.MOCK, Lane.MONEY,
     ),
-    Provider("mail", "smtp_host", (), SmtpMailer.open, mailbox.MOCK, "outbound"),
+    Provider("mail", "smtp_host", (), SmtpMailer.open, mailbox.MOCK, Lane.OUTBOUND),
 )  # fmt: skip
 
 
