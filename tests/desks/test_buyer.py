@@ -6,6 +6,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pypdfium2
@@ -25,9 +26,11 @@ from tests.desks.browser import (
 )
 from tests.modules.invoice_house import HARBOUR, House, OneAtATime, invoice_house
 from tests.modules.parties_house import HERE
-from tests.modules.test_invoice_http import NOW
 
 pytestmark = pytest.mark.anyio
+
+NOW = datetime(2026, 6, 16, 9, 0, tzinfo=UTC)
+"""When the sample is new."""
 
 WORDS = (
     "Is this invoice right?", "£12,480.00", "31 July 2026", "HS-2026-0117", "FinToken X Collections", "04-00-04",

@@ -40,6 +40,7 @@ class Pages:
         self.environment = Environment(
             loader=ChoiceLoader([own, PrefixLoader({"web": ours})]),
             autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
+            auto_reload=False,  # a page does not change while the process runs
         )  # fmt: skip
         style = assets.STYLE.content.decode()
         self.environment.globals.update(
