@@ -16,7 +16,7 @@ from fastapi import APIRouter, FastAPI
 import fintokenx.sandbox.http as sandbox_http
 from fintokenx.app import catalogue, health, provider_health, providers
 from fintokenx.app import http as app_http
-from fintokenx.app.assembly import Pools, log_identity, parts, pools
+from fintokenx.app.assembly import Pools, keys, log_identity, parts, pools
 from fintokenx.app.base import Base, connected, open_clock
 from fintokenx.app.modules import MODULES
 from fintokenx.app.outside import components, outside
@@ -68,12 +68,14 @@ def jobs(own: Parts, services: Services, modules: Sequence[Module[Parts]] = MODU
 
 
 @asynccontextmanager
-async def base(settings: Settings, *, pool_size: int = 16) -> AsyncIterator[Base]:
+async def base(
+    settings: Settings, *, pool_size: int = 16, modules: Sequence[Module[Parts]] = MODULES
+) -> AsyncIterator[Base]:
     """Connected, with everybody who answers a fact listening.
 
     :raises VaultUnavailable, UnsafeRole: refuses to start
     """
-    async with connected(settings, reactions(), pool_size=pool_size) as connected_base:
+    async with connected(settings, reactions(modules), pool_size=pool_size) as connected_base:
         yield connected_base
 
 
@@ -82,7 +84,7 @@ def create_app(
 ) -> FastAPI:
     """The platform as one ASGI application; its lifespan connects everything and runs the worker of these lanes.
 
-    :raises BadSettings: they and the list of providers do not agree
+    :raises BadSettings: the providers and their addresses do not agree (app/providers.py)
     """
     providers.check(settings)
     swagger_ui = Path(__file__).resolve().parents[3] / "node_modules" / "swagger-ui-dist"
@@ -102,9 +104,14 @@ def create_app(
 async def _running(
     app: FastAPI, *, settings: Settings, lanes: Sequence[Lane], modules: Sequence[Module[Parts]]
 ) -> AsyncIterator[None]:
-    async with base(settings) as connected_base, outside(connected_base) as clients, pools(connected_base) as logins:
-        own = await parts(
-            connected_base, clients, logins, log=await log_identity(settings, connected_base.vault),
+    async with (
+        base(settings, modules=modules) as connected_base,
+        outside(connected_base) as clients,
+        pools(connected_base) as logins,
+    ):
+        vault = connected_base.vault
+        own = parts(
+            connected_base, clients, logins, await keys(vault), log=await log_identity(settings, vault),
             sealed=catalogue.SEALED,
         )  # fmt: skip
         provided = services(own, modules)
