@@ -7,13 +7,13 @@ from typing import Final
 from fintokenx.app.modules import MODULES
 from fintokenx.kernel.actions import Action
 from fintokenx.kernel.carries import Carries, together, with_callers
-from fintokenx.kernel.machine import Machine
+from fintokenx.kernel.machine import AnyMachine
 from fintokenx.kernel.sealing import SealedColumn
 
 ACTIONS: Final[tuple[Action, ...]] = tuple(action for module in MODULES for action in module.actions)
 CARRIES: Final[Carries] = together(module.carries for module in MODULES)
 """Which rows the entries of each action may carry, by all modules that record it."""
-MACHINES: Final[tuple[Machine, ...]] = with_callers(
+MACHINES: Final[tuple[AnyMachine, ...]] = with_callers(
     (machine for module in MODULES for machine in module.machines), CARRIES
 )
 """With every action that walks their lines, whichever module it is of."""
@@ -23,6 +23,6 @@ SEALED: Final[dict[tuple[str, str], SealedColumn]] = {
 """Every column with personal data, by table and name: what it is called, and whose key it is under (AD-14)."""
 
 
-def machine(name: str) -> Machine:
+def machine(name: str) -> AnyMachine:
     """One of them. :raises KeyError: there is none of this name"""
     return {known.name: known for known in MACHINES}[name]

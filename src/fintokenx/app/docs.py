@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from fintokenx.kernel.machine import NOTHING, Machine
+from fintokenx.kernel.machine import NOTHING, AnyMachine
 
 if TYPE_CHECKING:
     from fintokenx.app.redteam import Attack
@@ -119,7 +119,7 @@ def _code(names: Iterable[str]) -> str:
     return ", ".join(f"`{name}`" for name in names) or "–"
 
 
-def _machine(machine: Machine, owned: Sequence[Table]) -> str:
+def _machine(machine: AnyMachine, owned: Sequence[Table]) -> str:
     guarded = [table for table in owned if table.machine == machine.name]
     where = ", ".join(f"`{table.full_name}` ({table.module})" for table in guarded) or "no table"
     rows = [
@@ -134,7 +134,7 @@ def _machine(machine: Machine, owned: Sequence[Table]) -> str:
     )
 
 
-def _diagram(machine: Machine) -> Iterator[str]:
+def _diagram(machine: AnyMachine) -> Iterator[str]:
     yield "stateDiagram-v2\n"
     for line in machine.transitions:
         source = "[*]" if line.source == NOTHING else line.source
@@ -187,7 +187,7 @@ def _declared(modules: Sequence[Module[Any]]) -> list[tuple[str, Action]]:
     return [(module.name, action) for module in modules for action in module.actions]
 
 
-def _actions(declared: Sequence[tuple[str, Action]], machines: Sequence[Machine]) -> str:
+def _actions(declared: Sequence[tuple[str, Action]], machines: Sequence[AnyMachine]) -> str:
     rows = [
         (
             f"`{action.name}`",

@@ -165,7 +165,7 @@ async def disclose(
 
 async def _officer(tx: Tx, subject_id: str) -> Caller:
     found = await auth.find_subject(tx, subject_id)
-    if found is None or found.state != "ACTIVE":
+    if found is None or found.state is not auth.SubjectState.ACTIVE:
         raise NotAnOfficer(f"no active {subject_id} in {tx.tenant_id}")
     return Caller(found.tenant_id, found.role, found.id, subject_id=found.id)
 

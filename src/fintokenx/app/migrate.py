@@ -13,7 +13,7 @@ import asyncpg
 
 from fintokenx.audit import Action, Carries
 from fintokenx.kernel.db import PinSigner, RawConnection
-from fintokenx.kernel.machine import Machine
+from fintokenx.kernel.machine import AnyMachine
 
 _LOCK = 4_242_002
 
@@ -27,7 +27,7 @@ class Plan:
     """What the database is to become."""
 
     folder: Path
-    machines: Sequence[Machine]
+    machines: Sequence[AnyMachine]
     actions: Sequence[Action]
     pins: PinSigner
     carries: Carries

@@ -6,9 +6,9 @@ from typing import Final
 
 from fintokenx.kernel.actions import Action
 from fintokenx.kernel.caller import Role
-from fintokenx.kernel.machine import Machine
+from fintokenx.kernel.machine import AnyMachine
 
-MACHINES: Final[tuple[Machine, ...]] = ()
+MACHINES: Final[tuple[AnyMachine, ...]] = ()
 
 _COMPLIANCE: Final = (Role.MLRO, Role.COMPLIANCE)
 _PLATFORM_ADMIN: Final = (Role.PLATFORM_ADMIN,)

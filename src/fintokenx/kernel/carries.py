@@ -12,9 +12,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
-from fintokenx.kernel.machine import FROM_ABOVE, Machine, Transition
+from fintokenx.kernel.machine import FROM_ABOVE, AnyMachine, Machine, Transition
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ def always(*carried: Carried) -> tuple[Carried, ...]:
     return tuple(replace(each, always=True) for each in carried)
 
 
-def walking(carried: Carried, machine: Machine, *events: str) -> Carried:
+def walking(carried: Carried, machine: AnyMachine, *events: str) -> Carried:
     """These rows, which walk these lines of their machine. A module offers them to those above.
 
     :raises ValueError: the machine has no such event
@@ -95,7 +95,7 @@ class NobodyWalks(ValueError):
     """A line is left to the modules above, and none of them says that it walks it."""
 
 
-def with_callers(machines: Iterable[Machine], carries: Carries) -> tuple[Machine, ...]:
+def with_callers(machines: Iterable[AnyMachine], carries: Carries) -> tuple[AnyMachine, ...]:
     """The machines as the database holds entries to them: each line for each action that may walk it.
 
     :raises NobodyWalks: a line that is left to the modules above is walked by none
@@ -117,7 +117,9 @@ def with_callers(machines: Iterable[Machine], carries: Carries) -> tuple[Machine
     )
 
 
-def _called(machine: str, line: Transition, callers: Iterable[tuple[str, str]]) -> Iterable[Transition]:
+def _called(
+    machine: str, line: Transition[Any, Any], callers: Iterable[tuple[str, str]]
+) -> Iterable[Transition[Any, Any]]:
     has_own = line.action != FROM_ABOVE
     called = [
         replace(line, action=action, event=name or (f"{line.event}_on_{action.lower()}" if has_own else line.event))

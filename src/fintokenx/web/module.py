@@ -12,7 +12,7 @@ from fintokenx.kernel.actions import Action
 from fintokenx.kernel.bus import Afterwards, InStep
 from fintokenx.kernel.carries import Carries
 from fintokenx.kernel.jobs import Job, Periodic
-from fintokenx.kernel.machine import Machine
+from fintokenx.kernel.machine import AnyMachine
 from fintokenx.kernel.sealing import SealedColumn
 from fintokenx.web.services import Services
 
@@ -37,7 +37,7 @@ class Module(Generic[Needs_contra]):
 
     name: str
     routers: tuple[APIRouter, ...] = ()
-    machines: tuple[Machine, ...] = ()
+    machines: tuple[AnyMachine, ...] = ()
     actions: tuple[Action, ...] = ()
     carries: Carries = field(default_factory=dict)
     """Which rows the entries of an action may carry, as far as this module's commands record them."""

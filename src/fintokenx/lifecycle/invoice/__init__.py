@@ -37,6 +37,7 @@ from fintokenx.lifecycle.invoice.service.onward import (
 from fintokenx.lifecycle.invoice.service.reads import any_open, documents, find_anywhere, get, page
 from fintokenx.lifecycle.invoice.service.reasons import reasons
 from fintokenx.lifecycle.invoice.service.submit import submit, withdraw
+from fintokenx.lifecycle.invoice.transitions import InvoiceState
 from fintokenx.lifecycle.invoice.types import (
     SEALED,
     AlreadyConfirmed,
@@ -78,6 +79,7 @@ __all__ = [
     "Document",
     "DuplicateInvoice",
     "Invoice",
+    "InvoiceState",
     "IssuedInFuture",
     "MaturityBeforeIssue",
     "MaturityInPast",

@@ -5,20 +5,20 @@ from __future__ import annotations
 from typing import Final
 
 from fintokenx.audit import Carries, adds, always, changes, walking
-from fintokenx.lifecycle.invoice.transitions import INVOICE
+from fintokenx.lifecycle.invoice.transitions import INVOICE, InvoiceEvent
 from fintokenx.parties import auth, compliance
 
 _MOVED: Final = changes("invoices", "state")
-INVOICE_TOKENISED: Final = walking(changes("invoices", "state", "token_reference"), INVOICE, "tokenised")
-INVOICE_LISTED: Final = walking(_MOVED, INVOICE, "listed")
-INVOICE_COMMITTED: Final = walking(_MOVED, INVOICE, "commit")
-INVOICE_RELEASED: Final = walking(_MOVED, INVOICE, "cancel")
+INVOICE_TOKENISED: Final = walking(changes("invoices", "state", "token_reference"), INVOICE, InvoiceEvent.TOKENISED)
+INVOICE_LISTED: Final = walking(_MOVED, INVOICE, InvoiceEvent.LISTED)
+INVOICE_COMMITTED: Final = walking(_MOVED, INVOICE, InvoiceEvent.COMMIT)
+INVOICE_RELEASED: Final = walking(_MOVED, INVOICE, InvoiceEvent.CANCEL)
 """Back on the market before money has moved."""
-INVOICE_REFUNDED: Final = walking(_MOVED, INVOICE, "refund")
-INVOICE_FUNDED: Final = walking(_MOVED, INVOICE, "fund")
-INVOICE_COLLECTED: Final = walking(changes("invoices", "state", "collected_pence"), INVOICE, "collect")
-INVOICE_SETTLING: Final = walking(_MOVED, INVOICE, "start_settling")
-INVOICE_SETTLED: Final = walking(_MOVED, INVOICE, "settle")
+INVOICE_REFUNDED: Final = walking(_MOVED, INVOICE, InvoiceEvent.REFUND)
+INVOICE_FUNDED: Final = walking(_MOVED, INVOICE, InvoiceEvent.FUND)
+INVOICE_COLLECTED: Final = walking(changes("invoices", "state", "collected_pence"), INVOICE, InvoiceEvent.COLLECT)
+INVOICE_SETTLING: Final = walking(_MOVED, INVOICE, InvoiceEvent.START_SETTLING)
+INVOICE_SETTLED: Final = walking(_MOVED, INVOICE, InvoiceEvent.SETTLE)
 _READ: Final = (adds("invoice_documents"), adds("duplicates"))
 
 CARRIES: Final[Carries] = {

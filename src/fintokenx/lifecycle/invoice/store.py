@@ -10,19 +10,23 @@ from fintokenx import audit
 from fintokenx.kernel.db import Connection, Row, Tx
 from fintokenx.kernel.machine import Transition
 from fintokenx.kernel.money import Pence
+from fintokenx.lifecycle.invoice.transitions import InvoiceEvent, InvoiceState
 from fintokenx.lifecycle.invoice.types import Document, Invoice, KeptDocument, VisionRun
 
 _COLUMNS = (
     "tenant_id, reference, originator_id, obligor_id, invoice_number, face_value_pence, collected_pence, currency,"
     " issue_date, tenor_days, maturity_date, asking_discount_bps, state, token_reference, document_sha256, created_at"
 )
-_DEAD = ["REJECTED", "DECLINED_BY_BUYER", "EXPIRED", "WITHDRAWN"]
+_DEAD = [InvoiceState.REJECTED, InvoiceState.DECLINED_BY_BUYER, InvoiceState.WITHDRAWN]
 
 
 def _invoice(row: Row) -> Invoice:
     values = dict(row)
     return Invoice(
-        face_value=Pence(values.pop("face_value_pence")), collected=Pence(values.pop("collected_pence")), **values
+        face_value=Pence(values.pop("face_value_pence")),
+        collected=Pence(values.pop("collected_pence")),
+        state=InvoiceState(values.pop("state")),
+        **values,
     )
 
 
@@ -155,7 +159,9 @@ def row_of(invoice: Invoice, number_normalised: str) -> audit.RowChange:
     )
 
 
-def move(invoice: Invoice, transition: Transition, **changes: tuple[Any, Any]) -> audit.RowChange:
+def move(
+    invoice: Invoice, transition: Transition[InvoiceState, InvoiceEvent], **changes: tuple[Any, Any]
+) -> audit.RowChange:
     """The invoice's state change, with other columns as ``name=(before, after)``."""
     before = {"state": transition.source, **{name: pair[0] for name, pair in changes.items()}}
     after = {"state": transition.target, **{name: pair[1] for name, pair in changes.items()}}

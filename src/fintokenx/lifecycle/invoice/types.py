@@ -13,6 +13,7 @@ from fintokenx.kernel.clock import Instant
 from fintokenx.kernel.errors import Forbidden, Invalid, NotFound, Refused
 from fintokenx.kernel.money import Pence
 from fintokenx.kernel.sealing import SealedColumn
+from fintokenx.lifecycle.invoice.transitions import InvoiceState
 
 SEALED: Final = {("buyer_confirmations", "ip_sealed"): SealedColumn("ip", ("confirmed_by",))}
 """The sealed columns of invoice."""
@@ -198,7 +199,7 @@ class Invoice:
     tenor_days: int
     maturity_date: date
     asking_discount_bps: int
-    state: str
+    state: InvoiceState
     token_reference: str | None
     document_sha256: str
     created_at: Instant

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fintokenx.audit import Action
-from fintokenx.kernel.machine import Machine
+from fintokenx.kernel.machine import AnyMachine
 
-MACHINES: tuple[Machine, ...] = ()
+MACHINES: tuple[AnyMachine, ...] = ()
 ACTIONS: tuple[Action, ...] = ()

@@ -6,14 +6,14 @@ from typing import Final
 
 from fintokenx.audit import Carries, adds, always, changes, walking
 from fintokenx.lifecycle import invoice
-from fintokenx.lifecycle.marketplace.transitions import LISTING
+from fintokenx.lifecycle.marketplace.transitions import LISTING, ListingEvent
 
 _MOVED: Final = changes("primary_listings", "state", "committed_by")
-LISTING_COMMITTED: Final = walking(_MOVED, LISTING, "commit")
-LISTING_RELEASED: Final = walking(_MOVED, LISTING, "cancel")
+LISTING_COMMITTED: Final = walking(_MOVED, LISTING, ListingEvent.COMMIT)
+LISTING_RELEASED: Final = walking(_MOVED, LISTING, ListingEvent.CANCEL)
 """Open again before money has moved."""
-LISTING_REFUNDED: Final = walking(_MOVED, LISTING, "refund")
-LISTING_FUNDED: Final = walking(_MOVED, LISTING, "fund")
+LISTING_REFUNDED: Final = walking(_MOVED, LISTING, ListingEvent.REFUND)
+LISTING_FUNDED: Final = walking(_MOVED, LISTING, ListingEvent.FUND)
 
 CARRIES: Final[Carries] = {
     "LISTING_OPEN": always(adds("primary_listings"), invoice.INVOICE_LISTED),

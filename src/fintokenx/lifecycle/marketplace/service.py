@@ -9,11 +9,11 @@ from fintokenx import audit
 from fintokenx.kernel.caller import Caller, Role
 from fintokenx.kernel.db import Tx
 from fintokenx.kernel.errors import Refused
-from fintokenx.kernel.machine import NOTHING
+from fintokenx.kernel.machine import NOTHING, IllegalTransition
 from fintokenx.kernel.money import Pence
 from fintokenx.lifecycle import invoice, tokenisation
 from fintokenx.lifecycle.marketplace import store
-from fintokenx.lifecycle.marketplace.transitions import LISTING
+from fintokenx.lifecycle.marketplace.transitions import LISTING, ListingEvent, ListingState
 from fintokenx.lifecycle.marketplace.types import (
     ConcentrationCapReached,
     Listing,
@@ -51,7 +51,7 @@ async def open_listing(
     if await store.of_invoice(tx, invoice_reference) is not None:
         return
     offered = await invoice.get(tx, caller, reference=invoice_reference)
-    opening = LISTING.next(NOTHING, "open")
+    opening = LISTING.next(NOTHING, ListingEvent.OPEN)
     new = Listing(
         tenant_id=tx.tenant_id,
         id=tx.ids.new("lst"),
@@ -74,7 +74,7 @@ async def open_listing(
 async def unlisted(tx: Tx, caller: Caller, *, after: str | None = None, limit: int = 200) -> list[invoice.Invoice]:
     """Tokenised invoices by reference: what :func:`open_listing` was never called for, or is about to be."""
     caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
-    return await invoice.page(tx, caller, state="TOKENISED", after=after, limit=limit)
+    return await invoice.page(tx, caller, state=invoice.InvoiceState.TOKENISED, after=after, limit=limit)
 
 
 async def listing(tx: Tx, caller: Caller, *, listing_id: str) -> Listing:
@@ -124,7 +124,7 @@ async def committed(tx: Tx, caller: Caller, *, listing_id: str, lender_subject_i
     found = await store.lock(tx, listing_id)
     if found is None or not _invited(found, lender_subject_id):
         raise UnknownListing
-    transition = LISTING.next(found.state, "commit")
+    transition = LISTING.next(found.state, ListingEvent.COMMIT)
     await store.lock_exposure(tx, lender_subject_id, found.obligor_id)
     await _refuse_unfit(tx, caller, found, lender_subject_id)
     return audit.Move((store.moved(found, transition, committed_by=lender_subject_id),))
@@ -136,8 +136,13 @@ async def reopened(tx: Tx, caller: Caller, *, listing_id: str, action: str) -> a
     :raises UnknownListing: none in this tenant
     :raises IllegalTransition: nobody has committed to it, or another action
     """
-    event = {"FUND_CANCEL": "cancel", "FIAT_REFUND": "refund"}.get(action, action)
+    event = _REOPENS.get(action)
+    if event is None:
+        raise IllegalTransition(f"{LISTING.name}: {action} reopens none")
     return await _left(tx, caller, listing_id, event)
+
+
+_REOPENS: Final = {"FUND_CANCEL": ListingEvent.CANCEL, "FIAT_REFUND": ListingEvent.REFUND}
 
 
 async def closed(tx: Tx, caller: Caller, *, listing_id: str) -> audit.Move:
@@ -146,7 +151,7 @@ async def closed(tx: Tx, caller: Caller, *, listing_id: str) -> audit.Move:
     :raises UnknownListing: none in this tenant
     :raises IllegalTransition: nobody has committed to it
     """
-    return await _left(tx, caller, listing_id, "fund")
+    return await _left(tx, caller, listing_id, ListingEvent.FUND)
 
 
 async def filter_of(tx: Tx, caller: Caller) -> ListingFilter:
@@ -184,7 +189,7 @@ async def _refuse_unfit(tx: Tx, caller: Caller, found: Listing, lender_subject_i
         raise refusal
 
 
-async def _left(tx: Tx, caller: Caller, listing_id: str, event: str) -> audit.Move:
+async def _left(tx: Tx, caller: Caller, listing_id: str, event: ListingEvent) -> audit.Move:
     caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
     found = await store.lock(tx, listing_id)
     if found is None:
@@ -192,7 +197,7 @@ async def _left(tx: Tx, caller: Caller, listing_id: str, event: str) -> audit.Mo
     transition = LISTING.next(found.state, event)
     if found.committed_by is not None:
         await store.lock_exposure(tx, found.committed_by, found.obligor_id)
-    kept_by = None if transition.target == "OPEN" else found.committed_by
+    kept_by = None if transition.target is ListingState.OPEN else found.committed_by
     return audit.Move((store.moved(found, transition, committed_by=kept_by),))
 
 
@@ -218,7 +223,7 @@ async def _shown_to(tx: Tx, caller: Caller, found: Listing | None) -> Listing:
 
 async def _shown_to_lender(tx: Tx, caller: Caller, found: Listing) -> bool:
     lender = caller.must_be_subject()
-    if found.state != "OPEN":
+    if found.state != ListingState.OPEN:
         return found.committed_by == lender
     return _invited(found, lender) and await (await _eyes_of(tx, caller, lender)).refusal(found) is None
 

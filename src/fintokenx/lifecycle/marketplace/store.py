@@ -9,6 +9,7 @@ from fintokenx import audit
 from fintokenx.kernel.db import Row, Tx
 from fintokenx.kernel.machine import Transition
 from fintokenx.kernel.money import Pence
+from fintokenx.lifecycle.marketplace.transitions import ListingEvent, ListingState
 from fintokenx.lifecycle.marketplace.types import Listing, ListingFilter, Wanted
 
 _COLUMNS = (
@@ -22,6 +23,7 @@ def _listing(row: Row) -> Listing:
     invited = values.pop("visible_to_lender_subject_ids")
     return Listing(
         face=Pence(values.pop("face_pence")),
+        state=ListingState(values.pop("state")),
         visible_to_lender_subject_ids=None if invited is None else tuple(invited),
         **values,
     )
@@ -133,7 +135,9 @@ def opened(listing: Listing) -> audit.RowChange:
     )
 
 
-def moved(listing: Listing, transition: Transition, *, committed_by: str | None) -> audit.RowChange:
+def moved(
+    listing: Listing, transition: Transition[ListingState, ListingEvent], *, committed_by: str | None
+) -> audit.RowChange:
     """The listing's state change, and whose it is from now on."""
     return audit.update(
         "primary_listings",

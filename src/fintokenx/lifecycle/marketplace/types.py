@@ -8,6 +8,7 @@ from datetime import date
 from fintokenx.kernel.clock import Instant
 from fintokenx.kernel.errors import NotFound, Refused
 from fintokenx.kernel.money import Pence, flat_discount
+from fintokenx.lifecycle.marketplace.transitions import ListingState
 
 
 class UnknownListing(NotFound):
@@ -48,7 +49,7 @@ class Listing:
     maturity_date: date
     visible_to_lender_subject_ids: tuple[str, ...] | None
     """None: every lender of the tenant whose filter fits."""
-    state: str
+    state: ListingState
     committed_by: str | None
     """The lender that has committed to it; None while it is OPEN."""
     created_at: Instant

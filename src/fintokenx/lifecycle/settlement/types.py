@@ -9,6 +9,13 @@ from typing import Final
 from fintokenx.kernel.clock import Instant
 from fintokenx.kernel.errors import Invalid, NotFound, Refused
 from fintokenx.kernel.money import ZERO, Pence, flat_discount
+from fintokenx.lifecycle.settlement.transitions import (
+    CollectionState,
+    DifferenceState,
+    DisbursementState,
+    InstructionState,
+    LineDoubtState,
+)
 
 FPS_LIMIT: Final = Pence(100_000_000)
 """What one Faster Payment carries at most: £1,000,000."""
@@ -151,7 +158,7 @@ class Line:
     @property
     def waits_to_be_booked(self) -> bool:
         """A person has said that it is new, and it has not been booked yet."""
-        return self.kind == "doubt" and self.doubt == "NEW"
+        return self.kind == "doubt" and self.doubt == LineDoubtState.NEW
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +190,7 @@ class LineDoubt:
     amount: Pence
     booked_at: Instant
     may_be: tuple[str, ...]
-    state: str
+    state: LineDoubtState
     opened_at: Instant
     decided_at: Instant | None
     decided_by: str | None
@@ -229,7 +236,7 @@ class Disbursement:
     lender_subject_id: str
     seller_subject_id: str
     price: Price
-    state: str
+    state: DisbursementState
     fps_ref: str | None
     payout_fps_ref: str | None
     refund_fps_ref: str | None
@@ -261,7 +268,7 @@ class Instruction:
     creditor: BankAccount
     amount: Pence
     reference: str
-    state: str
+    state: InstructionState
     bank_ref: str | None
     reason_code: str | None
     queued_at: Instant
@@ -288,7 +295,7 @@ class Collection:
     bank_transaction_id: str
     amount: Pence
     received_at: Instant
-    state: str
+    state: CollectionState
     invoice_reference: str | None
     narration_match: str | None
     match_method: str | None
@@ -319,7 +326,7 @@ class Difference:
     account: str
     bank: Pence
     books: Pence
-    state: str
+    state: DifferenceState
     opened_at: Instant
     closed_at: Instant | None
 

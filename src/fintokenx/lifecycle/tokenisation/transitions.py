@@ -9,7 +9,7 @@ from typing import Final
 
 from fintokenx.audit import Action
 from fintokenx.kernel.caller import Role
-from fintokenx.kernel.machine import FROM_ABOVE, NOTHING, Machine, transitions
+from fintokenx.kernel.machine import FROM_ABOVE, NOTHING, AnyMachine, Machine, transitions
 
 TOKEN: Final = Machine(
     "token",
@@ -99,7 +99,7 @@ CHAIN_TX: Final = Machine(
     ),
 )
 
-MACHINES: tuple[Machine, ...] = (TOKEN, WALLET, RECOVERY, CHAIN_TX)
+MACHINES: tuple[AnyMachine, ...] = (TOKEN, WALLET, RECOVERY, CHAIN_TX)
 
 _SYSTEM = (Role.SYSTEM,)
 

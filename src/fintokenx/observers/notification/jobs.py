@@ -11,6 +11,7 @@ from fintokenx.kernel.clock import from_wire
 from fintokenx.kernel.errors import Unavailable
 from fintokenx.kernel.jobs import Job, Lane, Payload, Work
 from fintokenx.kernel.sealing import Sealer, Shredded
+from fintokenx.lifecycle import invoice
 from fintokenx.observers.notification import service
 from fintokenx.observers.notification.ports import Mail, Mailer, Undeliverable
 from fintokenx.observers.notification.types import Letter
@@ -48,13 +49,13 @@ class NotificationJobs:
 
     async def invoice_in_review(self, work: Work, payload: Payload) -> None:
         """The payload is invoice's ``InvoiceInReview``."""
-        await self._tell_seller(work, payload, "IN_REVIEW")
+        await self._tell_seller(work, payload, invoice.InvoiceState.IN_REVIEW)
 
     async def invoice_rejected(self, work: Work, payload: Payload) -> None:
         """The payload is invoice's ``InvoiceRejected``."""
-        await self._tell_seller(work, payload, "REJECTED")
+        await self._tell_seller(work, payload, invoice.InvoiceState.REJECTED)
 
-    async def _tell_seller(self, work: Work, payload: Payload, state: str) -> None:
+    async def _tell_seller(self, work: Work, payload: Payload, state: invoice.InvoiceState) -> None:
         async with work.transaction() as tx:
             letter = await service.tell_seller(tx, work.caller, reference=payload["reference"], state=state)
         await self._post(work, letter)

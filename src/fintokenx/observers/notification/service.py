@@ -15,7 +15,7 @@ from fintokenx.kernel.db import Tx
 from fintokenx.kernel.machine import NOTHING
 from fintokenx.lifecycle import invoice
 from fintokenx.observers.notification import store
-from fintokenx.observers.notification.transitions import EMAIL
+from fintokenx.observers.notification.transitions import EMAIL, EmailEvent
 from fintokenx.observers.notification.types import Email, Letter
 from fintokenx.parties import auth, compliance, partner
 
@@ -25,7 +25,10 @@ DELAYED: Final = "MAIL_DELAYED"
 """The alert about a mail that is tried in vain; it ends when the mail does."""
 DELAYED_AFTER: Final = timedelta(minutes=3)
 
-_TOLD_OF: Final = {"IN_REVIEW": "invoice_in_review", "REJECTED": "invoice_rejected"}
+_TOLD_OF: Final = {
+    invoice.InvoiceState.IN_REVIEW: "invoice_in_review",
+    invoice.InvoiceState.REJECTED: "invoice_rejected",
+}
 _TEMPLATES: Final = Environment(
     loader=PackageLoader("fintokenx.observers.notification"),
     auto_reload=False,
@@ -46,7 +49,7 @@ async def ask_buyer(tx: Tx, caller: Caller, *, reference: str, public_url: str, 
     business_key = f"ask_buyer:{reference}"
     earlier = await store.lock(tx, business_key)
     asked = await invoice.get(tx, caller, reference=reference)
-    if asked.state != "AWAITING_BUYER" or _is_over(earlier):
+    if asked.state != invoice.InvoiceState.AWAITING_BUYER or _is_over(earlier):
         return None
     buyer = await auth.subject(tx, asked.obligor_id)
     seller = await auth.subject(tx, asked.originator_id)
@@ -67,7 +70,7 @@ async def ask_buyer(tx: Tx, caller: Caller, *, reference: str, public_url: str, 
     )
 
 
-async def tell_seller(tx: Tx, caller: Caller, *, reference: str, state: str) -> Letter | None:
+async def tell_seller(tx: Tx, caller: Caller, *, reference: str, state: invoice.InvoiceState) -> Letter | None:
     """The mail that tells a seller that its invoice has come into ``state`` (IN_REVIEW, REJECTED) and why, as far as a
     seller may know; None when it has left that state again, has been told (NO-03), or cannot be.
     """
@@ -108,7 +111,7 @@ async def login_code(tx: Tx, caller: Caller, *, subject_id: str, wish: str, aske
     if email is None:
         return None
     if who.is_barred or tx.at >= asked_at + auth.CODE_LIFE:
-        await _ended(tx, caller, email, "expire", "CODE_EXPIRED")
+        await _ended(tx, caller, email, EmailEvent.EXPIRE, "CODE_EXPIRED")
         return None
     code = await auth.issue_login_code(tx, caller, subject_id=subject_id)
     return await _letter(tx, email, code=code, company=who.legal_name, role=who.role.value.replace("_", " "))
@@ -121,7 +124,7 @@ async def sent(tx: Tx, caller: Caller, *, business_key: str, provider_ref: str) 
     email = await store.lock(tx, business_key)
     if email is None or _is_over(email):
         return
-    sending = EMAIL.next(email.state, "sent")
+    sending = EMAIL.next(email.state, EmailEvent.SENT)
     move = audit.Move((store.sent(tx, email, sending, provider_ref),))
     await audit.change(tx, caller, action=sending.action, resource=email.resource, move=move)
     await compliance.clear_alert(tx, caller, cause=DELAYED, resource=email.resource)
@@ -143,7 +146,7 @@ async def undeliverable(tx: Tx, caller: Caller, *, business_key: str, failure: s
     caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
     email = await store.lock(tx, business_key)
     if email is not None and not _is_over(email):
-        await _ended(tx, caller, email, "fail", failure)
+        await _ended(tx, caller, email, EmailEvent.FAIL, failure)
 
 
 def render(template: str, values: Mapping[str, str | Sequence[str]]) -> tuple[str, str]:
@@ -169,7 +172,7 @@ def _is_over(email: Email | None) -> bool:
     return email is not None and email.state in EMAIL.terminal_states
 
 
-async def _ended(tx: Tx, caller: Caller, email: Email, event: str, failure: str) -> None:
+async def _ended(tx: Tx, caller: Caller, email: Email, event: EmailEvent, failure: str) -> None:
     ending = EMAIL.next(email.state, event)
     move = audit.Move((store.ended(tx, email, ending, failure),))
     await audit.change(tx, caller, action=ending.action, resource=email.resource, move=move)
@@ -193,7 +196,7 @@ async def _queue(
     if to.email_sealed is None:
         await _alarm(tx, caller, UNDELIVERABLE, resource)
         return None
-    queueing = EMAIL.next(NOTHING, "queue")
+    queueing = EMAIL.next(NOTHING, EmailEvent.QUEUE)
     email = Email(
         tenant_id=tx.tenant_id,
         id=tx.ids.new("eml"),

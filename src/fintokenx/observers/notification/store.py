@@ -7,6 +7,7 @@ from dataclasses import asdict
 from fintokenx import audit
 from fintokenx.kernel.db import Tx
 from fintokenx.kernel.machine import Transition
+from fintokenx.observers.notification.transitions import EmailEvent, EmailState
 from fintokenx.observers.notification.types import Email
 
 _COLUMNS = (
@@ -19,7 +20,7 @@ async def lock(tx: Tx, business_key: str) -> Email | None:
     """Serialise the work on one mail until the transaction ends, then read it."""
     await tx.lock(f"email_sends:{business_key}")
     row = await tx.row(f"select {_COLUMNS} from app.email_sends where business_key = $1", business_key)
-    return Email(**dict(row)) if row else None
+    return Email(**{**dict(row), "state": EmailState(row["state"])}) if row else None
 
 
 def queued(email: Email) -> audit.RowChange:
@@ -27,7 +28,7 @@ def queued(email: Email) -> audit.RowChange:
     return audit.insert("email_sends", asdict(email))
 
 
-def sent(tx: Tx, email: Email, transition: Transition, provider_ref: str) -> audit.RowChange:
+def sent(tx: Tx, email: Email, transition: Transition[EmailState, EmailEvent], provider_ref: str) -> audit.RowChange:
     """The relay has it."""
     return audit.update(
         "email_sends",
@@ -37,7 +38,7 @@ def sent(tx: Tx, email: Email, transition: Transition, provider_ref: str) -> aud
     )
 
 
-def ended(tx: Tx, email: Email, transition: Transition, failure: str) -> audit.RowChange:
+def ended(tx: Tx, email: Email, transition: Transition[EmailState, EmailEvent], failure: str) -> audit.RowChange:
     """It never leaves."""
     return audit.update(
         "email_sends",

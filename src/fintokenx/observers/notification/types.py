@@ -7,6 +7,7 @@ from typing import Final
 
 from fintokenx.kernel.clock import Instant
 from fintokenx.kernel.sealing import SealedColumn
+from fintokenx.observers.notification.transitions import EmailState
 
 SEALED: Final = {("email_sends", "to_sealed"): SealedColumn("email", ("subject_id",))}
 """The sealed columns of notification."""
@@ -26,7 +27,7 @@ class Email:
     """Under what its entries are recorded: the invoice's reference, or the subject's id."""
     business_key: str
     """What it is about; a second mail about the same is never queued (NO-03)."""
-    state: str
+    state: EmailState
     provider_ref: str | None
     queued_at: Instant
     sent_at: Instant | None

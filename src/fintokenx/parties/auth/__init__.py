@@ -46,6 +46,7 @@ from fintokenx.parties.auth.service import (
     use_page_link,
     withdraw_magic_links,
 )
+from fintokenx.parties.auth.transitions import AdminSessionState, SubjectEvent, SubjectState
 from fintokenx.parties.auth.types import (
     SANCTIONS,
     SEALED,
@@ -77,7 +78,6 @@ from fintokenx.parties.auth.types import (
     SignInRefused,
     StaffExists,
     Subject,
-    SubjectEvent,
     SubjectExists,
     SubjectFrozen,
     TenantsDiffer,
@@ -104,6 +104,7 @@ __all__ = [
     "SUBJECT_MOVED",
     "AdminSession",
     "AdminSessionOver",
+    "AdminSessionState",
     "AdminTokenRefused",
     "ApiKeyRequired",
     "AuthServices",
@@ -138,6 +139,7 @@ __all__ = [
     "SubjectEvent",
     "SubjectExists",
     "SubjectFrozen",
+    "SubjectState",
     "TenantsDiffer",
     "TokenRefused",
     "Tokens",

@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import Final
 
 from fintokenx.audit import Carries, adds, always, changes, walking
-from fintokenx.parties.auth.transitions import MAGIC_LINK
+from fintokenx.parties.auth.transitions import MAGIC_LINK, MagicLinkEvent
 
 SUBJECT_MOVED: Final = changes("subjects", "state")
 GATE_TIMES_KEPT: Final = changes("subjects", "last_kyc_run_at", "last_screening_at", "cleared_at")
 _LINK_MOVED: Final = changes("magic_link_tokens", "state")
-LINK_CONFIRMED: Final = walking(_LINK_MOVED, MAGIC_LINK, "confirm", "confirm for the buyer")
+LINK_CONFIRMED: Final = walking(_LINK_MOVED, MAGIC_LINK, MagicLinkEvent.CONFIRM, MagicLinkEvent.CONFIRM_FOR_THE_BUYER)
 """By the buyer through the link, or for it without: then every link ends."""
-LINK_DECLINED: Final = walking(_LINK_MOVED, MAGIC_LINK, "decline")
-LINK_WITHDRAWN: Final = walking(_LINK_MOVED, MAGIC_LINK, "withdraw")
+LINK_DECLINED: Final = walking(_LINK_MOVED, MAGIC_LINK, MagicLinkEvent.DECLINE)
+LINK_WITHDRAWN: Final = walking(_LINK_MOVED, MAGIC_LINK, MagicLinkEvent.WITHDRAW)
 _SESSION_ENDED: Final = changes("sessions", "state", "revoked_at")
 _LOCKED_OUT: Final = (_SESSION_ENDED, _LINK_MOVED)
 

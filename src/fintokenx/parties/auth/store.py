@@ -10,6 +10,7 @@ from fintokenx import audit
 from fintokenx.kernel.caller import Role
 from fintokenx.kernel.clock import Instant
 from fintokenx.kernel.db import Connection, Row, Tx
+from fintokenx.parties.auth.transitions import AdminSessionState, MagicLinkState, SessionState, SubjectState
 from fintokenx.parties.auth.types import (
     AdminSession,
     CredentialVersion,
@@ -92,7 +93,9 @@ def _subject(row: Row | None) -> Subject | None:
     if row is None:
         return None
     values: dict[str, Any] = dict(row)
-    return Subject(**{**values, "role": Role(values["role"])})
+    frozen_from = values["frozen_from"] and SubjectState(values["frozen_from"])
+    typed = {"role": Role(values["role"]), "state": SubjectState(values["state"]), "frozen_from": frozen_from}
+    return Subject(**(values | typed))
 
 
 def subject_created(new: Subject) -> audit.RowChange:
@@ -162,7 +165,7 @@ async def live_sessions_of(tx: Tx, subject_id: str) -> list[Session]:
 
 def _session(row: Row) -> Session:
     values: dict[str, Any] = dict(row)
-    return Session(**{**values, "role": Role(values["role"])})
+    return Session(**(values | {"role": Role(values["role"]), "state": SessionState(values["state"])}))
 
 
 def session_opened(session: Session) -> audit.RowChange:
@@ -355,7 +358,7 @@ async def live_links_of_subject(tx: Tx, subject_id: str) -> list[MagicLink]:
 
 
 def _link(row: Row | None) -> MagicLink | None:
-    return MagicLink(**dict(row)) if row else None
+    return MagicLink(**{**dict(row), "state": MagicLinkState(row["state"])}) if row else None
 
 
 def link_issued(link: MagicLink, *, token_sha256: str) -> audit.RowChange:
@@ -454,7 +457,8 @@ def _admin_session(row: Row | None) -> AdminSession | None:
     if row is None:
         return None
     values: dict[str, Any] = dict(row)
-    return AdminSession(**{**values, "purpose": Purpose(values["purpose"])})
+    typed = {"purpose": Purpose(values["purpose"]), "state": AdminSessionState(values["state"])}
+    return AdminSession(**(values | typed))
 
 
 def admin_session_requested(new: AdminSession) -> audit.RowChange:

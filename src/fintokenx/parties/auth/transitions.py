@@ -5,12 +5,12 @@ A line stands here when there is a door for it: offboarding and rotation come wi
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Final
 
 from fintokenx.audit import Action
 from fintokenx.kernel.caller import STAFF, Role
-from fintokenx.kernel.machine import FROM_ABOVE, NOTHING, Machine, transitions
-from fintokenx.parties.auth.types import SubjectEvent as Event
+from fintokenx.kernel.machine import FROM_ABOVE, NOTHING, AnyMachine, machine
 
 _FREEZABLE: Final = (
     "CREATED",
@@ -23,75 +23,178 @@ _FREEZABLE: Final = (
     "DECLINED",
 )
 
-SUBJECT: Final = Machine(
+
+class SubjectState(StrEnum):
+    """Where a subject stands."""
+
+    CREATED = "CREATED"
+    ACTIVE = "ACTIVE"
+    ONBOARDING = "ONBOARDING"
+    DECLINED = "DECLINED"
+    VERIFYING = "VERIFYING"
+    SCREENING = "SCREENING"
+    IN_REVIEW = "IN_REVIEW"
+    SUSPENDED = "SUSPENDED"
+    FROZEN = "FROZEN"
+    ERASED = "ERASED"
+
+
+class SubjectEvent(StrEnum):
+    """What moves a subject."""
+
+    CREATE = "create"
+    CREATE_STAFF = "create staff"
+    OPEN_ONBOARDING = "open onboarding"
+    SUBMIT = "submit"
+    GATE_1_CLEAR = "gate 1 clear"
+    GATE_2_DONE = "gate 2 done"
+    ACTIVATE = "activate"
+    APPROVE = "approve"
+    DECLINE = "decline"
+    SUSPEND = "suspend"
+    RESUME = "resume"
+    FREEZE = "freeze"
+    UNFREEZE = "unfreeze"
+    ERASE = "erase"
+
+
+SUBJECT: Final = machine(
     "subject",
-    transitions(
-        [
-            (NOTHING, "create", "CREATED", "SUBJECT_CREATE"),
-            (NOTHING, "create staff", "ACTIVE", "STAFF_CREATE"),
-            ("CREATED | DECLINED", Event.OPEN_ONBOARDING, "ONBOARDING", "ONBOARDING_OPEN"),
-            ("ONBOARDING", Event.SUBMIT, "VERIFYING", "ONBOARDING_SUBMIT"),
-            ("VERIFYING", Event.GATE_1_CLEAR, "SCREENING", "GATE_RESULT"),
-            ("SCREENING", Event.GATE_2_DONE, "IN_REVIEW", "GATE_RESULT"),
-            ("IN_REVIEW", Event.ACTIVATE, "ACTIVE", "SUBJECT_ACTIVE"),
-            ("IN_REVIEW", Event.APPROVE, "ACTIVE", "MLRO_APPROVE"),
-            ("VERIFYING | SCREENING | IN_REVIEW", Event.DECLINE, "DECLINED", "MLRO_DECLINE"),
-            ("ACTIVE", Event.SUSPEND, "SUSPENDED", "SUBJECT_SUSPEND"),
-            ("SUSPENDED", Event.RESUME, "ACTIVE", "SUBJECT_RESUME"),
-            (" | ".join(_FREEZABLE), Event.FREEZE, "FROZEN", "SUBJECT_FREEZE"),
-            *(("FROZEN", Event.UNFREEZE, state, "SUBJECT_UNFREEZE") for state in _FREEZABLE),
-            ("CREATED | ACTIVE | SUSPENDED | DECLINED", Event.ERASE, "ERASED", "SUBJECT_ERASE"),
-        ]
-    ),
+    SubjectState,
+    SubjectEvent,
+    [
+        (NOTHING, "create", "CREATED", "SUBJECT_CREATE"),
+        (NOTHING, "create staff", "ACTIVE", "STAFF_CREATE"),
+        ("CREATED | DECLINED", SubjectEvent.OPEN_ONBOARDING, "ONBOARDING", "ONBOARDING_OPEN"),
+        ("ONBOARDING", SubjectEvent.SUBMIT, "VERIFYING", "ONBOARDING_SUBMIT"),
+        ("VERIFYING", SubjectEvent.GATE_1_CLEAR, "SCREENING", "GATE_RESULT"),
+        ("SCREENING", SubjectEvent.GATE_2_DONE, "IN_REVIEW", "GATE_RESULT"),
+        ("IN_REVIEW", SubjectEvent.ACTIVATE, "ACTIVE", "SUBJECT_ACTIVE"),
+        ("IN_REVIEW", SubjectEvent.APPROVE, "ACTIVE", "MLRO_APPROVE"),
+        ("VERIFYING | SCREENING | IN_REVIEW", SubjectEvent.DECLINE, "DECLINED", "MLRO_DECLINE"),
+        ("ACTIVE", SubjectEvent.SUSPEND, "SUSPENDED", "SUBJECT_SUSPEND"),
+        ("SUSPENDED", SubjectEvent.RESUME, "ACTIVE", "SUBJECT_RESUME"),
+        (" | ".join(_FREEZABLE), SubjectEvent.FREEZE, "FROZEN", "SUBJECT_FREEZE"),
+        *(("FROZEN", SubjectEvent.UNFREEZE, state, "SUBJECT_UNFREEZE") for state in _FREEZABLE),
+        ("CREATED | ACTIVE | SUSPENDED | DECLINED", SubjectEvent.ERASE, "ERASED", "SUBJECT_ERASE"),
+    ],
 )
 
-SESSION: Final = Machine(
+
+class SessionState(StrEnum):
+    """Where a session stands."""
+
+    ACTIVE = "ACTIVE"
+    REVOKED = "REVOKED"
+
+
+class SessionEvent(StrEnum):
+    """What moves a session."""
+
+    OPEN = "open"
+    STEP_UP = "step up"
+    ROTATE = "rotate"
+    END = "end"
+    FREEZE = "freeze"
+    ERASE = "erase"
+
+
+SESSION: Final = machine(
     "session",
-    transitions(
-        [
-            (NOTHING, "open", "ACTIVE", "SESSION_OPEN"),
-            (NOTHING, "step up", "ACTIVE", "SESSION_STEP_UP"),
-            ("ACTIVE", "rotate", "REVOKED", "SESSION_STEP_UP"),
-            ("ACTIVE", "end", "REVOKED", "SESSION_END"),
-            ("ACTIVE", "freeze", "REVOKED", "SUBJECT_FREEZE"),
-            ("ACTIVE", "erase", "REVOKED", "SUBJECT_ERASE"),
-        ]
-    ),
+    SessionState,
+    SessionEvent,
+    [
+        (NOTHING, "open", "ACTIVE", "SESSION_OPEN"),
+        (NOTHING, "step up", "ACTIVE", "SESSION_STEP_UP"),
+        ("ACTIVE", "rotate", "REVOKED", "SESSION_STEP_UP"),
+        ("ACTIVE", "end", "REVOKED", "SESSION_END"),
+        ("ACTIVE", "freeze", "REVOKED", "SUBJECT_FREEZE"),
+        ("ACTIVE", "erase", "REVOKED", "SUBJECT_ERASE"),
+    ],
 )
 
-MAGIC_LINK: Final = Machine(
+
+class MagicLinkState(StrEnum):
+    """Where a magic link stands."""
+
+    ISSUED = "ISSUED"
+    OPENED = "OPENED"
+    CONSUMED = "CONSUMED"
+    EXPIRED = "EXPIRED"
+    REVOKED = "REVOKED"
+
+
+class MagicLinkEvent(StrEnum):
+    """What moves a magic link."""
+
+    ISSUE = "issue"
+    OPEN = "open"
+    CONFIRM = "confirm"
+    DECLINE = "decline"
+    EXPIRE = "expire"
+    REISSUE = "reissue"
+    WITHDRAW = "withdraw"
+    CONFIRM_FOR_THE_BUYER = "confirm for the buyer"
+    FREEZE = "freeze"
+    ERASE = "erase"
+
+
+MAGIC_LINK: Final = machine(
     "magic link",
-    transitions(
-        [
-            (NOTHING, "issue", "ISSUED", "MAGIC_LINK_ISSUE"),
-            ("ISSUED", "open", "OPENED", "MAGIC_LINK_OPEN"),
-            ("OPENED", "confirm", "CONSUMED", FROM_ABOVE),
-            ("OPENED", "decline", "CONSUMED", FROM_ABOVE),
-            ("ISSUED | OPENED", "expire", "EXPIRED", "MAGIC_LINK_EXPIRE"),
-            ("ISSUED | OPENED", "reissue", "REVOKED", "MAGIC_LINK_ISSUE"),
-            ("ISSUED | OPENED", "withdraw", "REVOKED", FROM_ABOVE),
-            ("ISSUED | OPENED", "confirm for the buyer", "REVOKED", FROM_ABOVE),
-            ("ISSUED | OPENED", "freeze", "REVOKED", "SUBJECT_FREEZE"),
-            ("ISSUED | OPENED", "erase", "REVOKED", "SUBJECT_ERASE"),
-        ]
-    ),
+    MagicLinkState,
+    MagicLinkEvent,
+    [
+        (NOTHING, "issue", "ISSUED", "MAGIC_LINK_ISSUE"),
+        ("ISSUED", "open", "OPENED", "MAGIC_LINK_OPEN"),
+        ("OPENED", "confirm", "CONSUMED", FROM_ABOVE),
+        ("OPENED", "decline", "CONSUMED", FROM_ABOVE),
+        ("ISSUED | OPENED", "expire", "EXPIRED", "MAGIC_LINK_EXPIRE"),
+        ("ISSUED | OPENED", "reissue", "REVOKED", "MAGIC_LINK_ISSUE"),
+        ("ISSUED | OPENED", "withdraw", "REVOKED", FROM_ABOVE),
+        ("ISSUED | OPENED", "confirm for the buyer", "REVOKED", FROM_ABOVE),
+        ("ISSUED | OPENED", "freeze", "REVOKED", "SUBJECT_FREEZE"),
+        ("ISSUED | OPENED", "erase", "REVOKED", "SUBJECT_ERASE"),
+    ],
 )
 
-ADMIN_SESSION: Final = Machine(
+
+class AdminSessionState(StrEnum):
+    """Where an admin session stands."""
+
+    REQUESTED = "REQUESTED"
+    APPROVED = "APPROVED"
+    REFUSED = "REFUSED"
+    OPEN = "OPEN"
+    CLOSED = "CLOSED"
+    EXPIRED = "EXPIRED"
+
+
+class AdminSessionEvent(StrEnum):
+    """What moves an admin session."""
+
+    REQUEST = "request"
+    APPROVE = "approve"
+    REFUSE = "refuse"
+    OPEN = "open"
+    CLOSE = "close"
+    EXPIRE = "expire"
+
+
+ADMIN_SESSION: Final = machine(
     "admin session",
-    transitions(
-        [
-            (NOTHING, "request", "REQUESTED", "ADMIN_SESSION_REQUEST"),
-            ("REQUESTED", "approve", "APPROVED", "ADMIN_SESSION_APPROVE"),
-            ("REQUESTED | APPROVED", "refuse", "REFUSED", "ADMIN_SESSION_REFUSE"),
-            ("APPROVED", "open", "OPEN", "ADMIN_SESSION_OPEN"),
-            ("OPEN", "close", "CLOSED", "ADMIN_SESSION_CLOSE"),
-            ("REQUESTED | APPROVED | OPEN", "expire", "EXPIRED", "ADMIN_SESSION_EXPIRE"),
-        ]
-    ),
+    AdminSessionState,
+    AdminSessionEvent,
+    [
+        (NOTHING, "request", "REQUESTED", "ADMIN_SESSION_REQUEST"),
+        ("REQUESTED", "approve", "APPROVED", "ADMIN_SESSION_APPROVE"),
+        ("REQUESTED | APPROVED", "refuse", "REFUSED", "ADMIN_SESSION_REFUSE"),
+        ("APPROVED", "open", "OPEN", "ADMIN_SESSION_OPEN"),
+        ("OPEN", "close", "CLOSED", "ADMIN_SESSION_CLOSE"),
+        ("REQUESTED | APPROVED | OPEN", "expire", "EXPIRED", "ADMIN_SESSION_EXPIRE"),
+    ],
 )
 
-MACHINES: tuple[Machine, ...] = (SUBJECT, SESSION, MAGIC_LINK, ADMIN_SESSION)
+MACHINES: tuple[AnyMachine, ...] = (SUBJECT, SESSION, MAGIC_LINK, ADMIN_SESSION)
 
 CUSTOMERS: Final = (Role.SELLER, Role.BUYER, Role.LENDER, Role.INVESTOR, Role.BROKER)
 SIGNED_IN: Final = (*CUSTOMERS, Role.PARTNER_ADMIN, *STAFF)

@@ -10,6 +10,7 @@ from fintokenx.kernel.caller import Caller, Role
 from fintokenx.kernel.clock import Instant
 from fintokenx.kernel.errors import Forbidden, Invalid, NotFound, Refused, Unauthenticated
 from fintokenx.kernel.sealing import SealedColumn
+from fintokenx.parties.auth.transitions import AdminSessionState, MagicLinkState, SessionState, SubjectState
 
 SEALED: Final = {
     ("subjects", "representative_name_sealed"): SealedColumn("representative_name", ("id",)),
@@ -18,23 +19,6 @@ SEALED: Final = {
     ("erasures", "reason_sealed"): SealedColumn("reason", ("id",)),
 }
 """The sealed columns of auth. An erasure's reason has a key of its own: that of the person is gone with it."""
-
-
-class SubjectEvent(StrEnum):
-    """What moves a subject that exists. Its creation has doors of its own."""
-
-    OPEN_ONBOARDING = "open onboarding"
-    SUBMIT = "submit"
-    GATE_1_CLEAR = "gate 1 clear"
-    GATE_2_DONE = "gate 2 done"
-    ACTIVATE = "activate"
-    APPROVE = "approve"
-    DECLINE = "decline"
-    SUSPEND = "suspend"
-    RESUME = "resume"
-    FREEZE = "freeze"
-    UNFREEZE = "unfreeze"
-    ERASE = "erase"
 
 
 SANCTIONS: Final = "SANCTIONS"
@@ -56,9 +40,9 @@ class Subject:
     email_sealed: str | None
     """Field name ``email``."""
     email_index: str | None
-    state: str
+    state: SubjectState
     suspension_reason: str | None
-    frozen_from: str | None
+    frozen_from: SubjectState | None
     created_at: Instant
     last_kyc_run_at: Instant | None
     last_screening_at: Instant | None
@@ -75,12 +59,12 @@ class Subject:
     @property
     def shown_state(self) -> str:
         """The state for the customer's eyes: a freeze shows as a suspension (it may be about a SAR)."""
-        return "SUSPENDED" if self.state == "FROZEN" else self.state
+        return SubjectState.SUSPENDED if self.state is SubjectState.FROZEN else self.state
 
     @property
     def is_barred(self) -> bool:
         """Whether nobody may enter as this subject: it is frozen, or there is nobody any more."""
-        return self.state in ("FROZEN", "ERASED")
+        return self.state in (SubjectState.FROZEN, SubjectState.ERASED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +89,7 @@ class Session:
     role: Role
     aal: int
     """NIST SP 800-63B authenticator assurance level: 1 or 2."""
-    state: str
+    state: SessionState
     created_at: Instant
     expires_at: Instant
 
@@ -130,7 +114,7 @@ class MagicLink:
     id: str
     invoice_reference: str
     subject_id: str
-    state: str
+    state: MagicLinkState
     issued_at: Instant
     expires_at: Instant
 
@@ -207,7 +191,7 @@ class AdminSession:
     purpose: Purpose
     on_behalf_of: str
     reason: str
-    state: str
+    state: AdminSessionState
     requested_by: str
     requested_at: Instant
     approved_by: str | None = None

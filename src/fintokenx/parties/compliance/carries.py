@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Final
 
 from fintokenx.audit import Carries, adds, always, changes, walking
-from fintokenx.parties.compliance.transitions import ALERT, CASE
+from fintokenx.parties.compliance.transitions import ALERT, CASE, AlertEvent, CaseEvent
 
 _ALERT_COUNTED: Final = changes("alerts", "last_seen_at", "occurrences")
-ALERT_RAISED: Final = (walking(adds("alerts"), ALERT, "raise"), _ALERT_COUNTED)
+ALERT_RAISED: Final = (walking(adds("alerts"), ALERT, AlertEvent.RAISE), _ALERT_COUNTED)
 """A new alert, or one more occurrence of the open one."""
-CASE_OPENED: Final = (walking(adds("review_queue"), CASE, "open"),)
+CASE_OPENED: Final = (walking(adds("review_queue"), CASE, CaseEvent.OPEN),)
 _CASE_DECIDED: Final = changes(
     "review_queue", "state", "decision", "decided_at", "decided_by", "rationale_sealed", "rationale_hash"
 )

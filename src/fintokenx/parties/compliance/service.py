@@ -15,7 +15,7 @@ from fintokenx.kernel.sealing import SealedColumn, Sealer, Shredded
 from fintokenx.parties import auth
 from fintokenx.parties.compliance import store
 from fintokenx.parties.compliance.events import AlertRaised, CaseDecided, CaseOpened, PersonalDataDisclosed
-from fintokenx.parties.compliance.transitions import ALERT, CASE
+from fintokenx.parties.compliance.transitions import ALERT, CASE, AlertEvent, AlertState, CaseEvent
 from fintokenx.parties.compliance.types import (
     Alert,
     AlreadyDecided,
@@ -34,7 +34,7 @@ from fintokenx.parties.compliance.types import (
 )
 
 _DECIDERS = (Role.MLRO, Role.COMPLIANCE)
-_ON_THE_WAY_IN = ("VERIFYING", "SCREENING", "IN_REVIEW")
+_ON_THE_WAY_IN = (auth.SubjectState.VERIFYING, auth.SubjectState.SCREENING, auth.SubjectState.IN_REVIEW)
 _OPENERS = (Role.SYSTEM, *_DECIDERS)
 
 
@@ -72,7 +72,7 @@ async def open_case(
         subject_id=subject_id,
         resource=resource,
         reason=reason,
-        state=CASE.next(NOTHING, "open").target,
+        state=CASE.next(NOTHING, CaseEvent.OPEN).target,
         opened_at=tx.at,
         declines_subject=declines_subject,
     )
@@ -111,7 +111,7 @@ async def decide(tx: Tx, caller: Caller, *, case_id: str, decision: Decision, ra
     known = await _case(tx, case_id)
     if known.decided_at is not None:
         raise AlreadyDecided
-    line = CASE.next(known.state, decision.value.lower())
+    line = CASE.next(known.state, CaseEvent(decision.value.lower()))
     after = {
         "state": line.target,
         "decision": decision.value,
@@ -162,7 +162,7 @@ async def raise_alert(tx: Tx, caller: Caller, *, cause: str, resource: str, seve
         cause=cause,
         resource=resource,
         severity=severity.value,
-        state=ALERT.next(NOTHING, "raise").target,
+        state=ALERT.next(NOTHING, AlertEvent.RAISE).target,
         raised_at=tx.at,
         last_seen_at=tx.at,
         occurrences=1,
@@ -178,9 +178,9 @@ async def clear_alert(tx: Tx, caller: Caller, *, cause: str, resource: str) -> N
         return  # the usual case, without a lock
     await store.lock(tx, f"alerts:{cause}:{resource}")
     known = await store.open_alert(tx, cause, resource)
-    if known is None or known.state != "RAISED":
+    if known is None or known.state != AlertState.RAISED:
         return
-    line = ALERT.next(known.state, "clear")
+    line = ALERT.next(known.state, AlertEvent.CLEAR)
     row = store.changed_alert(tx, known, state=line.target, closed_at=tx.at, closed_by=caller.actor)
     await audit.change(tx, caller, action=line.action, resource=resource, move=audit.Move((row,)))
 
@@ -198,7 +198,7 @@ async def acknowledge_alert(tx: Tx, caller: Caller, *, alert_id: str) -> Alert:
     """Say that somebody is looking at it."""
     caller.must_be(*_DECIDERS, tenant_id=tx.tenant_id)
     known = await _locked_alert(tx, alert_id)
-    line = ALERT.next(known.state, "acknowledge")
+    line = ALERT.next(known.state, AlertEvent.ACKNOWLEDGE)
     row = store.changed_alert(tx, known, state=line.target, acknowledged_at=tx.at, acknowledged_by=caller.actor)
     await audit.change(tx, caller, action=line.action, resource=alert_id, move=audit.Move((row,)))
     return replace(known, state=line.target, acknowledged_at=tx.at, acknowledged_by=caller.actor)
@@ -208,7 +208,7 @@ async def close_alert(tx: Tx, caller: Caller, *, alert_id: str, finding: Finding
     """Say what it was. The same cause raises a new alert from now on."""
     caller.must_be(*_DECIDERS, tenant_id=tx.tenant_id)
     known = await _locked_alert(tx, alert_id)
-    line = ALERT.next(known.state, "close")
+    line = ALERT.next(known.state, AlertEvent.CLOSE)
     row = store.changed_alert(
         tx, known, state=line.target, closed_at=tx.at, closed_by=caller.actor, finding=finding.value
     )

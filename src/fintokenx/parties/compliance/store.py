@@ -7,6 +7,7 @@ from typing import Any
 
 from fintokenx import audit
 from fintokenx.kernel.db import Row, Tx
+from fintokenx.parties.compliance.transitions import AlertState, CaseState
 from fintokenx.parties.compliance.types import Alert, Case
 
 _CASE = (
@@ -25,11 +26,11 @@ async def lock(tx: Tx, what: str) -> None:
 
 
 def _case(row: Row | None) -> Case | None:
-    return Case(**dict(row)) if row else None
+    return Case(**{**dict(row), "state": CaseState(row["state"])}) if row else None
 
 
 def _alert(row: Row | None) -> Alert | None:
-    return Alert(**dict(row)) if row else None
+    return Alert(**{**dict(row), "state": AlertState(row["state"])}) if row else None
 
 
 async def case(tx: Tx, case_id: str) -> Case | None:

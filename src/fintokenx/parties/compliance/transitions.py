@@ -6,34 +6,73 @@ MLRO_APPROVE and MLRO_DECLINE are declared by auth, whose subjects move on them 
 
 from __future__ import annotations
 
+from enum import StrEnum
+from typing import Final
+
 from fintokenx.audit import Action
 from fintokenx.kernel.caller import Role
-from fintokenx.kernel.machine import NOTHING, Machine, transitions
+from fintokenx.kernel.machine import NOTHING, AnyMachine, machine
 
-CASE = Machine(
+
+class CaseState(StrEnum):
+    """Where a case stands."""
+
+    OPEN = "OPEN"
+    DECIDED_APPROVE = "DECIDED_APPROVE"
+    DECIDED_DECLINE = "DECIDED_DECLINE"
+
+
+class CaseEvent(StrEnum):
+    """What moves a case."""
+
+    OPEN = "open"
+    APPROVE = "approve"
+    DECLINE = "decline"
+
+
+CASE: Final = machine(
     "review_case",
-    transitions(
-        [
-            (NOTHING, "open", "OPEN", "CASE_OPEN"),
-            ("OPEN", "approve", "DECIDED_APPROVE", "MLRO_APPROVE"),
-            ("OPEN", "decline", "DECIDED_DECLINE", "MLRO_DECLINE"),
-        ]
-    ),
+    CaseState,
+    CaseEvent,
+    [
+        (NOTHING, "open", "OPEN", "CASE_OPEN"),
+        ("OPEN", "approve", "DECIDED_APPROVE", "MLRO_APPROVE"),
+        ("OPEN", "decline", "DECIDED_DECLINE", "MLRO_DECLINE"),
+    ],
 )
 
-ALERT = Machine(
+
+class AlertState(StrEnum):
+    """Where an alert stands."""
+
+    RAISED = "RAISED"
+    ACKED = "ACKED"
+    CLOSED = "CLOSED"
+    AUTO_CLEARED = "AUTO_CLEARED"
+
+
+class AlertEvent(StrEnum):
+    """What moves an alert."""
+
+    RAISE = "raise"
+    ACKNOWLEDGE = "acknowledge"
+    CLOSE = "close"
+    CLEAR = "clear"
+
+
+ALERT: Final = machine(
     "alert",
-    transitions(
-        [
-            (NOTHING, "raise", "RAISED", "ALERT_RAISE"),
-            ("RAISED", "acknowledge", "ACKED", "ALERT_ACK"),
-            ("RAISED|ACKED", "close", "CLOSED", "ALERT_CLOSE"),
-            ("RAISED", "clear", "AUTO_CLEARED", "ALERT_CLEAR"),
-        ]
-    ),
+    AlertState,
+    AlertEvent,
+    [
+        (NOTHING, "raise", "RAISED", "ALERT_RAISE"),
+        ("RAISED", "acknowledge", "ACKED", "ALERT_ACK"),
+        ("RAISED|ACKED", "close", "CLOSED", "ALERT_CLOSE"),
+        ("RAISED", "clear", "AUTO_CLEARED", "ALERT_CLEAR"),
+    ],
 )
 
-MACHINES: tuple[Machine, ...] = (CASE, ALERT)
+MACHINES: tuple[AnyMachine, ...] = (CASE, ALERT)
 
 _DECIDERS = (Role.MLRO, Role.COMPLIANCE)
 ACTIONS: tuple[Action, ...] = (

@@ -12,6 +12,7 @@ from fintokenx.kernel.canonical import canonical_json
 from fintokenx.kernel.clock import Instant
 from fintokenx.kernel.errors import Invalid, NotFound, Refused
 from fintokenx.kernel.sealing import SealedColumn
+from fintokenx.parties.compliance.transitions import AlertState, CaseState
 
 SEALED: Final = {("review_queue", "rationale_sealed"): SealedColumn("rationale", ("subject_id", "id"))}
 """The sealed columns of compliance; :attr:`Case.sealing_key` says the same of the owner."""
@@ -124,7 +125,7 @@ class Case:
     subject_id: str | None
     resource: str
     reason: str
-    state: str
+    state: CaseState
     opened_at: Instant
     declines_subject: bool = False
     """Whether to decline the case is to decline the subject."""
@@ -149,7 +150,7 @@ class Alert:
     cause: str
     resource: str
     severity: str
-    state: str
+    state: AlertState
     raised_at: Instant
     last_seen_at: Instant
     occurrences: int

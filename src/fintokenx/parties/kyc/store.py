@@ -8,6 +8,7 @@ from typing import Any
 from fintokenx import audit
 from fintokenx.kernel.clock import Instant
 from fintokenx.kernel.db import Row, Tx
+from fintokenx.parties.kyc.transitions import FileState, GateRunState
 from fintokenx.parties.kyc.types import BankAccount, GateRun, Hit, OnboardingFile, Party
 
 _FILE = (
@@ -27,11 +28,11 @@ async def lock_subject(tx: Tx, subject_id: str) -> None:
 
 
 def _file(row: Row | None) -> OnboardingFile | None:
-    return OnboardingFile(**dict(row)) if row else None
+    return OnboardingFile(**{**dict(row), "state": FileState(row["state"])}) if row else None
 
 
 def _run(row: Row | None) -> GateRun | None:
-    return GateRun(**dict(row)) if row else None
+    return GateRun(**{**dict(row), "state": GateRunState(row["state"])}) if row else None
 
 
 async def file(tx: Tx, file_id: str) -> OnboardingFile | None:

@@ -10,6 +10,7 @@ from typing import Final, Literal
 from fintokenx.kernel.clock import Instant
 from fintokenx.kernel.errors import Forbidden, Invalid, NotFound, Refused
 from fintokenx.kernel.sealing import SealedColumn
+from fintokenx.parties.kyc.transitions import FileState, GateRunState
 
 SEALED: Final = {
     ("onboarding_parties", "name_sealed"): SealedColumn("name", ("id",)),
@@ -170,7 +171,7 @@ class OnboardingFile:
     id: str
     subject_id: str
     form_version: str
-    state: str
+    state: FileState
     company_name: str
     company_number: str
     opened_at: Instant
@@ -191,7 +192,7 @@ class GateRun:
     attempt: int
     provider: str
     provider_ref: str | None
-    state: str
+    state: GateRunState
     verdict: str | None
     raw_payload_ref: str | None
     started_at: Instant

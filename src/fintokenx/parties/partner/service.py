@@ -16,7 +16,7 @@ from fintokenx.kernel.settings import Environment
 from fintokenx.kernel.vault import Vault
 from fintokenx.parties.partner import store
 from fintokenx.parties.partner.events import ApiKeyRevoked, TenantOpened
-from fintokenx.parties.partner.transitions import API_KEY, KEEPERS, TENANT
+from fintokenx.parties.partner.transitions import API_KEY, KEEPERS, TENANT, ApiKeyEvent, TenantEvent
 from fintokenx.parties.partner.types import (
     ASKING_DISCOUNT_BPS_MAX,
     KEY_NAME_LENGTH_MAX,
@@ -59,7 +59,7 @@ async def open_tenant(tx: Tx, caller: Caller, *, terms: TenantTerms) -> Tenant:
     await store.lock(tx, "tenants")
     if await store.tenant(tx) is not None:
         raise TenantExists(tx.tenant_id)
-    opening = TENANT.next(NOTHING, "open")
+    opening = TENANT.next(NOTHING, TenantEvent.OPEN)
     opened = Tenant(tx.tenant_id, terms, opening.target, tx.at)
     move = audit.Move((store.tenant_opened(opened),), (TenantOpened(tx.tenant_id),))
     await audit.change(tx, caller, action=opening.action, resource=tx.tenant_id, move=move)
@@ -138,7 +138,7 @@ async def create_api_key(tx: Tx, caller: Caller, *, key_id: str, raw: str, name:
     for scope in scopes:
         if not _SCOPE.fullmatch(scope):
             raise BadScope(scope)
-    creation = API_KEY.next(NOTHING, "create")
+    creation = API_KEY.next(NOTHING, ApiKeyEvent.CREATE)
     key = ApiKey(
         tx.tenant_id, key_id, name, tuple(dict.fromkeys(scopes)), creation.target, tx.at, created_by=caller.actor
     )
@@ -158,7 +158,7 @@ async def revoke_api_key(tx: Tx, caller: Caller, *, key_id: str) -> ApiKey:
     key = await store.api_key(tx, key_id)
     if key is None:
         raise UnknownApiKey
-    revocation = API_KEY.next(key.state, "revoke")
+    revocation = API_KEY.next(key.state, ApiKeyEvent.REVOKE)
     move = audit.Move((store.key_revoked(tx, key, state=revocation.target),), (ApiKeyRevoked(key_id),))
     await audit.change(tx, caller, action=revocation.action, resource=key_id, move=move)
     return replace(key, state=revocation.target)

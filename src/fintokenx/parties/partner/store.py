@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from fintokenx import audit
 from fintokenx.kernel.db import Pool, RawConnection, Row, Tx
+from fintokenx.parties.partner.transitions import ApiKeyState, TenantState
 from fintokenx.parties.partner.types import ApiKey, CollectionsAccount, Tenant, TenantTerms
 
 _TENANT: Final = (
@@ -46,7 +47,7 @@ def _tenant(row: Row) -> Tenant:
         ),
         asking_discount_bps=row["asking_discount_bps"],
     )
-    return Tenant(row["tenant_id"], terms, row["state"], row["opened_at"])
+    return Tenant(row["tenant_id"], terms, TenantState(row["state"]), row["opened_at"])
 
 
 def tenant_opened(tenant: Tenant) -> audit.RowChange:
@@ -98,7 +99,7 @@ async def api_keys(tx: Tx, *, after: str, limit: int) -> list[ApiKey]:
 
 def _api_key(row: Row) -> ApiKey:
     values: dict[str, Any] = dict(row)
-    return ApiKey(**{**values, "scopes": tuple(values["scopes"])})
+    return ApiKey(**{**values, "scopes": tuple(values["scopes"]), "state": ApiKeyState(values["state"])})
 
 
 def key_created(key: ApiKey, *, key_sha256: str) -> audit.RowChange:

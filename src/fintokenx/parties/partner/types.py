@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from fintokenx.kernel.clock import Instant
 from fintokenx.kernel.errors import Forbidden, Invalid, NotFound, Refused, Unauthenticated
+from fintokenx.parties.partner.transitions import ApiKeyState, TenantState
 
 
 class Feature(StrEnum):
@@ -51,7 +52,7 @@ class Tenant:
 
     id: str
     terms: TenantTerms
-    state: str
+    state: TenantState
     opened_at: Instant
 
 
@@ -63,7 +64,7 @@ class ApiKey:
     id: str
     name: str
     scopes: tuple[str, ...]
-    state: str
+    state: ApiKeyState
     created_at: Instant
     created_by: str
     last_used_at: Instant | None = None

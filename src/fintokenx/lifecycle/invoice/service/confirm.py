@@ -14,7 +14,7 @@ from fintokenx.kernel.machine import Transition
 from fintokenx.lifecycle.invoice import store
 from fintokenx.lifecycle.invoice.events import InvoiceConfirmed, InvoiceDeclined
 from fintokenx.lifecycle.invoice.service.reads import locked
-from fintokenx.lifecycle.invoice.transitions import INVOICE
+from fintokenx.lifecycle.invoice.transitions import INVOICE, InvoiceEvent, InvoiceState
 from fintokenx.lifecycle.invoice.types import (
     AlreadyConfirmed,
     Document,
@@ -46,7 +46,7 @@ async def confirmation_page(tx: Tx, caller: Caller, *, reference: str) -> Confir
     :raises AlreadyConfirmed, IllegalTransition: there is nothing to ask any more
     """
     invoice = await _buyers_own(tx, caller, reference)
-    await _in_state_for(tx, invoice, "confirm")
+    await _in_state_for(tx, invoice, InvoiceEvent.CONFIRM)
     return ConfirmationPage(
         tenant=await partner.tenant(tx),
         invoice=invoice,
@@ -82,7 +82,7 @@ async def confirm(
     caller.must_be(Role.BUYER, tenant_id=tx.tenant_id)
     used = await _link_used(tx, caller, reference, link)
     invoice = await _buyers_own(tx, caller, reference)
-    transition = await _in_state_for(tx, invoice, "confirm")
+    transition = await _in_state_for(tx, invoice, InvoiceEvent.CONFIRM)
     await kyc.must_be_active(tx, invoice.obligor_id)
     if page_hash not in await store.pages_shown(tx, reference):
         raise PageChanged
@@ -108,7 +108,7 @@ async def decline(tx: Tx, caller: Caller, *, reference: str, link: str) -> Invoi
     caller.must_be(Role.BUYER, tenant_id=tx.tenant_id)
     used = await auth.consume_magic_link(tx, caller, raw=link)
     invoice = await _buyers_own(tx, caller, reference)
-    transition = await _in_state_for(tx, invoice, "decline")
+    transition = await _in_state_for(tx, invoice, InvoiceEvent.DECLINE)
     move = audit.Move((store.move(invoice, transition),), (InvoiceDeclined(reference, invoice.originator_id),)) + used
     await audit.change(tx, caller, action=transition.action, resource=reference, move=move)
     return replace(invoice, state=transition.target)
@@ -134,7 +134,7 @@ async def _buyers_own(tx: Tx, caller: Caller, reference: str) -> Invoice:
     return invoice
 
 
-async def _in_state_for(tx: Tx, invoice: Invoice, event: str) -> Transition:
+async def _in_state_for(tx: Tx, invoice: Invoice, event: InvoiceEvent) -> Transition[InvoiceState, InvoiceEvent]:
     if await store.is_confirmed(tx, invoice.reference):
         raise AlreadyConfirmed
     return INVOICE.next(invoice.state, event)

@@ -13,7 +13,7 @@ from fintokenx.lifecycle.invoice.events import InvoiceAwaitingBuyer, InvoiceInRe
 from fintokenx.lifecycle.invoice.ports import Reading
 from fintokenx.lifecycle.invoice.service import compare, reasons
 from fintokenx.lifecycle.invoice.service.reads import locked
-from fintokenx.lifecycle.invoice.transitions import INVOICE
+from fintokenx.lifecycle.invoice.transitions import INVOICE, InvoiceEvent, InvoiceState
 from fintokenx.lifecycle.invoice.types import Document, Invoice, ReviewReason
 from fintokenx.parties import auth, compliance
 
@@ -22,11 +22,11 @@ async def start_extraction(tx: Tx, caller: Caller, *, reference: str) -> Documen
     """Claim the invoice for reading: its original document, or None when there is nothing to read any more."""
     caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
     invoice = await locked(tx, reference)
-    if invoice.state == "SUBMITTED":
-        transition = INVOICE.next(invoice.state, "start_extraction")
+    if invoice.state == InvoiceState.SUBMITTED:
+        transition = INVOICE.next(invoice.state, InvoiceEvent.START_EXTRACTION)
         move = audit.Move((store.move(invoice, transition),))
         await audit.change(tx, caller, action=transition.action, resource=reference, move=move)
-    elif invoice.state != "EXTRACTING":
+    elif invoice.state != InvoiceState.EXTRACTING:
         return None
     [original] = [d for d in await store.documents(tx, reference) if d.type.startswith("original_")]
     return original
@@ -54,7 +54,7 @@ async def finish_extraction(
     """
     caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
     invoice = await locked(tx, reference)
-    if invoice.state != "EXTRACTING":
+    if invoice.state != InvoiceState.EXTRACTING:
         return invoice
     found, twin = await _findings(tx, invoice, reading)
     rows = [store.document(tx, reference, artefact) for artefact in artefacts]
@@ -78,7 +78,7 @@ async def finish_extraction(
                 submitted_by=invoice.originator_id,
             )
         )
-    transition = INVOICE.next(invoice.state, "refer" if found else "extracted")
+    transition = INVOICE.next(invoice.state, InvoiceEvent.REFER if found else InvoiceEvent.EXTRACTED)
     move = audit.Move((store.move(invoice, transition), *rows))
     if found:
         _, opened = await compliance.open_case(
@@ -99,9 +99,9 @@ async def refuse_document(tx: Tx, caller: Caller, *, reference: str, code: str) 
     """The document is no invoice that can be taken (a credit note, another currency): the invoice is rejected."""
     caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
     invoice = await locked(tx, reference)
-    if invoice.state != "EXTRACTING":
+    if invoice.state != InvoiceState.EXTRACTING:
         return
-    transition = INVOICE.next(invoice.state, "refuse")
+    transition = INVOICE.next(invoice.state, InvoiceEvent.REFUSE)
     run = store.vision_run(tx, reference, model=reasons.REFUSED, confidence_bps=0, fields={}, findings=[code])
     fact = InvoiceRejected(reference, invoice.originator_id)
     move = audit.Move((store.move(invoice, transition), run), (fact,))
@@ -112,10 +112,10 @@ async def review_decided(tx: Tx, caller: Caller, *, reference: str, reason: str,
     """Carry out a reviewer's decision. A second telling, and a case about something else, changes nothing."""
     caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
     invoice = await locked(tx, reference)
-    if invoice.state != "IN_REVIEW" or reason not in list(ReviewReason):
+    if invoice.state != InvoiceState.IN_REVIEW or reason not in list(ReviewReason):
         return
     approved = decision is compliance.Decision.APPROVE
-    transition = INVOICE.next(invoice.state, "approve" if approved else "reject")
+    transition = INVOICE.next(invoice.state, InvoiceEvent.APPROVE if approved else InvoiceEvent.REJECT)
     fact = (
         InvoiceAwaitingBuyer(reference, invoice.obligor_id)
         if approved
@@ -141,7 +141,7 @@ async def _findings(tx: Tx, invoice: Invoice, reading: Reading) -> tuple[tuple[s
     buyer = await auth.subject(tx, invoice.obligor_id)
     found = [*compare.findings(invoice, seller=seller, buyer=buyer, reading=reading)]
     for side, subject in (("SELLER", seller), ("BUYER", buyer)):
-        if subject.state != "ACTIVE":
+        if subject.state != auth.SubjectState.ACTIVE:
             found.append(f"{side}_NOT_ACTIVE")
     twin = await store.alike(tx, invoice)
     if twin is not None:

@@ -11,7 +11,7 @@ from fintokenx.kernel.db import Tx
 from fintokenx.kernel.money import ZERO, Pence
 from fintokenx.lifecycle.invoice import store
 from fintokenx.lifecycle.invoice.service.reads import locked
-from fintokenx.lifecycle.invoice.transitions import INVOICE
+from fintokenx.lifecycle.invoice.transitions import INVOICE, InvoiceEvent, InvoiceState
 from fintokenx.lifecycle.invoice.types import Invoice, MoreThanOutstanding
 
 
@@ -19,32 +19,32 @@ async def tokenised(tx: Tx, caller: Caller, *, reference: str, token_reference: 
     """CONFIRMED → TOKENISED, and the token's reference for ever (IN-15); recorded as TOKEN_MINT."""
     caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
     invoice = await locked(tx, reference)
-    transition = INVOICE.next(invoice.state, "tokenised")
+    transition = INVOICE.next(invoice.state, InvoiceEvent.TOKENISED)
     return audit.Move((store.move(invoice, transition, token_reference=(None, token_reference)),))
 
 
 async def listed(tx: Tx, caller: Caller, *, reference: str) -> audit.Move:
     """TOKENISED → LISTED; recorded as LISTING_OPEN."""
     caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
-    return await _moved(tx, reference, "listed")
+    return await _moved(tx, reference, InvoiceEvent.LISTED)
 
 
 async def committed(tx: Tx, caller: Caller, *, reference: str) -> audit.Move:
     """LISTED → FUNDING; recorded as FUND_COMMIT."""
     caller.must_be(Role.LENDER, Role.SYSTEM, tenant_id=tx.tenant_id)
-    return await _moved(tx, reference, "commit")
+    return await _moved(tx, reference, InvoiceEvent.COMMIT)
 
 
 async def released(tx: Tx, caller: Caller, *, reference: str, refunded: bool) -> audit.Move:
     """FUNDING → LISTED; recorded as FIAT_REFUND when money had moved, else as FUND_CANCEL."""
     caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
-    return await _moved(tx, reference, "refund" if refunded else "cancel")
+    return await _moved(tx, reference, InvoiceEvent.REFUND if refunded else InvoiceEvent.CANCEL)
 
 
 async def funded(tx: Tx, caller: Caller, *, reference: str) -> audit.Move:
     """FUNDING → FUNDED; recorded as FUND_INVOICE."""
     caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
-    return await _moved(tx, reference, "fund")
+    return await _moved(tx, reference, InvoiceEvent.FUND)
 
 
 async def collected(tx: Tx, caller: Caller, *, reference: str, amount: Pence) -> tuple[audit.Move, Invoice]:
@@ -56,8 +56,8 @@ async def collected(tx: Tx, caller: Caller, *, reference: str, amount: Pence) ->
     """
     caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
     invoice = await locked(tx, reference)
-    target = "PAID" if amount == invoice.outstanding else "PART_PAID"
-    transition = INVOICE.next(invoice.state, "collect", to=target)
+    target = InvoiceState.PAID if amount == invoice.outstanding else InvoiceState.PART_PAID
+    transition = INVOICE.next(invoice.state, InvoiceEvent.COLLECT, to=target)
     if not ZERO < amount <= invoice.outstanding:
         raise MoreThanOutstanding
     after = invoice.collected + amount
@@ -68,13 +68,13 @@ async def collected(tx: Tx, caller: Caller, *, reference: str, amount: Pence) ->
 async def settling(tx: Tx, caller: Caller, *, reference: str) -> audit.Move:
     """PAID → SETTLING; recorded as SETTLEMENT_START."""
     caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
-    return await _moved(tx, reference, "start_settling")
+    return await _moved(tx, reference, InvoiceEvent.START_SETTLING)
 
 
 async def settled(tx: Tx, caller: Caller, *, reference: str) -> audit.Move:
     """SETTLING → SETTLED; recorded as TOKEN_BURN."""
     caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
-    return await _moved(tx, reference, "settle")
+    return await _moved(tx, reference, InvoiceEvent.SETTLE)
 
 
 async def fallen_due(tx: Tx, caller: Caller, *, day: date) -> list[str]:
@@ -87,13 +87,13 @@ async def fall_due(tx: Tx, caller: Caller, *, reference: str) -> None:
     """FUNDED → DUE at maturity; told again, or too early, nothing happens."""
     caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
     invoice = await locked(tx, reference)
-    if invoice.state != "FUNDED" or invoice.maturity_date > tx.at.date():
+    if invoice.state != InvoiceState.FUNDED or invoice.maturity_date > tx.at.date():
         return
-    transition = INVOICE.next(invoice.state, "fall_due")
+    transition = INVOICE.next(invoice.state, InvoiceEvent.FALL_DUE)
     move = audit.Move((store.move(invoice, transition),))
     await audit.change(tx, caller, action=transition.action, resource=reference, move=move)
 
 
-async def _moved(tx: Tx, reference: str, event: str) -> audit.Move:
+async def _moved(tx: Tx, reference: str, event: InvoiceEvent) -> audit.Move:
     invoice = await locked(tx, reference)
     return audit.Move((store.move(invoice, INVOICE.next(invoice.state, event)),))

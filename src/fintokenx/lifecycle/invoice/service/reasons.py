@@ -15,11 +15,12 @@ from fintokenx.kernel.db import Tx
 from fintokenx.lifecycle.invoice import store
 from fintokenx.lifecycle.invoice.ports import DocumentRefused
 from fintokenx.lifecycle.invoice.service import reads
+from fintokenx.lifecycle.invoice.transitions import InvoiceState
 from fintokenx.lifecycle.invoice.types import Invoice, Reason, VisionRun
 
 REFUSED: Final = "refused"
 """In place of the reader's name where the document was not taken at all."""
-_TOLD: Final = ("IN_REVIEW", "REJECTED")
+_TOLD: Final = (InvoiceState.IN_REVIEW, InvoiceState.REJECTED)
 _DECLARED_AS: Final = {
     "invoice_number": ("invoice_number", "invoice number"),
     "issue_date": ("issue_date", "issue date"),
@@ -49,7 +50,7 @@ def told_to_seller(invoice: Invoice, run: VisionRun | None) -> tuple[Reason, ...
     findings = run.findings if run is not None else []
     if run is not None and run.model == REFUSED:
         return tuple(Reason(code, None, _refusal(code)) for code in findings)
-    first = _UNDER_REVIEW if invoice.state == "IN_REVIEW" else _DECLINED
+    first = _UNDER_REVIEW if invoice.state == InvoiceState.IN_REVIEW else _DECLINED
     return (first, *_of_the_document(findings))
 
 

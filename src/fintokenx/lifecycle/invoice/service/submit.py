@@ -13,7 +13,7 @@ from fintokenx.kernel.money import ZERO
 from fintokenx.lifecycle.invoice import store
 from fintokenx.lifecycle.invoice.events import InvoiceSubmitted
 from fintokenx.lifecycle.invoice.service.reads import locked
-from fintokenx.lifecycle.invoice.transitions import INVOICE, SUBMITTERS
+from fintokenx.lifecycle.invoice.transitions import INVOICE, SUBMITTERS, InvoiceEvent
 from fintokenx.lifecycle.invoice.types import (
     TENOR_DAYS_MAX,
     Declaration,
@@ -68,7 +68,7 @@ async def submit(tx: Tx, caller: Caller, *, declared: Declaration, document: Doc
     await store.lock_submissions(tx, originator_id, document.sha256)
     await _check_new(tx, originator_id, number, document)
     terms = (await partner.tenant(tx)).terms
-    transition = INVOICE.next(NOTHING, "submit")
+    transition = INVOICE.next(NOTHING, InvoiceEvent.SUBMIT)
     invoice = Invoice(
         tenant_id=tx.tenant_id,
         reference=invoice_reference(await tx.next_number("invoice_numbers"), reference_key),
@@ -124,7 +124,7 @@ async def withdraw(tx: Tx, caller: Caller, *, reference: str) -> Invoice:
     invoice = await locked(tx, reference)
     if invoice.originator_id != caller.must_be_subject():
         raise UnknownInvoice
-    transition = INVOICE.next(invoice.state, "withdraw")
+    transition = INVOICE.next(invoice.state, InvoiceEvent.WITHDRAW)
     move = audit.Move((store.move(invoice, transition),)) + revoked
     await audit.change(tx, caller, action=transition.action, resource=reference, move=move)
     return replace(invoice, state=transition.target)
@@ -149,7 +149,7 @@ async def _check_parties(tx: Tx, originator_id: str, declared: Declaration) -> N
     obligor = await auth.find_subject(tx, declared.obligor_id)
     if obligor is not None and obligor.role is not Role.BUYER:
         raise ObligorIsNoBuyer
-    if obligor is None or obligor.state != "ACTIVE":
+    if obligor is None or obligor.state != auth.SubjectState.ACTIVE:
         raise ObligorUnknown
     if obligor.company_number is not None and obligor.company_number == originator.company_number:
         raise SameParty

@@ -18,7 +18,7 @@ from fintokenx.lifecycle.settlement import store
 from fintokenx.lifecycle.settlement.ports import BankAccount
 from fintokenx.lifecycle.settlement.service import alerting, instructing, lines
 from fintokenx.lifecycle.settlement.store import balances as balance_store
-from fintokenx.lifecycle.settlement.transitions import DIFFERENCE
+from fintokenx.lifecycle.settlement.transitions import DIFFERENCE, DifferenceEvent
 from fintokenx.lifecycle.settlement.types import (
     RECONCILED_WITHIN_SECONDS,
     Difference,
@@ -103,7 +103,7 @@ async def conclude(tx: Tx, caller: Caller, *, account: BankAccount, found: Compa
         if found.is_explained is False:
             await _open(tx, caller, account, found)
     elif found.bank == found.books:
-        transition = DIFFERENCE.next(known.state, "close")
+        transition = DIFFERENCE.next(known.state, DifferenceEvent.CLOSE)
         row = balance_store.changed_difference(
             known, bank=found.bank, books=found.books, state=transition.target, closed_at=tx.at
         )
@@ -118,7 +118,7 @@ async def conclude(tx: Tx, caller: Caller, *, account: BankAccount, found: Compa
 
 
 async def _open(tx: Tx, caller: Caller, account: BankAccount, found: Comparison) -> None:
-    transition = DIFFERENCE.next(NOTHING, "open")
+    transition = DIFFERENCE.next(NOTHING, DifferenceEvent.OPEN)
     new = Difference(
         tenant_id=tx.tenant_id,
         id=tx.ids.new("dif"),

@@ -18,7 +18,7 @@ from fintokenx.lifecycle.settlement.service import alerting, instructing, matchi
 from fintokenx.lifecycle.settlement.service.funding import concluded
 from fintokenx.lifecycle.settlement.service.reads import STAFF
 from fintokenx.lifecycle.settlement.store import lines as lines_store
-from fintokenx.lifecycle.settlement.transitions import COLLECTION
+from fintokenx.lifecycle.settlement.transitions import COLLECTION, CollectionEvent, CollectionState, InstructionEvent
 from fintokenx.lifecycle.settlement.types import (
     Collection,
     Instruction,
@@ -32,8 +32,8 @@ from fintokenx.lifecycle.settlement.types import (
 
 ALLOCATE_JOB = "settlement.allocate"
 
-_OWED = ("FUNDED", "DUE", "PART_PAID")
-_PAID_BEFORE = ("PAID", "SETTLING", "SETTLED")
+_OWED = (invoice.InvoiceState.FUNDED, invoice.InvoiceState.DUE, invoice.InvoiceState.PART_PAID)
+_PAID_BEFORE = (invoice.InvoiceState.PAID, invoice.InvoiceState.SETTLING, invoice.InvoiceState.SETTLED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,9 @@ async def receive(tx: Tx, caller: Caller, *, seen: Sighting) -> str:
     caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
     credit = seen.credit
     match = await _match(tx, caller, credit.narration)
-    transition = COLLECTION.next(NOTHING, "receive", to="MATCHED" if match else "UNMATCHED")
+    transition = COLLECTION.next(
+        NOTHING, CollectionEvent.RECEIVE, to=CollectionState.MATCHED if match else CollectionState.UNMATCHED
+    )
     received = Collection(
         tenant_id=tx.tenant_id,
         id=tx.ids.new("col"),
@@ -116,7 +118,7 @@ async def _match(tx: Tx, caller: Caller, narration: str) -> Match | None:
 async def can_be_booked(tx: Tx, caller: Caller, *, collection_id: str) -> bool:
     """Whether a matched credit need not wait for its invoice's funding (any more)."""
     matched = await collection(tx, caller, collection_id=collection_id)
-    if matched.state != "MATCHED" or matched.invoice_reference is None:
+    if matched.state != CollectionState.MATCHED or matched.invoice_reference is None:
         return False
     return (await invoice.get(tx, caller, reference=matched.invoice_reference)).state in (*_OWED, *_PAID_BEFORE)
 
@@ -132,7 +134,7 @@ async def allocate(tx: Tx, caller: Caller, *, collection_id: str) -> bool:
         raise UnknownCollection
     await store.lock(tx, matched.invoice_reference)
     matched = await collection(tx, caller, collection_id=collection_id)
-    if matched.state != "MATCHED" or matched.invoice_reference is None:
+    if matched.state != CollectionState.MATCHED or matched.invoice_reference is None:
         return True
     owed_on = await invoice.get(tx, caller, reference=matched.invoice_reference)
     if owed_on.state in _PAID_BEFORE:
@@ -143,7 +145,7 @@ async def allocate(tx: Tx, caller: Caller, *, collection_id: str) -> bool:
     amount = min(matched.amount, owed_on.outstanding)
     move, after = await invoice.collected(tx, caller, reference=owed_on.reference, amount=amount)
     onward = _shares(tx, amount, await _holders(tx, caller, owed_on.reference))
-    transition = COLLECTION.next(matched.state, "allocate", to="DISTRIBUTING")
+    transition = COLLECTION.next(matched.state, CollectionEvent.ALLOCATE, to=CollectionState.DISTRIBUTING)
     row = store.allocated_collection(
         matched, state=transition.target, allocated=amount, refund_due=matched.amount - amount, onward=onward
     )
@@ -160,7 +162,7 @@ async def allocate(tx: Tx, caller: Caller, *, collection_id: str) -> bool:
         )
     move += await _split_journal(tx, caller, matched, owed_on.reference, onward, matched.amount - amount)
     await audit.change(tx, caller, action=transition.action, resource=owed_on.reference, move=move)
-    if after.state == "PAID":
+    if after.state is invoice.InvoiceState.PAID:
         await _start_settling(tx, caller, owed_on.reference)
     return True
 
@@ -183,7 +185,7 @@ def _shares(tx: Tx, amount: Pence, holders: Sequence[Holder]) -> tuple[OnwardPay
 
 
 async def _all_due_back(tx: Tx, caller: Caller, matched: Collection, reference: str) -> None:
-    transition = COLLECTION.next(matched.state, "allocate", to="REFUND_DUE")
+    transition = COLLECTION.next(matched.state, CollectionEvent.ALLOCATE, to=CollectionState.REFUND_DUE)
     row = store.allocated_collection(
         matched, state=transition.target, allocated=ZERO, refund_due=matched.amount, onward=()
     )
@@ -213,9 +215,9 @@ async def passed_on(tx: Tx, caller: Caller, paid: Instruction, outcome: PaymentO
     """A holder's share has left; with the last one of a paid invoice the token is to be burned."""
     caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
     split = await collection(tx, caller, collection_id=paid.collection_id or "")
-    rows = [concluded(tx, paid, "settle onward", outcome)]
+    rows = [concluded(tx, paid, InstructionEvent.SETTLE_ONWARD, outcome)]
     if await store.unpaid_legs(tx, collection_id=split.id) == [paid.leg]:
-        rows.append(store.moved_collection(split, COLLECTION.next(split.state, "pay out").target))
+        rows.append(store.moved_collection(split, COLLECTION.next(split.state, CollectionEvent.PAY_OUT).target))
     lines = [
         ledger.Line(ledger.payable_to(paid.subject_id), debit=paid.amount),
         ledger.Line(ledger.BANK_COLLECTIONS, credit=paid.amount),
@@ -228,7 +230,7 @@ async def passed_on(tx: Tx, caller: Caller, paid: Instruction, outcome: PaymentO
 
 async def _burn_when_all_is_paid(tx: Tx, caller: Caller, reference: str) -> None:
     settling = await invoice.get(tx, caller, reference=reference)
-    if settling.state != "SETTLING" or settling.token_reference is None:
+    if settling.state is not invoice.InvoiceState.SETTLING or settling.token_reference is None:
         return
     if await store.unpaid_legs(tx, invoice_reference=reference):
         return

@@ -22,7 +22,13 @@ from fintokenx.lifecycle.settlement.events import (
 from fintokenx.lifecycle.settlement.ports import PaymentOutcome
 from fintokenx.lifecycle.settlement.service import alerting, instructing
 from fintokenx.lifecycle.settlement.service.reads import locked, of_instruction
-from fintokenx.lifecycle.settlement.transitions import DISBURSEMENT, INSTRUCTION
+from fintokenx.lifecycle.settlement.transitions import (
+    DISBURSEMENT,
+    INSTRUCTION,
+    DisbursementEvent,
+    DisbursementState,
+    InstructionEvent,
+)
 from fintokenx.lifecycle.settlement.types import (
     FPS_LIMIT,
     AmountOverFpsLimit,
@@ -79,7 +85,7 @@ async def commit(tx: Tx, caller: Caller, *, listing_id: str, expected_net_advanc
         lender_subject_id=lender_id,
         seller_subject_id=sold.originator_id,
         price=price,
-        state=DISBURSEMENT.next(NOTHING, "commit").target,
+        state=DISBURSEMENT.next(NOTHING, DisbursementEvent.COMMIT).target,
         fps_ref=None,
         payout_fps_ref=None,
         refund_fps_ref=None,
@@ -129,7 +135,7 @@ async def to_check(tx: Tx, caller: Caller, *, disbursement_id: str) -> Candidate
     """What to ask the network; None when this is past checking, or has just been cancelled for want of a wallet."""
     caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
     disbursement = await locked(tx, disbursement_id)
-    if disbursement.state != "COMMITTED":
+    if disbursement.state != DisbursementState.COMMITTED:
         return None
     token = await tokenisation.token_of(tx, caller, invoice_reference=disbursement.invoice_reference)
     try:
@@ -144,7 +150,7 @@ async def checked(tx: Tx, caller: Caller, *, disbursement_id: str, allowed: bool
     """F1 → F2 and the lender's payment queued, or CANCELLED with the listing open again."""
     caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
     disbursement = await locked(tx, disbursement_id)
-    if disbursement.state != "COMMITTED":
+    if disbursement.state != DisbursementState.COMMITTED:
         return
     if not allowed:
         await cancel(tx, caller, disbursement, reason=f"PREFLIGHT: {reason}")
@@ -157,7 +163,7 @@ async def checked(tx: Tx, caller: Caller, *, disbursement_id: str, allowed: bool
     except Refused as refusal:
         await cancel(tx, caller, disbursement, reason=refusal.code)
         return
-    transition = DISBURSEMENT.next(disbursement.state, "check")
+    transition = DISBURSEMENT.next(disbursement.state, DisbursementEvent.CHECK)
     move = audit.Move((store.changed_disbursement(disbursement, state=transition.target),))
     move += await instructing.funding(tx, disbursement)
     await audit.change(tx, caller, action=transition.action, resource=disbursement.invoice_reference, move=move)
@@ -168,7 +174,7 @@ async def cancel(
 ) -> None:
     """End a commitment before any money is ours: listing open, invoice listed again. ``payment`` is its last word."""
     caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
-    transition = DISBURSEMENT.next(disbursement.state, "cancel")
+    transition = DISBURSEMENT.next(disbursement.state, DisbursementEvent.CANCEL)
     row = store.changed_disbursement(disbursement, state=transition.target, end_reason=reason[:200])
     told = FundingCancelled(
         disbursement.id, disbursement.invoice_reference, disbursement.lender_subject_id, reason[:200]
@@ -183,10 +189,10 @@ async def fiat_in(tx: Tx, caller: Caller, paid: Instruction, outcome: PaymentOut
     """The lender's money is final in collections: journal it, and ask for the token under the disbursement's id."""
     caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
     disbursement = await of_instruction(tx, paid)
-    transition = DISBURSEMENT.next(disbursement.state, "settle")
+    transition = DISBURSEMENT.next(disbursement.state, DisbursementEvent.SETTLE)
     rows = (
         store.changed_disbursement(disbursement, state=transition.target, fps_ref=outcome.bank_ref),
-        concluded(tx, paid, "settle in", outcome),
+        concluded(tx, paid, InstructionEvent.SETTLE_IN, outcome),
     )
     net, lender = disbursement.price.net_advance, ledger.held_for(disbursement.lender_subject_id)
     move = audit.Move(rows) + await ledger.post(
@@ -221,14 +227,14 @@ async def follow_token(tx: Tx, caller: Caller, *, disbursement_id: str) -> None:
     asked for. A transfer that the chain has not answered is left to tokenisation."""
     caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
     disbursement = await locked(tx, disbursement_id)
-    if disbursement.state != "FIAT_FINAL":
+    if disbursement.state != DisbursementState.FIAT_FINAL:
         return
     try:
         asked = await tokenisation.chain_transaction(tx, caller, business_key=disbursement_id)
     except tokenisation.UnknownChainTransaction:
         await _ask_again(tx, caller, disbursement)
         return
-    if asked.state == "CONFIRMED" and asked.tx_hash is not None:
+    if asked.state == invoice.InvoiceState.CONFIRMED and asked.tx_hash is not None:
         await token_moved(tx, caller, disbursement_id=disbursement_id, tx_hash=asked.tx_hash)
     elif asked.state == "REVERTED":
         await token_refused(tx, caller, disbursement_id=disbursement_id, reason=asked.revert_reason or "")
@@ -247,9 +253,9 @@ async def token_moved(tx: Tx, caller: Caller, *, disbursement_id: str, tx_hash: 
     """Fiat final and token moved: FUND_INVOICE, once, with both references; the payout is queued (SE-04)."""
     caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
     disbursement = await locked(tx, disbursement_id)
-    if disbursement.state != "FIAT_FINAL":
+    if disbursement.state != DisbursementState.FIAT_FINAL:
         return
-    transition = DISBURSEMENT.next(disbursement.state, "fund")
+    transition = DISBURSEMENT.next(disbursement.state, DisbursementEvent.FUND)
     # The reference of the fiat leg is named unchanged, so that one entry shows both (SE-04).
     row = store.changed_disbursement(
         disbursement, state=transition.target, chain_tx_hash=tx_hash, fps_ref=disbursement.fps_ref
@@ -291,9 +297,9 @@ async def token_refused(tx: Tx, caller: Caller, *, disbursement_id: str, reason:
     """The network will not move the token: alert, and queue the same pence back to the lender (SE-05)."""
     caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
     disbursement = await locked(tx, disbursement_id)
-    if disbursement.state != "FIAT_FINAL":
+    if disbursement.state != DisbursementState.FIAT_FINAL:
         return
-    transition = DISBURSEMENT.next(disbursement.state, "refuse")
+    transition = DISBURSEMENT.next(disbursement.state, DisbursementEvent.REFUSE)
     row = store.changed_disbursement(disbursement, state=transition.target, end_reason=reason[:200])
     told = TokenRefusedAfterFiat(disbursement.id, disbursement.invoice_reference, reason[:200])
     source = await store.newest_of_leg(tx, disbursement.id)
@@ -316,11 +322,11 @@ async def refunded(tx: Tx, caller: Caller, paid: Instruction, outcome: PaymentOu
     """The lender has its money back: the listing is open and the invoice listed again."""
     caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
     disbursement = await of_instruction(tx, paid)
-    transition = DISBURSEMENT.next(disbursement.state, "refund")
+    transition = DISBURSEMENT.next(disbursement.state, DisbursementEvent.REFUND)
     reference, net = disbursement.invoice_reference, disbursement.price.net_advance
     rows = (
         store.changed_disbursement(disbursement, state=transition.target, refund_fps_ref=outcome.bank_ref),
-        concluded(tx, paid, "settle refund", outcome),
+        concluded(tx, paid, InstructionEvent.SETTLE_REFUND, outcome),
     )
     move = audit.Move(rows, (FundingRefunded(disbursement.id, reference, disbursement.lender_subject_id),))
     lender = ledger.held_for(disbursement.lender_subject_id)
@@ -337,7 +343,7 @@ async def paid_out(tx: Tx, caller: Caller, paid: Instruction, outcome: PaymentOu
     disbursement = await of_instruction(tx, paid)
     rows = (
         store.changed_disbursement(disbursement, payout_fps_ref=outcome.bank_ref, paid_out_at=tx.at),
-        concluded(tx, paid, "settle payout", outcome),
+        concluded(tx, paid, InstructionEvent.SETTLE_PAYOUT, outcome),
     )
     net = disbursement.price.net_advance
     seller = ledger.payable_to(disbursement.seller_subject_id)
@@ -348,7 +354,7 @@ async def paid_out(tx: Tx, caller: Caller, paid: Instruction, outcome: PaymentOu
     tx.enqueue("settlement.await_seller_credit", {"disbursement_id": disbursement.id}, dedupe_key=paid.end_to_end_id)
 
 
-def concluded(tx: Tx, known: Instruction, event: str, outcome: PaymentOutcome) -> audit.RowChange:
+def concluded(tx: Tx, known: Instruction, event: InstructionEvent, outcome: PaymentOutcome) -> audit.RowChange:
     """A payment has come to its end: what the bank said last."""
     return store.changed_instruction(
         known,

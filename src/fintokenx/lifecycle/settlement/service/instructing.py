@@ -15,7 +15,7 @@ from fintokenx.kernel.machine import NOTHING
 from fintokenx.kernel.money import Pence
 from fintokenx.lifecycle.settlement import store
 from fintokenx.lifecycle.settlement.ports import BankAccount
-from fintokenx.lifecycle.settlement.transitions import INSTRUCTION
+from fintokenx.lifecycle.settlement.transitions import INSTRUCTION, InstructionEvent, InstructionState
 from fintokenx.lifecycle.settlement.types import RETRY_SECONDS, Disbursement, Instruction, Purpose, end_to_end_id
 from fintokenx.parties import kyc, partner
 
@@ -46,7 +46,7 @@ async def funding(tx: Tx, disbursement: Disbursement) -> audit.Move:
     debtor = await designated_account(tx, disbursement.lender_subject_id)
     return _queued(
         tx,
-        "queue in",
+        InstructionEvent.QUEUE_IN,
         Instruction(
             tenant_id=tx.tenant_id,
             end_to_end_id=disbursement.id,
@@ -61,7 +61,7 @@ async def funding(tx: Tx, disbursement: Disbursement) -> audit.Move:
             creditor=await collections_account(tx),
             amount=disbursement.price.net_advance,
             reference=funding_reference(disbursement.id),
-            state=NOTHING,
+            state=InstructionState.QUEUED,
             bank_ref=None,
             reason_code=None,
             queued_at=tx.at,
@@ -87,7 +87,7 @@ async def outward(
     word = _WORDS[purpose]
     return _queued(
         tx,
-        f"queue {purpose.value}",
+        InstructionEvent(f"queue {purpose.value}"),
         Instruction(
             tenant_id=tx.tenant_id,
             end_to_end_id=leg,
@@ -102,7 +102,7 @@ async def outward(
             creditor=creditor or await designated_account(tx, subject_id),
             amount=amount,
             reference=f"FX {word} {invoice_reference.removeprefix('FXI-')}",
-            state=NOTHING,
+            state=InstructionState.QUEUED,
             bank_ref=None,
             reason_code=None,
             queued_at=tx.at,
@@ -119,7 +119,7 @@ def again(tx: Tx, rejected: Instruction) -> audit.Move:
         rejected,
         end_to_end_id=end_to_end_id(rejected.leg, attempt),
         attempt=attempt,
-        state=NOTHING,
+        state=InstructionState.QUEUED,
         bank_ref=None,
         reason_code=None,
         queued_at=tx.at,
@@ -127,15 +127,15 @@ def again(tx: Tx, rejected: Instruction) -> audit.Move:
         concluded_at=None,
     )
     seconds = RETRY_SECONDS[min(rejected.attempt, len(RETRY_SECONDS)) - 1]
-    return _queued(tx, "queue again", following, delay_seconds=seconds)
+    return _queued(tx, InstructionEvent.QUEUE_AGAIN, following, delay_seconds=seconds)
 
 
-def _queued(tx: Tx, event: str, new: Instruction, *, delay_seconds: int = 0) -> audit.Move:
-    state = INSTRUCTION.next(NOTHING, event).target
+def _queued(tx: Tx, event: InstructionEvent, new: Instruction, *, delay_seconds: int = 0) -> audit.Move:
+    INSTRUCTION.next(NOTHING, event)
     tx.enqueue(
         PAY_JOB,
         {"end_to_end_id": new.end_to_end_id},
         dedupe_key=new.end_to_end_id,
         run_at=tx.at + timedelta(seconds=delay_seconds),
     )
-    return audit.Move((store.new_instruction(replace(new, state=state)),))
+    return audit.Move((store.new_instruction(new),))

@@ -20,7 +20,7 @@ from fintokenx.lifecycle.settlement.service.line_identity import (
     identify,
 )
 from fintokenx.lifecycle.settlement.store import lines as lines_store
-from fintokenx.lifecycle.settlement.transitions import LINE_DOUBT
+from fintokenx.lifecycle.settlement.transitions import LINE_DOUBT, LineDoubtEvent
 from fintokenx.lifecycle.settlement.types import Line, LineDoubt, NotThatLine, Sighting, Statement, UnknownLineDoubt
 from fintokenx.parties import compliance
 
@@ -66,7 +66,7 @@ async def note_form(tx: Tx, caller: Caller, seen: Sighting, line: Line) -> None:
 async def doubt(tx: Tx, caller: Caller, seen: Sighting, may_be: tuple[str, ...]) -> None:
     """Leave a line to a person: it is kept, not booked, and somebody is told."""
     caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
-    transition = LINE_DOUBT.next(NOTHING, "open")
+    transition = LINE_DOUBT.next(NOTHING, LineDoubtEvent.OPEN)
     rows = lines_store.reconciled(tx, seen, kind="doubt", matched_to=seen.line_id)
     move = audit.Move((*rows, lines_store.new_doubt(tx, seen, may_be)))
     await audit.change(tx, caller, action=transition.action, resource=seen.line_id, move=move)
@@ -92,7 +92,9 @@ async def decide(tx: Tx, caller: Caller, *, line_id: str, same_as: str | None) -
     known = await lines_store.doubt(tx, line_id)
     if known is None:
         raise UnknownLineDoubt
-    transition = LINE_DOUBT.next(known.state, "it is new" if same_as is None else "it is known")
+    transition = LINE_DOUBT.next(
+        known.state, LineDoubtEvent.IT_IS_NEW if same_as is None else LineDoubtEvent.IT_IS_KNOWN
+    )
     if same_as is not None and same_as not in known.may_be:
         raise NotThatLine
     rows = lines_store.decided_doubt(tx, known, state=transition.target, by=caller.actor, repeat_of=same_as)

@@ -19,7 +19,12 @@ from fintokenx.lifecycle.settlement.service.line_identity import Answer
 from fintokenx.lifecycle.settlement.service.readings import OVERLAP
 from fintokenx.lifecycle.settlement.service.reads import locked
 from fintokenx.lifecycle.settlement.store import lines as lines_store
-from fintokenx.lifecycle.settlement.transitions import DISBURSEMENT
+from fintokenx.lifecycle.settlement.transitions import (
+    DISBURSEMENT,
+    DisbursementEvent,
+    DisbursementState,
+    InstructionState,
+)
 from fintokenx.lifecycle.settlement.types import (
     RECONCILED_WITHIN_SECONDS,
     Instruction,
@@ -30,7 +35,8 @@ from fintokenx.lifecycle.settlement.types import (
     is_given,
 )
 
-_SHOWN: Final = {True: ("SENT", "SETTLED"), False: ("SENT", "SETTLED", "RETURNED")}
+_SENT: Final = (InstructionState.SENT, InstructionState.SETTLED)
+_SHOWN: Final = {True: _SENT, False: (*_SENT, InstructionState.RETURNED)}
 """In which states a payment's credit may stand on collections: a lender's once it is paid, one of ours once it is back.
 Of a lender's payment that went back we are shown no debit, so its credit is somebody's turn and not nothing."""
 
@@ -52,7 +58,7 @@ async def watched(tx: Tx, caller: Caller, *, disbursement_id: str) -> Watch | No
     payout = await store.newest_of_leg(tx, f"{disbursement_id}-P")
     if disbursement is None or payout is None or payout.sent_at is None:
         return None
-    if disbursement.state != "SELLER_PAYOUT_SENT" or disbursement.paid_out_at is None:
+    if disbursement.state != DisbursementState.SELLER_PAYOUT_SENT or disbursement.paid_out_at is None:
         return None
     return Watch(payout, payout.sent_at - OVERLAP, tx.at, disbursement.paid_out_at)
 
@@ -63,7 +69,7 @@ async def acknowledge(tx: Tx, caller: Caller, *, watch: Watch, credits_seen: lis
     caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
     payout = watch.payout
     disbursement = await locked(tx, payout.disbursement_id or "")
-    if disbursement.state != "SELLER_PAYOUT_SENT":
+    if disbursement.state != DisbursementState.SELLER_PAYOUT_SENT:
         return True
     statement = Statement(payout.creditor, watch.since, tuple(credits_seen))
     await lines.lock(tx, payout.creditor)
@@ -76,7 +82,7 @@ async def acknowledge(tx: Tx, caller: Caller, *, watch: Watch, credits_seen: lis
     if not fitting:
         return False
     seen = lines.sighting(tx, statement, fitting[0])
-    transition = DISBURSEMENT.next(disbursement.state, "acknowledge")
+    transition = DISBURSEMENT.next(disbursement.state, DisbursementEvent.ACKNOWLEDGE)
     rows = (
         store.changed_disbursement(disbursement, state=transition.target, seller_credit_acked_at=tx.at),
         *lines_store.reconciled(tx, seen, kind="seller_credit", matched_to=payout.end_to_end_id),
@@ -104,7 +110,7 @@ async def alert_when_late(tx: Tx, caller: Caller, *, disbursement_id: str) -> No
     (SE-14): because ours has not paid it, or because theirs is silent."""
     caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
     disbursement = await locked(tx, disbursement_id)
-    if disbursement.state != "SELLER_PAYOUT_SENT" or disbursement.recon_alerted_at:
+    if disbursement.state != DisbursementState.SELLER_PAYOUT_SENT or disbursement.recon_alerted_at:
         return
     sent_at = await store.first_sent_at(tx, f"{disbursement_id}-P")
     if sent_at is None or tx.at - sent_at <= timedelta(seconds=RECONCILED_WITHIN_SECONDS):
@@ -165,7 +171,7 @@ async def _book(tx: Tx, caller: Caller, seen: Sighting) -> None:
     ours = await _payment_of_ours(tx, credit)
     if ours is None:
         await collecting.receive(tx, caller, seen=seen)
-    elif ours.state == "SENT":
+    elif ours.state == InstructionState.SENT:
         return
     elif ours.purpose is Purpose.DISBURSEMENT_IN:
         await _keep(tx, caller, seen, kind="funding", matched_to=ours.end_to_end_id, of=ours)

@@ -40,5 +40,5 @@ async def promise_again(tx: Tx, caller: Caller, *, job_id: str) -> None:
         name, key = _JOBS[step]
         tx.enqueue(name, {key: value, "until": until}, dedupe_key=f"{value}:again:{turn}")
     for subject_id in await store.subjects_held_for(tx):
-        if (await auth.subject(tx, subject_id)).state != "FROZEN":
+        if (await auth.subject(tx, subject_id)).state != auth.SubjectState.FROZEN:
             tx.enqueue("settlement.release_held", {"subject_id": subject_id}, dedupe_key=f"{subject_id}:{job_id}")

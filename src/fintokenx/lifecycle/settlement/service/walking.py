@@ -15,7 +15,15 @@ from fintokenx.lifecycle.settlement.events import PaymentEscalated, PaymentHeld
 from fintokenx.lifecycle.settlement.ports import PaymentInstruction, PaymentOutcome, PaymentState
 from fintokenx.lifecycle.settlement.service import alerting, balances, collecting, funding, instructing
 from fintokenx.lifecycle.settlement.service.reads import of_instruction
-from fintokenx.lifecycle.settlement.transitions import COLLECTION, DISBURSEMENT, INSTRUCTION
+from fintokenx.lifecycle.settlement.transitions import (
+    COLLECTION,
+    DISBURSEMENT,
+    INSTRUCTION,
+    CollectionEvent,
+    DisbursementEvent,
+    InstructionEvent,
+    InstructionState,
+)
 from fintokenx.lifecycle.settlement.types import (
     ATTEMPTS_MAX,
     DECIDED_WITHIN_SECONDS,
@@ -64,19 +72,19 @@ async def start(tx: Tx, caller: Caller, *, end_to_end_id: str) -> Sending | Wait
     """
     caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
     instruction = await locked(tx, end_to_end_id)
-    if instruction is None or instruction.state not in ("QUEUED", "SENT"):
+    if instruction is None or instruction.state not in (InstructionState.QUEUED, InstructionState.SENT):
         return None
-    if instruction.state == "SENT":
+    if instruction.state == InstructionState.SENT:
         return Sending(instruction, resumed=True, at=tx.at)
     if await balances.must_wait(tx, caller, payment=instruction):
         return Waiting(tx.at)
-    if (await auth.subject(tx, instruction.subject_id)).state == "FROZEN":
+    if (await auth.subject(tx, instruction.subject_id)).state == auth.SubjectState.FROZEN:
         await _stop(tx, caller, instruction)
         return None
-    transition = INSTRUCTION.next(instruction.state, "send")
+    transition = INSTRUCTION.next(instruction.state, InstructionEvent.SEND)
     rows = [store.changed_instruction(instruction, state=transition.target, sent_at=tx.at)]
     if instruction.disbursement_id is not None:
-        rows.append(_moved(await of_instruction(tx, instruction), "send"))
+        rows.append(_moved(await of_instruction(tx, instruction), DisbursementEvent.SEND))
     await _record(tx, caller, transition.action, instruction, audit.Move(tuple(rows)))
     return Sending(replace(instruction, state=transition.target, sent_at=tx.at), resumed=False, at=tx.at)
 
@@ -85,7 +93,7 @@ async def conclude(tx: Tx, caller: Caller, *, end_to_end_id: str, outcome: Payme
     """Act on the bank's last word about a payment; told again, nothing happens."""
     caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
     instruction = await locked(tx, end_to_end_id)
-    if instruction is None or instruction.state != "SENT":
+    if instruction is None or instruction.state != InstructionState.SENT:
         return
     match outcome.state:
         case PaymentState.SETTLED:
@@ -112,9 +120,9 @@ async def returned(
     instruction = await locked(tx, end_to_end_id)
     if instruction is None:
         return
-    if instruction.state in ("SENT", "SETTLED"):
+    if instruction.state in (InstructionState.SENT, InstructionState.SETTLED):
         await _returned(tx, caller, instruction, outcome, line or audit.Move())
-    elif instruction.state == "RETURNED" and line is not None:
+    elif instruction.state == InstructionState.RETURNED and line is not None:
         await _record(tx, caller, "RECON_LINE", instruction, line)
 
 
@@ -122,7 +130,7 @@ async def alert_when_slow(tx: Tx, caller: Caller, *, end_to_end_id: str) -> None
     """Tell somebody, once, that a bank has not decided a payment for an hour, or a lender's for a quarter of one."""
     caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
     payment = await locked(tx, end_to_end_id)
-    if payment is None or payment.state != "SENT" or not is_slow(payment, tx.at):
+    if payment is None or payment.state != InstructionState.SENT or not is_slow(payment, tx.at):
         return
     await alerting.alert_once(tx, caller, cause=alerting.UNDECIDED, resource=payment.invoice_reference)
 
@@ -138,10 +146,10 @@ async def release(tx: Tx, caller: Caller, *, subject_id: str, job_id: str) -> No
     """A payee may be paid again: queue what was held for it. ``job_id``: the job that does, once per hold."""
     caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
     for held in await store.held_for(tx, subject_id):
-        transition = INSTRUCTION.next(held.state, "release")
+        transition = INSTRUCTION.next(held.state, InstructionEvent.RELEASE)
         move = audit.Move((store.changed_instruction(held, state=transition.target),))
         if held.collection_id is not None:
-            move += await _moved_collection(tx, held.collection_id, "release")
+            move += await _moved_collection(tx, held.collection_id, CollectionEvent.RELEASE)
         await _record(tx, caller, transition.action, held, move)
         tx.enqueue(
             instructing.PAY_JOB,
@@ -174,33 +182,39 @@ async def _settled(tx: Tx, caller: Caller, paid: Instruction, outcome: PaymentOu
 async def _rejected(tx: Tx, caller: Caller, rejected: Instruction, outcome: PaymentOutcome) -> None:
     """Not paid, for certain: again under a fresh id, or cancelled, or a person's turn (SE-09)."""
     if outcome.retriable and rejected.attempt < ATTEMPTS_MAX:
-        move = audit.Move((funding.concluded(tx, rejected, "reject for now", outcome),))
+        move = audit.Move((funding.concluded(tx, rejected, InstructionEvent.REJECT_FOR_NOW, outcome),))
         move += instructing.again(tx, rejected)
         if rejected.disbursement_id is not None:
-            move += audit.Move((_moved(await of_instruction(tx, rejected), "retry"),))
+            move += audit.Move((_moved(await of_instruction(tx, rejected), DisbursementEvent.RETRY),))
         await _record(tx, caller, "FIAT_RETRY", rejected, move)
         return
     if rejected.purpose is Purpose.DISBURSEMENT_IN and not outcome.retriable:
-        last = audit.Move((funding.concluded(tx, rejected, "reject funding", outcome),))
+        last = audit.Move((funding.concluded(tx, rejected, InstructionEvent.REJECT_FUNDING, outcome),))
         disbursement = await of_instruction(tx, rejected)
         await funding.cancel(tx, caller, disbursement, reason=f"FIAT_REJECTED: {outcome.reason_code}", payment=last)
         return
-    row = funding.concluded(tx, rejected, "reject", outcome)
-    move = audit.Move((row,), (_alert(rejected, outcome),)) + await _owner_moved(tx, rejected, "escalate")
+    row = funding.concluded(tx, rejected, InstructionEvent.REJECT, outcome)
+    move = audit.Move((row,), (_alert(rejected, outcome),)) + await _owner_moved(
+        tx, rejected, DisbursementEvent.ESCALATE, CollectionEvent.ESCALATE
+    )
     move += await alerting.payment_escalated(tx, caller, rejected)
     await _record(tx, caller, "FIAT_ESCALATE", rejected, move)
 
 
 async def _returned(tx: Tx, caller: Caller, back: Instruction, outcome: PaymentOutcome, line: audit.Move) -> None:
     if back.purpose is Purpose.DISBURSEMENT_IN:
-        last = audit.Move((funding.concluded(tx, back, "return funding", outcome),)) + line
+        last = audit.Move((funding.concluded(tx, back, InstructionEvent.RETURN_FUNDING, outcome),)) + line
         disbursement = await of_instruction(tx, back)
         await funding.cancel(tx, caller, disbursement, reason=f"FIAT_RETURNED: {outcome.reason_code}", payment=last)
         return
-    row = funding.concluded(tx, back, "return", outcome)
-    move = audit.Move((row,), (_alert(back, outcome),)) + line + await _owner_moved(tx, back, "return")
+    row = funding.concluded(tx, back, InstructionEvent.RETURN, outcome)
+    move = (
+        audit.Move((row,), (_alert(back, outcome),))
+        + line
+        + await _owner_moved(tx, back, DisbursementEvent.RETURN, CollectionEvent.RETURN)
+    )
     move += await alerting.payment_escalated(tx, caller, back)
-    if back.state == "SETTLED":
+    if back.state == InstructionState.SETTLED:
         owed = ledger.held_for if back.purpose is Purpose.REFUND else ledger.payable_to
         lines = [
             ledger.Line(ledger.BANK_COLLECTIONS, debit=back.amount),
@@ -212,36 +226,38 @@ async def _returned(tx: Tx, caller: Caller, back: Instruction, outcome: PaymentO
 
 async def _stop(tx: Tx, caller: Caller, instruction: Instruction) -> None:
     if instruction.purpose is Purpose.DISBURSEMENT_IN:
-        target = INSTRUCTION.next(instruction.state, "cancel").target
+        target = INSTRUCTION.next(instruction.state, InstructionEvent.CANCEL).target
         last = audit.Move((store.changed_instruction(instruction, state=target),))
         disbursement = await of_instruction(tx, instruction)
         await funding.cancel(tx, caller, disbursement, reason="SUBJECT_NOT_ACTIVE", payment=last)
         return
-    transition = INSTRUCTION.next(instruction.state, "hold")
+    transition = INSTRUCTION.next(instruction.state, InstructionEvent.HOLD)
     row = store.changed_instruction(instruction, state=transition.target)
     told = PaymentHeld(instruction.end_to_end_id, instruction.invoice_reference, instruction.subject_id)
     move = audit.Move((row,), (told,))
     if instruction.collection_id is not None:
-        move += await _moved_collection(tx, instruction.collection_id, "hold")
+        move += await _moved_collection(tx, instruction.collection_id, CollectionEvent.HOLD)
     await _record(tx, caller, transition.action, instruction, move)
 
 
-async def _owner_moved(tx: Tx, payment: Instruction, event: str) -> audit.Move:
+async def _owner_moved(
+    tx: Tx, payment: Instruction, event: DisbursementEvent, of_collection: CollectionEvent
+) -> audit.Move:
     """What the end of a payment does to its disbursement or collection; nothing where that has ended before."""
     if payment.collection_id is not None:
-        return await _moved_collection(tx, payment.collection_id, event)
+        return await _moved_collection(tx, payment.collection_id, of_collection)
     disbursement = await of_instruction(tx, payment)
     if disbursement.state in DISBURSEMENT.terminal_states:
         return audit.Move()
     return audit.Move((_moved(disbursement, event),))
 
 
-def _moved(disbursement: Disbursement, event: str) -> audit.RowChange:
+def _moved(disbursement: Disbursement, event: DisbursementEvent) -> audit.RowChange:
     transition = DISBURSEMENT.next(disbursement.state, event)
     return store.changed_disbursement(disbursement, state=transition.target)
 
 
-async def _moved_collection(tx: Tx, collection_id: str, event: str) -> audit.Move:
+async def _moved_collection(tx: Tx, collection_id: str, event: CollectionEvent) -> audit.Move:
     """PART_HELD as long as one part is; nothing where another part has moved the collection there before."""
     collection = await store.collection(tx, collection_id)
     if collection is None:
@@ -252,7 +268,7 @@ async def _moved_collection(tx: Tx, collection_id: str, event: str) -> audit.Mov
     return audit.Move((store.moved_collection(collection, target),))
 
 
-def _can(collection: Collection, event: str) -> bool:
+def _can(collection: Collection, event: CollectionEvent) -> bool:
     return any(line.source == collection.state and line.event == event for line in COLLECTION.transitions)
 
 

@@ -9,6 +9,7 @@ from fintokenx import audit
 from fintokenx.kernel.clock import Instant
 from fintokenx.kernel.db import Row, Tx
 from fintokenx.kernel.money import Pence
+from fintokenx.lifecycle.settlement.transitions import CollectionState, DisbursementState, InstructionState
 from fintokenx.lifecycle.settlement.types import (
     BankAccount,
     Collection,
@@ -50,7 +51,7 @@ def _disbursement(row: Row) -> Disbursement:
         Pence(values.pop("discount_pence")),
         Pence(values.pop("net_advance_pence")),
     )
-    return Disbursement(price=price, **values)
+    return Disbursement(price=price, state=DisbursementState(values.pop("state")), **values)
 
 
 def _instruction(row: Row) -> Instruction:
@@ -64,6 +65,7 @@ def _instruction(row: Row) -> Instruction:
         creditor=creditor,
         amount=Pence(values.pop("amount_pence")),
         purpose=Purpose(values.pop("purpose")),
+        state=InstructionState(values.pop("state")),
         **values,
     )
 
@@ -79,6 +81,7 @@ def _collection(row: Row) -> Collection:
         allocated=Pence(values.pop("allocated_pence")),
         refund_due=Pence(values.pop("refund_due_pence")),
         onward=onward,
+        state=CollectionState(values.pop("state")),
         **values,
     )
 

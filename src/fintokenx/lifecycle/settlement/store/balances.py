@@ -7,6 +7,7 @@ from typing import Any, Final
 from fintokenx import audit
 from fintokenx.kernel.db import Tx
 from fintokenx.kernel.money import Pence
+from fintokenx.lifecycle.settlement.transitions import DifferenceState
 from fintokenx.lifecycle.settlement.types import BankAccount, Difference
 
 _DIFFERENCE: Final = "tenant_id, id, account, bank_pence, books_pence, state, opened_at, closed_at"
@@ -22,7 +23,7 @@ async def open_difference(tx: Tx, account: BankAccount) -> Difference | None:
         return None
     values = dict(row)
     bank, books = Pence(values.pop("bank_pence")), Pence(values.pop("books_pence"))
-    return Difference(bank=bank, books=books, **values)
+    return Difference(bank=bank, books=books, state=DifferenceState(values.pop("state")), **values)
 
 
 def new_difference(new: Difference) -> audit.RowChange:

@@ -10,6 +10,7 @@ from fintokenx import audit
 from fintokenx.kernel.clock import Instant
 from fintokenx.kernel.db import Row, Tx
 from fintokenx.kernel.money import Pence
+from fintokenx.lifecycle.settlement.transitions import LineDoubtState
 from fintokenx.lifecycle.settlement.types import BankAccount, BankCredit, Form, Line, LineDoubt, Sighting
 
 _FORM: Final = (
@@ -106,7 +107,12 @@ def shown(tx: Tx, seen: Sighting, *, has_id: bool = False) -> audit.RowChange:
 
 def new_doubt(tx: Tx, seen: Sighting, may_be: tuple[str, ...]) -> audit.RowChange:
     """A line is left to a person."""
-    row: dict[str, Any] = {"tenant_id": tx.tenant_id, "line_id": seen.line_id, "may_be": list(may_be), "state": "OPEN"}
+    row: dict[str, Any] = {
+        "tenant_id": tx.tenant_id,
+        "line_id": seen.line_id,
+        "may_be": list(may_be),
+        "state": LineDoubtState.OPEN,
+    }
     return audit.insert("line_doubts", row | {"opened_at": tx.at, "decided_at": None, "decided_by": None})
 
 
@@ -156,7 +162,7 @@ async def _doubts(tx: Tx, where: str, *values: object) -> list[LineDoubt]:
 def _doubt(row: Row) -> LineDoubt:
     values = dict(row)
     amount, may_be = Pence(values.pop("amount_pence")), tuple(values.pop("may_be"))
-    return LineDoubt(amount=amount, may_be=may_be, **values)
+    return LineDoubt(amount=amount, may_be=may_be, state=LineDoubtState(values.pop("state")), **values)
 
 
 def _number(account: BankAccount) -> str:

@@ -14,7 +14,7 @@ from fintokenx.parties import partner
 from fintokenx.parties.auth import store
 from fintokenx.parties.auth.service.mfa import must_have_mfa
 from fintokenx.parties.auth.service.subjects import find_subject
-from fintokenx.parties.auth.transitions import ADMIN_SESSION, CUSTOMERS
+from fintokenx.parties.auth.transitions import ADMIN_SESSION, CUSTOMERS, AdminSessionEvent
 from fintokenx.parties.auth.types import (
     AdminSession,
     AdminSessionOver,
@@ -52,7 +52,7 @@ async def request_admin_session(
     """
     _must_be_administrator(tx, caller)
     await partner.tenant(tx)
-    asking = ADMIN_SESSION.next(NOTHING, "request")
+    asking = ADMIN_SESSION.next(NOTHING, AdminSessionEvent.REQUEST)
     new = AdminSession(
         tenant_id=tx.tenant_id,
         id=tx.ids.new("ads"),
@@ -81,13 +81,13 @@ async def approve_admin_session(tx: Tx, caller: Caller, *, admin_session_id: str
     if found.requested_by == caller.actor:
         raise FourEyes
     _refuse_lapsed(tx, found)
-    return await _moved(tx, caller, found, "approve", approved_by=caller.actor, approved_at=tx.at)
+    return await _moved(tx, caller, found, AdminSessionEvent.APPROVE, approved_by=caller.actor, approved_at=tx.at)
 
 
 async def refuse_admin_session(tx: Tx, caller: Caller, *, admin_session_id: str) -> AdminSession:
     """An administrator's no, or the asker's own change of mind."""
     _must_be_administrator(tx, caller)
-    return await _moved(tx, caller, await _locked(tx, admin_session_id), "refuse")
+    return await _moved(tx, caller, await _locked(tx, admin_session_id), AdminSessionEvent.REFUSE)
 
 
 async def open_admin_session(tx: Tx, caller: Caller, *, admin_session_id: str) -> AdminSession:
@@ -103,7 +103,7 @@ async def open_admin_session(tx: Tx, caller: Caller, *, admin_session_id: str) -
     party = await find_subject(tx, found.on_behalf_of)
     if party is None or party.role not in (*CUSTOMERS, Role.PARTNER_ADMIN):
         raise NotACustomer
-    opened = await _moved(tx, caller, found, "open", opened_at=tx.at, expires_at=tx.at + OPEN_LIFE)
+    opened = await _moved(tx, caller, found, AdminSessionEvent.OPEN, opened_at=tx.at, expires_at=tx.at + OPEN_LIFE)
     ends = tx.at + OPEN_LIFE
     tx.enqueue(EXPIRE_ADMIN_SESSION_JOB, {"admin_session_id": found.id}, dedupe_key=f"{found.id}:end", run_at=ends)
     return opened
@@ -112,7 +112,7 @@ async def open_admin_session(tx: Tx, caller: Caller, *, admin_session_id: str) -
 async def close_admin_session(tx: Tx, caller: Caller, *, admin_session_id: str) -> AdminSession:
     """Done before time; the session's token dies at once. :raises UnknownAdminSession: somebody else's"""
     _must_be_administrator(tx, caller)
-    return await _moved(tx, caller, await _own(tx, caller, admin_session_id), "close", closed_at=tx.at)
+    return await _moved(tx, caller, await _own(tx, caller, admin_session_id), AdminSessionEvent.CLOSE, closed_at=tx.at)
 
 
 async def expire_admin_session(tx: Tx, caller: Caller, *, admin_session_id: str) -> None:
@@ -122,7 +122,7 @@ async def expire_admin_session(tx: Tx, caller: Caller, *, admin_session_id: str)
     ends = found.expires_at or found.requested_at + REQUEST_LIFE
     if found.state in ADMIN_SESSION.terminal_states or tx.at < ends:
         return
-    await _moved(tx, caller, found, "expire")
+    await _moved(tx, caller, found, AdminSessionEvent.EXPIRE)
 
 
 async def admin_sessions(tx: Tx, caller: Caller, *, before: str = "", limit: int = 50) -> list[AdminSession]:
@@ -164,7 +164,7 @@ def _refuse_lapsed(tx: Tx, found: AdminSession) -> None:
         raise AdminSessionOver
 
 
-async def _moved(tx: Tx, caller: Caller, found: AdminSession, event: str, **after: Any) -> AdminSession:
+async def _moved(tx: Tx, caller: Caller, found: AdminSession, event: AdminSessionEvent, **after: Any) -> AdminSession:
     transition = ADMIN_SESSION.next(found.state, event)
     move = audit.Move((store.admin_session_moved(found, {"state": transition.target, **after}),))
     await audit.change(tx, caller, action=transition.action, resource=found.id, move=move)

@@ -19,6 +19,7 @@ from fintokenx.parties.auth.ports import BlindIndex
 from fintokenx.parties.auth.service.magic_links import is_magic_link
 from fintokenx.parties.auth.service.page_links import is_page_link
 from fintokenx.parties.auth.service.tokens import Tokens
+from fintokenx.parties.auth.transitions import AdminSessionState, SubjectState
 from fintokenx.parties.auth.types import (
     AdminTokenRefused,
     ApiKeyRequired,
@@ -107,7 +108,7 @@ class Authenticator:
         async with self._database.transaction(HOME_TENANT) as tx:
             own = await store.live_session(tx, claims.session_id)
             who = await store.subject(tx, own.subject_id) if own else None
-        if who is None or who.state != "ACTIVE":
+        if who is None or who.state != SubjectState.ACTIVE:
             raise SessionEnded
         if own is None or own.aal < AAL_OF_ADMINISTRATORS or own.subject_id != claims.subject_id:
             raise SessionEnded
@@ -115,7 +116,12 @@ class Authenticator:
             raise SessionEnded
         async with self._database.transaction(claims.tenant_id) as tx:
             admin = await store.admin_session(tx, claims.admin_session_id or "")
-            if admin is None or admin.state != "OPEN" or admin.expires_at is None or admin.expires_at <= tx.at:
+            if (
+                admin is None
+                or admin.state != AdminSessionState.OPEN
+                or admin.expires_at is None
+                or admin.expires_at <= tx.at
+            ):
                 raise SessionEnded
             if (admin.requested_by, admin.on_behalf_of) != (own.subject_id, claims.on_behalf_of):
                 raise SessionEnded

@@ -6,7 +6,7 @@ from fintokenx import audit
 from fintokenx.kernel.caller import Caller, Role
 from fintokenx.kernel.db import Tx
 from fintokenx.parties.auth import store
-from fintokenx.parties.auth.transitions import ROLES_OF
+from fintokenx.parties.auth.transitions import ROLES_OF, SubjectState
 from fintokenx.parties.auth.types import CredentialVersion, NotAnAdministrator, RotatedMeanwhile
 
 
@@ -22,7 +22,7 @@ async def rotate_credential(tx: Tx, caller: Caller, *, name: str, version: int, 
     """
     caller.must_be(*ROLES_OF["PROVIDER_CRED_ROTATE"], tenant_id=tx.tenant_id)
     administrator = await store.subject(tx, caller.must_be_subject())
-    if administrator is None or (administrator.role, administrator.state) != (Role.PLATFORM_ADMIN, "ACTIVE"):
+    if administrator is None or (administrator.role, administrator.state) != (Role.PLATFORM_ADMIN, SubjectState.ACTIVE):
         raise NotAnAdministrator
     await store.lock(tx, f"credentials:{name}")
     known = await store.newest_credential_version(tx, name)

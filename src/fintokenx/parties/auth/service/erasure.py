@@ -9,8 +9,8 @@ from fintokenx.kernel.db import Tx
 from fintokenx.kernel.sealing import Sealer
 from fintokenx.parties.auth import store
 from fintokenx.parties.auth.service.subjects import action_of, advance, subject
-from fintokenx.parties.auth.transitions import ROLES_OF
-from fintokenx.parties.auth.types import Erasure, ErasureBlocked, SubjectEvent, UnknownSubject
+from fintokenx.parties.auth.transitions import ROLES_OF, SubjectEvent, SubjectState
+from fintokenx.parties.auth.types import Erasure, ErasureBlocked, UnknownSubject
 
 _ACTION = action_of(SubjectEvent.ERASE)
 
@@ -39,9 +39,9 @@ async def erase(tx: Tx, caller: Caller, *, subject_id: str, erasure_id: str, rea
     caller.must_be(*ROLES_OF[_ACTION], tenant_id=tx.tenant_id)
     await store.lock(tx, f"subjects:{subject_id}")
     known = await subject(tx, subject_id)
-    if known.state == "ERASED":
+    if known.state == SubjectState.ERASED:
         return await _erasure(tx, subject_id)
-    if known.state == "FROZEN":
+    if known.state == SubjectState.FROZEN:
         raise ErasureBlocked("SUBJECT_FROZEN")
     move = await advance(tx, caller, subject_id=subject_id, event=SubjectEvent.ERASE)
     erasure = Erasure(erasure_id, subject_id, tx.at, caller.actor, reason_sealed)

@@ -15,7 +15,7 @@ from fintokenx.kernel.machine import NOTHING
 from fintokenx.parties.auth import store
 from fintokenx.parties.auth.events import MagicLinkIssued, MagicLinkLapsed
 from fintokenx.parties.auth.service.subjects import subject
-from fintokenx.parties.auth.transitions import MAGIC_LINK
+from fintokenx.parties.auth.transitions import MAGIC_LINK, MagicLinkEvent, MagicLinkState
 from fintokenx.parties.auth.types import (
     MagicLink,
     MagicLinkExpired,
@@ -42,7 +42,7 @@ async def issue_magic_link(tx: Tx, caller: Caller, *, invoice_reference: str, su
     if (await subject(tx, subject_id)).is_barred:
         raise SubjectFrozen
     await store.lock(tx, f"magic_links:{invoice_reference}")
-    issue = MAGIC_LINK.next(NOTHING, "issue")
+    issue = MAGIC_LINK.next(NOTHING, MagicLinkEvent.ISSUE)
     raw = f"{tx.tenant_id}.{tx.ids.secret('ml').removeprefix('ml_')}"
     link = MagicLink(
         tenant_id=tx.tenant_id,
@@ -53,7 +53,7 @@ async def issue_magic_link(tx: Tx, caller: Caller, *, invoice_reference: str, su
         issued_at=tx.at,
         expires_at=tx.at + life,
     )
-    earlier = await _all_moved(tx, invoice_reference, "reissue")
+    earlier = await _all_moved(tx, invoice_reference, MagicLinkEvent.REISSUE)
     fact = MagicLinkIssued(link.id, invoice_reference, subject_id, link.expires_at)
     move = earlier + audit.Move((store.link_issued(link, token_sha256=_sha256(raw)),), (fact,))
     await audit.change(tx, caller, action=issue.action, resource=invoice_reference, move=move)
@@ -90,8 +90,8 @@ async def open_magic_link(tx: Tx, raw: str, *, ip: str | None = None) -> Caller:
     link = await _by_token(tx, raw)
     _refuse_dead(link, tx.at)
     caller = _caller(link, ip)
-    if link.state == "ISSUED":
-        opening = MAGIC_LINK.next(link.state, "open")
+    if link.state == MagicLinkState.ISSUED:
+        opening = MAGIC_LINK.next(link.state, MagicLinkEvent.OPEN)
         move = audit.Move((store.link_moved(link, state=opening.target),))
         await audit.change(tx, caller, action=opening.action, resource=link.invoice_reference, move=move)
     return caller
@@ -115,7 +115,7 @@ async def consume_magic_link(tx: Tx, caller: Caller, *, raw: str) -> audit.Move:
         raise MagicLinkOutOfScope
     _refuse_dead(link, tx.at)
     # Confirming and declining lead to the same state; which of the two it was, the recorded action says.
-    return audit.Move((store.link_moved(link, state=MAGIC_LINK.next(link.state, "confirm").target),))
+    return audit.Move((store.link_moved(link, state=MAGIC_LINK.next(link.state, MagicLinkEvent.CONFIRM).target),))
 
 
 async def withdraw_magic_links(tx: Tx, caller: Caller, *, invoice_reference: str) -> audit.Move:
@@ -123,7 +123,7 @@ async def withdraw_magic_links(tx: Tx, caller: Caller, *, invoice_reference: str
     when an administrator confirms for the buyer."""
     caller.must_be(Role.SELLER, Role.BUYER, Role.SYSTEM, tenant_id=tx.tenant_id)
     await store.lock(tx, f"magic_links:{invoice_reference}")
-    return await _all_moved(tx, invoice_reference, "withdraw")
+    return await _all_moved(tx, invoice_reference, MagicLinkEvent.WITHDRAW)
 
 
 async def expire_magic_link(tx: Tx, caller: Caller, *, link_id: str) -> None:
@@ -134,15 +134,15 @@ async def expire_magic_link(tx: Tx, caller: Caller, *, link_id: str) -> None:
         return
     await store.lock(tx, f"magic_links:{link.invoice_reference}")
     link = await store.magic_link(tx, link_id)
-    if link is None or link.state not in ("ISSUED", "OPENED") or tx.at < link.expires_at:
+    if link is None or link.state not in (MagicLinkState.ISSUED, MagicLinkState.OPENED) or tx.at < link.expires_at:
         return
-    expiry = MAGIC_LINK.next(link.state, "expire")
+    expiry = MAGIC_LINK.next(link.state, MagicLinkEvent.EXPIRE)
     fact = MagicLinkLapsed(link.id, link.invoice_reference, link.subject_id)
     move = audit.Move((store.link_moved(link, state=expiry.target),), (fact,))
     await audit.change(tx, caller, action=expiry.action, resource=link.invoice_reference, move=move)
 
 
-async def _all_moved(tx: Tx, invoice_reference: str, event: str) -> audit.Move:
+async def _all_moved(tx: Tx, invoice_reference: str, event: MagicLinkEvent) -> audit.Move:
     links = await store.live_links_of_invoice(tx, invoice_reference)
     return audit.Move(tuple(store.link_moved(link, state=MAGIC_LINK.next(link.state, event).target) for link in links))
 
@@ -157,11 +157,11 @@ async def _by_token(tx: Tx, raw: str) -> MagicLink:
 def _refuse_dead(link: MagicLink, at: Instant) -> None:
     """The clock decides before the job that records the expiry has run."""
     match link.state:
-        case "CONSUMED":
+        case MagicLinkState.CONSUMED:
             raise MagicLinkUsed
-        case "REVOKED":
+        case MagicLinkState.REVOKED:
             raise MagicLinkRevoked
-        case "ISSUED" | "OPENED" if at < link.expires_at:
+        case MagicLinkState.ISSUED | MagicLinkState.OPENED if at < link.expires_at:
             return
         case _:
             raise MagicLinkExpired

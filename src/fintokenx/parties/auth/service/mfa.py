@@ -17,7 +17,7 @@ from fintokenx.kernel.db import Tx
 from fintokenx.kernel.machine import NOTHING
 from fintokenx.parties.auth import store
 from fintokenx.parties.auth.service.sign_in import SESSION_LIFE
-from fintokenx.parties.auth.transitions import SESSION, SIGNED_IN
+from fintokenx.parties.auth.transitions import SESSION, SIGNED_IN, SessionEvent
 from fintokenx.parties.auth.types import (
     Factor,
     FactorTry,
@@ -132,7 +132,7 @@ async def step_up(tx: Tx, caller: Caller, *, tried: FactorTry, step: int | None,
     old = await store.live_session(tx, caller.session_id or "")
     if old is None:
         raise SessionEnded
-    opening = SESSION.next(NOTHING, "step up")
+    opening = SESSION.next(NOTHING, SessionEvent.STEP_UP)
     new = replace(
         old,
         id=session_id,
@@ -141,7 +141,7 @@ async def step_up(tx: Tx, caller: Caller, *, tried: FactorTry, step: int | None,
         created_at=tried.at,
         expires_at=tried.at + SESSION_LIFE,
     )
-    ended = store.session_revoked(tx, old, state=SESSION.next(old.state, "rotate").target)
+    ended = store.session_revoked(tx, old, state=SESSION.next(old.state, SessionEvent.ROTATE).target)
     move = audit.Move((ended, store.session_opened(new)))
     await audit.change(tx, caller, action=opening.action, resource=new.subject_id, move=move)
     return new

@@ -16,7 +16,7 @@ from fintokenx.kernel.machine import NOTHING
 from fintokenx.parties.auth import events, store
 from fintokenx.parties.auth.ports import BlindIndex
 from fintokenx.parties.auth.service.subjects import subject
-from fintokenx.parties.auth.transitions import ROLES_OF, SESSION, SIGNED_IN
+from fintokenx.parties.auth.transitions import ROLES_OF, SESSION, SIGNED_IN, SessionEvent
 from fintokenx.parties.auth.types import (
     Attempt,
     LoginCode,
@@ -138,7 +138,7 @@ async def _matching(tx: Tx, email_index: str, code: str) -> LoginCode | None:
 
 
 async def _open_session(tx: Tx, caller: Caller, who: Subject) -> Session:
-    opening = SESSION.next(NOTHING, "open")
+    opening = SESSION.next(NOTHING, SessionEvent.OPEN)
     session = Session(
         tenant_id=tx.tenant_id,
         id=tx.ids.new("ses"),
@@ -167,7 +167,7 @@ async def end_session(tx: Tx, caller: Caller) -> Session:
     session = await store.live_session(tx, caller.session_id)
     if session is None:
         raise SessionEnded
-    ending = SESSION.next(session.state, "end")
+    ending = SESSION.next(session.state, SessionEvent.END)
     move = audit.Move((store.session_revoked(tx, session, state=ending.target),))
     await audit.change(tx, caller, action=ending.action, resource=session.subject_id, move=move)
     return session

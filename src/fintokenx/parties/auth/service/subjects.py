@@ -13,7 +13,17 @@ from fintokenx.kernel.clock import Instant
 from fintokenx.kernel.db import Tx
 from fintokenx.kernel.machine import NOTHING
 from fintokenx.parties.auth import events, store
-from fintokenx.parties.auth.transitions import CUSTOMERS, MAGIC_LINK, ROLES_OF, SESSION, SUBJECT
+from fintokenx.parties.auth.transitions import (
+    CUSTOMERS,
+    MAGIC_LINK,
+    ROLES_OF,
+    SESSION,
+    SUBJECT,
+    MagicLinkEvent,
+    SessionEvent,
+    SubjectEvent,
+    SubjectState,
+)
 from fintokenx.parties.auth.types import (
     SANCTIONS,
     NotASubjectRole,
@@ -21,7 +31,6 @@ from fintokenx.parties.auth.types import (
     ReasonRequired,
     StaffExists,
     Subject,
-    SubjectEvent,
     SubjectExists,
     UnknownSubject,
 )
@@ -63,7 +72,9 @@ async def create_subject(
     await store.lock(tx, f"subjects:{company_number}:{role}")
     if await store.subject_of_company(tx, company_number, role) is not None:
         raise SubjectExists(f"{company_number} as {role}")
-    return await _create(tx, caller, "create", _new(tx, subject_id, role, legal_name, company_number, person))
+    return await _create(
+        tx, caller, SubjectEvent.CREATE, _new(tx, subject_id, role, legal_name, company_number, person)
+    )
 
 
 async def create_staff(
@@ -83,12 +94,12 @@ async def create_staff(
     await store.lock(tx, f"subjects:{person.email_index}:{role}")
     if await store.subjects_of_email(tx, person.email_index, role):
         raise StaffExists(role)
-    return await _create(tx, caller, "create staff", _new(tx, subject_id, role, employer, None, person))
+    return await _create(tx, caller, SubjectEvent.CREATE_STAFF, _new(tx, subject_id, role, employer, None, person))
 
 
 def _new(
     tx: Tx, subject_id: str, role: Role, legal_name: str, company_number: str | None, person: SealedPerson | None
-) -> Callable[[str], Subject]:
+) -> Callable[[SubjectState], Subject]:
     return lambda state: Subject(
         tenant_id=tx.tenant_id,
         id=subject_id,
@@ -107,7 +118,7 @@ def _new(
     )
 
 
-async def _create(tx: Tx, caller: Caller, event: str, in_state: Callable[[str], Subject]) -> Subject:
+async def _create(tx: Tx, caller: Caller, event: SubjectEvent, in_state: Callable[[SubjectState], Subject]) -> Subject:
     creation = SUBJECT.next(NOTHING, event)
     new = in_state(creation.target)
     move = audit.Move((store.subject_created(new),), (events.SubjectCreated(new.id, new.role.value),))
@@ -230,13 +241,17 @@ _TOLD: Final[dict[SubjectEvent, Callable[[Subject, str, str], Fact]]] = {
 }
 
 
+_SESSION_ENDS: Final = {SubjectEvent.FREEZE: SessionEvent.FREEZE, SubjectEvent.ERASE: SessionEvent.ERASE}
+_LINK_ENDS: Final = {SubjectEvent.FREEZE: MagicLinkEvent.FREEZE, SubjectEvent.ERASE: MagicLinkEvent.ERASE}
+
+
 async def _locked_out(tx: Tx, subject_id: str, event: SubjectEvent) -> audit.Move:
     sessions = await store.live_sessions_of(tx, subject_id)
     links = await store.live_links_of_subject(tx, subject_id)
     return audit.Move(
         (
-            *(store.session_revoked(tx, s, state=SESSION.next(s.state, event).target) for s in sessions),
-            *(store.link_moved(link, state=MAGIC_LINK.next(link.state, event).target) for link in links),
+            *(store.session_revoked(tx, s, state=SESSION.next(s.state, _SESSION_ENDS[event]).target) for s in sessions),
+            *(store.link_moved(link, state=MAGIC_LINK.next(link.state, _LINK_ENDS[event]).target) for link in links),
         )
     )
 

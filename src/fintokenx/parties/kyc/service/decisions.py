@@ -13,7 +13,7 @@ from fintokenx.parties import auth, compliance
 from fintokenx.parties.kyc import store
 from fintokenx.parties.kyc.service import renewing
 from fintokenx.parties.kyc.service.running import JOBS, review_when_due, started
-from fintokenx.parties.kyc.transitions import FILE, GATE_RUN
+from fintokenx.parties.kyc.transitions import FILE, GATE_RUN, FileEvent, FileState, GateRunEvent, GateRunState
 from fintokenx.parties.kyc.types import (
     CLEAR,
     FAIL,
@@ -66,19 +66,23 @@ async def rerun(tx: Tx, caller: Caller, *, subject_id: str, gate: Gate) -> GateR
     await store.lock_subject(tx, subject_id)
     await auth.subject(tx, subject_id)
     file = await store.newest_file(tx, subject_id)
-    if file is None or file.state == "DECIDED_DECLINED" or gate not in JOBS:
+    if file is None or file.state == FileState.DECIDED_DECLINED or gate not in JOBS:
         raise NothingToRerun
     last = (await store.newest_runs(tx, file.id)).get(gate)
-    if last is None or last.state == "RUNNING":
+    if last is None or last.state == GateRunState.RUNNING:
         raise NothingToRerun
-    move = _resumed(tx, last) if last.state == "HELD" else await started(tx, file, gate, "start_again")
+    move = (
+        _resumed(tx, last)
+        if last.state == GateRunState.HELD
+        else await started(tx, file, gate, GateRunEvent.START_AGAIN)
+    )
     await audit.change(tx, caller, action="GATE_RERUN", resource=subject_id, move=move)
     return (await store.newest_runs(tx, file.id))[gate]
 
 
 def _resumed(tx: Tx, held: GateRun) -> audit.Move:
     tx.enqueue(JOBS[Gate(held.gate)], {"run_id": held.id}, dedupe_key=f"{held.id}:{to_wire(tx.at)}")
-    return audit.Move((store.changed_run(tx, held, state=GATE_RUN.next(held.state, "start_again").target),))
+    return audit.Move((store.changed_run(tx, held, state=GATE_RUN.next(held.state, GateRunEvent.START_AGAIN).target),))
 
 
 def _decided(case: compliance.Case) -> dict[str, Any]:
@@ -95,7 +99,9 @@ def _decided(case: compliance.Case) -> dict[str, Any]:
 async def _may_activate(tx: Tx, file: OnboardingFile, runs: dict[int, GateRun]) -> bool:
     """Gates 1 and 2 are CLEAR, and nobody has frozen the subject meanwhile."""
     subject = await auth.subject(tx, file.subject_id)
-    return subject.state == "IN_REVIEW" and all(gate in runs and runs[gate].verdict == CLEAR for gate in JOBS)
+    return subject.state == auth.SubjectState.IN_REVIEW and all(
+        gate in runs and runs[gate].verdict == CLEAR for gate in JOBS
+    )
 
 
 def _about_hits(file: OnboardingFile) -> str:
@@ -126,7 +132,7 @@ def _review_ended(tx: Tx, runs: dict[int, GateRun], case: compliance.Case, verdi
     run = runs.get(Gate.REVIEW)
     if run is None or run.verdict is not None:
         return audit.Move()
-    event = "approve" if verdict == CLEAR else "decline"
+    event = GateRunEvent.APPROVE if verdict == CLEAR else GateRunEvent.DECLINE
     line = GATE_RUN.next(run.state, event)
     ended = {"state": line.target, "verdict": verdict, "provider_ref": case.id, "finished_at": tx.at}
     return audit.Move((store.changed_run(tx, run, **ended),))
@@ -140,7 +146,7 @@ async def _activate(
     noted: audit.Move,
     runs: dict[int, GateRun],
 ) -> None:
-    line = FILE.next(file.state, "approve")
+    line = FILE.next(file.state, FileEvent.APPROVE)
     own = audit.Move((_file_decided(tx, file, case, line.target),)) + _review_ended(tx, runs, case, CLEAR)
     subject = await auth.advance(tx, caller, subject_id=file.subject_id, event=auth.SubjectEvent.ACTIVATE)
     checked_at = await renewing.cleared_at(tx, file, {})
@@ -157,7 +163,7 @@ async def _decline(
     runs: dict[int, GateRun],
 ) -> None:
     """The file follows; the subject was declined in the entry of the decision itself."""
-    line = FILE.next(file.state, "decline")
+    line = FILE.next(file.state, FileEvent.DECLINE)
     own = audit.Move((_file_decided(tx, file, case, line.target),)) + _review_ended(tx, runs, case, FAIL)
     await audit.change(tx, caller, action=line.action, resource=file.subject_id, move=noted + own)
 
@@ -181,7 +187,7 @@ async def _discount(
         attempt=referred.attempt + 1,
         provider="mlro",
         provider_ref=case.id,
-        state=GATE_RUN.next(NOTHING, "discount").target,
+        state=GATE_RUN.next(NOTHING, GateRunEvent.DISCOUNT).target,
         verdict=CLEAR,
         raw_payload_ref=referred.raw_payload_ref,
         started_at=tx.at,
@@ -193,5 +199,7 @@ async def _discount(
         had = {} if referred.finished_at is None else {Gate.SCREENING.value: referred.finished_at}
         follows = await renewing.renewed(tx, caller, file, had)
     else:
-        follows = await review_when_due(tx, caller, file, after={Gate.SCREENING: CLEAR}, start="start_on_discount")
+        follows = await review_when_due(
+            tx, caller, file, after={Gate.SCREENING: CLEAR}, start=GateRunEvent.START_ON_DISCOUNT
+        )
     await audit.change(tx, caller, action="GATE_HITS_DISCOUNT", resource=file.subject_id, move=noted + own + follows)

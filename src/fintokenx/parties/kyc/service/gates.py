@@ -16,7 +16,7 @@ from fintokenx.parties.kyc.events import GateCleared, GateHeld, GateNotCleared
 from fintokenx.parties.kyc.ports import VerificationEvent
 from fintokenx.parties.kyc.service import renewing
 from fintokenx.parties.kyc.service.running import review_when_due, started
-from fintokenx.parties.kyc.transitions import GATE_RUN
+from fintokenx.parties.kyc.transitions import GATE_RUN, FileState, GateRunEvent, GateRunState
 from fintokenx.parties.kyc.types import (
     CLEAR,
     DELAY_ALERT_SECONDS,
@@ -40,7 +40,7 @@ async def check_of(tx: Tx, caller: Caller, *, run_id: str) -> Check | None:
     if run is None or run.verdict is not None:
         return None
     file = await store.file(tx, run.file_id)
-    if file is None or file.state == "DECIDED_DECLINED":
+    if file is None or file.state == FileState.DECIDED_DECLINED:
         return None
     return Check(run, file, await store.parties(tx, run.file_id))
 
@@ -64,10 +64,10 @@ async def checks_requested(tx: Tx, caller: Caller, *, run_id: str, applicant_ref
 async def hold(tx: Tx, caller: Caller, *, run_id: str) -> None:
     """The provider does not answer: the gate is held and somebody is told, once per hold (P-17)."""
     check = await _locked(tx, caller, run_id)
-    if check is None or check.run.state == "HELD":
+    if check is None or check.run.state == GateRunState.HELD:
         return
     run = check.run
-    line = GATE_RUN.next(run.state, "hold")
+    line = GATE_RUN.next(run.state, GateRunEvent.HOLD)
     alert = await compliance.raise_alert(
         tx,
         caller,
@@ -85,8 +85,8 @@ async def still_waiting(tx: Tx, caller: Caller, *, run_id: str) -> None:
     if check is None:
         return
     run = check.run
-    if run.state == "HELD":
-        line = GATE_RUN.next(run.state, "resume")
+    if run.state == GateRunState.HELD:
+        line = GATE_RUN.next(run.state, GateRunEvent.RESUME)
         move = audit.Move((store.changed_run(tx, run, state=line.target),))
         await audit.change(tx, caller, action=line.action, resource=run.subject_id, move=move)
         await compliance.clear_alert(tx, caller, cause=_held_cause(run.gate), resource=run.subject_id)
@@ -110,7 +110,7 @@ async def conclude(tx: Tx, caller: Caller, *, run_id: str, outcome: Outcome) -> 
     if check is None:
         return
     run, file = check.run, check.file
-    line = GATE_RUN.next(run.state, outcome.verdict.lower())
+    line = GATE_RUN.next(run.state, GateRunEvent(outcome.verdict.lower()))
     ended = store.changed_run(
         tx,
         run,
@@ -222,7 +222,7 @@ async def _consequences(tx: Tx, caller: Caller, ended: _Ended) -> audit.Move:
         caller,
         file,
         after={ended.gate: ended.verdict},
-        start="start_on_result",
+        start=GateRunEvent.START_ON_RESULT,
     )
     return move + review + audit.Move(facts=(GateCleared(run.subject_id, run.id, run.gate),))
 
@@ -231,9 +231,9 @@ async def _subject_moves_on(tx: Tx, caller: Caller, ended: _Ended) -> audit.Move
     """Gate 1 CLEAR starts gate 2; gate 2 with an answer, even with hits, goes to people. A gate that is run again
     later moves nobody."""
     subject = await auth.subject(tx, ended.run.subject_id)
-    if ended.gate is Gate.IDENTITY and ended.verdict == CLEAR and subject.state == "VERIFYING":
+    if ended.gate is Gate.IDENTITY and ended.verdict == CLEAR and subject.state == auth.SubjectState.VERIFYING:
         move = await auth.advance(tx, caller, subject_id=subject.id, event=auth.SubjectEvent.GATE_1_CLEAR)
-        return move + await started(tx, ended.file, Gate.SCREENING, "start_on_result")
-    if ended.gate is Gate.SCREENING and ended.verdict != FAIL and subject.state == "SCREENING":
+        return move + await started(tx, ended.file, Gate.SCREENING, GateRunEvent.START_ON_RESULT)
+    if ended.gate is Gate.SCREENING and ended.verdict != FAIL and subject.state == auth.SubjectState.SCREENING:
         return await auth.advance(tx, caller, subject_id=subject.id, event=auth.SubjectEvent.GATE_2_DONE)
     return audit.Move()

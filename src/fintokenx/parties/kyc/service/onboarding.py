@@ -17,7 +17,7 @@ from fintokenx.parties import auth
 from fintokenx.parties.kyc import store
 from fintokenx.parties.kyc.service.running import started
 from fintokenx.parties.kyc.service.standing import CUSTOMERS, only_own
-from fintokenx.parties.kyc.transitions import FILE
+from fintokenx.parties.kyc.transitions import FILE, FileEvent, GateRunEvent
 from fintokenx.parties.kyc.types import (
     FORM_VERSION,
     OLDEST_YEARS,
@@ -117,7 +117,7 @@ async def submit(tx: Tx, caller: Caller, *, subject_id: str, form: Form) -> Onbo
 
 
 async def _open(tx: Tx, caller: Caller, subject: auth.Subject, form: Form) -> OnboardingFile:
-    line = FILE.next(NOTHING, "open")
+    line = FILE.next(NOTHING, FileEvent.OPEN)
     file = OnboardingFile(
         id=form.file_id,
         subject_id=subject.id,
@@ -137,10 +137,10 @@ async def _open(tx: Tx, caller: Caller, subject: auth.Subject, form: Form) -> On
 
 
 async def _submit(tx: Tx, caller: Caller, file: OnboardingFile) -> OnboardingFile:
-    line = FILE.next(file.state, "submit")
+    line = FILE.next(file.state, FileEvent.SUBMIT)
     submitted = replace(file, state=line.target, submitted_at=tx.at)
     own = audit.Move((store.changed_file(tx, file, state=line.target, submitted_at=tx.at),))
     move = await auth.advance(tx, caller, subject_id=file.subject_id, event=auth.SubjectEvent.SUBMIT)
-    run = await started(tx, file, Gate.IDENTITY, "start_on_submit")
+    run = await started(tx, file, Gate.IDENTITY, GateRunEvent.START_ON_SUBMIT)
     await audit.change(tx, caller, action=line.action, resource=file.subject_id, move=own + move + run)
     return submitted

@@ -16,9 +16,10 @@ from fintokenx.parties import auth, compliance
 from fintokenx.parties.kyc import store
 from fintokenx.parties.kyc.events import ClearanceRenewed, GateCleared, GateNotCleared
 from fintokenx.parties.kyc.service.running import JOBS, started
+from fintokenx.parties.kyc.transitions import FileState, GateRunEvent
 from fintokenx.parties.kyc.types import CHECKS_HOLD, CLEAR, RENEWAL, RENEWED_BEFORE, Gate, GateRun, OnboardingFile
 
-VOUCHED_FOR = ("ACTIVE", "SUSPENDED")
+VOUCHED_FOR = (auth.SubjectState.ACTIVE, auth.SubjectState.SUSPENDED)
 """A suspended subject does no new business, but is who it is; frozen or declined nobody vouches for it (CH-16)."""
 
 
@@ -47,7 +48,7 @@ async def renew(tx: Tx, caller: Caller, *, subject_id: str) -> None:
     caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
     await store.lock_subject(tx, subject_id)
     file = await store.newest_file(tx, subject_id)
-    if file is None or file.state != "DECIDED_APPROVED":
+    if file is None or file.state != FileState.DECIDED_APPROVED:
         return
     if not is_renewal_due(await auth.subject(tx, subject_id), tx.at):
         return
@@ -58,7 +59,7 @@ async def renew(tx: Tx, caller: Caller, *, subject_id: str) -> None:
         if run is not None and run.verdict is None:
             _keep_going(tx, run)
         elif run is None or (run.verdict == CLEAR and tx.at >= _due_after(checks[gate])):
-            move += await started(tx, file, gate, "start_renewal")
+            move += await started(tx, file, gate, GateRunEvent.START_RENEWAL)
     if move.rows:
         await audit.change(tx, caller, action="GATE_RENEW", resource=subject_id, move=move)
 

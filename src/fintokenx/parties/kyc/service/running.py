@@ -10,13 +10,13 @@ from fintokenx.kernel.db import Tx
 from fintokenx.kernel.machine import NOTHING
 from fintokenx.parties import compliance
 from fintokenx.parties.kyc import store
-from fintokenx.parties.kyc.transitions import GATE_RUN
+from fintokenx.parties.kyc.transitions import GATE_RUN, GateRunEvent
 from fintokenx.parties.kyc.types import CLEAR, PROVIDERS, REVIEW_DUE, Gate, GateRun, OnboardingFile
 
 JOBS: Final = {Gate.IDENTITY: "kyc.gate1", Gate.SCREENING: "kyc.gate2"}
 
 
-async def started(tx: Tx, file: OnboardingFile, gate: Gate, event: str) -> audit.Move:
+async def started(tx: Tx, file: OnboardingFile, gate: Gate, event: GateRunEvent) -> audit.Move:
     """A new run of ``gate``; its job exists if and only if the transaction commits. Gate 3 is people: no job."""
     last = (await store.newest_runs(tx, file.id)).get(gate)
     run = GateRun(
@@ -38,7 +38,7 @@ async def started(tx: Tx, file: OnboardingFile, gate: Gate, event: str) -> audit
 
 
 async def review_when_due(
-    tx: Tx, caller: Caller, file: OnboardingFile, *, after: dict[Gate, str], start: str
+    tx: Tx, caller: Caller, file: OnboardingFile, *, after: dict[Gate, str], start: GateRunEvent
 ) -> audit.Move:
     """Gate 3 and its case, once gates 1 and 2 are CLEAR. Every file goes to the queue: there is no risk model yet.
 

@@ -39,7 +39,7 @@ async def must_be_active(tx: Tx, subject_id: str) -> auth.Subject:
     :raises SubjectNotActive: any other state
     """
     subject = await auth.held_subject(tx, subject_id)
-    if subject.state != "ACTIVE":
+    if subject.state != auth.SubjectState.ACTIVE:
         raise SubjectNotActive
     return subject
 
