@@ -105,7 +105,12 @@ FAULTS = {
         "fintokenx.desks.explorer.pages -> fintokenx.parties.auth.store",
     ),
     "a kernel that renders": Fault(
-        "templates", {"kernel/money.py": "from jinja2 import Template"}, "fintokenx.kernel.money -> jinja2"
+        "no-web", {"kernel/money.py": "from jinja2 import Template"}, "fintokenx.kernel.money -> jinja2"
+    ),
+    "a kernel that knows a route": Fault(
+        "no-web",
+        {"kernel/caller.py": "def hidden() -> None:\n    from fastapi import Request  # noqa"},
+        "fintokenx.kernel.caller -> fastapi",
     ),
     "an observer that knows another": Fault(
         "observers",
