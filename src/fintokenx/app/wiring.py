@@ -89,9 +89,7 @@ async def base(
         yield connected_base
 
 
-def create_app(
-    settings: Settings, *, lanes: Sequence[str] = (), modules: Sequence[Module[Parts]] = MODULES
-) -> FastAPI:
+def create_app(settings: Settings, *, lanes: Sequence[str] = (), modules: Sequence[Module[Parts]] = MODULES) -> FastAPI:
     """The platform as one ASGI application; its lifespan connects everything and runs the worker of these lanes, or of
     those that the settings name.
 
