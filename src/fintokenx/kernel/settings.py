@@ -135,7 +135,8 @@ class Settings(BaseSettings):
 
     def save(self, path: Path) -> None:
         """Write the JSON file that :meth:`load` reads."""
-        path.write_text(json.dumps(self.model_dump(mode="json"), indent=2) + "\n")
+        unset = {name for name in ("lanes", "lane_slots") if not getattr(self, name)}  # earlier versions know neither
+        path.write_text(json.dumps(self.model_dump(mode="json", exclude=unset), indent=2) + "\n")
 
 
 def _must_be_an_address(name: str, address: object, *, is_production: bool) -> None:
