@@ -3,14 +3,14 @@
 -- Which lane each name has, as the worker's code declares it; written when a worker starts. Nothing of a tenant.
 create table ops.job_lanes (
   name  text primary key check (length(name) <= 100),
-  lane  text not null
+  lane  text collate "C" not null
 );
 grant select on ops.job_lanes to fx_app, fx_worker;
 grant insert, update (lane) on ops.job_lanes to fx_worker;
 
 -- A name that nobody has declared is kept in the lane of what concerns the outside, until somebody knows it. Which names
 -- there are is said in kernel/jobs/lanes.py; a lane that no process serves is waited for.
-alter table ops.jobs add column lane text not null default 'outbound' check (length(lane) <= 40);
+alter table ops.jobs add column lane text collate "C" not null default 'outbound' check (length(lane) <= 40);
 alter table ops.jobs alter column lane drop default;
 grant update (lane) on ops.jobs to fx_worker;
 

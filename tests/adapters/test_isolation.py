@@ -130,6 +130,32 @@ def test_a_process_that_hangs_is_ended_in_time_and_leaves_nothing(forked: Forked
     assert forked.server_pid == server
 
 
+@on_linux
+def test_a_process_that_nobody_waits_for_any_more_is_ended_and_so_is_the_wait_for_one() -> None:
+    """A job whose time is up lets go of its reader: the process ends long before the reader's own twenty seconds."""
+    reader = IsolatedReader(workers_max=1, timeout_seconds=600, worker=HOSTILE)
+    given_up = threading.Event()
+    threads = [threading.Thread(target=_read_in_vain, args=(reader, given_up)) for _ in range(2)]
+    try:
+        for thread in threads:
+            thread.start()
+        forked = reader._workers
+        assert isinstance(forked, ForkedWorkers)
+        assert wait_until(lambda: bool(forked.server_pid and children_of(forked.server_pid)), 30)
+        given_up.set()
+        for thread in threads:
+            thread.join(30)
+        assert not any(thread.is_alive() for thread in threads)
+        assert wait_until(lambda: not children_of(forked.server_pid or 0), 10)
+    finally:
+        reader.close()
+
+
+def _read_in_vain(reader: IsolatedReader, given_up: threading.Event) -> None:
+    with pytest.raises(DamagedDocument):
+        reader.read(b"hang", given_up)
+
+
 def test_processor_time_is_bounded_by_the_kernel(workers: Workers) -> None:
     job = Job(b"{}", b"spin", 1024 * MEBIBYTE, processor_seconds=1)
     with pytest.raises(WorkerEnded):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from fintokenx import audit
 from fintokenx.kernel.db import Pool, Row
-from fintokenx.kernel.jobs import Handler, Job, Lane, Payload, Work, Worker
+from fintokenx.kernel.jobs import SLOTS, Handler, Job, Lane, Payload, Work, Worker
 from fintokenx.kernel.jobs.periodic import OpenTenants, Periodic
+from fintokenx.kernel.jobs.queue import Queue
 from tests.database.things import A, change, thing
 from tests.support import World
 
@@ -46,22 +47,46 @@ class Shop:
         tell_dead: Callable[[Work], Awaitable[None]] = tell_nobody,
         **handlers: Handler,
     ) -> Worker:
-        """One more worker with its own pool of claims."""
+        """One more worker with its own pool of claims; all its jobs are in one lane."""
+        return await self.serve(
+            [Job(name, do, Lane.OUTBOUND, SECONDS_MAX) for name, do in handlers.items()],
+            slots={Lane.OUTBOUND: concurrency},
+            periodic=periodic,
+            open_tenants=open_tenants,
+            tell_dead=tell_dead,
+        )
+
+    async def serve(
+        self,
+        jobs: Sequence[Job],
+        *,
+        slots: Mapping[Lane, int] = SLOTS,
+        periodic: tuple[Periodic, ...] = (),
+        open_tenants: OpenTenants | None = None,
+        tell_dead: Callable[[Work], Awaitable[None]] = tell_nobody,
+        grace_seconds: float = 5.0,
+    ) -> Worker:
+        """One more worker, in these lanes."""
         claims = await self.world.pool("fx_worker", 2)
         worker = Worker(
             claims=claims,
             database=self.world.database,
-            jobs=[Job(name, do, Lane.OUTBOUND, SECONDS_MAX) for name, do in handlers.items()],
+            jobs=jobs,
             periodic=periodic,
             open_tenants=open_tenants or self.nobody,
             tell_dead=tell_dead,
             clock=self.world.clock,
             ids=self.world.ids,
-            slots={Lane.OUTBOUND: concurrency},
+            slots=slots,
             poll_seconds=0.02,
+            grace_seconds=grace_seconds,
         )
         self.workers.append((worker, asyncio.create_task(worker.run()), claims))
         return worker
+
+    def queue(self, claims: Pool) -> Queue:
+        """The queue alone."""
+        return Queue(claims, clock=self.world.clock, ids=self.world.ids)
 
     async def nobody(self) -> tuple[str, ...]:
         """No tenant is open."""
@@ -103,12 +128,17 @@ class Shop:
         await superuser.close()
 
 
-def idle_worker(world: World, claims: Pool, *, slots: int = 12, periodic: tuple[Periodic, ...] = ()) -> Worker:
-    """One that is not started and knows the periodic jobs alone; it serves one lane, in which all test jobs are."""
+TWELVE: Mapping[Lane, int] = {Lane.OUTBOUND: 12}
+
+
+def idle_worker(
+    world: World, claims: Pool, *, slots: Mapping[Lane, int] = TWELVE, periodic: tuple[Periodic, ...] = ()
+) -> Worker:
+    """One that is not started and knows the periodic jobs alone; by itself it serves the lane of what is undeclared."""
     jobs = [Job(job.name, effect, Lane.OUTBOUND, SECONDS_MAX) for job in periodic]
     return Worker(
         claims=claims, database=world.database, jobs=jobs, periodic=periodic, clock=world.clock, ids=world.ids,
-        slots={Lane.OUTBOUND: slots},
+        slots=slots,
     )  # fmt: skip
 
 

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from fintokenx.app import wiring
+from fintokenx.kernel.jobs import SLOTS, Lane
 from fintokenx.kernel.settings import BadSettings, Environment, Settings
 
 GOOD: dict[str, Any] = {
@@ -180,3 +182,15 @@ def test_a_file_that_is_not_exactly_the_settings_is_refused(tmp_path: Path, cont
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadSettings):
         Settings.load(tmp_path / "none.json")
+
+
+def test_lanes_and_slots_survive_a_file_and_are_checked_before_anything_starts(tmp_path: Path) -> None:
+    chosen = Settings(**GOOD, lanes=("money", "chain"), lane_slots={"chain": 3})
+    chosen.save(tmp_path / "settings.json")
+    assert Settings.load(tmp_path / "settings.json") == chosen
+    assert wiring.job_slots(chosen) == {Lane.MONEY: SLOTS[Lane.MONEY], Lane.CHAIN: 3}
+    assert wiring.job_slots(chosen, ["ai"]) == {Lane.AI: SLOTS[Lane.AI]}
+    assert wiring.job_slots(Settings(**GOOD)) == SLOTS
+    for wrong in ({"lanes": ("gold",)}, {"lane_slots": {"gold": 1}}, {"lane_slots": {"money": 0}}):
+        with pytest.raises(BadSettings, match=r"unknown lane 'gold'|lane money has no slot"):
+            wiring.job_slots(Settings(**{**GOOD, **wrong}))

@@ -99,7 +99,7 @@ class OneAtATime:
         with self._lock:
             return self._reader.inspect(content)
 
-    def read(self, content: bytes) -> Reading:
+    def read(self, content: bytes, given_up: threading.Event | None = None) -> Reading:
         with self._lock:
             return self._reader.read(content)
 

@@ -85,7 +85,8 @@ async def test_a_provider_is_one_line_outside_its_own_folders(cluster: str, temp
     async with serving(mock) as url, booted(cluster, template, tmp_path, post_office_url=url) as (made, client):
         ready = (await client.get("/readyz")).json()["components"]
         assert ready["post_office"] == {"state": "up", "needed": False, "reason": None}
-        assert ready.keys() == {"database", "vault", "chain", "worker", *(each.name for each in HTTP), "post_office"}
+        ours = {"database", "vault", "chain", "worker", *(f"lane.{lane}" for lane in Lane)}
+        assert ready.keys() == {*ours, *(each.name for each in HTTP), "post_office"}
         untried = await row(client, "post_office")
         assert (untried["state"], untried["circuit"], untried["last_success_at"]) == ("untried", "closed", None)
         assert untried["lane"] == "outbound"

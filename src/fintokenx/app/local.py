@@ -258,6 +258,7 @@ class LocalSystem:
         def at(name: str) -> str:
             return f"http://127.0.0.1:{ports[name]}"
 
+        addresses: dict[str, Any] = dict(providers.mock_addresses(ports))
         settings = Settings(
             environment=Environment.LOCAL,
             public_url=at("platform"),
@@ -274,7 +275,7 @@ class LocalSystem:
             log_origin=f"log.fintokenx.example/{self.name}",
             sandbox_clock=str(self.folder / "clock.json"),
             sandbox_control_urls={mock.name: at(mock.name) for mock in providers.mocks()},
-            **providers.mock_addresses(ports),
+            **addresses,
         )
         settings.save(self.settings_path)
         return settings

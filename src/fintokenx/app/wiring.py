@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -26,7 +26,7 @@ from fintokenx.kernel.bus import Reactions
 from fintokenx.kernel.bypass import Bypass
 from fintokenx.kernel.ids import Ids
 from fintokenx.kernel.jobs import Job, Lane, Periodic, Worker, by_name, slots_of
-from fintokenx.kernel.settings import Environment, Settings
+from fintokenx.kernel.settings import BadSettings, Environment, Settings
 from fintokenx.parties import auth
 from fintokenx.sandbox.anvil import ChainControl
 from fintokenx.sandbox.clock import SandboxClock
@@ -36,6 +36,8 @@ from fintokenx.web.services import Services
 log = structlog.get_logger("fintokenx.app")
 
 VERSION: Final = "0.1.0"
+POOL_SIZE: Final = 24
+"""Connections of requests and jobs together: their transactions are short, and a job holds none while it waits."""
 
 
 def routers(modules: Sequence[Module[Parts]] = MODULES) -> tuple[APIRouter, ...]:
@@ -67,6 +69,14 @@ def jobs(own: Parts, services: Services, modules: Sequence[Module[Parts]] = MODU
     return tuple(by_name(owned, promised={later.job for later in reactions(modules).afterwards}).values())
 
 
+def job_slots(settings: Settings, lanes: Sequence[str] = ()) -> dict[Lane, int]:
+    """How many jobs of each lane this process runs. :raises BadSettings: an unknown lane, or one without a slot"""
+    try:
+        return slots_of(lanes or settings.lanes, settings.lane_slots)
+    except ValueError as fault:
+        raise BadSettings(str(fault)) from fault
+
+
 @asynccontextmanager
 async def base(
     settings: Settings, *, pool_size: int = 16, modules: Sequence[Module[Parts]] = MODULES
@@ -79,14 +89,14 @@ async def base(
         yield connected_base
 
 
-def create_app(
-    settings: Settings, *, lanes: Sequence[Lane] = (), modules: Sequence[Module[Parts]] = MODULES
-) -> FastAPI:
-    """The platform as one ASGI application; its lifespan connects everything and runs the worker of these lanes.
+def create_app(settings: Settings, *, lanes: Sequence[str] = (), modules: Sequence[Module[Parts]] = MODULES) -> FastAPI:
+    """The platform as one ASGI application; its lifespan connects everything and runs the worker of these lanes, or of
+    those that the settings name.
 
-    :raises BadSettings: the providers and their addresses do not agree (app/providers.py)
+    :raises BadSettings: the providers and their addresses do not agree (app/providers.py), or an unknown lane
     """
     providers.check(settings)
+    slots = job_slots(settings, lanes)
     swagger_ui = Path(__file__).resolve().parents[3] / "node_modules" / "swagger-ui-dist"
     app = app_http.create(
         ids=Ids(open_clock(settings), os.urandom),
@@ -96,16 +106,16 @@ def create_app(
         environment=settings.environment.value,
         swagger_ui=swagger_ui if swagger_ui.is_dir() else None,
     )
-    app.router.lifespan_context = partial(_running, settings=settings, lanes=lanes, modules=modules)
+    app.router.lifespan_context = partial(_running, settings=settings, slots=slots, modules=modules)
     return app
 
 
 @asynccontextmanager
 async def _running(
-    app: FastAPI, *, settings: Settings, lanes: Sequence[Lane], modules: Sequence[Module[Parts]]
+    app: FastAPI, *, settings: Settings, slots: Mapping[Lane, int], modules: Sequence[Module[Parts]]
 ) -> AsyncIterator[None]:
     async with (
-        base(settings, modules=modules) as connected_base,
+        base(settings, pool_size=POOL_SIZE, modules=modules) as connected_base,
         outside(connected_base) as clients,
         pools(connected_base) as logins,
     ):
@@ -115,10 +125,12 @@ async def _running(
             sealed=catalogue.SEALED,
         )  # fmt: skip
         provided = services(own, modules)
-        worker = _worker(own, provided, lanes, modules)
+        worker = _worker(own, provided, slots, modules)
+        works = health.Component(partial(_alive, worker), needed=True)
         asked = {
             **components(connected_base, clients),
-            "worker": health.Component(partial(_alive, worker), needed=True),
+            "worker": works,
+            **{f"lane.{lane}": works for lane in worker.lanes},
         }
         app.state.services = provided.and_also(
             health.Health(asked), clients.providers, _bypass(connected_base, logins), *_controls(connected_base)
@@ -135,12 +147,12 @@ async def _running(
             await running
 
 
-def _worker(own: Parts, provided: Services, lanes: Sequence[Lane], modules: Sequence[Module[Parts]]) -> Worker:
+def _worker(own: Parts, provided: Services, slots: Mapping[Lane, int], modules: Sequence[Module[Parts]]) -> Worker:
     return Worker(
         claims=own.claims,
         database=own.database,
         jobs=jobs(own, provided, modules),
-        slots=slots_of(lanes),
+        slots=slots,
         periodic=periodic(modules),
         open_tenants=own.open_tenants,
         tell_dead=operations.tell_dead,

@@ -67,6 +67,10 @@ class Settings(BaseSettings):
     """Path of the certificates (PEM) by which the nodes are known; empty = those that this machine trusts."""
     chain_client_certificate: str = ""
     """Path of the certificate (PEM) by which the nodes know us; empty = none is shown. Its key is in the vault."""
+    lanes: tuple[str, ...] = ()
+    """Job lanes that a process serves; empty = all. ``serve --lanes`` goes before it."""
+    lane_slots: dict[str, int] = Field(default_factory=dict)
+    """How many jobs of a lane a process runs at once, where it is not as many as kernel.jobs.SLOTS says."""
     log_origin: str = "log.fintokenx.example/local"
     """The name under which the open log signs its checkpoints: for ever the same, and nobody else's."""
     sandbox_clock: str = ""
@@ -131,7 +135,8 @@ class Settings(BaseSettings):
 
     def save(self, path: Path) -> None:
         """Write the JSON file that :meth:`load` reads."""
-        path.write_text(json.dumps(self.model_dump(mode="json"), indent=2) + "\n")
+        unset = {name for name in ("lanes", "lane_slots") if not getattr(self, name)}  # earlier versions know neither
+        path.write_text(json.dumps(self.model_dump(mode="json", exclude=unset), indent=2) + "\n")
 
 
 def _must_be_an_address(name: str, address: object, *, is_production: bool) -> None:

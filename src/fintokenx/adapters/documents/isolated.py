@@ -7,13 +7,13 @@ may open no file. What it says comes back as JSON and is validated: the worker i
 
 from __future__ import annotations
 
-from threading import BoundedSemaphore
+from threading import BoundedSemaphore, Event
 from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from fintokenx.adapters.documents.reader import Limits
-from fintokenx.adapters.documents.workers import WAY, Job, Way, WorkerEnded, workers
+from fintokenx.adapters.documents.workers import LOOK_SECONDS, WAY, Job, Way, WorkerEnded, workers
 from fintokenx.lifecycle.invoice.ports import (
     ActiveContent,
     CurrencyUnsupported,
@@ -110,36 +110,43 @@ class IsolatedReader:
 
         :raises DocumentRefused: a named subclass
         """
-        answer = self._ask("inspect", content)
+        answer = self._ask("inspect", content, Event())
         if answer.kind is None:
             raise DamagedDocument("the reader gave no answer")
         return answer.kind
 
-    def read(self, content: bytes) -> Reading:
-        """Inspect, then read the fields, as `TextReader.read` does.
+    def read(self, content: bytes, given_up: Event | None = None) -> Reading:
+        """Inspect, then read the fields, as `TextReader.read` does. Once ``given_up`` is set the process that reads is
+        ended, and so is the wait for one.
 
         :raises DocumentRefused: a named subclass
         """
-        answer = self._ask("read", content)
+        answer = self._ask("read", content, given_up or Event())
         if answer.reading is None:
             raise DamagedDocument("the reader gave no answer")
         return answer.reading
 
-    def _ask(self, task: Task, content: bytes) -> Answer:
+    def _ask(self, task: Task, content: bytes, given_up: Event) -> Answer:
         if len(content) > self._limits.bytes_max:
             raise FileTooLarge(f"at most {self._limits.bytes_max} bytes")
-        with self._slots:
-            answer = self._run(task, content)
+        while not self._slots.acquire(timeout=LOOK_SECONDS):
+            if given_up.is_set():
+                raise DamagedDocument("nobody waits any more")
+        try:
+            answer = self._run(task, content, given_up)
+        finally:
+            self._slots.release()
         if answer.refused is not None:
             raise _REFUSALS.get(answer.refused, DocumentRefused)(answer.detail)
         return answer
 
-    def _run(self, task: Task, content: bytes) -> Answer:
+    def _run(self, task: Task, content: bytes, given_up: Event) -> Answer:
         job = Job(
             order=ORDER.dump_json(Order(task=task, limits=self._limits)),
             content=content,
             address_space_bytes=self._address_space_bytes,
             processor_seconds=int(self._timeout_seconds) + 1,
+            given_up=given_up,
         )
         try:
             return ANSWER.validate_json(self._workers.ask(job, seconds=self._timeout_seconds))

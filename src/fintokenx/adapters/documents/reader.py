@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from threading import Event
 from typing import Final
 
 from lxml import etree
@@ -74,7 +75,7 @@ class TextReader:
         """
         return self._sniff(content).kind
 
-    def read(self, content: bytes) -> Reading:
+    def read(self, content: bytes, given_up: Event | None = None) -> Reading:  # noqa: ARG002 — the port's; it cannot stop
         """Inspect, then read the fields. Amounts in pence, dates as dates; None where the document is silent.
 
         :raises DocumentRefused: not an invoice, unsupported currency, anything that `inspect` refuses

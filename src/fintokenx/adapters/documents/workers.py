@@ -14,13 +14,16 @@ import sys
 import threading
 import time
 import weakref
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Literal, Protocol
 
 from fintokenx.adapters.documents.confined import HEADER, LENGTH
 
 ANSWER_BYTES_MAX: Final = 16 * 1024 * 1024
 """A text layer has 400,000 characters at most and an XML 2 MiB: JSON makes less than this of both."""
+
+LOOK_SECONDS: Final = 0.2
+"""How often one looks whether somebody still waits for the answer."""
 
 Way = Literal["fork", "spawn"]
 WAY: Final[Way] = "fork" if sys.platform == "linux" else "spawn"
@@ -39,22 +42,24 @@ class Job:
     content: bytes
     address_space_bytes: int
     processor_seconds: int
+    given_up: threading.Event = field(default_factory=threading.Event)
+    """Set when nobody waits for the answer any more: the process is then ended within ``LOOK_SECONDS``."""
 
     def asked_on(self, connection: socket.socket, deadline: float) -> bytes:
         """Send it and wait for the answer. ``deadline`` in monotonic seconds.
 
         :raises TimeoutError: no answer by then
-        :raises WorkerEnded: it ended first
+        :raises WorkerEnded: it ended first, or nobody waits any more
         """
         header = HEADER.pack(self.address_space_bytes, self.processor_seconds, len(self.order), len(self.content))
         try:
             for part in (header + self.order, self.content):
                 connection.settimeout(_left(deadline))
                 connection.sendall(part)
-            [length] = LENGTH.unpack(_received(connection, LENGTH.size, deadline))
+            [length] = LENGTH.unpack(_received(connection, LENGTH.size, deadline, self.given_up))
             if length > ANSWER_BYTES_MAX:
                 raise WorkerEnded("an answer of more than we take")
-            return _received(connection, length, deadline)
+            return _received(connection, length, deadline, self.given_up)
         except TimeoutError:
             raise
         except OSError as fault:
@@ -204,11 +209,16 @@ def _started(module: str, role: str, stdin: socket.socket) -> subprocess.Popen[b
     )
 
 
-def _received(connection: socket.socket, length: int, deadline: float) -> bytes:
+def _received(connection: socket.socket, length: int, deadline: float, given_up: threading.Event) -> bytes:
     content = bytearray()
     while len(content) < length:
-        connection.settimeout(_left(deadline))
-        part = connection.recv(min(length - len(content), 1 << 20))
+        if given_up.is_set():
+            raise WorkerEnded("nobody waits any more")
+        connection.settimeout(min(_left(deadline), LOOK_SECONDS))
+        try:
+            part = connection.recv(min(length - len(content), 1 << 20))
+        except TimeoutError:
+            continue
         if not part:
             raise WorkerEnded("no answer")
         content += part

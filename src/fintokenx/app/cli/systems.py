@@ -152,14 +152,26 @@ def seed(system: System = "", as_json: AsJson = False) -> None:
 
 
 @app.command(hidden=True)
-def serve(system: System = "") -> None:
+def serve(
+    system: System = "",
+    lanes: Annotated[
+        str,
+        typer.Option(envvar="FX_LANES", help="Job lanes to serve: money,chain,documents,outbound,ai. Default: all."),
+    ] = "",
+) -> None:
     """Run the platform in the foreground."""
     from fintokenx.app import serving, wiring
-    from fintokenx.kernel import logs
+    from fintokenx.kernel import jobs, logs
+    from fintokenx.kernel.settings import BadSettings
 
     logs.configure()
-    settings = ready(system).settings()
-    application = wiring.create_app(settings)
+    chosen = tuple(name.strip() for name in lanes.split(",")) if lanes else ()
+    try:
+        jobs.slots_of(chosen)
+        settings = ready(system).settings()
+        application = wiring.create_app(settings, lanes=chosen)
+    except (jobs.UnknownLane, BadSettings) as fault:
+        fail(str(fault), 2)
     serving.run(application, host=settings.listen_host, port=settings.listen_port)
 
 

@@ -127,6 +127,7 @@ NAMES_WITHOUT_KEY: Final = {
 """Columns of tenant tables that are called ``…_id`` or ``…_reference`` and stand in no foreign key, and why."""
 
 INDEXES_ACROSS_TENANTS: Final = {
+    "ops.jobs_of_lane": "for the worker, which goes from tenant to tenant within a lane",
     "ops.periodic_turns_due": "for the worker",
 }
 """Indexes of tenant tables that do not begin with the tenant."""
@@ -136,7 +137,7 @@ WRITES_OF_MACHINERY: Final = {
     ("fx_app", "ops", "jobs"), ("fx_app", "ops", "login_codes"), ("fx_app", "ops", "login_throttles"),
     ("fx_app", "ops", "mfa_tries"), ("fx_app", "ops", "page_links"), ("fx_app", "ops", "subject_keys"),
     ("fx_app", "ops", "tenant_keys"),
-    ("fx_worker", "ops", "jobs"), ("fx_worker", "ops", "periodic_turns"),
+    ("fx_worker", "ops", "jobs"), ("fx_worker", "ops", "job_lanes"), ("fx_worker", "ops", "periodic_turns"),
     ("fx_sealer", "app", "merkle_batches"), ("fx_sealer", "app", "chain_anchors"),
     ("fx_sealer", "ops", "log_tiles"),
 }  # fmt: skip

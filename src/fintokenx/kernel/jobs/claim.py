@@ -15,6 +15,7 @@ with lanes as materialized (
     select lane, free, served, per_tenant, kept, coalesce($4::jsonb -> lane, '{}') as running
       from unnest($5::text[], $6::bigint[], $7::text[], $8::bigint[], $9::bigint[])
            as wanted (lane, free, served, per_tenant, kept)
+     where exists (select from ops.jobs j where j.state = 'READY' and j.lane = wanted.lane) -- empty: one probe
 ), chosen as materialized (
     select lanes.lane, first.id, first.place from lanes cross join lateral (
       with recursive turns as (

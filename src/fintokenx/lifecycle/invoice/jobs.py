@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 from typing import Final
 
 from fintokenx.kernel.blobs import Blobs
 from fintokenx.kernel.jobs import Job, Lane, Payload, Work
 from fintokenx.lifecycle.invoice.ports import DamagedDocument, DocumentReader, DocumentRefused, Reading
-from fintokenx.lifecycle.invoice.service import examine, onward
+from fintokenx.lifecycle.invoice.service import examine, onward, reader_threads
 from fintokenx.lifecycle.invoice.service.reads import any_open
 from fintokenx.lifecycle.invoice.types import Document
 from fintokenx.parties import compliance
@@ -43,19 +42,19 @@ class InvoiceJobs:
             return
         content = await self.blobs.get(work.tenant_id, original.storage_ref)
         try:
-            reading = await asyncio.to_thread(self.reader.read, content)
+            found = await reader_threads.read(self.reader, content)
         except DocumentRefused as refusal:
             if isinstance(refusal, DamagedDocument) and work.attempts < READINGS_MAX:
                 raise
             async with work.completing() as tx:
                 await examine.refuse_document(tx, work.caller, reference=reference, code=refusal.code)
             return
-        artefacts = await self._archived(work.tenant_id, reading)
+        artefacts = await self._archived(work.tenant_id, found)
         async with work.completing() as tx:
-            await examine.finish_extraction(tx, work.caller, reference=reference, reading=reading, artefacts=artefacts)
+            await examine.finish_extraction(tx, work.caller, reference=reference, reading=found, artefacts=artefacts)
 
-    async def _archived(self, tenant_id: str, reading: Reading) -> tuple[Document, ...]:
-        artefacts = {"ocr_extract": reading.text.encode(), "vision_artefacts": examine.artefact_of(reading)}
+    async def _archived(self, tenant_id: str, found: Reading) -> tuple[Document, ...]:
+        artefacts = {"ocr_extract": found.text.encode(), "vision_artefacts": examine.artefact_of(found)}
         stored = {kind: await self.blobs.put(tenant_id, kind, content) for kind, content in artefacts.items()}
         return tuple(Document(kind, blob.storage_ref, blob.sha256, blob.size_bytes) for kind, blob in stored.items())
 

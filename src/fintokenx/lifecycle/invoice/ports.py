@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date
+from threading import Event
 from typing import Literal, Protocol
 
 from fintokenx.kernel.errors import Refused
@@ -134,6 +135,9 @@ class DocumentReader(Protocol):
         """Decide by content what this is and whether we take it. :raises DocumentRefused: a named subclass"""
         ...
 
-    def read(self, content: bytes) -> Reading:
-        """Read the fields. :raises DocumentRefused: not an invoice, unsupported currency, unreadable"""
+    def read(self, content: bytes, given_up: Event | None = None) -> Reading:
+        """Read the fields. Once ``given_up`` is set nobody waits for them: it ends soon, with any fault.
+
+        :raises DocumentRefused: not an invoice, unsupported currency, unreadable
+        """
         ...

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -21,7 +20,7 @@ from fintokenx.kernel.machine import IllegalTransition
 from fintokenx.kernel.money import ZERO, Pence
 from fintokenx.lifecycle.invoice import ports
 from fintokenx.lifecycle.invoice.http.services import InvoiceServices, services
-from fintokenx.lifecycle.invoice.service import reads, reasons, submit
+from fintokenx.lifecycle.invoice.service import reader_threads, reads, reasons, submit
 from fintokenx.lifecycle.invoice.transitions import INVOICE
 from fintokenx.lifecycle.invoice.types import (
     Declaration,
@@ -246,7 +245,7 @@ def _declaration(text: str) -> Declaration:
 
 async def _stored(needs: InvoiceServices, tenant_id: str, content: bytes) -> Document:
     """The document in the archive, once its content, not its name, says that it is one (IN-06)."""
-    kind = await asyncio.to_thread(needs.reader.inspect, content)
+    kind = await reader_threads.inspect(needs.reader, content)
     type_ = "original_pdf" if kind in ("pdf", "factur_x") else "original_xml"
     blob = await needs.blobs.put(tenant_id, type_, content)
     return Document(type_, blob.storage_ref, blob.sha256, blob.size_bytes)
