@@ -13,7 +13,7 @@ from fintokenx import audit
 from fintokenx.kernel.db import Pool
 from fintokenx.kernel.errors import Unavailable
 from fintokenx.kernel.jobs import Job, Lane, Payload, Work
-from fintokenx.lifecycle.tokenisation.jobs.round import TellMined
+from fintokenx.lifecycle.tokenisation.jobs.chain_round import TellMined
 from fintokenx.lifecycle.tokenisation.jobs.waiting import waiting_while_away
 from fintokenx.lifecycle.tokenisation.ports import NonceChain
 from fintokenx.lifecycle.tokenisation.service import nonces
