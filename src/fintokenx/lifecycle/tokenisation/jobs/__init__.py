@@ -13,8 +13,8 @@ from fintokenx.kernel.errors import Unavailable
 from fintokenx.kernel.jobs import Job, Lane, Payload, TryAgain, Work
 from fintokenx.lifecycle import invoice
 from fintokenx.lifecycle.tokenisation.jobs.blocks import BlockWatch
+from fintokenx.lifecycle.tokenisation.jobs.chain_operations import Kinds
 from fintokenx.lifecycle.tokenisation.jobs.chain_round import TellMined
-from fintokenx.lifecycle.tokenisation.jobs.kinds import Kinds
 from fintokenx.lifecycle.tokenisation.jobs.pump import Pump
 from fintokenx.lifecycle.tokenisation.jobs.waiting import Away, waiting_while_away
 from fintokenx.lifecycle.tokenisation.ports import Chain, SubjectHashes

@@ -15,7 +15,7 @@ from fintokenx.kernel.db import Tx
 from fintokenx.kernel.errors import Unavailable
 from fintokenx.kernel.jobs import TryAgain, Work
 from fintokenx.kernel.vault import VaultUnavailable
-from fintokenx.lifecycle.tokenisation.jobs.kinds import NOT_LOOKED_AT, Kinds
+from fintokenx.lifecycle.tokenisation.jobs.chain_operations import NOT_LOOKED_AT, Kinds
 from fintokenx.lifecycle.tokenisation.ports import Call, Chain, ChainUnavailable, SignedTransaction
 from fintokenx.lifecycle.tokenisation.service import reads, sending
 from fintokenx.lifecycle.tokenisation.service.sending import Mined

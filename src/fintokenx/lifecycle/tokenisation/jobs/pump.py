@@ -12,8 +12,8 @@ from fintokenx.kernel.clock import Instant
 from fintokenx.kernel.jobs import TryAgain, Work
 from fintokenx.kernel.vault import VaultUnavailable
 from fintokenx.lifecycle.tokenisation.jobs.blocks import BlockWatch
+from fintokenx.lifecycle.tokenisation.jobs.chain_operations import Kinds
 from fintokenx.lifecycle.tokenisation.jobs.chain_round import POLL_SECONDS, Memory, Round, TellMined
-from fintokenx.lifecycle.tokenisation.jobs.kinds import Kinds
 from fintokenx.lifecycle.tokenisation.jobs.waiting import waiting_while_away
 from fintokenx.lifecycle.tokenisation.ports import Chain, ChainUnavailable
 from fintokenx.lifecycle.tokenisation.service.sending import Mined
