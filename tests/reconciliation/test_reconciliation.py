@@ -14,8 +14,8 @@ from fintokenx.adapters.chain import Rpc, StateClient
 from fintokenx.kernel.jobs import Work
 from fintokenx.kernel.money import Pence
 from fintokenx.lifecycle import tokenisation
+from fintokenx.lifecycle.tokenisation.jobs.outage import Away
 from fintokenx.lifecycle.tokenisation.jobs.reconciling import ReconciliationJob
-from fintokenx.lifecycle.tokenisation.jobs.waiting import Away
 from fintokenx.lifecycle.tokenisation.ports import (
     ChainUnavailable,
     Claims,

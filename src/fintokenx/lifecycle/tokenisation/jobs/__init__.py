@@ -15,8 +15,8 @@ from fintokenx.lifecycle import invoice
 from fintokenx.lifecycle.tokenisation.jobs.blocks import BlockWatch
 from fintokenx.lifecycle.tokenisation.jobs.chain_operations import Kinds
 from fintokenx.lifecycle.tokenisation.jobs.chain_round import TellMined
+from fintokenx.lifecycle.tokenisation.jobs.outage import Away, waiting_while_away
 from fintokenx.lifecycle.tokenisation.jobs.pump import Pump
-from fintokenx.lifecycle.tokenisation.jobs.waiting import Away, waiting_while_away
 from fintokenx.lifecycle.tokenisation.ports import Chain, SubjectHashes
 from fintokenx.lifecycle.tokenisation.service import identity, minting, moving, reads, recovering
 from fintokenx.lifecycle.tokenisation.service.sending import Mined

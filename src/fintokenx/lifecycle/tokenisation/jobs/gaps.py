@@ -14,7 +14,7 @@ from fintokenx.kernel.db import Pool
 from fintokenx.kernel.errors import Unavailable
 from fintokenx.kernel.jobs import Job, Lane, Payload, Work
 from fintokenx.lifecycle.tokenisation.jobs.chain_round import TellMined
-from fintokenx.lifecycle.tokenisation.jobs.waiting import waiting_while_away
+from fintokenx.lifecycle.tokenisation.jobs.outage import waiting_while_away
 from fintokenx.lifecycle.tokenisation.ports import NonceChain
 from fintokenx.lifecycle.tokenisation.service import nonces
 from fintokenx.lifecycle.tokenisation.service.reads import PENDING_MAX

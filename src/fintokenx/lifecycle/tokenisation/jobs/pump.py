@@ -14,7 +14,7 @@ from fintokenx.kernel.vault import VaultUnavailable
 from fintokenx.lifecycle.tokenisation.jobs.blocks import BlockWatch
 from fintokenx.lifecycle.tokenisation.jobs.chain_operations import Kinds
 from fintokenx.lifecycle.tokenisation.jobs.chain_round import POLL_SECONDS, Memory, Round, TellMined
-from fintokenx.lifecycle.tokenisation.jobs.waiting import waiting_while_away
+from fintokenx.lifecycle.tokenisation.jobs.outage import waiting_while_away
 from fintokenx.lifecycle.tokenisation.ports import Chain, ChainUnavailable
 from fintokenx.lifecycle.tokenisation.service.sending import Mined
 from fintokenx.lifecycle.tokenisation.types import ChainTransaction
