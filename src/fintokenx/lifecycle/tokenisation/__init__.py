@@ -3,9 +3,8 @@
 Whatever is wanted of the chain is a promise with a business key. A job gives it a nonce, signs it, keeps the bytes,
 sends them and waits: each step is kept before the next, so that a crash or a lost answer anywhere leads to one
 transaction on chain. The doors below move no token by themselves: they contribute a Move to the entry of the module
-above, and the chain's answer comes back as a Fact. ``predict`` foretells, from a snapshot of what stands on chain, what
-the contracts will say to a transfer and why; it decides nothing. ``reconcile`` holds the whole database against the
-whole chain at one block and names each difference.
+above, and the chain's answer comes back as a Fact. ``reconcile`` holds the whole database against the whole chain at one
+block and names each difference.
 """
 
 from fintokenx.lifecycle.tokenisation.carries import BURN_REQUESTED, TOKEN_HELD, TRANSFER_PROMISED
@@ -13,16 +12,6 @@ from fintokenx.lifecycle.tokenisation.service import explorer
 from fintokenx.lifecycle.tokenisation.service.identity import unflagged
 from fintokenx.lifecycle.tokenisation.service.moving import burn, held, transfer
 from fintokenx.lifecycle.tokenisation.service.own_entries import OwnEntries
-from fintokenx.lifecycle.tokenisation.service.prediction import (
-    RULES,
-    HoldingSnapshot,
-    NetworkSnapshot,
-    ReceivableSnapshot,
-    Rule,
-    TransferSnapshot,
-    WalletSnapshot,
-    predict,
-)
 from fintokenx.lifecycle.tokenisation.service.reads import (
     chain_transaction,
     exposure,
@@ -58,27 +47,21 @@ from fintokenx.lifecycle.tokenisation.types import (
 
 __all__ = [
     "BURN_REQUESTED",
-    "RULES",
     "TOKEN_HELD",
     "TRANSFER_PROMISED",
     "BusinessKeyReused",
     "ChainTransaction",
     "Drift",
     "DriftKind",
-    "HoldingSnapshot",
     "InvoiceNotConfirmed",
     "Kind",
-    "NetworkSnapshot",
     "OwnEntries",
-    "ReceivableSnapshot",
     "Reconciliation",
     "Recovery",
     "RecoveryUnderWay",
-    "Rule",
     "Token",
     "TokenIsMoving",
     "TransferNotConfirmed",
-    "TransferSnapshot",
     "UnknownChainTransaction",
     "UnknownRecovery",
     "UnknownToken",
@@ -86,14 +69,12 @@ __all__ = [
     "Wallet",
     "WalletNotOnChain",
     "WalletNotRegistered",
-    "WalletSnapshot",
     "burn",
     "chain_transaction",
     "explorer",
     "exposure",
     "find_anywhere",
     "held",
-    "predict",
     "reconcile",
     "refresh",
     "refresh_known",
