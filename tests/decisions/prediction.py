@@ -1,8 +1,8 @@
 """What the chain will say to a transfer, foretold from what stands on chain, without asking the chain.
 
 The contracts decide; this only says beforehand what they will say and why, in their words and in their order. It is a
-second reading of the specification beside the contracts: the full decision table holds both to one another. The product
-asks the contract itself (``Chain.can_transfer``): a snapshot would be of the same chain, by eight questions and not one.
+second reading of the specification: the full decision table holds it and the contracts to one another. The product asks
+the contract itself (``Chain.can_transfer``); a snapshot would be of the same chain, by eight questions and not one.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ from fintokenx.lifecycle.tokenisation.ports import (
     StateNotKept,
     TransferToken,
 )
-from fintokenx.lifecycle.tokenisation.service.reconciliation import TRIES_MAX
+from fintokenx.lifecycle.tokenisation.service.chain_audit.reconciliation import TRIES_MAX
 from fintokenx.sandbox.processes import free_port
 from tests.modules.test_tokenisation import FACE, TENANT
 from tests.reconciliation.house import Town, Walk, town_in

@@ -3,12 +3,13 @@
 Whatever is wanted of the chain is a promise with a business key. A job gives it a nonce, signs it, keeps the bytes,
 sends them and waits: each step is kept before the next, so that a crash or a lost answer anywhere leads to one
 transaction on chain. The doors below move no token by themselves: they contribute a Move to the entry of the module
-above, and the chain's answer comes back as a Fact. ``reconcile`` holds the whole database against the whole chain at one
-block and names each difference.
+above, and the chain's answer comes back as a Fact. ``reconcile`` holds the whole database against the whole chain at
+one block and names each difference.
 """
 
 from fintokenx.lifecycle.tokenisation.carries import BURN_REQUESTED, TOKEN_HELD, TRANSFER_PROMISED
 from fintokenx.lifecycle.tokenisation.service import explorer
+from fintokenx.lifecycle.tokenisation.service.chain_audit.reconciliation import reconcile
 from fintokenx.lifecycle.tokenisation.service.identity import unflagged
 from fintokenx.lifecycle.tokenisation.service.moving import burn, held, transfer
 from fintokenx.lifecycle.tokenisation.service.own_entries import OwnEntries
@@ -21,7 +22,6 @@ from fintokenx.lifecycle.tokenisation.service.reads import (
     transactions,
     wallet_of,
 )
-from fintokenx.lifecycle.tokenisation.service.reconciliation import reconcile
 from fintokenx.lifecycle.tokenisation.service.refreshing import refresh, refresh_known
 from fintokenx.lifecycle.tokenisation.types import (
     BusinessKeyReused,

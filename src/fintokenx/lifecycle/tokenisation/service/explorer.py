@@ -25,7 +25,7 @@ from fintokenx.lifecycle.tokenisation.ports import (
     StateNotKept,
     WalletEvent,
 )
-from fintokenx.lifecycle.tokenisation.service.expectations import expected
+from fintokenx.lifecycle.tokenisation.service.chain_audit.expectations import expected
 from fintokenx.lifecycle.tokenisation.service.reads import HOLDERS, STAFF
 from fintokenx.lifecycle.tokenisation.types import (
     Book,

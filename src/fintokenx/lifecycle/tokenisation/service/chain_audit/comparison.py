@@ -16,7 +16,7 @@ from fintokenx.lifecycle.tokenisation.ports import (
     StandingIdentity,
     StandingReceivable,
 )
-from fintokenx.lifecycle.tokenisation.service.expectations import (
+from fintokenx.lifecycle.tokenisation.service.chain_audit.expectations import (
     Expected,
     ExpectedToken,
     ExpectedWallet,
