@@ -19,9 +19,12 @@ from fintokenx.desks import explorer
 from fintokenx.kernel.caller import Caller, Role
 from fintokenx.kernel.db import Pool
 from fintokenx.lifecycle import tokenisation
+from fintokenx.lifecycle.chainwork.ports import ChainHead
+from fintokenx.lifecycle.explorer import OwnEntries
+from fintokenx.lifecycle.explorer.http.services import ExplorerServices
+from fintokenx.lifecycle.explorer.ports import Held, WalletEvent
 from fintokenx.lifecycle.tokenisation import http as routes
-from fintokenx.lifecycle.tokenisation.http.services import ExplorerServices
-from fintokenx.lifecycle.tokenisation.ports import ChainHead, Held, Holding, WalletEvent
+from fintokenx.lifecycle.tokenisation.ports import Holding
 from fintokenx.sandbox.processes import free_port
 from fintokenx.web.edge import Edge
 from fintokenx.web.services import Services
@@ -183,7 +186,7 @@ async def window_on(world: World) -> AsyncIterator[Window]:
             Edge(world.database, world.ids, authenticate, b"fingerprint key of tests"),
             ExplorerServices(chain, Hashes(), URL),
             explorer.ExplorerPageServices(chain, Hashes()),
-            audit_http.AuditServices(sealer, SignerInMemory().log, tokenisation.OwnEntries(chain)),
+            audit_http.AuditServices(sealer, SignerInMemory().log, OwnEntries(chain)),
         )
         transport = httpx.ASGITransport(app=app)
         try:

@@ -11,8 +11,8 @@ import pytest
 
 from fintokenx.kernel.caller import Caller, Role
 from fintokenx.lifecycle import tokenisation
-from fintokenx.lifecycle.tokenisation.service.explorer import names_only
-from fintokenx.lifecycle.tokenisation.service.own_entries import ACTIONS
+from fintokenx.lifecycle.explorer.service.holder import names_only
+from fintokenx.lifecycle.explorer.service.own_entries import ACTIONS
 from tests.explorer.house import REFERENCE, ROUTES, Window, holder, window_on
 from tests.modules.test_tokenisation import FACE, TENANT
 from tests.support import World

@@ -36,9 +36,11 @@ from fintokenx.kernel.notes import VerifierKey
 from fintokenx.kernel.sealing import Sealer
 from fintokenx.kernel.settings import Environment
 from fintokenx.lifecycle import tokenisation
+from fintokenx.lifecycle.chainwork.ports import ChainHead
+from fintokenx.lifecycle.explorer.http.services import ExplorerServices
+from fintokenx.lifecycle.explorer.ports import Held, WalletEvent
 from fintokenx.lifecycle.invoice import http as invoice_http
-from fintokenx.lifecycle.tokenisation.http.services import ExplorerServices
-from fintokenx.lifecycle.tokenisation.ports import ChainHead, Held, Holding, WalletEvent
+from fintokenx.lifecycle.tokenisation.ports import Holding
 from fintokenx.parties import auth, compliance, kyc, partner
 from fintokenx.sandbox import http as sandbox_http
 from fintokenx.sandbox.clock import SandboxClock

@@ -10,14 +10,8 @@ import pytest
 from fintokenx.adapters.chain import ChainClient, StateClient, deploy
 from fintokenx.kernel.jobs import Payload, TryAgain, Work
 from fintokenx.lifecycle import tokenisation
-from fintokenx.lifecycle.tokenisation.ports import (
-    Call,
-    ChainUnavailable,
-    MintReceivable,
-    Receipt,
-    RegisterIdentity,
-    SignedTransaction,
-)
+from fintokenx.lifecycle.chainwork.ports import ChainUnavailable, Receipt, SignedTransaction
+from fintokenx.lifecycle.tokenisation.ports import Call, MintReceivable, RegisterIdentity
 from fintokenx.lifecycle.tokenisation.service import minting, sending
 from fintokenx.sandbox.chain_front.besu import PENDING_MAX
 from tests.fakes.chain import MINTER_KEY, Contracts, Crash, LedgerChain, Reverted, address_of

@@ -17,10 +17,10 @@ from fintokenx.kernel.caller import Caller, Role, WrongRole, WrongTenant
 from fintokenx.kernel.errors import Refused
 from fintokenx.kernel.money import ZERO
 from fintokenx.lifecycle import tokenisation
+from fintokenx.lifecycle.chainwork.ports import ChainUnavailable
 from fintokenx.lifecycle.tokenisation import reactions
 from fintokenx.lifecycle.tokenisation.ports import (
     BurnReceivable,
-    ChainUnavailable,
     RecoverWallet,
     RegisterIdentity,
     RemoveIdentity,

@@ -13,8 +13,9 @@ from fintokenx.kernel.bus import Reactions
 from fintokenx.kernel.caller import Caller, Role, system
 from fintokenx.kernel.jobs import TryAgain
 from fintokenx.lifecycle import tokenisation
+from fintokenx.lifecycle.chainwork.ports import ChainUnavailable
 from fintokenx.lifecycle.tokenisation import reactions, store
-from fintokenx.lifecycle.tokenisation.ports import ChainUnavailable, FlagWallet, RegisterIdentity
+from fintokenx.lifecycle.tokenisation.ports import FlagWallet, RegisterIdentity
 from fintokenx.lifecycle.tokenisation.service import sending
 from fintokenx.lifecycle.tokenisation.service.refreshing import RESOURCE
 from fintokenx.parties import auth

@@ -19,8 +19,9 @@ from fintokenx.adapters.chain.signing import Unsigned, address_of, calldata, sig
 from fintokenx.adapters.vault import LocalVault
 from fintokenx.kernel.db import Pool
 from fintokenx.lifecycle import tokenisation
+from fintokenx.lifecycle.chainwork.ports import Receipt
 from fintokenx.lifecycle.tokenisation.jobs import TokenisationJobs
-from fintokenx.lifecycle.tokenisation.ports import Call, Receipt, RegisterIdentity
+from fintokenx.lifecycle.tokenisation.ports import Call, RegisterIdentity
 from fintokenx.parties import auth
 from fintokenx.sandbox.anvil import Anvil
 from fintokenx.sandbox.processes import free_port

@@ -14,16 +14,15 @@ from fintokenx.adapters.chain import Rpc, StateClient
 from fintokenx.kernel.jobs import Work
 from fintokenx.kernel.money import Pence
 from fintokenx.lifecycle import tokenisation
-from fintokenx.lifecycle.tokenisation.jobs.outage import Away
+from fintokenx.lifecycle.chainwork.jobs.outage import Away
+from fintokenx.lifecycle.chainwork.ports import ChainUnavailable, StateNotKept
 from fintokenx.lifecycle.tokenisation.jobs.reconciling import ReconciliationJob
 from fintokenx.lifecycle.tokenisation.ports import (
-    ChainUnavailable,
     Claims,
     Holding,
     MintReceivable,
     RegisterIdentity,
     Standing,
-    StateNotKept,
     TransferToken,
 )
 from fintokenx.lifecycle.tokenisation.service.chain_audit.reconciliation import TRIES_MAX

@@ -15,8 +15,9 @@ from fintokenx.kernel.bus import Reactions
 from fintokenx.kernel.caller import Caller, Role
 from fintokenx.kernel.money import Pence
 from fintokenx.lifecycle import tokenisation
+from fintokenx.lifecycle.chainwork.ports import ChainUnavailable, Receipt, SignedTransaction
 from fintokenx.lifecycle.tokenisation import reactions
-from fintokenx.lifecycle.tokenisation.ports import Call, ChainUnavailable, Receipt, RecoverWallet, SignedTransaction
+from fintokenx.lifecycle.tokenisation.ports import Call, RecoverWallet
 from fintokenx.lifecycle.tokenisation.service import recovering
 from fintokenx.parties import auth, compliance
 from tests.fakes.chain import Crash

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import structlog
@@ -10,6 +11,9 @@ import structlog
 from fintokenx.kernel.caller import Caller
 from fintokenx.kernel.db import Tx
 from fintokenx.kernel.jobs import Work
+from fintokenx.lifecycle import chainwork
+from fintokenx.lifecycle.chainwork import ChainTransaction, Mined
+from fintokenx.lifecycle.chainwork.ports import SignedTransaction
 from fintokenx.lifecycle.tokenisation.ports import (
     BurnReceivable,
     Call,
@@ -21,24 +25,23 @@ from fintokenx.lifecycle.tokenisation.ports import (
     RefreshSanctions,
     RegisterIdentity,
     RemoveIdentity,
-    SignedTransaction,
     SubjectHashes,
     TransferToken,
 )
-from fintokenx.lifecycle.tokenisation.service import identity, minting, moving, reads, recovering, refreshing, sending
-from fintokenx.lifecycle.tokenisation.service.sending import Mined
-from fintokenx.lifecycle.tokenisation.types import ChainTransaction, Kind, Token
+from fintokenx.lifecycle.tokenisation.service import identity, minting, moving, reads, recovering, refreshing
+from fintokenx.lifecycle.tokenisation.types import Kind, Token
 
 log = structlog.get_logger("fintokenx.tokenisation")
 
 HASH_NAME: Final = "chain/subject"
 
-NOT_LOOKED_AT: Final = frozenset({Kind.IDENTITY, Kind.FLAG, Kind.RECOVERY, Kind.REFRESH})
-"""To do these twice does no harm, so nobody looks whether they are done before they are sent."""
 
+class ChainOperations:
+    """chainwork's ``Operations``: each kind of promise that tokenisation makes."""
 
-class Kinds:
-    """All kinds, for whoever drives promises without asking what they are."""
+    kinds: Final = tuple(Kind)
+    repeatable: Final = frozenset({Kind.IDENTITY, Kind.FLAG, Kind.RECOVERY, Kind.REFRESH})
+    looked_at_again: Final = frozenset({Kind.MINT})
 
     def __init__(self, chain: Chain, hashes: SubjectHashes, *, minting_wallet_key: str) -> None:
         self._chain = chain
@@ -55,14 +58,14 @@ class Kinds:
             keys = {
                 promise.business_key: await self._key(tx, work.caller, tokens[promise.token_reference or ""])
                 for promise in promises
-                if promise.kind is Kind.TRANSFER
+                if promise.kind == Kind.TRANSFER
             }
         minting_wallet = await self._chain.minting_wallet()
         calls: dict[str, Call] = {}
         for promise in promises:
             if promise.token_reference is None:
                 calls[promise.business_key] = await self._of_no_token(work, promise)
-            elif promise.kind is Kind.MINT:
+            elif promise.kind == Kind.MINT:
                 calls[promise.business_key] = _mint(tokens[promise.token_reference], minting_wallet)
             else:
                 key = keys.get(promise.business_key, "")
@@ -104,7 +107,7 @@ class Kinds:
         return bytes.fromhex(await self._hashes.blind_index(HASH_NAME, f"{tenant_id}\0{subject_id}"))
 
     async def standing(self, calls: Sequence[Call]) -> list[bool]:
-        """Whether what each call would do has been done; of what may be done twice, no (NOT_LOOKED_AT)."""
+        """Whether what each call would do has been done; of what may be done twice, no (``repeatable``)."""
         supplies = [call.token_id for call in calls if isinstance(call, MintReceivable | BurnReceivable)]
         moves = [call for call in calls if isinstance(call, TransferToken)]
         wallets = [(call.token_id, wallet) for call in moves for wallet in (call.to_wallet, call.from_wallet)]
@@ -141,27 +144,37 @@ class Kinds:
             for (key, call), supply, holding in zip(mints.items(), supplies, holdings, strict=True):
                 found[key] = (supply, holding) == (call.face, call.face)
         for promise in promises:
-            if promise.kind is Kind.RECOVERY and (moving := _moving(promise)):
+            if promise.kind == Kind.RECOVERY and (moving := _moving(promise)):
                 left = await self._chain.holdings([(each, promise.arguments["from_wallet"]) for each in moving])
                 found[promise.business_key] = not any(left)
         for key in (key for key, true in found.items() if not true):
             log.error("chain_holds_something_else", business_key=key)
         return found
 
+    async def recorder(self) -> TokenRecorder:
+        """How to record answers, with the addresses that tokens are recorded with."""
+        return TokenRecorder(await self._chain.contract_address(), await self._chain.minting_wallet())
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRecorder:
+    """chainwork's ``Recorder``."""
+
+    contract_address: str
+    minting_wallet: str
+
     async def keep(
-        self, tx: Tx, caller: Caller, promise: ChainTransaction, signed: SignedTransaction, contract_address: str
+        self, tx: Tx, caller: Caller, promise: ChainTransaction, signed: SignedTransaction
     ) -> ChainTransaction:
         """Record the signed bytes before they are sent."""
-        if promise.kind is Kind.MINT:
+        if promise.kind == Kind.MINT:
             return await minting.submit(
-                tx, caller, invoice_reference=promise.resource, signed=signed, contract_address=contract_address
+                tx, caller, invoice_reference=promise.resource, signed=signed, contract_address=self.contract_address
             )
-        return await sending.keep_signed(tx, caller, business_key=promise.business_key, signed=signed)
+        return await chainwork.keep_signed(tx, caller, business_key=promise.business_key, signed=signed)
 
-    async def conclude(
-        self, tx: Tx, caller: Caller, promise: ChainTransaction, mined: Mined, contract_address: str, wallet: str
-    ) -> None:
-        """Record the chain's answer, once. ``wallet`` is the minting wallet."""
+    async def conclude(self, tx: Tx, caller: Caller, promise: ChainTransaction, mined: Mined) -> None:
+        """Record the chain's answer, once."""
         key, succeeded = promise.business_key, mined.receipt.succeeded
         match promise.kind:
             case Kind.MINT if succeeded:
@@ -170,8 +183,8 @@ class Kinds:
                     caller,
                     invoice_reference=promise.resource,
                     mined=mined,
-                    contract_address=contract_address,
-                    minting_wallet=wallet,
+                    contract_address=self.contract_address,
+                    minting_wallet=self.minting_wallet,
                 )
             case Kind.MINT:
                 await minting.refused(tx, caller, invoice_reference=promise.resource, receipt=mined.receipt)
@@ -190,7 +203,7 @@ class Kinds:
             case Kind.REMOVAL if succeeded:
                 await recovering.retired(tx, caller, business_key=key, mined=mined)
             case _:
-                await sending.reverted(tx, caller, business_key=key, receipt=mined.receipt)
+                await chainwork.reverted(tx, caller, business_key=key, receipt=mined.receipt)
 
 
 def _mint(token: Token, minting_wallet: str) -> MintReceivable:
@@ -204,7 +217,7 @@ def _mint(token: Token, minting_wallet: str) -> MintReceivable:
 
 
 def _move_or_burn(promise: ChainTransaction, token: Token, from_key: str) -> TransferToken | BurnReceivable:
-    if promise.kind is Kind.BURN:
+    if promise.kind == Kind.BURN:
         reason = promise.arguments["reason"].encode().ljust(32, b"\0")
         return BurnReceivable(token.token_id, tuple(promise.arguments["holders"]), reason)
     return TransferToken(

@@ -11,7 +11,7 @@ from fintokenx.kernel.caller import system
 from fintokenx.kernel.db import Database, Pool
 from fintokenx.kernel.jobs import Job, Lane, Payload, Work
 from fintokenx.kernel.jobs.periodic import OpenTenants
-from fintokenx.lifecycle.tokenisation.jobs.outage import waiting_while_away
+from fintokenx.lifecycle.chainwork import waiting_while_away
 from fintokenx.lifecycle.tokenisation.ports import ChainState
 from fintokenx.lifecycle.tokenisation.service.chain_audit import reconciliation
 from fintokenx.lifecycle.tokenisation.types import Reconciliation

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from fintokenx.kernel.money import PENCE_MAX, Pence
+from fintokenx.lifecycle.chainwork.ports import ChainHead
 from fintokenx.lifecycle.tokenisation.ports import (
-    ChainHead,
     Claims,
     Holding,
     Logged,

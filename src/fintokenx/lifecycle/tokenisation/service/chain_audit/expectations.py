@@ -11,8 +11,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from fintokenx.lifecycle.tokenisation.ports import UNITED_KINGDOM, ChainHead, StandingIdentity
-from fintokenx.lifecycle.tokenisation.types import Book, ChainTransaction, Kind, Slice, Token, Wallet
+from fintokenx.lifecycle.chainwork import ChainTransaction
+from fintokenx.lifecycle.chainwork.ports import ChainHead
+from fintokenx.lifecycle.tokenisation.ports import UNITED_KINGDOM, StandingIdentity
+from fintokenx.lifecycle.tokenisation.types import Book, Kind, Slice, Token, Wallet
 
 _UNREGISTERED: Final = StandingIdentity(False, False, 0, False, 0, 0)
 
@@ -81,7 +83,7 @@ def expected(book: Book, *, at: ChainHead, minting_wallet: str) -> Expected:
 
 
 def _tokens_of(promise: ChainTransaction) -> list[str]:
-    if promise.kind is Kind.RECOVERY:
+    if promise.kind == Kind.RECOVERY:
         return [each["token_reference"] for each in promise.arguments["moving"]]
     return [promise.token_reference] if promise.token_reference else []
 
@@ -90,7 +92,7 @@ def _is_pending(promise: ChainTransaction, at: ChainHead) -> bool:
     """Whether it may or may not have taken effect by the block. What was refused is tried again, but for transfers."""
     if promise.state == "CONFIRMED":
         return promise.block_number is not None and promise.block_number > at.number
-    return promise.kind is not Kind.TRANSFER or promise.state != "REVERTED"
+    return promise.kind != Kind.TRANSFER or promise.state != "REVERTED"
 
 
 # --- tokens ---
@@ -101,7 +103,7 @@ def _token(
 ) -> ExpectedToken:
     alive = _alive(token, slices)
     settled = _BURNED if token.state == "BURNED" else alive
-    moved = [each for each in promises if each.kind is Kind.TRANSFER and each.state == "CONFIRMED"]
+    moved = [each for each in promises if each.kind == Kind.TRANSFER and each.state == "CONFIRMED"]
     not_taken_up = token.state == "MINTED" and bool(moved)
     if not_taken_up and not _is_pending(moved[-1], at):
         settled = _whole(token, moved[-1].arguments["to_wallet"])
@@ -129,7 +131,7 @@ def _whole(token: Token, wallet: str) -> TokenStanding:
 def _before_and_after(
     token: Token, alive: TokenStanding, promise: ChainTransaction, minting_wallet: str
 ) -> tuple[TokenStanding, ...]:
-    match promise.kind:
+    match Kind(promise.kind):
         case Kind.MINT:
             return _ABSENT, _whole(token, minting_wallet)
         case Kind.TRANSFER:
@@ -161,7 +163,7 @@ def _recovered(token: Token, alive: TokenStanding, promise: ChainTransaction) ->
 
 def _wallet(wallet: Wallet, promises: Sequence[ChainTransaction], at: ChainHead) -> ExpectedWallet:
     words = [each for each in promises if each.kind in (Kind.IDENTITY, Kind.REMOVAL)]
-    flags = [each for each in promises if each.kind is Kind.FLAG]
+    flags = [each for each in promises if each.kind == Kind.FLAG]
     pending = [each for each in (*words, *flags) if _is_pending(each, at)]
     done = [each for each in words if each.state == "CONFIRMED"]
     by_then = [each for each in done if each not in pending]
@@ -184,7 +186,7 @@ def _by_the_row(wallet: Wallet, done: Sequence[ChainTransaction], at: ChainHead)
 
 
 def _told(promise: ChainTransaction, at: ChainHead) -> StandingIdentity:
-    if promise.kind is Kind.REMOVAL:
+    if promise.kind == Kind.REMOVAL:
         return _UNREGISTERED
     wanted = promise.arguments
     return _registered(wanted["claims"], wanted["is_investor"], wanted["expires_at_unix"], at)

@@ -12,8 +12,9 @@ from fintokenx import audit
 from fintokenx.kernel.caller import Caller, Role
 from fintokenx.kernel.clock import Instant, to_wire
 from fintokenx.kernel.db import Pool, Tx
+from fintokenx.lifecycle.chainwork.ports import StateNotKept
 from fintokenx.lifecycle.tokenisation import store
-from fintokenx.lifecycle.tokenisation.ports import ChainState, Progress, StateNotKept
+from fintokenx.lifecycle.tokenisation.ports import ChainState, Progress
 from fintokenx.lifecycle.tokenisation.service.chain_audit.comparison import Answers, compare, questions
 from fintokenx.lifecycle.tokenisation.service.chain_audit.expectations import expected
 from fintokenx.lifecycle.tokenisation.types import Book, Drift, DriftKind, Reconciliation

@@ -6,18 +6,18 @@ So a thousand cost the chain as many requests as ten, and a job more or less cha
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import Final
+from typing import Final, Generic
 
 from fintokenx.kernel.clock import Instant
 from fintokenx.kernel.jobs import TryAgain, Work
 from fintokenx.kernel.vault import VaultUnavailable
-from fintokenx.lifecycle.tokenisation.jobs.blocks import BlockWatch
-from fintokenx.lifecycle.tokenisation.jobs.chain_operations import Kinds
-from fintokenx.lifecycle.tokenisation.jobs.chain_round import POLL_SECONDS, Memory, Round, TellMined
-from fintokenx.lifecycle.tokenisation.jobs.outage import waiting_while_away
-from fintokenx.lifecycle.tokenisation.ports import Chain, ChainUnavailable
-from fintokenx.lifecycle.tokenisation.service.sending import Mined
-from fintokenx.lifecycle.tokenisation.types import ChainTransaction
+from fintokenx.lifecycle.chainwork.jobs.blocks import BlockWatch
+from fintokenx.lifecycle.chainwork.jobs.chain_round import POLL_SECONDS, Memory, Round, TellMined
+from fintokenx.lifecycle.chainwork.jobs.operations import CallT, Operations
+from fintokenx.lifecycle.chainwork.jobs.outage import waiting_while_away
+from fintokenx.lifecycle.chainwork.ports import ChainUnavailable, SendingChain
+from fintokenx.lifecycle.chainwork.service.sending import Mined
+from fintokenx.lifecycle.chainwork.types import ChainTransaction
 
 ROUND_SECONDS: Final = 0.25
 """Rounds of a tenant are at least so far apart, and take along whatever was promised in between."""
@@ -26,15 +26,17 @@ WAITING_A_SECOND: Final = 40
 somebody to lead the next."""
 
 
-class Pump:
+class Pump(Generic[CallT]):
     """Takes the promises of a tenant to the chain, round by round; each round is led by the job that comes first.
 
     Several processes may do so at once: rows are locked one by one, and the same bytes count once.
     """
 
-    def __init__(self, chain: Chain, kinds: Kinds, blocks: BlockWatch, tell_mined: TellMined) -> None:
+    def __init__(
+        self, chain: SendingChain[CallT], operations: Operations[CallT], blocks: BlockWatch, tell_mined: TellMined
+    ) -> None:
         self._chain = chain
-        self._kinds = kinds
+        self._operations = operations
         self._blocks = blocks
         self._tell_mined = tell_mined
         self._memories: defaultdict[str, Memory] = defaultdict(Memory)
@@ -66,7 +68,7 @@ class Pump:
             raise TryAgain("not in a block yet", seconds=POLL_SECONDS)
         return mined
 
-    async def drive(self, work: Work, *, again: bool = False) -> Round:
+    async def drive(self, work: Work, *, again: bool = False) -> Round[CallT]:
         """One round, whoever else leads one; ``again`` sends even what was sent a moment ago.
 
         :raises ChainUnavailable, VaultUnavailable: nothing is known; the next round looks
@@ -75,7 +77,7 @@ class Pump:
         memory.leading += 1
         try:
             memory.stalled = await self._blocks.stalled()
-            round_ = Round(self._chain, self._kinds, work, memory, self._tell_mined, again=again)
+            round_ = Round(self._chain, self._operations, work, memory, self._tell_mined, again=again)
             await round_.run()
         except (ChainUnavailable, VaultUnavailable):
             memory.stalled = True

@@ -8,7 +8,7 @@ from typing import Final
 
 from fintokenx.kernel.jobs import TryAgain
 from fintokenx.kernel.vault import VaultUnavailable
-from fintokenx.lifecycle.tokenisation.ports import ChainUnavailable
+from fintokenx.lifecycle.chainwork.ports import ChainUnavailable
 
 AWAY_SECONDS: Final = 5.0
 

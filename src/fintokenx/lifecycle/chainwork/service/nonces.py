@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fintokenx.kernel.db import Pool
-from fintokenx.lifecycle.tokenisation import store
+from fintokenx.lifecycle.chainwork import store
 
 
 async def following(pool: Pool) -> dict[str, int]:

@@ -8,17 +8,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from fintokenx import audit
 from fintokenx.kernel.clock import Instant
-from fintokenx.lifecycle.tokenisation.ports import ChainHead, EventKind
-from fintokenx.lifecycle.tokenisation.service.explorer import (
-    Agreement,
-    Counterparty,
-    Direction,
-    Events,
-    EventSeen,
-    Holdings,
-    HoldingSeen,
-    OwnSlice,
-)
+from fintokenx.lifecycle.chainwork.ports import ChainHead
+from fintokenx.lifecycle.explorer.ports import EventKind
+from fintokenx.lifecycle.explorer.service.seen import Events, EventSeen, Holdings, HoldingSeen, OwnSlice
+from fintokenx.lifecycle.explorer.types import Agreement, Counterparty, Direction
 from fintokenx.web.edge import Secret, ShownOnce
 
 

@@ -13,14 +13,14 @@ from fintokenx import audit
 from fintokenx.kernel.db import Pool
 from fintokenx.kernel.errors import Unavailable
 from fintokenx.kernel.jobs import Job, Lane, Payload, Work
-from fintokenx.lifecycle.tokenisation.jobs.chain_round import TellMined
-from fintokenx.lifecycle.tokenisation.jobs.outage import waiting_while_away
-from fintokenx.lifecycle.tokenisation.ports import NonceChain
-from fintokenx.lifecycle.tokenisation.service import nonces
-from fintokenx.lifecycle.tokenisation.service.reads import PENDING_MAX
+from fintokenx.lifecycle.chainwork.jobs.chain_round import TellMined
+from fintokenx.lifecycle.chainwork.jobs.outage import waiting_while_away
+from fintokenx.lifecycle.chainwork.ports import NonceChain
+from fintokenx.lifecycle.chainwork.service import nonces
+from fintokenx.lifecycle.chainwork.service.reads import PENDING_MAX
 from fintokenx.parties import compliance
 
-log = structlog.get_logger("fintokenx.tokenisation")
+log = structlog.get_logger("fintokenx.chainwork")
 
 JOB: Final = "tokenisation.close_gaps"
 EVERY: Final = timedelta(seconds=15)

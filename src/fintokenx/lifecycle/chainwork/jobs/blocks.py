@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
-from fintokenx.lifecycle.tokenisation.ports import Chain, ChainUnavailable
+from fintokenx.lifecycle.chainwork.ports import Blocks, ChainUnavailable
 
 _POLL_SECONDS: Final = 0.25
 
@@ -28,7 +28,7 @@ class BlockWatch:
     look at once; the more often they do, the sooner a stall is known.
     """
 
-    def __init__(self, chain: Chain, *, stall_seconds: float, machine_seconds: Callable[[], float]) -> None:
+    def __init__(self, chain: Blocks, *, stall_seconds: float, machine_seconds: Callable[[], float]) -> None:
         self._chain = chain
         self._stall_seconds = stall_seconds
         self._machine_seconds = machine_seconds

@@ -10,11 +10,11 @@ from fintokenx import audit
 from fintokenx.kernel.caller import Caller, Role
 from fintokenx.kernel.db import StaleRow, Tx
 from fintokenx.kernel.machine import NOTHING
-from fintokenx.lifecycle.tokenisation import store
-from fintokenx.lifecycle.tokenisation.ports import Receipt, SignedTransaction
-from fintokenx.lifecycle.tokenisation.service.reads import PENDING_MAX, locked_chain_transaction
-from fintokenx.lifecycle.tokenisation.transitions import CHAIN_TX
-from fintokenx.lifecycle.tokenisation.types import ChainTransaction, Kind
+from fintokenx.lifecycle.chainwork import store
+from fintokenx.lifecycle.chainwork.ports import Receipt, SignedTransaction
+from fintokenx.lifecycle.chainwork.service.reads import PENDING_MAX, locked_promise
+from fintokenx.lifecycle.chainwork.transitions import CHAIN_TX
+from fintokenx.lifecycle.chainwork.types import ChainTransaction
 from fintokenx.parties import compliance
 
 
@@ -30,17 +30,17 @@ class Mined:
     receipt: Receipt
 
 
-def promise(
+def new_promise(
     tx: Tx,
     *,
-    kind: Kind,
+    kind: str,
     business_key: str,
     resource: str,
     arguments: dict[str, Any],
     token_reference: str | None = None,
     wallet_id: str | None = None,
 ) -> ChainTransaction:
-    """A new promise, not recorded yet."""
+    """A new promise, not recorded yet: :func:`promised_row` is for the entry that wants it."""
     return ChainTransaction(
         tenant_id=tx.tenant_id,
         id=tx.ids.new("ctx"),
@@ -50,7 +50,7 @@ def promise(
         wallet_id=wallet_id,
         resource=resource,
         arguments=arguments,
-        state=CHAIN_TX.next(NOTHING, f"promise {kind}").target,
+        state=CHAIN_TX.next(NOTHING, "promise").target,
         sender=None,
         nonce=None,
         tx_hash=None,
@@ -61,6 +61,11 @@ def promise(
         submitted_at=None,
         confirmed_at=None,
     )
+
+
+def promised_row(promise: ChainTransaction) -> audit.RowChange:
+    """It is wanted of the chain."""
+    return store.new_chain_tx(promise)
 
 
 async def reserve_many(
@@ -91,7 +96,7 @@ async def reserve(
     :raises TooManyPending: the nodes would refuse it; then no nonce is taken
     """
     caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
-    known = await locked_chain_transaction(tx, business_key)
+    known = await locked_promise(tx, business_key)
     if known.state == "CONFIRMED" or (known.state in ("RESERVED", "SIGNED") and known.nonce != lost):
         return known
     line = CHAIN_TX.next(known.state, "reserve")
@@ -116,16 +121,15 @@ async def reserve(
 
 
 async def keep_signed(tx: Tx, caller: Caller, *, business_key: str, signed: SignedTransaction) -> ChainTransaction:
-    """Keep the signed bytes before they are sent, so that only these can ever be sent. Not for mints."""
+    """Keep the signed bytes before they are sent, so that only these can ever be sent. Not where its
+    module records them with rows of its own, by :func:`signed_row`."""
     caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
-    known = await locked_chain_transaction(tx, business_key)
+    known = await locked_promise(tx, business_key)
     if is_kept(known, signed):
         return known
-    line = CHAIN_TX.next(known.state, "sign")
-    after = signature(tx, line.target, signed)
-    move = audit.Move((store.changed_chain_tx(known, **after),))
-    await audit.change(tx, caller, action=line.action, resource=known.resource, move=move)
-    return replace(known, **after)
+    kept, row = signed_row(tx, known, signed)
+    await audit.change(tx, caller, action="CHAIN_TX_SIGN", resource=known.resource, move=audit.Move((row,)))
+    return kept
 
 
 def is_kept(known: ChainTransaction, signed: SignedTransaction) -> bool:
@@ -137,16 +141,26 @@ def is_kept(known: ChainTransaction, signed: SignedTransaction) -> bool:
     raise StaleRow("the nonce of this transaction has changed")
 
 
-def signature(tx: Tx, state: str, signed: SignedTransaction) -> dict[str, Any]:
+def _signature(tx: Tx, state: str, signed: SignedTransaction) -> dict[str, Any]:
     """The columns that a signature fills."""
     return {"state": state, "tx_hash": signed.tx_hash, "raw": signed.raw, "submitted_at": tx.at}
 
 
-def confirmation(tx: Tx, known: ChainTransaction, mined: Mined, event: str) -> audit.RowChange:
-    """The promise is kept; by ``mined``, which may be of an earlier life of the database."""
+def signed_row(tx: Tx, known: ChainTransaction, signed: SignedTransaction) -> tuple[ChainTransaction, audit.RowChange]:
+    """The bytes are kept: the promise as it is then, and its row."""
+    after = _signature(tx, CHAIN_TX.next(known.state, "sign").target, signed)
+    return replace(known, **after), store.changed_chain_tx(known, **after)
+
+
+def confirmed_row(tx: Tx, known: ChainTransaction, mined: Mined, *, even_if_refused: bool = False) -> audit.RowChange:
+    """The promise is kept; by ``mined``, which may be of an earlier life of the database.
+
+    ``even_if_refused``: also of one that was refused meanwhile, for it must not fail.
+    """
+    event = "confirm after refusal" if even_if_refused and known.state == "REVERTED" else "confirm"
     return store.changed_chain_tx(
         known,
-        **signature(tx, CHAIN_TX.next(known.state, event).target, mined.signed),
+        **_signature(tx, CHAIN_TX.next(known.state, event).target, mined.signed),
         sender=mined.signed.sender,
         nonce=mined.signed.nonce,
         block_number=mined.receipt.block_number,
@@ -155,23 +169,29 @@ def confirmation(tx: Tx, known: ChainTransaction, mined: Mined, event: str) -> a
     )
 
 
-def reversion(known: ChainTransaction, receipt: Receipt, event: str = "revert") -> audit.RowChange:
+def reverted_row(known: ChainTransaction, receipt: Receipt) -> audit.RowChange:
     """The chain has refused it."""
     return store.changed_chain_tx(
         known,
-        state=CHAIN_TX.next(known.state, event).target,
+        state=CHAIN_TX.next(known.state, "revert").target,
         block_number=receipt.block_number,
         revert_reason=receipt.revert_reason,
     )
 
 
+def superseded_row(refused: ChainTransaction) -> audit.RowChange:
+    """What was refused gives way to what is wanted now."""
+    return store.changed_chain_tx(refused, state=CHAIN_TX.next(refused.state, "supersede").target)
+
+
 async def reverted(tx: Tx, caller: Caller, *, business_key: str, receipt: Receipt) -> None:
-    """Record that the chain refused something that must not fail, and tell people. Not for mints and transfers."""
+    """Record that the chain refused something that must not fail, and tell people. Not where more follows
+    from it: that is recorded with :func:`reverted_row`."""
     caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
-    known = await locked_chain_transaction(tx, business_key)
+    known = await locked_promise(tx, business_key)
     if known.state != "SIGNED" or known.tx_hash != receipt.tx_hash:
         return
-    move = audit.Move((reversion(known, receipt),))
+    move = audit.Move((reverted_row(known, receipt),))
     await audit.change(tx, caller, action="CHAIN_TX_REVERT", resource=known.resource, move=move)
     await alarm(tx, caller, known)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from fastapi import Request
 
-from fintokenx.lifecycle.tokenisation.ports import ChainHistory
+from fintokenx.lifecycle.explorer.ports import ChainHistory
 from fintokenx.parties.auth.ports import BlindIndex
 from fintokenx.web.services import provided
 

@@ -10,16 +10,18 @@ from fastapi import Query as Parameter
 from fintokenx import audit
 from fintokenx.kernel.caller import Role, WrongRole
 from fintokenx.kernel.ids import TOKEN_REFERENCE_PATTERN
-from fintokenx.lifecycle.tokenisation.http.explorer_views import (
+from fintokenx.lifecycle.explorer.http.services import ExplorerServices, services
+from fintokenx.lifecycle.explorer.http.views import (
     AnchorPage,
     AnchorView,
     HoldingPage,
     NewLinkView,
     TransferPage,
 )
-from fintokenx.lifecycle.tokenisation.http.services import ExplorerServices, services
-from fintokenx.lifecycle.tokenisation.service import explorer
-from fintokenx.lifecycle.tokenisation.types import HolderRequired, NotYourHoldings, UnknownToken, UnknownWallet
+from fintokenx.lifecycle.explorer.service import own_holdings
+from fintokenx.lifecycle.explorer.service.seen import Viewer
+from fintokenx.lifecycle.explorer.types import HolderRequired, NotYourHoldings
+from fintokenx.lifecycle.tokenisation import UnknownToken, UnknownWallet
 from fintokenx.parties import auth
 from fintokenx.web.edge import Completion, Mutation, Query, mutation, problems, query
 from fintokenx.web.inputs import PageSize, SubjectId
@@ -55,8 +57,8 @@ async def holdings(
     """What the caller's own wallet has, or had, of each receivable: by the chain at one block and by our database.
 
     503 while the network does not answer: what the database says is not passed off as the chain's word."""
-    viewer = explorer.Viewer(read.run, read.caller, needs.chain, holder_subject_id)
-    return HoldingPage.of(await explorer.holdings(viewer, after=after, limit=limit))
+    viewer = Viewer(read.run, read.caller, needs.chain, holder_subject_id)
+    return HoldingPage.of(await own_holdings.holdings(viewer, after=after, limit=limit))
 
 
 @router.get(
@@ -66,8 +68,8 @@ async def holdings(
 )
 async def holding(reference: Reference, read: Read, needs: Needs, holder_subject_id: Holder = None) -> HoldingPage:
     """What the caller's own wallet has of one token. Another holder's token is answered as one that nobody has."""
-    viewer = explorer.Viewer(read.run, read.caller, needs.chain, holder_subject_id)
-    return HoldingPage.of(await explorer.holdings(viewer, after=None, limit=1, reference=reference))
+    viewer = Viewer(read.run, read.caller, needs.chain, holder_subject_id)
+    return HoldingPage.of(await own_holdings.holdings(viewer, after=None, limit=1, reference=reference))
 
 
 @router.get("/transfers", responses=_REFUSALS, openapi_extra=may_call(Role.LENDER, Role.INVESTOR, *OVERSEERS))
@@ -85,8 +87,8 @@ async def transfers(
     """What the chain logged of the caller's own wallet, newest first, and the entry of the record behind each.
 
     503 while the network does not answer."""
-    viewer = explorer.Viewer(read.run, read.caller, needs.chain, holder_subject_id)
-    return TransferPage.of(await explorer.events(viewer, after=after, limit=limit, reference=token_reference))
+    viewer = Viewer(read.run, read.caller, needs.chain, holder_subject_id)
+    return TransferPage.of(await own_holdings.events(viewer, after=after, limit=limit, reference=token_reference))
 
 
 @router.get("/anchors", responses=problems(WrongRole), openapi_extra=may_call(Role.LENDER, Role.INVESTOR, *OVERSEERS))

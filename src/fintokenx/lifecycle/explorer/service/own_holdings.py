@@ -7,142 +7,30 @@ database, then the balances at that block. So whatever the block holds the datab
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
-from typing import Final, Protocol, TypeVar
+from typing import Final
 
-from fintokenx import audit
-from fintokenx.kernel.caller import Caller
-from fintokenx.kernel.db import Tx
-from fintokenx.lifecycle.tokenisation import store
-from fintokenx.lifecycle.tokenisation.ports import (
-    ChainHead,
-    ChainHistory,
-    EventKind,
-    Held,
-    Holding,
-    StateNotKept,
-    WalletEvent,
+from fintokenx.lifecycle import tokenisation
+from fintokenx.lifecycle.chainwork.ports import ChainHead, StateNotKept
+from fintokenx.lifecycle.explorer.ports import EventKind, Held, WalletEvent
+from fintokenx.lifecycle.explorer.service.holder import (
+    Details,
+    OfHolder,
+    details,
+    names_only,
+    of_holder,
+    row_of_promise,
+    row_of_slice,
+    row_of_token,
 )
-from fintokenx.lifecycle.tokenisation.service.chain_audit.expectations import expected
-from fintokenx.lifecycle.tokenisation.service.reads import HOLDERS, STAFF
-from fintokenx.lifecycle.tokenisation.types import (
-    Book,
-    ChainTransaction,
-    HolderRequired,
-    Kind,
-    NotYourHoldings,
-    Slice,
-    Token,
-    UnknownToken,
-    UnknownWallet,
-)
+from fintokenx.lifecycle.explorer.service.seen import Events, EventSeen, Holdings, HoldingSeen, OwnSlice, Viewer
+from fintokenx.lifecycle.explorer.types import Agreement, Counterparty, Direction
+from fintokenx.lifecycle.tokenisation import Book, UnknownToken, expected
+from fintokenx.lifecycle.tokenisation.ports import Holding
 
 TRIES_MAX: Final = 5
 """How many blocks may pass out of a node's memory before it counts as one that cannot be asked."""
-
-Result = TypeVar("Result")
-
-
-class Run(Protocol):
-    """Runs a read in a transaction of the caller's tenant."""
-
-    async def __call__(self, read: Callable[[Tx], Awaitable[Result]], /) -> Result:
-        """What ``read`` returns."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Viewer:
-    """Who looks, at whose holdings (None: its own), and how."""
-
-    run: Run
-    caller: Caller
-    chain: ChainHistory
-    holder_subject_id: str | None = None
-
-
-class Agreement(StrEnum):
-    """How database and chain stand to each other."""
-
-    EQUAL = "equal"
-    IN_FLIGHT = "in_flight"
-    DIFFERS = "differs"
-
-
-class Counterparty(StrEnum):
-    """Who was at the other end, as far as a holder may know."""
-
-    MINTING_WALLET = "fx_minting_wallet"
-    OWN_WALLET = "own_wallet"
-    ANOTHER_HOLDER = "another_holder"
-    NOBODY = "nobody"
-
-
-class Direction(StrEnum):
-    """Which way a token went, seen from the holder."""
-
-    IN = "in"
-    OUT = "out"
-    WITHIN = "within"
-    NONE = "none"
-
-
-@dataclass(frozen=True, slots=True)
-class OwnSlice:
-    """A part of a token that is the holder's, and the entry behind it."""
-
-    slice: Slice
-    behind: audit.Behind | None
-
-
-@dataclass(frozen=True, slots=True)
-class HoldingSeen:
-    """What one wallet has of one receivable. ``token`` is None when this tenant's database knows no such thing."""
-
-    token_id: int
-    wallet: str
-    token: Token | None
-    database_pence: int
-    held: Held
-    agreement: Agreement
-    slices: tuple[OwnSlice, ...]
-    behind: audit.Behind | None
-    """The newest entry that changed the token's row."""
-
-
-@dataclass(frozen=True, slots=True)
-class EventSeen:
-    """One event of the holder's wallets, and the entry that confirmed it. ``behind`` is None when there is none:
-    the platform did not ask for it, or is about to record it."""
-
-    event: WalletEvent
-    token: Token | None
-    direction: Direction
-    counterparty: Counterparty
-    behind: audit.Behind | None
-    provable: bool
-    """Whether the holder may read the entry: it names no other holder's wallet."""
-
-
-@dataclass(frozen=True, slots=True)
-class Holdings:
-    """A page of holdings by token id. ``at`` is None for a holder without a wallet: the chain was not asked."""
-
-    at: ChainHead | None
-    items: tuple[HoldingSeen, ...]
-    next: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Events:
-    """A page of events, newest first."""
-
-    at: ChainHead | None
-    items: tuple[EventSeen, ...]
-    next: str | None
-
 
 # --- doors ---
 
@@ -202,96 +90,6 @@ async def events(viewer: Viewer, *, after: str | None, limit: int, reference: st
     return Events(at, items, "-".join(map(str, page[-1].place)) if len(following) > limit else None)
 
 
-@dataclass(frozen=True, slots=True)
-class OfHolder:
-    """A holder's wallets (addresses), and the ids of what the database says is or was theirs."""
-
-    subject_id: str
-    wallets: tuple[str, ...]
-    token_ids: tuple[str, ...]
-
-
-async def of_holder(tx: Tx, caller: Caller, *, holder_subject_id: str | None) -> OfHolder:
-    """The holder's own for lenders and investors, whatever they ask; for staff those of the holder they name.
-
-    :raises NotYourHoldings: a holder names another, whether there is such a one or not
-    :raises HolderRequired: staff name nobody
-    :raises UnknownWallet: staff name somebody who has none in this tenant
-    """
-    caller.must_be(*STAFF, *HOLDERS, tenant_id=tx.tenant_id)
-    is_holder = caller.party_role in HOLDERS
-    own = caller.must_be_subject() if is_holder else holder_subject_id
-    if own is None:
-        raise HolderRequired
-    if is_holder and holder_subject_id not in (None, own):
-        raise NotYourHoldings
-    wallets = await store.wallets_of(tx, own)
-    if not wallets and not is_holder:
-        raise UnknownWallet
-    return OfHolder(own, tuple(wallet.address for wallet in wallets), tuple(await store.ids_of_holder(tx, own)))
-
-
-@dataclass(frozen=True, slots=True)
-class Details:
-    """What the database says of some tokens, and which entry is behind each of its rows."""
-
-    tokens: Mapping[int, Token]
-    slices: Sequence[Slice]
-    transactions: Sequence[ChainTransaction]
-    undecided: Sequence[ChainTransaction]
-    """Those of which the other rows do not say by the block whether they took effect."""
-    behind: Mapping[audit.ChangedRow, audit.Behind]
-
-
-async def details(tx: Tx, caller: Caller, *, token_ids: list[str], block_number: int) -> Details:
-    """All about these tokens; what of it a holder may see is for the callers of this function to say."""
-    caller.must_be(*STAFF, *HOLDERS, tenant_id=tx.tenant_id)
-    tokens = await store.tokens_by_id(tx, token_ids)
-    references = [token.reference for token in tokens]
-    slices = await store.slices_of(tx, references)
-    promises = await store.chain_txs_of_tokens(tx, references)
-    undecided = await store.undecided_ids(tx, [promise.id for promise in promises], block_number=block_number)
-    invoices = {token.reference: token.invoice_reference for token in tokens}
-    rows = [
-        *(_row_of_token(token) for token in tokens),
-        *(_row_of_slice(piece, invoices[piece.token_reference]) for piece in slices),
-        *(_row_of_promise(promise) for promise in promises),
-    ]
-    behind = await audit.behind(tx, caller, rows=rows)
-    return Details(
-        {token.token_id: token for token in tokens},
-        slices,
-        promises,
-        [promise for promise in promises if promise.id in undecided],
-        behind,
-    )
-
-
-async def may_prove(tx: Tx, caller: Caller, *, transaction_id: str, minting_wallet: str) -> bool:
-    """Whether a confirmed chain transaction is about the caller's own wallets and names no other holder's."""
-    caller.must_be(*HOLDERS, tenant_id=tx.tenant_id)
-    promise = await store.chain_tx_by_id(tx, transaction_id)
-    if promise is None or promise.state != "CONFIRMED":
-        return False
-    own = [wallet.address for wallet in await store.wallets_of(tx, caller.must_be_subject())]
-    return names_only(promise, own=own, minting_wallet=minting_wallet)
-
-
-# --- inside ---
-
-
-def names_only(promise: ChainTransaction, *, own: Iterable[str], minting_wallet: str) -> bool:
-    """Whether one of ``own`` is named in the bytes of the transaction, and nobody else's."""
-    match promise.kind:
-        case Kind.TRANSFER | Kind.RECOVERY:
-            named = {promise.arguments["from_wallet"], promise.arguments["to_wallet"]}
-        case Kind.BURN:
-            named = set(promise.arguments["holders"])
-        case Kind.MINT | Kind.IDENTITY | Kind.FLAG | Kind.REMOVAL | Kind.REFRESH:
-            return False
-    return bool(named & set(own)) and named <= {*own, minting_wallet}
-
-
 async def _of_viewer(viewer: Viewer, reference: str | None) -> OfHolder:
     theirs = await viewer.run(lambda tx: of_holder(tx, viewer.caller, holder_subject_id=viewer.holder_subject_id))
     if not theirs.wallets and reference is not None:
@@ -305,7 +103,7 @@ async def _ids(viewer: Viewer, theirs: OfHolder, events: Sequence[WalletEvent], 
     ids = sorted({*map(_hex, events), *theirs.token_ids})
     if reference is None:
         return ids
-    wanted = await viewer.run(lambda tx: store.token(tx, reference))
+    wanted = await viewer.run(lambda tx: tokenisation.find_token(tx, viewer.caller, reference=reference))
     if wanted is None or wanted.token_id_hex not in ids:
         raise UnknownToken
     return [wanted.token_id_hex]
@@ -317,18 +115,6 @@ async def _details(viewer: Viewer, token_ids: list[str], *, at: ChainHead) -> De
 
 def _hex(event: WalletEvent) -> str:
     return f"0x{event.token_id:064x}"
-
-
-def _row_of_token(token: Token) -> audit.ChangedRow:
-    return audit.ChangedRow(token.invoice_reference, "tokens", "reference", token.reference)
-
-
-def _row_of_slice(piece: Slice, invoice_reference: str) -> audit.ChangedRow:
-    return audit.ChangedRow(invoice_reference, "slices", "id", piece.id)
-
-
-def _row_of_promise(promise: ChainTransaction) -> audit.ChangedRow:
-    return audit.ChangedRow(promise.resource, "chain_tx", "id", promise.id)
 
 
 def _added_up(events: Sequence[WalletEvent], holding: Holding) -> int:
@@ -373,11 +159,11 @@ def _seen(theirs: OfHolder, known: Details, asked: Sequence[Holding], chain: _Ch
             agreement = Agreement.EQUAL if held.balance_pence == ways[0] else Agreement.IN_FLIGHT
         slices = [piece for piece in known.slices if token and piece.token_reference == token.reference]
         own = tuple(
-            OwnSlice(piece, known.behind.get(_row_of_slice(piece, token.invoice_reference)))
+            OwnSlice(piece, known.behind.get(row_of_slice(piece, token.invoice_reference)))
             for piece in slices
             if token and theirs.subject_id == piece.holder_subject_id and wallet == piece.holder_wallet
         )
-        behind = known.behind.get(_row_of_token(token)) if token else None
+        behind = known.behind.get(row_of_token(token)) if token else None
         found.append(HoldingSeen(token_id, wallet, token, ways[0], held, agreement, own, behind))
     return tuple(found)
 
@@ -385,7 +171,7 @@ def _seen(theirs: OfHolder, known: Details, asked: Sequence[Holding], chain: _Ch
 def _told(event: WalletEvent, theirs: OfHolder, known: Details, minting_wallet: str) -> EventSeen:
     confirmed = (each for each in known.transactions if each.state == "CONFIRMED")
     promise = next((each for each in confirmed if each.tx_hash == event.tx_hash), None)
-    behind = known.behind.get(_row_of_promise(promise)) if promise else None
+    behind = known.behind.get(row_of_promise(promise)) if promise else None
     token = known.tokens.get(event.token_id)
     own = promise is not None and names_only(promise, own=theirs.wallets, minting_wallet=minting_wallet)
     direction = _direction(event, theirs.wallets)

@@ -29,13 +29,14 @@ from fintokenx.kernel.machine import NOTHING, IllegalTransition, Machine
 from fintokenx.kernel.money import Pence
 from fintokenx.kernel.vault import VaultUnavailable
 from fintokenx.lifecycle import tokenisation
+from fintokenx.lifecycle.chainwork.jobs import gaps
+from fintokenx.lifecycle.chainwork.ports import ChainUnavailable
 from fintokenx.lifecycle.invoice.transitions import INVOICE
 from fintokenx.lifecycle.tokenisation.http import router
-from fintokenx.lifecycle.tokenisation.jobs import TokenisationJobs, gaps
+from fintokenx.lifecycle.tokenisation.jobs import TokenisationJobs
 from fintokenx.lifecycle.tokenisation.ports import (
     BurnReceivable,
     Call,
-    ChainUnavailable,
     Claims,
     MintReceivable,
     RegisterIdentity,

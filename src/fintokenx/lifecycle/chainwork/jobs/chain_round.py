@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Final, TypeAlias, TypeVar
+from typing import Final, Generic, TypeAlias, TypeVar
 
 import structlog
 
@@ -15,13 +15,13 @@ from fintokenx.kernel.db import Tx
 from fintokenx.kernel.errors import Unavailable
 from fintokenx.kernel.jobs import TryAgain, Work
 from fintokenx.kernel.vault import VaultUnavailable
-from fintokenx.lifecycle.tokenisation.jobs.chain_operations import NOT_LOOKED_AT, Kinds
-from fintokenx.lifecycle.tokenisation.ports import Call, Chain, ChainUnavailable, SignedTransaction
-from fintokenx.lifecycle.tokenisation.service import reads, sending
-from fintokenx.lifecycle.tokenisation.service.sending import Mined
-from fintokenx.lifecycle.tokenisation.types import ChainTransaction, Kind
+from fintokenx.lifecycle.chainwork.jobs.operations import CallT, Operations
+from fintokenx.lifecycle.chainwork.ports import ChainUnavailable, SendingChain, SignedTransaction
+from fintokenx.lifecycle.chainwork.service import reads, sending
+from fintokenx.lifecycle.chainwork.service.sending import Mined
+from fintokenx.lifecycle.chainwork.types import ChainTransaction
 
-log = structlog.get_logger("fintokenx.tokenisation")
+log = structlog.get_logger("fintokenx.chainwork")
 
 POLL_SECONDS: Final = 1.0
 RESEND_SECONDS: Final = 5.0
@@ -39,7 +39,7 @@ NOBODY_ANSWERS: Final = 5
 _Item = TypeVar("_Item")
 TellMined: TypeAlias = Callable[[str, int], Awaitable[None]]
 """Tells the database how many transactions of a sender the chain has mined."""
-_Done: TypeAlias = tuple[ChainTransaction, Call]
+_Done: TypeAlias = tuple[ChainTransaction, CallT]
 """A promise whose effect stands on chain already, and what it asked for."""
 
 
@@ -69,7 +69,7 @@ class Memory:
         self.searched = {key: then for key, then in self.searched.items() if key in keys}
 
 
-class Round:
+class Round(Generic[CallT]):
     """One look at the chain, and all that follows from it for one tenant.
 
     ``answers`` are the transactions that were found in a block and recorded, ``faults`` what stood in the way of one
@@ -77,12 +77,19 @@ class Round:
     """
 
     def __init__(
-        self, chain: Chain, kinds: Kinds, work: Work, memory: Memory, tell_mined: TellMined, *, again: bool
+        self,
+        chain: SendingChain[CallT],
+        operations: Operations[CallT],
+        work: Work,
+        memory: Memory,
+        tell_mined: TellMined,
+        *,
+        again: bool,
     ) -> None:
         self.answers: dict[str, Mined] = {}
         self.faults: dict[str, Exception] = {}
         self._chain = chain
-        self._kinds = kinds
+        self._operations = operations
         self._work = work
         self._memory = memory
         self._tell_mined = tell_mined
@@ -95,7 +102,7 @@ class Round:
         :raises ChainUnavailable, VaultUnavailable: nobody answers
         """
         async with self._work.transaction() as tx:
-            promises = await reads.to_drive(tx, self._work.caller)
+            promises = await reads.to_drive(tx, self._work.caller, kinds=self._operations.kinds)
             self._at = tx.at
         self._memory.begin(self._at, promises)
         signed = [promise for promise in promises if promise.state == "SIGNED"]
@@ -110,7 +117,7 @@ class Round:
         # From here on the vault is needed; while it is away, all that went before is done all the same.
         overtaken = [promise for promise in overtaken if promise.business_key not in done]
         fresh = [promise for promise in fresh if promise.business_key not in done]
-        calls = await self._kinds.calls(self._work, [*fresh, *reserved, *overtaken])
+        calls = await self._operations.calls(self._work, [*fresh, *reserved, *overtaken])
         reserved += await self._reserve_again(overtaken)
         reserved += await self._reserve(fresh, calls)
         if new := await self._send(await self._sign(reserved, calls)):
@@ -121,13 +128,15 @@ class Round:
 
     async def _settled(
         self, mined: Sequence[tuple[ChainTransaction, Mined]], open_: Sequence[ChainTransaction]
-    ) -> dict[str, _Done]:
+    ) -> dict[str, _Done[CallT]]:
         """Record what is in a block; what turns out to have been done before, by business key, is left."""
-        promises = [*open_, *(promise for promise, found in mined if _is_looked_at(promise, found))]
-        calls = await self._kinds.calls(self._work, [p for p in promises if p.kind not in NOT_LOOKED_AT])
+        promises = [*open_, *(promise for promise, found in mined if self._is_looked_at(promise, found))]
+        calls = await self._operations.calls(
+            self._work, [p for p in promises if p.kind not in self._operations.repeatable]
+        )
         failed = [promise for promise, found in mined if not found.receipt.succeeded]
         asked = [promise for promise in (*open_, *failed) if promise.business_key in calls]
-        stands = await self._kinds.standing([calls[promise.business_key] for promise in asked])
+        stands = await self._operations.standing([calls[promise.business_key] for promise in asked])
         done = {
             promise.business_key: (promise, calls[promise.business_key])
             for promise, stand in zip(asked, stands, strict=True)
@@ -136,7 +145,11 @@ class Round:
         await self._conclude([pair for pair in mined if pair[0].business_key not in done], calls)
         return done
 
-    async def _settle_twins(self, done: Mapping[str, _Done]) -> None:
+    def _is_looked_at(self, promise: ChainTransaction, found: Mined) -> bool:
+        """Whether the chain is asked what it holds now: of some kinds in any case, else of what failed."""
+        return promise.kind in self._operations.looked_at_again or not found.receipt.succeeded
+
+    async def _settle_twins(self, done: Mapping[str, _Done[CallT]]) -> None:
         """Record the transactions that did what had been done before."""
         twins = [(promise, twin) for promise, call in done.values() if (twin := await self._twin(promise, call))]
         await self._conclude(twins, {key: call for key, (_, call) in done.items()})
@@ -181,7 +194,7 @@ class Round:
             self._memory.told[sender] = count
         return count
 
-    async def _twin(self, promise: ChainTransaction, call: Call) -> Mined | None:
+    async def _twin(self, promise: ChainTransaction, call: CallT) -> Mined | None:
         """The transaction that did it; None where it is not found, which ``faults`` then says."""
         key = promise.business_key
         self.faults[key] = TryAgain("done on chain by a transaction that is not ours", seconds=LOST_SECONDS)
@@ -201,7 +214,7 @@ class Round:
         del self.faults[key]
         return found
 
-    async def _searched(self, call: Call) -> Mined | None:
+    async def _searched(self, call: CallT) -> Mined | None:
         """Signing is deterministic, so the right nonce gives the hash that is on chain."""
         count = await self._counted(await self._chain.sender_of(call))
         for nonce in range(count - 1, max(-1, count - 1 - TWIN_SEARCH_MAX), -1):
@@ -211,16 +224,16 @@ class Round:
                 return Mined(signed, receipt)
         return None
 
-    async def _conclude(self, mined: Sequence[tuple[ChainTransaction, Mined]], calls: dict[str, Call]) -> None:
+    async def _conclude(self, mined: Sequence[tuple[ChainTransaction, Mined]], calls: dict[str, CallT]) -> None:
         """Record the chain's answers."""
         if not mined:
             return
         succeeded = [promise for promise, found in mined if found.receipt.succeeded]
-        matches = await self._kinds.as_asked(succeeded, calls)
-        address, wallet = await self._chain.contract_address(), await self._chain.minting_wallet()
+        matches = await self._operations.as_asked(succeeded, calls)
+        recorder = await self._operations.recorder()
 
         async def record(tx: Tx, pair: tuple[ChainTransaction, Mined]) -> None:
-            await self._kinds.conclude(tx, self._work.caller, *pair, address, wallet)
+            await recorder.conclude(tx, self._work.caller, *pair)
 
         true = [pair for pair in mined if matches.get(pair[0].business_key, True)]
         for start in range(0, len(true), AT_ONCE_MAX):
@@ -271,7 +284,7 @@ class Round:
             given += await self._reserved(sender, [promise], lost=nonce)
         return given
 
-    async def _reserve(self, fresh: Sequence[ChainTransaction], calls: dict[str, Call]) -> list[ChainTransaction]:
+    async def _reserve(self, fresh: Sequence[ChainTransaction], calls: dict[str, CallT]) -> list[ChainTransaction]:
         senders: defaultdict[str, list[ChainTransaction]] = defaultdict(list)
         for promise in fresh:
             senders[await self._chain.sender_of(calls[promise.business_key])].append(promise)
@@ -302,7 +315,7 @@ class Round:
                 await self._singly([[promise] for promise in promises], reserve, key_of)
         return given
 
-    async def _sign(self, reserved: Sequence[ChainTransaction], calls: dict[str, Call]) -> list[ChainTransaction]:
+    async def _sign(self, reserved: Sequence[ChainTransaction], calls: dict[str, CallT]) -> list[ChainTransaction]:
         """Sign in the order of nonces, and keep the bytes before anybody sees them."""
         signed: list[tuple[ChainTransaction, SignedTransaction]] = []
         silent: Counter[str | None] = Counter()
@@ -321,11 +334,13 @@ class Round:
                     raise  # without it nothing goes on
                 self.faults[promise.business_key] = fault
                 break
-        address = await self._chain.contract_address() if signed else ""
+        if not signed:
+            return []
+        recorder = await self._operations.recorder()
         kept: dict[str, ChainTransaction] = {}
 
         async def keep(tx: Tx, pair: tuple[ChainTransaction, SignedTransaction]) -> None:
-            kept[pair[0].business_key] = await self._kinds.keep(tx, self._work.caller, *pair, address)
+            kept[pair[0].business_key] = await recorder.keep(tx, self._work.caller, *pair)
 
         done = await self._recorded(signed, keep, lambda pair: pair[0].business_key)
         return [found for promise, _ in done if (found := kept[promise.business_key]).state == "SIGNED"]
@@ -354,11 +369,6 @@ def bytes_of(promise: ChainTransaction) -> SignedTransaction:
     if promise.sender is None or promise.nonce is None or promise.tx_hash is None or promise.raw is None:
         raise ValueError(f"{promise.business_key} is not signed")
     return SignedTransaction(promise.sender, promise.nonce, promise.tx_hash, promise.raw)
-
-
-def _is_looked_at(promise: ChainTransaction, found: Mined) -> bool:
-    """Whether the chain is asked what it holds now: of a mint in any case, else of what failed."""
-    return promise.kind is Kind.MINT or not found.receipt.succeeded
 
 
 def _place(promise: ChainTransaction) -> tuple[str, int]:

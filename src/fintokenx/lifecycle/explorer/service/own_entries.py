@@ -8,8 +8,8 @@ from typing import Final
 from fintokenx import audit
 from fintokenx.kernel.caller import Caller
 from fintokenx.kernel.db import Tx
-from fintokenx.lifecycle.tokenisation.ports import ChainHistory
-from fintokenx.lifecycle.tokenisation.service.explorer import may_prove
+from fintokenx.lifecycle.explorer.ports import ChainHistory
+from fintokenx.lifecycle.explorer.service.holder import may_prove
 
 ACTIONS: Final = frozenset({"TOKEN_TRANSFER", "TOKEN_BURN", "TOKEN_RECOVER"})
 """Their diffs hold what stands on chain anyway, and the states that follow from it. A recovery's names the lost and the
