@@ -25,7 +25,7 @@ from fintokenx.lifecycle.tokenisation.ports import Call, RegisterIdentity
 from fintokenx.parties import auth
 from fintokenx.sandbox.anvil import Anvil
 from fintokenx.sandbox.processes import free_port
-from tests.modules.test_tokenisation import KEY, TENANT, Hashes, House, let_tests_seed, subject_row, tenant_row
+from tests.modules.tokens_house import KEY, TENANT, Hashes, House, let_tests_seed, subject_row, tenant_row
 from tests.support import ROOT, START, World
 
 CHAIN_ID = 1981

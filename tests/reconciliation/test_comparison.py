@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from fintokenx.kernel.money import Pence
+from fintokenx.lifecycle.chainwork import ChainTransaction
 from fintokenx.lifecycle.chainwork.ports import ChainHead
-from fintokenx.lifecycle.tokenisation import ChainTransaction, Drift, DriftKind, Kind, Reconciliation, Token, Wallet
+from fintokenx.lifecycle.tokenisation import Drift, DriftKind, Kind, Reconciliation, Token, Wallet
 from fintokenx.lifecycle.tokenisation.ports import Logged, Standing, StandingIdentity, StandingReceivable
 from fintokenx.lifecycle.tokenisation.service.chain_audit.comparison import Answers, compare, questions
 from fintokenx.lifecycle.tokenisation.service.chain_audit.expectations import expected
