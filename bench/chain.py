@@ -40,7 +40,8 @@ from fintokenx.adapters.chain import ChainClient, Deployment, StateClient, deplo
 from fintokenx.adapters.chain.deployment import MINTER
 from fintokenx.adapters.chain.signing import calldata
 from fintokenx.kernel.money import Pence
-from fintokenx.lifecycle.tokenisation.ports import MintReceivable, SignedTransaction
+from fintokenx.lifecycle.chainwork.ports import SignedTransaction
+from fintokenx.lifecycle.tokenisation.ports import MintReceivable
 from fintokenx.sandbox.anvil import CHAIN_ID
 
 BARS = {"submit_ratio": 5.0}

@@ -22,8 +22,8 @@ from fintokenx.kernel.db import Database, PinSigner, open_pool
 from fintokenx.kernel.ids import Ids, invoice_reference
 from fintokenx.kernel.jobs import Worker
 from fintokenx.kernel.money import Pence
+from fintokenx.lifecycle.chainwork.jobs.gaps import tell_mined_with
 from fintokenx.lifecycle.tokenisation.jobs import TokenisationJobs
-from fintokenx.lifecycle.tokenisation.jobs.gaps import tell_mined_with
 from fintokenx.lifecycle.tokenisation.types import token_id_of
 from fintokenx.sandbox.postgres import EmbeddedPostgres
 

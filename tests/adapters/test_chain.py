@@ -30,18 +30,15 @@ from fintokenx.adapters.chain.signing import Unsigned, address_of, calldata, sig
 from fintokenx.adapters.vault import LocalVault
 from fintokenx.app.cli.common import run
 from fintokenx.kernel.money import Pence
+from fintokenx.lifecycle.chainwork.ports import ChainUnavailable, NotInABlock, Receipt, StateNotKept
 from fintokenx.lifecycle.tokenisation.ports import (
     BurnReceivable,
     Call,
-    ChainUnavailable,
     Claims,
     MintReceivable,
-    NotInABlock,
-    Receipt,
     RefreshSanctions,
     RegisterIdentity,
     Standing,
-    StateNotKept,
     TransferToken,
 )
 from fintokenx.sandbox.anvil import Anvil

@@ -16,7 +16,8 @@ from fintokenx.adapters.chain.receipts import BLOCKS_MAX
 from fintokenx.adapters.chain.rpc import RpcError
 from fintokenx.adapters.vault import LocalVault
 from fintokenx.kernel.money import Pence
-from fintokenx.lifecycle.tokenisation.ports import Call, Chain, MintReceivable, SignedTransaction
+from fintokenx.lifecycle.chainwork.ports import SignedTransaction
+from fintokenx.lifecycle.tokenisation.ports import Call, Chain, MintReceivable
 from fintokenx.sandbox.anvil import Anvil
 from fintokenx.sandbox.processes import free_port
 from tests.fakes.chain import LedgerChain

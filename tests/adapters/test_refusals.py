@@ -23,13 +23,12 @@ from fintokenx.adapters.chain.rpc import RpcError
 from fintokenx.adapters.chain.signing import Unsigned, address_of, calldata, sign
 from fintokenx.adapters.vault import LocalVault
 from fintokenx.kernel.money import Pence
+from fintokenx.lifecycle.chainwork.ports import Receipt, SignedTransaction
 from fintokenx.lifecycle.tokenisation.ports import (
     Call,
     Claims,
     MintReceivable,
-    Receipt,
     RegisterIdentity,
-    SignedTransaction,
     TransferToken,
 )
 from fintokenx.sandbox.anvil import CHAIN_ID, Anvil

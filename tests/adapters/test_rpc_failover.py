@@ -14,13 +14,8 @@ from fintokenx.app import outside
 from fintokenx.app.provision import CHAIN_CLIENT_KEY
 from fintokenx.kernel.money import Pence
 from fintokenx.kernel.settings import BadSettings, Settings
-from fintokenx.lifecycle.tokenisation.ports import (
-    ChainUnavailable,
-    Claims,
-    MintReceivable,
-    RegisterIdentity,
-    TransferToken,
-)
+from fintokenx.lifecycle.chainwork.ports import ChainUnavailable
+from fintokenx.lifecycle.tokenisation.ports import Claims, MintReceivable, RegisterIdentity, TransferToken
 from fintokenx.sandbox.chain_front.besu import PENDING_MAX
 from tests.kernel.test_settings import GOOD
 from tests.sandbox.front_house import ROOT, Network, network

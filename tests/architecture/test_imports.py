@@ -47,6 +47,26 @@ FAULTS = {
         },
         "fintokenx.lifecycle.invoice.store -> fintokenx.lifecycle.tokenisation",
     ),
+    "an engine that knows what it drives": Fault(
+        "life",
+        {"lifecycle/chainwork/jobs/chain_round.py": "from fintokenx.lifecycle.tokenisation import Kind"},
+        "fintokenx.lifecycle.chainwork.jobs.chain_round -> fintokenx.lifecycle.tokenisation",
+    ),
+    "a stage that knows the engine above it": Fault(
+        "life",
+        {"lifecycle/invoice/service/confirm.py": "from fintokenx.lifecycle import chainwork"},
+        "fintokenx.lifecycle.invoice.service.confirm -> fintokenx.lifecycle.chainwork",
+    ),
+    "tokens that know who looks at them": Fault(
+        "life",
+        {"lifecycle/tokenisation/service/reads.py": "from fintokenx.lifecycle.explorer import Viewer"},
+        "fintokenx.lifecycle.tokenisation.service.reads -> fintokenx.lifecycle.explorer",
+    ),
+    "an explorer that knows the market": Fault(
+        "life",
+        {"lifecycle/explorer/service/holder.py": "from fintokenx.lifecycle import marketplace"},
+        "fintokenx.lifecycle.explorer.service.holder -> fintokenx.lifecycle.marketplace",
+    ),
     "an undeclared sixth stage": Fault("life", module_at("lifecycle/refinancing"), "refinancing"),
     "an undeclared folder": Fault("folders", {"helpers/__init__.py": MODULE}, "helpers"),
     "a module that knows an adapter": Fault(
@@ -96,8 +116,8 @@ FAULTS = {
     ),
     "operations that know a job of a module": Fault(
         "desk-doors",
-        {"desks/operations/halt.py": "from fintokenx.lifecycle.tokenisation.jobs.blocks import BlockWatch"},
-        "fintokenx.desks.operations.halt -> fintokenx.lifecycle.tokenisation.jobs.blocks",
+        {"desks/operations/halt.py": "from fintokenx.lifecycle.chainwork.jobs.blocks import BlockWatch"},
+        "fintokenx.desks.operations.halt -> fintokenx.lifecycle.chainwork.jobs.blocks",
     ),
     "a desk that reads a store": Fault(
         "desk-doors",

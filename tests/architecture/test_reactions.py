@@ -34,7 +34,8 @@ def kept() -> set[str]:
 def promised(package: Path, keepers: set[str]) -> dict[str, str]:
     """Job names that code mentions (name → place), but for the tables of handlers and the names of actors.
 
-    A job name is whatever looks like one, `<module>.<job>`, so that names kept in constants count too.
+    A job name is whatever looks like one, `<module>.<job>`, so that names kept in constants count too; `<module>.html`
+    is a page's template.
     """
     prefixes = {name.rsplit(".", 1)[-1] for name in modules()} | {name.split(".")[0] for name in keepers}
     found = {}
@@ -43,7 +44,7 @@ def promised(package: Path, keepers: set[str]) -> dict[str, str]:
         not_jobs |= {id(node) for maker in ("system", "Job") for call in calls(tree, maker) for node in call.args}
         for text in strings(tree):
             prefix, _, job = str(text.value).partition(".")
-            if id(text) not in not_jobs and prefix in prefixes and job.isidentifier():
+            if id(text) not in not_jobs and prefix in prefixes and job.isidentifier() and job != "html":
                 found[str(text.value)] = f"{path.relative_to(package).as_posix()}:{text.lineno}"
         for call in (*calls(tree, "enqueue"), *calls(tree, "Afterwards"), *calls(tree, "Periodic")):
             for argument in call.args:

@@ -31,14 +31,14 @@ from fintokenx.adapters.chain.deployment import (
 )
 from fintokenx.adapters.chain.signing import Unsigned, address_of, calldata, sign
 from fintokenx.adapters.vault import LocalVault
-from fintokenx.lifecycle.tokenisation import (
+from fintokenx.lifecycle.tokenisation.ports import Claims
+from tests.decisions.prediction import (
     HoldingSnapshot,
     NetworkSnapshot,
     ReceivableSnapshot,
     TransferSnapshot,
     WalletSnapshot,
 )
-from fintokenx.lifecycle.tokenisation.ports import Claims
 from tests.decisions.table import (
     TOKEN_RECEIVERS,
     TOKEN_SENDERS,

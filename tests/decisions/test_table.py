@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from fintokenx.adapters.chain.signing import calldata
-from fintokenx.lifecycle.tokenisation import RULES, Rule, TransferSnapshot, predict
 from fintokenx.lifecycle.tokenisation.ports import Claims
 from tests.decisions.machines import PyEvmMachine, anvil_machine
 from tests.decisions.network import Machine, Network, vault_in
+from tests.decisions.prediction import RULES, Rule, TransferSnapshot, predict
 from tests.decisions.table import EVERY_CLAIMS, REASONS, SOME_CLAIMS, Row, Table
 
 pytestmark = pytest.mark.anyio

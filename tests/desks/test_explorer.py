@@ -14,7 +14,7 @@ import pytest
 from playwright.async_api import Page
 
 from fintokenx.kernel.caller import Caller
-from fintokenx.lifecycle.tokenisation.ports import ChainHead
+from fintokenx.lifecycle.chainwork.ports import ChainHead
 from tests.desks.browser import (
     A4_WIDTH,
     HEIGHT,

@@ -19,15 +19,19 @@ from fintokenx.desks import explorer
 from fintokenx.kernel.caller import Caller, Role
 from fintokenx.kernel.db import Pool
 from fintokenx.lifecycle import tokenisation
+from fintokenx.lifecycle.chainwork.ports import ChainHead
+from fintokenx.lifecycle.explorer import OwnEntries
+from fintokenx.lifecycle.explorer import http as explorer_http
+from fintokenx.lifecycle.explorer.http.services import ExplorerServices
+from fintokenx.lifecycle.explorer.ports import Held, WalletEvent
 from fintokenx.lifecycle.tokenisation import http as routes
-from fintokenx.lifecycle.tokenisation.http.services import ExplorerServices
-from fintokenx.lifecycle.tokenisation.ports import ChainHead, Held, Holding, WalletEvent
+from fintokenx.lifecycle.tokenisation.ports import Holding
 from fintokenx.sandbox.processes import free_port
 from fintokenx.web.edge import Edge
 from fintokenx.web.services import Services
 from tests.fakes.anchors import AnchorsInMemory
 from tests.fakes.signer import ORIGIN, SignerInMemory
-from tests.modules.test_tokenisation import TENANT, Hashes
+from tests.modules.tokens_house import TENANT, Hashes
 from tests.reconciliation.house import Town, town_in
 from tests.support import World
 
@@ -172,7 +176,7 @@ async def window_on(world: World) -> AsyncIterator[Window]:
 
         app = app_http.create(
             ids=world.ids,
-            routers=[routes.router, audit_http.router, explorer.router],
+            routers=[routes.router, explorer_http.router, audit_http.router, explorer.router],
             title="t",
             version="1",
             environment="local",
@@ -183,7 +187,7 @@ async def window_on(world: World) -> AsyncIterator[Window]:
             Edge(world.database, world.ids, authenticate, b"fingerprint key of tests"),
             ExplorerServices(chain, Hashes(), URL),
             explorer.ExplorerPageServices(chain, Hashes()),
-            audit_http.AuditServices(sealer, SignerInMemory().log, tokenisation.OwnEntries(chain)),
+            audit_http.AuditServices(sealer, SignerInMemory().log, OwnEntries(chain)),
         )
         transport = httpx.ASGITransport(app=app)
         try:

@@ -13,7 +13,7 @@ import pytest
 from fintokenx.kernel.caller import Caller, Role
 from fintokenx.web.assets import HTMX, STYLE
 from tests.explorer.house import URL, Window, holder, window_on
-from tests.modules.test_tokenisation import TENANT
+from tests.modules.tokens_house import TENANT
 from tests.pages import Page
 from tests.support import World
 

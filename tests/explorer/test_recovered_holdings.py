@@ -12,7 +12,7 @@ import pytest
 from fintokenx.kernel.bus import Reactions
 from fintokenx.lifecycle.tokenisation import reactions
 from tests.explorer.house import Window, window_on
-from tests.modules.test_tokenisation import FACE
+from tests.modules.tokens_house import FACE
 from tests.reconciliation.test_reconciliation import _split
 from tests.reconciliation.test_recovery_on_chain import Dying, approved, state_of
 from tests.support import world_from

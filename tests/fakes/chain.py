@@ -10,21 +10,18 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from fintokenx.kernel.money import ZERO, Pence
+from fintokenx.lifecycle.chainwork.ports import ChainHead, ChainUnavailable, Receipt, SignedTransaction
 from fintokenx.lifecycle.tokenisation.ports import (
     BurnReceivable,
     Call,
-    ChainHead,
-    ChainUnavailable,
     Claims,
     FlagWallet,
     Holding,
     MintReceivable,
-    Receipt,
     RecoverWallet,
     RefreshSanctions,
     RegisterIdentity,
     RemoveIdentity,
-    SignedTransaction,
     TransferToken,
 )
 

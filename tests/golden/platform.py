@@ -43,7 +43,7 @@ from fintokenx.kernel.jobs import Handler, TryAgain, Work
 from fintokenx.kernel.notes import VerifierKey
 from fintokenx.kernel.sealing import Sealer
 from fintokenx.kernel.settings import Environment, Settings
-from fintokenx.lifecycle.tokenisation.jobs.blocks import BlockWatch
+from fintokenx.lifecycle.chainwork.jobs.blocks import BlockWatch
 from fintokenx.observers.notification.ports import Mail
 from fintokenx.sandbox.providers import complyadvantage, sumsub
 from fintokenx.sandbox.providers.complyadvantage_requests import Rate as ScreeningRate

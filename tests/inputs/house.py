@@ -35,10 +35,12 @@ from fintokenx.kernel.errors import Unauthenticated
 from fintokenx.kernel.notes import VerifierKey
 from fintokenx.kernel.sealing import Sealer
 from fintokenx.kernel.settings import Environment
-from fintokenx.lifecycle import tokenisation
+from fintokenx.lifecycle.chainwork.ports import ChainHead
+from fintokenx.lifecycle.explorer import OwnEntries
+from fintokenx.lifecycle.explorer.http.services import ExplorerServices
+from fintokenx.lifecycle.explorer.ports import Held, WalletEvent
 from fintokenx.lifecycle.invoice import http as invoice_http
-from fintokenx.lifecycle.tokenisation.http.services import ExplorerServices
-from fintokenx.lifecycle.tokenisation.ports import ChainHead, Held, Holding, WalletEvent
+from fintokenx.lifecycle.tokenisation.ports import Holding
 from fintokenx.parties import auth, compliance, kyc, partner
 from fintokenx.sandbox import http as sandbox_http
 from fintokenx.sandbox.clock import SandboxClock
@@ -124,7 +126,7 @@ async def house_of(world: World, folder: Path, *more: APIRouter) -> AsyncIterato
         log = audit.LogIdentity(await _verifier_key(), 4711, "0x" + "0" * 40)
         app.state.services = _services(world, vault, sealer, authenticate, folder).and_also(
             Bypass(platform, pins=world.pins, clock=world.clock, ids=world.ids),
-            audit_http.AuditServices(sealer_pool, log, tokenisation.OwnEntries(StillChain())),  # type: ignore[arg-type]
+            audit_http.AuditServices(sealer_pool, log, OwnEntries(StillChain())),  # type: ignore[arg-type]
             Clients({}, Circuits((), clock=world.clock, machine_seconds=time.monotonic)),
         )
         await _people(house, sealer)

@@ -12,7 +12,7 @@ from fintokenx.kernel.jobs import Work
 from fintokenx.lifecycle.tokenisation.ports import RefreshSanctions
 from fintokenx.parties import auth
 from fintokenx.parties.kyc.ports import ScreeningAnswer, ScreeningName, Verdict
-from tests.modules.test_tokenisation import TENANT, House
+from tests.modules.tokens_house import TENANT, House
 
 HOME = "tnt_fintokenx"
 

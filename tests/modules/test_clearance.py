@@ -21,7 +21,7 @@ from fintokenx.parties.kyc import reactions
 from tests.fakes.chain import MINTER_KEY, LedgerChain
 from tests.modules.gates_desk import APPROVE, DECLINE, Desk, open_desk
 from tests.modules.test_compliance import SYSTEM, A
-from tests.modules.test_tokenisation import KEY, Hashes
+from tests.modules.tokens_house import KEY, Hashes
 from tests.support import world_from
 
 pytestmark = pytest.mark.anyio

@@ -97,5 +97,5 @@ def test_services_are_known_by_their_types_and_never_change() -> None:
 
 
 def test_every_manifest_is_listed_once_and_has_the_name_of_its_folder() -> None:
-    written = {path.parent.name for path in (Path(wiring.__file__).parents[1]).rglob("manifest.py")}
+    written = [path.parent.name for path in (Path(wiring.__file__).parents[1]).rglob("manifest.py")]
     assert sorted(module.name for module in MODULES) == sorted(written)

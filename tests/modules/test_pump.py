@@ -9,19 +9,14 @@ import pytest
 
 from fintokenx.adapters.chain import ChainClient, StateClient, deploy
 from fintokenx.kernel.jobs import Payload, TryAgain, Work
-from fintokenx.lifecycle import tokenisation
-from fintokenx.lifecycle.tokenisation.ports import (
-    Call,
-    ChainUnavailable,
-    MintReceivable,
-    Receipt,
-    RegisterIdentity,
-    SignedTransaction,
-)
-from fintokenx.lifecycle.tokenisation.service import minting, sending
+from fintokenx.lifecycle import chainwork
+from fintokenx.lifecycle.chainwork.ports import ChainUnavailable, Receipt, SignedTransaction
+from fintokenx.lifecycle.chainwork.service import sending
+from fintokenx.lifecycle.tokenisation.ports import Call, MintReceivable, RegisterIdentity
+from fintokenx.lifecycle.tokenisation.service import minting
 from fintokenx.sandbox.chain_front.besu import PENDING_MAX
 from tests.fakes.chain import MINTER_KEY, Contracts, Crash, LedgerChain, Reverted, address_of
-from tests.modules.test_tokenisation import KEY, PLATFORM, House, let_tests_seed, subject_row, tenant_row
+from tests.modules.tokens_house import KEY, PLATFORM, House, let_tests_seed, subject_row, tenant_row
 from tests.reconciliation.house import RealHouse
 from tests.sandbox.front_house import ROOT, network
 from tests.support import World
@@ -60,7 +55,7 @@ async def states(house: House, references: Sequence[str]) -> list[str]:
     return [await house.state(reference) for reference in references]
 
 
-async def mints_on(house: House, references: Sequence[str]) -> list[tokenisation.ChainTransaction]:
+async def mints_on(house: House, references: Sequence[str]) -> list[chainwork.ChainTransaction]:
     return [await house.promise(minting.mint_key(reference)) for reference in references]
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -15,110 +14,32 @@ from fintokenx import audit
 from fintokenx.kernel.bus import Reactions
 from fintokenx.kernel.caller import Caller, Role, WrongRole, WrongTenant
 from fintokenx.kernel.errors import Refused
-from fintokenx.kernel.money import ZERO
 from fintokenx.lifecycle import tokenisation
+from fintokenx.lifecycle.chainwork.ports import ChainUnavailable
 from fintokenx.lifecycle.tokenisation import reactions
 from fintokenx.lifecycle.tokenisation.ports import (
     BurnReceivable,
-    ChainUnavailable,
     RecoverWallet,
     RegisterIdentity,
     RemoveIdentity,
 )
 from fintokenx.lifecycle.tokenisation.service import identity, recovering
 from fintokenx.lifecycle.tokenisation.transitions import RECOVERY
-from fintokenx.parties import auth, compliance
+from fintokenx.parties import auth
 from fintokenx.parties.auth.events import SubjectErased
-from tests.fakes.chain import Crash, LedgerChain, address_of
-from tests.modules.test_tokenisation import (
+from tests.fakes.chain import Crash, address_of
+from tests.modules.recovery_office import DECLINE, REASON, Office, recovery_office
+from tests.modules.tokens_house import (
     FACE,
     PLATFORM,
     TENANT,
     House,
-    _app,
-    _freeze,
-    let_tests_seed,
-    subject_row,
-    tenant_row,
+    freeze,
 )
+from tests.modules.tokens_http import app_of
 from tests.support import World, world_from
 
 pytestmark = pytest.mark.anyio
-
-REASON = "The signing device was stolen on the train."
-RATIONALE = compliance.Rationale("sealed:v1:nobody", "0" * 64)
-APPROVE, DECLINE = compliance.Decision.APPROVE, compliance.Decision.DECLINE
-
-
-@dataclass
-class Office:
-    """The house of tokenisation, and the officers who may give a wallet up."""
-
-    house: House
-    asker: Caller
-    decider: Caller
-    clerk: Caller
-
-    async def request(self, by: Caller | None = None, subject_id: str = "") -> tokenisation.Recovery:
-        async with self.house.tx() as tx:
-            return await recovering.request(
-                tx, by or self.asker, subject_id=subject_id or self.house.lender, reason=REASON
-            )
-
-    async def decide(
-        self, known: tokenisation.Recovery, decision: compliance.Decision = APPROVE, by: Caller | None = None
-    ) -> None:
-        async with self.house.tx() as tx:
-            await compliance.decide(
-                tx, by or self.decider, case_id=known.case_id, decision=decision, rationale=RATIONALE
-            )
-
-    async def approved(self) -> tokenisation.Recovery:
-        known = await self.request()
-        await self.decide(known)
-        return known
-
-    async def recovered(self) -> tokenisation.Recovery:
-        known = await self.approved()
-        await self.house.until_idle()
-        return await self.look(known)
-
-    async def look(self, known: tokenisation.Recovery) -> tokenisation.Recovery:
-        async with self.house.tx() as tx:
-            return await recovering.recovery(tx, self.asker, recovery_id=known.id)
-
-    async def state(self, known: tokenisation.Recovery) -> str:
-        return (await self.look(known)).state
-
-    async def wallets(self) -> list[tuple[str, str]]:
-        """Key and state of every wallet that the lender ever had."""
-        async with self.house.tx() as tx:
-            rows = await tx.rows(
-                "select key_name, state from app.wallets where subject_id = $1 order by created_at, id",
-                self.house.lender,
-            )
-        return [(row["key_name"], row["state"]) for row in rows]
-
-    async def until(self, known: tokenisation.Recovery, *states: str) -> None:
-        """Block by block, until it stands in one of these; what it does there is in no block yet."""
-        chain = self.house.chain
-        chain.automine = False
-
-        async def there() -> bool:
-            if await self.state(known) in states:
-                return True
-            chain.mine()
-            return False
-
-        await self.house.work_until(there)
-        chain.automine = True
-
-    def key(self, generation: int) -> str:
-        first = f"wallet/{TENANT}/{self.house.lender}"
-        return first if generation == 1 else f"{first}/{generation}"
-
-    def holding(self, generation: int, token: tokenisation.Token) -> int:
-        return self.house.chain.contracts.holdings.get((address_of(self.key(generation)), token.token_id), ZERO).value
 
 
 @pytest.fixture
@@ -127,25 +48,9 @@ async def world(cluster: str, template: str) -> AsyncIterator[World]:
         yield made
 
 
-def _officer(world: World, role: Role) -> Caller:
-    subject_id = world.ids.new("sub")
-    return Caller(TENANT, role, subject_id, subject_id=subject_id, aal=2)
-
-
 @pytest.fixture
 async def office(world: World) -> Office:
-    await let_tests_seed(world)
-    seller, buyer, lender = (world.ids.new("sub") for _ in range(3))
-    house = House(world, LedgerChain(), seller, buyer, lender)
-    officers = [_officer(world, role) for role in (Role.MLRO, Role.MLRO, Role.COMPLIANCE)]
-    await house.seed(
-        tenant_row(world),
-        subject_row(world, seller, "seller"),
-        subject_row(world, buyer, "buyer"),
-        subject_row(world, lender, "lender"),
-        *(subject_row(world, each.actor, each.role.value) for each in officers),
-    )
-    return Office(house, *officers)
+    return await recovery_office(world)
 
 
 # ── The whole way
@@ -507,7 +412,7 @@ async def test_a_burn_that_the_restored_database_forgot_is_found_although_a_wall
 async def test_a_frozen_subjects_recovery_is_looked_at_every_few_minutes_only(office: Office) -> None:
     await office.house.held()
     known = await office.request()
-    await _freeze(office.house, frozen=True)
+    await freeze(office.house, frozen=True)
     await office.decide(known)
     await office.house.work_until(_some_time(office.house, 60))
     async with office.house.tx() as tx:
@@ -518,12 +423,12 @@ async def test_a_frozen_subjects_recovery_is_looked_at_every_few_minutes_only(of
 async def test_a_frozen_subjects_recovery_waits_until_somebody_vouches_for_it_again(office: Office) -> None:
     token = await office.house.held()
     known = await office.request()
-    await _freeze(office.house, frozen=True)
+    await freeze(office.house, frozen=True)
     await office.decide(known)
     await office.house.work_until(_some_time(office.house))
     assert await office.state(known) == "APPROVED"
     assert office.holding(1, token) == FACE.value
-    await _freeze(office.house, frozen=False)
+    await freeze(office.house, frozen=False)
     await office.house.until_idle()
     assert await office.state(known) == "COMPLETED"
     assert office.holding(2, token) == FACE.value
@@ -603,7 +508,7 @@ async def test_a_refusal_of_the_chain_is_told_and_tried_again(office: Office) ->
 async def test_officers_ask_over_http_once_per_key(office: Office) -> None:
     await office.house.registered_lender()
     body = {"subject_id": office.house.lender, "reason": REASON}
-    async with _app(office.house, office.asker) as client:
+    async with app_of(office.house, office.asker) as client:
         bare = await client.post("/v1/wallet-recoveries", json=body)
         assert (bare.status_code, bare.json()["code"]) == (400, "IDEMPOTENCY_KEY_REQUIRED")
         first = await client.post("/v1/wallet-recoveries", json=body, headers={"FX-Idempotency-Key": "k1"})
@@ -617,7 +522,7 @@ async def test_officers_ask_over_http_once_per_key(office: Office) -> None:
         assert listed.json() == {"items": [first.json()], "next": first.json()["id"]}
         unknown = await client.get("/v1/wallet-recoveries/rec_x")
         assert (unknown.status_code, unknown.json()["code"]) == (404, "NOT_FOUND")
-    async with _app(office.house, Caller(TENANT, Role.LENDER, office.house.lender, office.house.lender)) as client:
+    async with app_of(office.house, Caller(TENANT, Role.LENDER, office.house.lender, office.house.lender)) as client:
         refused = await client.post("/v1/wallet-recoveries", json=body, headers={"FX-Idempotency-Key": "k3"})
         assert (refused.status_code, refused.json()["code"]) == (403, "ROLE_FORBIDDEN")
 

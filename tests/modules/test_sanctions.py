@@ -13,17 +13,18 @@ from fintokenx.kernel.bus import Reactions
 from fintokenx.kernel.caller import Caller, Role, system
 from fintokenx.kernel.jobs import TryAgain
 from fintokenx.lifecycle import tokenisation
-from fintokenx.lifecycle.tokenisation import reactions, store
-from fintokenx.lifecycle.tokenisation.ports import ChainUnavailable, FlagWallet, RegisterIdentity
-from fintokenx.lifecycle.tokenisation.service import sending
+from fintokenx.lifecycle.chainwork.ports import ChainUnavailable
+from fintokenx.lifecycle.chainwork.service import sending
+from fintokenx.lifecycle.tokenisation import reactions
+from fintokenx.lifecycle.tokenisation.ports import FlagWallet, RegisterIdentity
 from fintokenx.lifecycle.tokenisation.service.refreshing import RESOURCE
 from fintokenx.parties import auth
 from fintokenx.parties.kyc.ports import Verdict
 from tests.fakes.chain import UPDATER_KEY, Crash, LedgerChain, address_of
 from tests.modules.parties_house import open_tenant
+from tests.modules.recovery_office import Office
 from tests.modules.sanctions_desk import HOME, Desk
-from tests.modules.test_recovery import Office
-from tests.modules.test_tokenisation import TENANT, House, let_tests_seed, subject_row, tenant_row
+from tests.modules.tokens_house import TENANT, House, let_tests_seed, subject_row, tenant_row
 from tests.support import World, world_from
 
 pytestmark = pytest.mark.anyio
@@ -148,10 +149,10 @@ async def test_there_is_no_second_confirmation_while_the_first_has_no_answer(des
 
 async def _promised_past_the_door(desk: Desk, tenant_id: str) -> None:
     async with desk.house.world.database.transaction(tenant_id) as tx:
-        promise = sending.promise(
+        promise = sending.new_promise(
             tx, kind=tokenisation.Kind.REFRESH, business_key="refresh:x", resource=RESOURCE, arguments={"as_of_unix": 1}
         )
-        move = audit.Move((store.new_chain_tx(promise),))
+        move = audit.Move((sending.promised_row(promise),))
         action = "SANCTIONS_CONFIRM_REQUEST"
         await audit.change(tx, system(tenant_id, "test"), action=action, resource=RESOURCE, move=move)
 

@@ -31,6 +31,8 @@ from fintokenx.kernel.errors import Refused
 from fintokenx.kernel.machine import NOTHING, IllegalTransition, Machine
 from fintokenx.kernel.money import ZERO, Pence
 from fintokenx.lifecycle import ledger, marketplace, settlement, tokenisation
+from fintokenx.lifecycle.chainwork.jobs.blocks import BlockWatch
+from fintokenx.lifecycle.chainwork.ports import ChainHead, ChainUnavailable
 from fintokenx.lifecycle.settlement import http as settlement_http
 from fintokenx.lifecycle.settlement.ports import (
     BankCredit,
@@ -49,8 +51,7 @@ from fintokenx.lifecycle.settlement.service import (
 )
 from fintokenx.lifecycle.settlement.transitions import MACHINES
 from fintokenx.lifecycle.settlement.types import Price, Statement, portions
-from fintokenx.lifecycle.tokenisation.jobs.blocks import BlockWatch
-from fintokenx.lifecycle.tokenisation.ports import BurnReceivable, ChainHead, ChainUnavailable
+from fintokenx.lifecycle.tokenisation.ports import BurnReceivable
 from fintokenx.parties import auth, kyc
 from fintokenx.web.edge import Edge, problem
 from fintokenx.web.services import Services

@@ -15,7 +15,8 @@ from fintokenx.adapters.chain.deployment import AGENT, REGISTRAR, UPDATER
 from fintokenx.adapters.chain.signing import Unsigned, address_of, calldata, sign
 from fintokenx.app.api_client import eventually
 from fintokenx.kernel.vault import Vault
-from fintokenx.lifecycle.tokenisation.ports import Claims, RegisterIdentity, SignedTransaction
+from fintokenx.lifecycle.chainwork.ports import SignedTransaction
+from fintokenx.lifecycle.tokenisation.ports import Claims, RegisterIdentity
 from fintokenx.sandbox.anvil import CHAIN_ID
 from tests.failures.house import Company, House, open_house
 from tests.network.lossy import LossyWire

@@ -19,12 +19,13 @@ from fintokenx.adapters.chain.signing import Unsigned, address_of, calldata, sig
 from fintokenx.adapters.vault import LocalVault
 from fintokenx.kernel.db import Pool
 from fintokenx.lifecycle import tokenisation
+from fintokenx.lifecycle.chainwork.ports import Receipt
 from fintokenx.lifecycle.tokenisation.jobs import TokenisationJobs
-from fintokenx.lifecycle.tokenisation.ports import Call, Receipt, RegisterIdentity
+from fintokenx.lifecycle.tokenisation.ports import Call, RegisterIdentity
 from fintokenx.parties import auth
 from fintokenx.sandbox.anvil import Anvil
 from fintokenx.sandbox.processes import free_port
-from tests.modules.test_tokenisation import KEY, TENANT, Hashes, House, let_tests_seed, subject_row, tenant_row
+from tests.modules.tokens_house import KEY, TENANT, Hashes, House, let_tests_seed, subject_row, tenant_row
 from tests.support import ROOT, START, World
 
 CHAIN_ID = 1981

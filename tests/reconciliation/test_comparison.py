@@ -10,11 +10,13 @@ from typing import Any
 import pytest
 
 from fintokenx.kernel.money import Pence
-from fintokenx.lifecycle.tokenisation import ChainTransaction, Drift, DriftKind, Kind, Reconciliation, Token, Wallet
-from fintokenx.lifecycle.tokenisation.ports import ChainHead, Logged, Standing, StandingIdentity, StandingReceivable
-from fintokenx.lifecycle.tokenisation.service.comparison import Answers, compare, questions
-from fintokenx.lifecycle.tokenisation.service.expectations import expected
-from fintokenx.lifecycle.tokenisation.service.reconciliation import waiting_too_long
+from fintokenx.lifecycle.chainwork import ChainTransaction
+from fintokenx.lifecycle.chainwork.ports import ChainHead
+from fintokenx.lifecycle.tokenisation import Drift, DriftKind, Kind, Reconciliation, Token, Wallet
+from fintokenx.lifecycle.tokenisation.ports import Logged, Standing, StandingIdentity, StandingReceivable
+from fintokenx.lifecycle.tokenisation.service.chain_audit.comparison import Answers, compare, questions
+from fintokenx.lifecycle.tokenisation.service.chain_audit.expectations import expected
+from fintokenx.lifecycle.tokenisation.service.chain_audit.reconciliation import waiting_too_long
 from fintokenx.lifecycle.tokenisation.types import Book, Slice
 
 THEN = datetime(2026, 6, 2, 9, tzinfo=UTC)

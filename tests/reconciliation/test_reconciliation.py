@@ -13,22 +13,21 @@ import pytest
 from fintokenx.adapters.chain import Rpc, StateClient
 from fintokenx.kernel.jobs import Work
 from fintokenx.kernel.money import Pence
-from fintokenx.lifecycle import tokenisation
+from fintokenx.lifecycle import chainwork, tokenisation
+from fintokenx.lifecycle.chainwork.jobs.outage import Away
+from fintokenx.lifecycle.chainwork.ports import ChainUnavailable, StateNotKept
 from fintokenx.lifecycle.tokenisation.jobs.reconciling import ReconciliationJob
-from fintokenx.lifecycle.tokenisation.jobs.waiting import Away
 from fintokenx.lifecycle.tokenisation.ports import (
-    ChainUnavailable,
     Claims,
     Holding,
     MintReceivable,
     RegisterIdentity,
     Standing,
-    StateNotKept,
     TransferToken,
 )
-from fintokenx.lifecycle.tokenisation.service.reconciliation import TRIES_MAX
+from fintokenx.lifecycle.tokenisation.service.chain_audit.reconciliation import TRIES_MAX
 from fintokenx.sandbox.processes import free_port
-from tests.modules.test_tokenisation import FACE, TENANT
+from tests.modules.tokens_house import FACE, TENANT
 from tests.reconciliation.house import Town, Walk, town_in
 from tests.support import World
 
@@ -225,7 +224,7 @@ async def test_what_is_in_flight_is_no_drift_at_any_step(town: Town, begin: Call
     async def sent() -> bool:
         try:
             return (await town.house.promise(key)).state == "SIGNED"
-        except tokenisation.UnknownChainTransaction:
+        except chainwork.UnknownChainTransaction:
             return False
 
     await town.house.work_until(sent)

@@ -15,15 +15,16 @@ from fintokenx.kernel.bus import Reactions
 from fintokenx.kernel.caller import Caller, Role
 from fintokenx.kernel.money import Pence
 from fintokenx.lifecycle import tokenisation
+from fintokenx.lifecycle.chainwork.ports import ChainUnavailable, Receipt, SignedTransaction
 from fintokenx.lifecycle.tokenisation import reactions
-from fintokenx.lifecycle.tokenisation.ports import Call, ChainUnavailable, Receipt, RecoverWallet, SignedTransaction
+from fintokenx.lifecycle.tokenisation.ports import Call, RecoverWallet
 from fintokenx.lifecycle.tokenisation.service import recovering
 from fintokenx.parties import auth, compliance
 from tests.fakes.chain import Crash
 from tests.modules.parties_house import open_tenant
+from tests.modules.recovery_office import RATIONALE, REASON
 from tests.modules.sanctions_desk import HOME, Desk
-from tests.modules.test_recovery import RATIONALE, REASON
-from tests.modules.test_tokenisation import FACE, TENANT, subject_row
+from tests.modules.tokens_house import FACE, TENANT, subject_row
 from tests.reconciliation.house import CHAIN_ID, GAS, Town, town_in
 from tests.reconciliation.test_reconciliation import _split
 from tests.support import World, world_from

@@ -10,7 +10,7 @@ from fintokenx.adapters.chain.deployment import UPDATER
 from fintokenx.adapters.chain.signing import calldata
 from fintokenx.lifecycle import tokenisation
 from fintokenx.lifecycle.tokenisation.service import identity
-from tests.modules.test_tokenisation import FACE, PLATFORM, subject_row
+from tests.modules.tokens_house import FACE, PLATFORM, subject_row
 from tests.reconciliation.house import Town, town_in
 from tests.support import World
 

@@ -19,7 +19,7 @@ from fintokenx.adapters.chain.network.plan import Client
 from fintokenx.adapters.chain.signing import Unsigned, address_of, sign
 from fintokenx.adapters.vault import LocalVault
 from fintokenx.kernel.clock import SystemClock
-from fintokenx.lifecycle.tokenisation.ports import SignedTransaction
+from fintokenx.lifecycle.chainwork.ports import SignedTransaction
 from fintokenx.sandbox.anvil import CHAIN_ID, Anvil
 from fintokenx.sandbox.chain_front import Certificate, ChainFront, Consortium, self_signed
 from fintokenx.sandbox.processes import free_port

@@ -17,7 +17,7 @@ from fintokenx.desks.operations import halt
 from fintokenx.kernel.caller import HOME_TENANT
 from fintokenx.kernel.jobs import Work
 from fintokenx.kernel.money import Pence
-from fintokenx.lifecycle.tokenisation.jobs.blocks import BlockWatch, ChainHalted
+from fintokenx.lifecycle.chainwork.jobs.blocks import BlockWatch, ChainHalted
 from tests.sandbox.front_house import Network, network, until
 from tests.support import World
 

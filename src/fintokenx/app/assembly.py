@@ -26,7 +26,7 @@ from fintokenx.kernel.notes import VerifierKey
 from fintokenx.kernel.sealing import SUBJECT_KEYS, SealedColumn, Sealer
 from fintokenx.kernel.settings import Settings
 from fintokenx.kernel.vault import Vault
-from fintokenx.lifecycle import tokenisation
+from fintokenx.lifecycle.explorer import OwnEntries
 from fintokenx.parties import partner
 
 
@@ -116,7 +116,7 @@ def parts(
         anchors=outside.network.anchors,
         signer=VaultSigner(vault),
         log=log,
-        own_entries=tokenisation.OwnEntries(history),
+        own_entries=OwnEntries(history),
         identity=outside.identity,
         screening=outside.screening,
         payments=outside.payments,

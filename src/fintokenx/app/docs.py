@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -28,6 +28,8 @@ _MIGRATION: Final = re.compile(r"^\d{4}_([a-z]+)(?:-[a-z-]+)?$")  # 0004_audit-l
 _KEYS_MIGRATION: Final = (
     "keys"  # the data keys of kernel.sealing and of the blobs: the kernel's, in a file of their own
 )
+_TAKEN_OVER: Final = {"chain_tx": "chainwork", "chain_senders": "chainwork"}
+"""Tables that a module has taken over since from the one whose migration made them: a file that ran is never edited."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,7 @@ def tables(migrations: Path) -> tuple[Table, ...]:
     """Every table that the migrations make, in their order.
 
     Domain tables (schema app) say whose they are by ``fx.protect`` or a line in ``fx.tables``; machinery (ops, fx)
-    belongs to the module that its migration file is named after.
+    belongs to the module that its migration file is named after. Some were taken over by another module since.
     """
     found: list[Table] = []
     for path in sorted(migrations.glob("[0-9][0-9][0-9][0-9]_*.sql")):
@@ -65,7 +67,7 @@ def tables(migrations: Path) -> tuple[Table, ...]:
         of_file = matched[1] if matched else path.stem
         owner = "kernel" if of_file == _KEYS_MIGRATION else of_file
         found.extend(Table(schema, table, owner, None) for schema, table in _CREATED.findall(text))
-    return tuple(found)
+    return tuple(replace(table, module=_TAKEN_OVER.get(table.name, table.module)) for table in found)
 
 
 def generate(root: Path) -> dict[Path, str]:

@@ -7,8 +7,10 @@ from typing import Final
 from fintokenx.app.parts import Parts
 from fintokenx.audit import manifest as audit
 from fintokenx.desks.buyer import manifest as buyer
-from fintokenx.desks.explorer import manifest as explorer
+from fintokenx.desks.explorer import manifest as explorer_page
 from fintokenx.desks.operations import manifest as operations
+from fintokenx.lifecycle.chainwork import manifest as chainwork
+from fintokenx.lifecycle.explorer import manifest as explorer
 from fintokenx.lifecycle.invoice import manifest as invoice
 from fintokenx.lifecycle.ledger import manifest as ledger
 from fintokenx.lifecycle.marketplace import manifest as marketplace
@@ -23,6 +25,6 @@ from fintokenx.web.module import Module
 
 MODULES: Final[tuple[Module[Parts], ...]] = (
     audit.MODULE, partner.MODULE, auth.MODULE, compliance.MODULE, kyc.MODULE, ledger.MODULE, invoice.MODULE,
-    tokenisation.MODULE, marketplace.MODULE, settlement.MODULE, notification.MODULE, operations.MODULE, buyer.MODULE,
-    explorer.MODULE,
+    chainwork.MODULE, tokenisation.MODULE, explorer.MODULE, marketplace.MODULE, settlement.MODULE, notification.MODULE,
+    operations.MODULE, buyer.MODULE, explorer_page.MODULE,
 )  # fmt: skip

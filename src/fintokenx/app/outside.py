@@ -34,7 +34,7 @@ from fintokenx.app.provision import CHAIN_CLIENT_KEY
 from fintokenx.kernel.credentials import fetch
 from fintokenx.kernel.settings import Settings
 from fintokenx.kernel.vault import Vault
-from fintokenx.lifecycle.tokenisation.jobs.blocks import BlockWatch
+from fintokenx.lifecycle.chainwork.jobs.blocks import BlockWatch
 
 STALL_SECONDS: Final = 10.0
 """A chain with blocks every two seconds that makes none for so long is stalled."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 from fintokenx.audit import LogIdentity
 from fintokenx.audit.ports import Anchors, CheckpointSigner, Own
@@ -15,14 +16,19 @@ from fintokenx.kernel.jobs import OpenTenants
 from fintokenx.kernel.sealing import KeyTable, SealedColumn, Sealer
 from fintokenx.kernel.settings import Settings
 from fintokenx.kernel.vault import Vault
+from fintokenx.lifecycle.chainwork.jobs.blocks import BlockWatch
+from fintokenx.lifecycle.chainwork.ports import NonceChain
+from fintokenx.lifecycle.explorer.ports import ChainHistory
 from fintokenx.lifecycle.invoice import ConfirmationPage
 from fintokenx.lifecycle.invoice.ports import DocumentReader
 from fintokenx.lifecycle.settlement.ports import AccountInformation, FasterPayments, TokenTransfers
-from fintokenx.lifecycle.tokenisation.jobs.blocks import BlockWatch
-from fintokenx.lifecycle.tokenisation.manifest import WholeChain
-from fintokenx.lifecycle.tokenisation.ports import ChainHistory, ChainState
+from fintokenx.lifecycle.tokenisation.ports import Chain, ChainState
 from fintokenx.observers.notification.ports import Mailer
 from fintokenx.parties.kyc.ports import IdentityVerification, NameScreening
+
+
+class WholeChain(Chain, NonceChain, Protocol):
+    """The chain as tokens are sent by it, and as the watch over nonces looks at it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

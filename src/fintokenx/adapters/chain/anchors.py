@@ -13,7 +13,7 @@ from fintokenx.adapters.chain.rpc import Rpc, RpcError
 from fintokenx.adapters.chain.signing import Unsigned, address_of, calldata, sign
 from fintokenx.audit.ports import AnchorOnChain, AnchorReceipt
 from fintokenx.kernel.vault import Vault
-from fintokenx.lifecycle.tokenisation.ports import ChainUnavailable, NotInABlock
+from fintokenx.lifecycle.chainwork.ports import ChainUnavailable, NotInABlock
 
 _GAS: Final = 200_000
 _KEPT: Final = 22

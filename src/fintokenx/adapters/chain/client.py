@@ -21,20 +21,17 @@ from fintokenx.adapters.chain.rpc import Rpc, RpcError
 from fintokenx.adapters.chain.signing import Unsigned, address_of, calldata, selector, sign
 from fintokenx.kernel.money import Pence
 from fintokenx.kernel.vault import Vault
+from fintokenx.lifecycle.chainwork.ports import ChainHead, ChainUnavailable, Receipt, SignedTransaction
 from fintokenx.lifecycle.tokenisation.ports import (
     BurnReceivable,
     Call,
-    ChainHead,
-    ChainUnavailable,
     FlagWallet,
     Holding,
     MintReceivable,
-    Receipt,
     RecoverWallet,
     RefreshSanctions,
     RegisterIdentity,
     RemoveIdentity,
-    SignedTransaction,
     TransferToken,
 )
 

@@ -17,7 +17,7 @@ from eth_utils.crypto import keccak
 from fintokenx.adapters.chain.rpc import Rpc
 from fintokenx.adapters.chain.signing import Unsigned, address_of, calldata, sign
 from fintokenx.kernel.vault import Vault
-from fintokenx.lifecycle.tokenisation.ports import ChainUnavailable
+from fintokenx.lifecycle.chainwork.ports import ChainUnavailable
 
 OWNER: Final = "chain/owner"
 AGENT: Final = "chain/agent"

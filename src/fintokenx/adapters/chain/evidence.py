@@ -14,7 +14,7 @@ from trie.hexary import HexaryTrie
 from fintokenx.adapters.chain import bft
 from fintokenx.adapters.chain.rpc import Rpc, RpcError
 from fintokenx.audit.ports import AnchorOnChain, AnchorReceipt
-from fintokenx.lifecycle.tokenisation.ports import ChainUnavailable
+from fintokenx.lifecycle.chainwork.ports import ChainUnavailable
 
 ANCHORED: Final = "0x" + keccak(text="Anchored(uint256,uint256,bytes32)").hex()
 _HEADER: Final = (

@@ -14,7 +14,9 @@ from fintokenx.adapters.chain.logs import MOVED, MOVED_MANY, NOBODY, Log, addres
 from fintokenx.adapters.chain.rpc import Rpc
 from fintokenx.adapters.chain.signing import calldata
 from fintokenx.adapters.chain.state import ContractCall, StateClient, answers_at
-from fintokenx.lifecycle.tokenisation.ports import ChainHead, EventKind, Held, Holding, WalletEvent
+from fintokenx.lifecycle.chainwork.ports import ChainHead
+from fintokenx.lifecycle.explorer.ports import EventKind, Held, WalletEvent
+from fintokenx.lifecycle.tokenisation.ports import Holding
 
 TRAILS_MAX: Final = 512
 """Wallets whose past is remembered; blocks are final, so each look reads only what is new, and the newest again."""

@@ -14,7 +14,8 @@ from eth_utils.crypto import keccak
 
 from fintokenx.adapters.chain.deployment import Deployment
 from fintokenx.adapters.chain.rpc import Rpc, RpcError
-from fintokenx.lifecycle.tokenisation.ports import ChainUnavailable, Holding, Logged, Progress
+from fintokenx.lifecycle.chainwork.ports import ChainUnavailable
+from fintokenx.lifecycle.tokenisation.ports import Holding, Logged, Progress
 
 RANGE_MAX: Final = 5_000
 """Blocks that Besu lets one call look through (--rpc-max-logs-range)."""

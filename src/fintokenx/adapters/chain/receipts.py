@@ -8,7 +8,7 @@ from typing import Any, Final
 import structlog
 
 from fintokenx.adapters.chain.rpc import Rpc, RpcError
-from fintokenx.lifecycle.tokenisation.ports import ChainUnavailable
+from fintokenx.lifecycle.chainwork.ports import ChainUnavailable
 
 log = structlog.get_logger("fintokenx.chain")
 

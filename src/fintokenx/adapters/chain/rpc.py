@@ -12,7 +12,7 @@ import httpx
 import structlog
 from eth_utils.crypto import keccak
 
-from fintokenx.lifecycle.tokenisation.ports import ChainUnavailable
+from fintokenx.lifecycle.chainwork.ports import ChainUnavailable
 
 log = structlog.get_logger("fintokenx.chain")
 

@@ -11,7 +11,7 @@ from eth_utils.conversions import to_bytes
 from eth_utils.crypto import keccak
 
 from fintokenx.kernel.vault import Vault
-from fintokenx.lifecycle.tokenisation.ports import SignedTransaction
+from fintokenx.lifecycle.chainwork.ports import SignedTransaction
 
 _TYPE_1559 = b"\x02"
 

@@ -11,16 +11,14 @@ from fintokenx.adapters.chain.deployment import Deployment
 from fintokenx.adapters.chain.logs import Fold
 from fintokenx.adapters.chain.rpc import Rpc, RpcError
 from fintokenx.adapters.chain.signing import calldata
+from fintokenx.lifecycle.chainwork.ports import ChainHead, ChainUnavailable, StateNotKept
 from fintokenx.lifecycle.tokenisation.ports import (
-    ChainHead,
-    ChainUnavailable,
     Holding,
     Logged,
     Progress,
     Standing,
     StandingIdentity,
     StandingReceivable,
-    StateNotKept,
     StatusWord,
 )
 

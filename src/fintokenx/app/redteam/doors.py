@@ -18,14 +18,15 @@ from fintokenx import audit
 from fintokenx.kernel.bus import Reactions
 from fintokenx.kernel.caller import Caller, Role, WrongRole, WrongTenant
 from fintokenx.kernel.db import Tx
-from fintokenx.lifecycle import invoice, ledger, marketplace, settlement, tokenisation
+from fintokenx.lifecycle import chainwork, explorer, invoice, ledger, marketplace, settlement, tokenisation
 from fintokenx.observers import notification
 from fintokenx.parties import auth, compliance, kyc, partner
 
 Door = Callable[..., Awaitable[Any]]
 
 MODULES: Final[tuple[ModuleType, ...]] = (
-    audit, auth, compliance, kyc, partner, invoice, ledger, marketplace, settlement, tokenisation, notification
+    audit, auth, compliance, kyc, partner, invoice, ledger, chainwork, tokenisation, explorer, marketplace, settlement,
+    notification,
 )  # fmt: skip
 
 WITHOUT_GUARD: Final = {
@@ -34,6 +35,11 @@ WITHOUT_GUARD: Final = {
 WITHOUT_CALLER: Final = {
     # Reads and checks inside a transaction whose command has been guarded (test_callerless looks at each place that
     # opens one), and the steps that find out who calls.
+    "fintokenx.lifecycle.chainwork.confirmed_row": "a row for the entry of a command, which has asked who calls",
+    "fintokenx.lifecycle.chainwork.find_promise": "a read within commands, which have asked who calls",
+    "fintokenx.lifecycle.chainwork.locked_promise": "a read within commands, which have asked who calls",
+    "fintokenx.lifecycle.chainwork.new_promise": "a row for the entry of a command, which has asked who calls",
+    "fintokenx.lifecycle.chainwork.signed_row": "a row for the entry of a command, which has asked who calls",
     "fintokenx.parties.auth.find_subject": "a read within commands, which have asked who calls",
     "fintokenx.parties.auth.held_subject": "a read within commands, which have asked who calls",
     "fintokenx.parties.auth.open_magic_link": "the link's secret is the credential: nobody is known yet",

@@ -6,7 +6,7 @@ from typing import Final, Protocol
 
 from fintokenx.desks.explorer.pages import ExplorerPageServices, router
 from fintokenx.kernel.sealing import Sealer
-from fintokenx.lifecycle.tokenisation.ports import ChainHistory
+from fintokenx.lifecycle.explorer.ports import ChainHistory
 from fintokenx.web.module import Module
 
 

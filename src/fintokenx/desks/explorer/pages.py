@@ -19,8 +19,8 @@ from fintokenx.kernel.caller import Caller
 from fintokenx.kernel.db import Tx
 from fintokenx.kernel.errors import Refused, Unavailable
 from fintokenx.kernel.money import PENCE_MAX, Pence
-from fintokenx.lifecycle.tokenisation import explorer
-from fintokenx.lifecycle.tokenisation.ports import ChainHistory
+from fintokenx.lifecycle import explorer
+from fintokenx.lifecycle.explorer.ports import ChainHistory
 from fintokenx.parties import auth, partner
 from fintokenx.parties.auth.ports import BlindIndex
 from fintokenx.web.edge import Edge

@@ -11,8 +11,8 @@ from fintokenx.kernel.db import Database
 from fintokenx.kernel.errors import Unavailable
 from fintokenx.kernel.jobs import Job, Lane, Payload, TryAgain, Work
 from fintokenx.kernel.jobs.periodic import OpenTenants
-from fintokenx.lifecycle import tokenisation
-from fintokenx.lifecycle.tokenisation.ports import ChainHead
+from fintokenx.lifecycle import chainwork, tokenisation
+from fintokenx.lifecycle.chainwork.ports import ChainHead
 from fintokenx.parties.kyc.ports import NameScreening, ScreeningName, Verdict
 
 JOB: Final = "chain.refresh_sanctions"
@@ -78,7 +78,7 @@ class SanctionsConfirmation:
         return len(subjects)
 
 
-def _is_promised(known: tokenisation.ChainTransaction | None, business_key: str) -> bool:
+def _is_promised(known: chainwork.ChainTransaction | None, business_key: str) -> bool:
     """Whether this run has its promise. :raises TryAgain: the chain has not answered an earlier one"""
     if known is not None and known.business_key != business_key:
         raise TryAgain("an earlier confirmation has no answer of the chain yet", seconds=WAIT_SECONDS)

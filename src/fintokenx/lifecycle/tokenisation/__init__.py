@@ -1,30 +1,25 @@
 """Receivables on the FinToken X Network: minted on confirmation, moved by the compliance contract, burned at the end.
 
-Whatever is wanted of the chain is a promise with a business key. A job gives it a nonce, signs it, keeps the bytes,
-sends them and waits: each step is kept before the next, so that a crash or a lost answer anywhere leads to one
-transaction on chain. The doors below move no token by themselves: they contribute a Move to the entry of the module
-above, and the chain's answer comes back as a Fact. ``predict`` foretells, from a snapshot of what stands on chain, what
-the contracts will say to a transfer and why; it decides nothing. ``reconcile`` holds the whole database against the
-whole chain at one block and names each difference.
+The doors below move no token by themselves: they contribute a Move to the entry of the module above, promise the chain
+what is wanted of it (chainwork), and its answer comes back as a Fact. ``reconcile`` holds the whole database against
+the whole chain at one block and names each difference.
 """
 
 from fintokenx.lifecycle.tokenisation.carries import BURN_REQUESTED, TOKEN_HELD, TRANSFER_PROMISED
-from fintokenx.lifecycle.tokenisation.service import explorer
+from fintokenx.lifecycle.tokenisation.service.chain_audit.expectations import expected
+from fintokenx.lifecycle.tokenisation.service.chain_audit.reconciliation import reconcile
+from fintokenx.lifecycle.tokenisation.service.holding_rows import (
+    HoldingRows,
+    find_token,
+    holding_rows,
+    ids_of_holder,
+    wallets_ever,
+)
 from fintokenx.lifecycle.tokenisation.service.identity import unflagged
 from fintokenx.lifecycle.tokenisation.service.moving import burn, held, transfer
-from fintokenx.lifecycle.tokenisation.service.own_entries import OwnEntries
-from fintokenx.lifecycle.tokenisation.service.prediction import (
-    RULES,
-    HoldingSnapshot,
-    NetworkSnapshot,
-    ReceivableSnapshot,
-    Rule,
-    TransferSnapshot,
-    WalletSnapshot,
-    predict,
-)
 from fintokenx.lifecycle.tokenisation.service.reads import (
-    chain_transaction,
+    HOLDERS,
+    STAFF,
     exposure,
     find_anywhere,
     token,
@@ -32,11 +27,10 @@ from fintokenx.lifecycle.tokenisation.service.reads import (
     transactions,
     wallet_of,
 )
-from fintokenx.lifecycle.tokenisation.service.reconciliation import reconcile
 from fintokenx.lifecycle.tokenisation.service.refreshing import refresh, refresh_known
 from fintokenx.lifecycle.tokenisation.types import (
+    Book,
     BusinessKeyReused,
-    ChainTransaction,
     Drift,
     DriftKind,
     InvoiceNotConfirmed,
@@ -44,10 +38,10 @@ from fintokenx.lifecycle.tokenisation.types import (
     Reconciliation,
     Recovery,
     RecoveryUnderWay,
+    Slice,
     Token,
     TokenIsMoving,
     TransferNotConfirmed,
-    UnknownChainTransaction,
     UnknownRecovery,
     UnknownToken,
     UnknownWallet,
@@ -58,42 +52,38 @@ from fintokenx.lifecycle.tokenisation.types import (
 
 __all__ = [
     "BURN_REQUESTED",
-    "RULES",
+    "HOLDERS",
+    "STAFF",
     "TOKEN_HELD",
     "TRANSFER_PROMISED",
+    "Book",
     "BusinessKeyReused",
-    "ChainTransaction",
     "Drift",
     "DriftKind",
-    "HoldingSnapshot",
+    "HoldingRows",
     "InvoiceNotConfirmed",
     "Kind",
-    "NetworkSnapshot",
-    "OwnEntries",
-    "ReceivableSnapshot",
     "Reconciliation",
     "Recovery",
     "RecoveryUnderWay",
-    "Rule",
+    "Slice",
     "Token",
     "TokenIsMoving",
     "TransferNotConfirmed",
-    "TransferSnapshot",
-    "UnknownChainTransaction",
     "UnknownRecovery",
     "UnknownToken",
     "UnknownWallet",
     "Wallet",
     "WalletNotOnChain",
     "WalletNotRegistered",
-    "WalletSnapshot",
     "burn",
-    "chain_transaction",
-    "explorer",
+    "expected",
     "exposure",
     "find_anywhere",
+    "find_token",
     "held",
-    "predict",
+    "holding_rows",
+    "ids_of_holder",
     "reconcile",
     "refresh",
     "refresh_known",
@@ -103,4 +93,5 @@ __all__ = [
     "transfer",
     "unflagged",
     "wallet_of",
+    "wallets_ever",
 ]

@@ -4,32 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from enum import IntFlag, StrEnum
+from enum import IntFlag
 from typing import Final, Protocol
 
-from fintokenx.kernel.errors import Unavailable
 from fintokenx.kernel.money import Pence
-
-
-class ChainUnavailable(Unavailable):
-    """The network did not answer, or does not produce blocks."""
-
-    def __init__(self, detail: str, *, outcome_unknown: bool = True) -> None:
-        super().__init__("chain", detail, outcome_unknown=outcome_unknown)
-
-
-class NotInABlock(ChainUnavailable):
-    """The network answers, and no block has taken what was sent; its outcome is unknown."""
-
-    answers = True
-
-
-class StateNotKept(ChainUnavailable):
-    """The node does not keep the state of this block, or no longer; a newer block can be asked."""
-
-    def __init__(self, block_number: int) -> None:
-        super().__init__(f"the state of block {block_number} is not kept", outcome_unknown=False)
-
+from fintokenx.lifecycle.chainwork.ports import ChainHead, SendingChain
 
 UNITED_KINGDOM: Final = 826
 """ISO 3166-1 numeric."""
@@ -137,42 +116,8 @@ Call = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class SignedTransaction:
-    """A transaction that can be broadcast any number of times and takes effect once."""
-
-    sender: str
-    nonce: int
-    tx_hash: str
-    """0x + 64 lower-case hex."""
-    raw: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Receipt:
-    """A mined transaction. IBFT: one block is final."""
-
-    tx_hash: str
-    block_number: int
-    succeeded: bool
-    revert_reason: str
-    """The refusing rule's reason in words of the specification, or ``reverted``; empty on success."""
-
-
-@dataclass(frozen=True, slots=True)
-class ChainHead:
-    """The newest block."""
-
-    number: int
-    timestamp_unix: int
-
-
-class Chain(Protocol):
+class Chain(SendingChain[Call], Protocol):
     """The network as seen through the relay. Raises :class:`ChainUnavailable`; signing raises VaultUnavailable."""
-
-    async def head(self) -> ChainHead:
-        """The newest block."""
-        ...
 
     async def contract_address(self) -> str:
         """FXReceivableToken of this environment, checksummed."""
@@ -184,32 +129,6 @@ class Chain(Protocol):
 
     async def create_wallet(self, key_name: str) -> str:
         """Make (or find) a custody wallet's key in the vault; return its address, checksummed."""
-        ...
-
-    async def sender_of(self, call: Call) -> str:
-        """The address that must sign this call (its role's key in the vault)."""
-        ...
-
-    async def transaction_count(self, sender: str) -> int:
-        """The next nonce as far as mined blocks know."""
-        ...
-
-    async def sign(self, call: Call, nonce: int) -> SignedTransaction:
-        """Encode and sign; touches the vault, not the network. Whether the same call and nonce give the same bytes
-        again depends on the vault."""
-        ...
-
-    async def send_many(self, raws: Sequence[bytes]) -> list[ChainUnavailable | None]:
-        """Send in this order; for each what the node has against it, None when the node has it. "Already known" and
-        "nonce too low" are believed of nothing: it is looked up. Raises when it is not known of any."""
-        ...
-
-    async def receipt(self, tx_hash: str) -> Receipt | None:
-        """None while the transaction is not in a block; asked of the node itself."""
-        ...
-
-    async def receipts(self, tx_hashes: Sequence[str]) -> Mapping[str, Receipt]:
-        """Of those that are in a block. Made for asking for the same ones again and again."""
         ...
 
     async def can_transfer(self, from_wallet: str, to_wallet: str, token_id: int, amount: Pence) -> tuple[bool, str]:
@@ -226,30 +145,6 @@ class Chain(Protocol):
 
     async def is_registered(self, wallet: str) -> bool:
         """Whether the identity registry knows the wallet, with or without claims."""
-        ...
-
-
-class NonceChain(Protocol):
-    """What closing a gap of nonces needs. Raises as :class:`Chain` does."""
-
-    async def head(self) -> ChainHead:
-        """The newest block."""
-        ...
-
-    async def transaction_count(self, sender: str) -> int:
-        """The next nonce as far as mined blocks know."""
-        ...
-
-    async def waiting(self, sender: str, tx_hashes: Sequence[str]) -> set[int]:
-        """With which nonces the node holds those of the transactions that are this sender's and in no block yet."""
-        ...
-
-    async def cancellation(self, sender: str, nonce: int) -> SignedTransaction | None:
-        """A transaction that does nothing but use this nonce; None for a sender whose key is not a role's."""
-        ...
-
-    async def send_many(self, raws: Sequence[bytes]) -> list[ChainUnavailable | None]:
-        """As :meth:`Chain.send_many`."""
         ...
 
 
@@ -377,68 +272,6 @@ class ChainState(Protocol):
         self, block_number: int, *, token_ids: Sequence[int], holdings: Sequence[Holding], wallets: Sequence[str]
     ) -> Standing:
         """What the contracts answer at the block. :raises StateNotKept: ask at a newer one"""
-        ...
-
-
-class EventKind(StrEnum):
-    """What the token contract logs of a wallet."""
-
-    MINT = "mint"
-    TRANSFER = "transfer"
-    FORCED_TRANSFER = "forced_transfer"
-    RECOVERY = "recovery"
-    BURN = "burn"
-    FREEZE = "freeze"
-
-
-@dataclass(frozen=True, slots=True)
-class WalletEvent:
-    """One thing that happened to a holding. Addresses are checksummed."""
-
-    kind: EventKind
-    token_id: int
-    from_wallet: str | None
-    """None at a mint; the wallet itself at a freeze."""
-    to_wallet: str | None
-    """None at a burn; the wallet itself at a freeze."""
-    amount_pence: int
-    """What moved; at a freeze what is frozen from then on. A plain integer, as the chain has it."""
-    block_number: int
-    tx_hash: str
-    in_block: tuple[int, int]
-    """The log's number in its block, and the part of a batch."""
-
-    @property
-    def place(self) -> tuple[int, int, int]:
-        """Where it stands among all that ever happened."""
-        return (self.block_number, *self.in_block)
-
-
-@dataclass(frozen=True, slots=True)
-class Held:
-    """A holding as the token contract has it. What is frozen may exceed the balance (ERC-7943)."""
-
-    balance_pence: int
-    frozen_pence: int
-
-
-class ChainHistory(Protocol):
-    """Reads what happened to single wallets, and of no others. Raises :class:`ChainUnavailable`."""
-
-    async def head(self) -> ChainHead:
-        """The newest block."""
-        ...
-
-    async def minting_wallet(self) -> str:
-        """fx_minting_wallet, checksummed: the platform's own, and no subject's."""
-        ...
-
-    async def events(self, block_number: int, wallets: Sequence[str], *, afresh: bool = False) -> list[WalletEvent]:
-        """All that was logged of the wallets up to the block, oldest first; ``afresh`` forgets what was read before."""
-        ...
-
-    async def held(self, block_number: int, holdings: Sequence[Holding]) -> Mapping[Holding, Held]:
-        """What the holdings are at the block. :raises StateNotKept: ask at a newer one"""
         ...
 
 

@@ -1,4 +1,4 @@
-"""The machines of tokens, wallets and chain transactions (statemachines §4), and what they record.
+"""The machines of tokens, wallets and their recovery (statemachines §4), and what they record.
 
 A line stands here when there is a door for it: splitting, merging and abandoning come with their doors.
 """
@@ -60,46 +60,7 @@ RECOVERY: Final = Machine(
     ),
 )
 
-_OPEN: Final = "PROMISED|RESERVED|SIGNED"
-
-# PROMISED → RESERVED (has a nonce) → SIGNED (has bytes that can be sent any number of times) → CONFIRMED | REVERTED.
-# A confirmation may also find a transaction of an earlier life of the database, hence from every open state.
-# What was refused and is no longer so of a wallet gives way to what is wanted now (SUPERSEDED); so does a refused
-# confirmation of the sanctions list to the next.
-CHAIN_TX: Final = Machine(
-    "chain tx",
-    transitions(
-        [
-            (NOTHING, "promise mint", "PROMISED", "TOKEN_REQUEST"),
-            (NOTHING, "promise transfer", "PROMISED", FROM_ABOVE),
-            (NOTHING, "promise burn", "PROMISED", "BURN_REQUEST"),
-            (NOTHING, "promise identity", "PROMISED", "CLAIMS_REQUEST"),
-            (NOTHING, "promise flag", "PROMISED", "SANCTIONS_FLAG_REQUEST"),
-            (NOTHING, "promise recovery", "PROMISED", "TOKEN_RECOVER_REQUEST"),
-            (NOTHING, "promise removal", "PROMISED", "WALLET_RETIRE_REQUEST"),
-            (NOTHING, "promise refresh", "PROMISED", "SANCTIONS_CONFIRM_REQUEST"),
-            ("PROMISED|RESERVED|SIGNED|REVERTED", "reserve", "RESERVED", "CHAIN_TX_RESERVE"),
-            ("RESERVED", "sign", "SIGNED", "CHAIN_TX_SIGN"),
-            ("RESERVED", "submit mint", "SIGNED", "TOKEN_SUBMIT"),
-            (f"{_OPEN}|REVERTED", "mint", "CONFIRMED", "TOKEN_MINT"),
-            (_OPEN, "transfer", "CONFIRMED", "TOKEN_TRANSFER"),
-            (f"{_OPEN}|REVERTED", "burn", "CONFIRMED", "TOKEN_BURN"),
-            (_OPEN, "issue claims", "CONFIRMED", "CLAIMS_ISSUE"),
-            (_OPEN, "revoke claims", "CONFIRMED", "CLAIMS_REVOKE"),
-            (_OPEN, "flag", "CONFIRMED", "SANCTIONS_FLAG"),
-            (f"{_OPEN}|REVERTED", "recover", "CONFIRMED", "TOKEN_RECOVER"),
-            (f"{_OPEN}|REVERTED", "remove", "CONFIRMED", "WALLET_RETIRE"),
-            (_OPEN, "refresh", "CONFIRMED", "SANCTIONS_CONFIRM"),
-            ("SIGNED", "revert", "REVERTED", "CHAIN_TX_REVERT"),
-            ("SIGNED", "revert mint", "REVERTED", "TOKEN_PENDING"),
-            ("REVERTED", "supersede", "SUPERSEDED", "CLAIMS_REQUEST"),
-            ("REVERTED", "supersede by flag", "SUPERSEDED", "SANCTIONS_FLAG_REQUEST"),
-            ("REVERTED", "supersede by refresh", "SUPERSEDED", "SANCTIONS_CONFIRM_REQUEST"),
-        ]
-    ),
-)
-
-MACHINES: tuple[AnyMachine, ...] = (TOKEN, WALLET, RECOVERY, CHAIN_TX)
+MACHINES: tuple[AnyMachine, ...] = (TOKEN, WALLET, RECOVERY)
 
 _SYSTEM = (Role.SYSTEM,)
 
@@ -137,9 +98,6 @@ ACTIONS = (
             "TOKEN_RECOVER",
             "WALLET_RETIRE_REQUEST",
             "WALLET_RETIRE",
-            "CHAIN_TX_RESERVE",
-            "CHAIN_TX_SIGN",
-            "CHAIN_TX_REVERT",
         )
     ),
 )

@@ -1,17 +1,17 @@
-"""Tokens, wallets, chain transactions, and how they may be refused."""
+"""Tokens, wallets, recoveries, and how they may be refused."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from enum import StrEnum
-from typing import Any
 
 from fintokenx.kernel.clock import Instant
-from fintokenx.kernel.errors import Forbidden, Invalid, NotFound, Refused
+from fintokenx.kernel.errors import Invalid, NotFound, Refused
 from fintokenx.kernel.money import Pence
+from fintokenx.lifecycle.chainwork import ChainTransaction
 
 
 class UnknownToken(NotFound):
@@ -20,22 +20,6 @@ class UnknownToken(NotFound):
 
 class UnknownWallet(NotFound):
     """There is no such wallet that you may see."""
-
-
-class NotYourHoldings(Forbidden):
-    """You see your own holdings and nobody else's."""
-
-    code = "NOT_YOUR_HOLDINGS"
-
-
-class HolderRequired(Invalid):
-    """Say whose holdings: you hold none yourself."""
-
-    code = "HOLDER_REQUIRED"
-
-
-class UnknownChainTransaction(NotFound):
-    """There is no such chain transaction that you may see."""
 
 
 class InvoiceNotConfirmed(Refused):
@@ -178,31 +162,6 @@ class Recovery:
     decided_at: Instant | None = None
     decided_by: str | None = None
     completed_at: Instant | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ChainTransaction:
-    """One thing wanted of the chain, once per ``business_key``; ``arguments`` depend on the kind."""
-
-    tenant_id: str
-    id: str
-    business_key: str
-    kind: Kind
-    token_reference: str | None
-    wallet_id: str | None
-    resource: str
-    """Under what its entries are recorded: the invoice's reference, or the subject's id."""
-    arguments: Mapping[str, Any]
-    state: str
-    sender: str | None
-    nonce: int | None
-    tx_hash: str | None
-    raw: bytes | None
-    block_number: int | None
-    revert_reason: str | None
-    promised_at: Instant
-    submitted_at: Instant | None
-    confirmed_at: Instant | None
 
 
 @dataclass(frozen=True, slots=True)

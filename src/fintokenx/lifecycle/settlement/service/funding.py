@@ -10,7 +10,7 @@ from fintokenx.kernel.db import Tx
 from fintokenx.kernel.errors import Refused
 from fintokenx.kernel.machine import NOTHING
 from fintokenx.kernel.money import Pence
-from fintokenx.lifecycle import invoice, ledger, marketplace, tokenisation
+from fintokenx.lifecycle import chainwork, invoice, ledger, marketplace, tokenisation
 from fintokenx.lifecycle.settlement import store
 from fintokenx.lifecycle.settlement.events import (
     FundingCancelled,
@@ -230,8 +230,8 @@ async def follow_token(tx: Tx, caller: Caller, *, disbursement_id: str) -> None:
     if disbursement.state != DisbursementState.FIAT_FINAL:
         return
     try:
-        asked = await tokenisation.chain_transaction(tx, caller, business_key=disbursement_id)
-    except tokenisation.UnknownChainTransaction:
+        asked = await chainwork.chain_transaction(tx, caller, business_key=disbursement_id)
+    except chainwork.UnknownChainTransaction:
         await _ask_again(tx, caller, disbursement)
         return
     if asked.state == invoice.InvoiceState.CONFIRMED and asked.tx_hash is not None:

@@ -2,9 +2,8 @@
 
 from fastapi import APIRouter
 
-from fintokenx.lifecycle.tokenisation.http import explorer, recoveries, tokens
+from fintokenx.lifecycle.tokenisation.http import recoveries, tokens
 
 router = APIRouter()
 router.include_router(tokens.router)
 router.include_router(recoveries.router)
-router.include_router(explorer.router)

@@ -14,10 +14,10 @@ from fintokenx.kernel.clock import Instant
 from fintokenx.kernel.db import Tx
 from fintokenx.kernel.ids import INVOICE_REFERENCE_PATTERN, TOKEN_REFERENCE_PATTERN
 from fintokenx.kernel.money import Pence
+from fintokenx.lifecycle.chainwork import ChainTransaction
 from fintokenx.lifecycle.tokenisation.ports import Claims
 from fintokenx.lifecycle.tokenisation.service import reads
 from fintokenx.lifecycle.tokenisation.types import (
-    ChainTransaction,
     Token,
     UnknownToken,
     UnknownWallet,

@@ -12,15 +12,19 @@ from fintokenx.kernel.db import Tx
 from fintokenx.kernel.errors import Unavailable
 from fintokenx.kernel.jobs import Job, Lane, Payload, TryAgain, Work
 from fintokenx.lifecycle import invoice
-from fintokenx.lifecycle.tokenisation.jobs.blocks import BlockWatch
-from fintokenx.lifecycle.tokenisation.jobs.kinds import Kinds
-from fintokenx.lifecycle.tokenisation.jobs.pump import Pump
-from fintokenx.lifecycle.tokenisation.jobs.round import TellMined
-from fintokenx.lifecycle.tokenisation.jobs.waiting import Away, waiting_while_away
+from fintokenx.lifecycle.chainwork import (
+    Away,
+    BlockWatch,
+    ChainTransaction,
+    Mined,
+    Pump,
+    TellMined,
+    waiting_while_away,
+)
+from fintokenx.lifecycle.tokenisation.jobs.chain_operations import ChainOperations
 from fintokenx.lifecycle.tokenisation.ports import Chain, SubjectHashes
 from fintokenx.lifecycle.tokenisation.service import identity, minting, moving, reads, recovering
-from fintokenx.lifecycle.tokenisation.service.sending import Mined
-from fintokenx.lifecycle.tokenisation.types import ChainTransaction, Kind, Token
+from fintokenx.lifecycle.tokenisation.types import Kind, Token
 from fintokenx.parties import kyc
 from fintokenx.parties.auth import Subject
 
@@ -54,8 +58,9 @@ class TokenisationJobs:
 
     ``minting_wallet_key`` is the vault's name of fx_minting_wallet's key; ``reference_key`` keys token references;
     ``machine_seconds`` is the monotonic clock by which a chain without blocks counts as stalled; ``tell_mined`` tells
-    the database the chain's count of a sender (jobs/gaps.py), which no tenant's transaction may; ``active_holders``
-    reads active lenders and investors for the walk; ``tokens_a_step`` bounds what a recovery moves at once.
+    the database the chain's count of a sender (chainwork/jobs/gaps.py), which no tenant's transaction may;
+    ``active_holders`` reads active lenders and investors for the walk; ``tokens_a_step`` bounds what a recovery moves
+    at once.
     """
 
     def __init__(
@@ -74,7 +79,9 @@ class TokenisationJobs:
         self._chain = chain
         self._reference_key = reference_key
         blocks = BlockWatch(chain, stall_seconds=stall_seconds, machine_seconds=machine_seconds)
-        self.pump = Pump(chain, Kinds(chain, hashes, minting_wallet_key=minting_wallet_key), blocks, tell_mined)
+        self.pump = Pump(
+            chain, ChainOperations(chain, hashes, minting_wallet_key=minting_wallet_key), blocks, tell_mined
+        )
         self._active_holders = active_holders
         self._tokens_a_step = tokens_a_step
         self._rounds: dict[tuple[str, str], str] = {}
@@ -261,7 +268,7 @@ def _turn_of(thing: str, since: Instant, now: Instant) -> str:
 
 
 def _job_of(promise: ChainTransaction) -> tuple[str, dict[str, str]]:
-    match promise.kind:
+    match Kind(promise.kind):
         case Kind.MINT:
             return "tokenisation.mint", {"reference": promise.resource}
         case Kind.IDENTITY | Kind.FLAG:

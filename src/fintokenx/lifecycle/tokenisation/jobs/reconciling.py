@@ -11,9 +11,9 @@ from fintokenx.kernel.caller import system
 from fintokenx.kernel.db import Database, Pool
 from fintokenx.kernel.jobs import Job, Lane, Payload, Work
 from fintokenx.kernel.jobs.periodic import OpenTenants
-from fintokenx.lifecycle.tokenisation.jobs.waiting import waiting_while_away
+from fintokenx.lifecycle.chainwork import waiting_while_away
 from fintokenx.lifecycle.tokenisation.ports import ChainState
-from fintokenx.lifecycle.tokenisation.service import reconciliation
+from fintokenx.lifecycle.tokenisation.service.chain_audit import reconciliation
 from fintokenx.lifecycle.tokenisation.types import Reconciliation
 
 log = structlog.get_logger("fintokenx.tokenisation")

@@ -12,12 +12,12 @@ from fintokenx.kernel.caller import Caller, Role
 from fintokenx.kernel.clock import Instant, from_wire, to_wire
 from fintokenx.kernel.db import StaleRow, Tx
 from fintokenx.kernel.machine import NOTHING
+from fintokenx.lifecycle import chainwork
 from fintokenx.lifecycle.tokenisation import store
 from fintokenx.lifecycle.tokenisation.ports import Claims
-from fintokenx.lifecycle.tokenisation.service import sending
-from fintokenx.lifecycle.tokenisation.service.reads import locked_chain_transaction
-from fintokenx.lifecycle.tokenisation.transitions import CHAIN_TX, WALLET
-from fintokenx.lifecycle.tokenisation.types import ChainTransaction, Kind, UnknownWallet, Wallet
+from fintokenx.lifecycle.tokenisation.store import promises
+from fintokenx.lifecycle.tokenisation.transitions import WALLET
+from fintokenx.lifecycle.tokenisation.types import Kind, UnknownWallet, Wallet
 from fintokenx.parties import auth, kyc
 
 CLAIMS_OF_ACTIVE: Final = Claims.KYC_VERIFIED | Claims.AML_CLEARED | Claims.JURISDICTION_UK
@@ -84,7 +84,7 @@ async def keep_wallet(tx: Tx, caller: Caller, *, subject_id: str, key_name: str,
     return wallet
 
 
-async def wanted(tx: Tx, caller: Caller, *, wallet_id: str) -> ChainTransaction | None:
+async def wanted(tx: Tx, caller: Caller, *, wallet_id: str) -> chainwork.ChainTransaction | None:
     """What makes the chain say of a wallet what we know now, promised if it is not under way: a flag of the sanctions
     list first, then claims, then the end of a flag. One at a time, so that the chain hears them in this order.
 
@@ -96,13 +96,13 @@ async def wanted(tx: Tx, caller: Caller, *, wallet_id: str) -> ChainTransaction 
     wallet = await _wallet(tx, wallet_id)
     subject = await auth.subject(tx, wallet.subject_id)
     word = _word_wanted(wallet, subject, tx.at)
-    under_way = await store.word_under_way(tx, wallet.id)
+    under_way = await promises.word_under_way(tx, wallet.id)
     if under_way is not None and not _is_stale(under_way, word, wallet, subject, tx.at):
         return under_way
     if word is None:
         return None
-    number = await store.words(tx, wallet.id) + 1
-    promise = sending.promise(
+    number = await promises.words(tx, wallet.id) + 1
+    promise = chainwork.new_promise(
         tx,
         kind=word,
         business_key=f"{word}:{wallet.id}:{number}",
@@ -112,10 +112,9 @@ async def wanted(tx: Tx, caller: Caller, *, wallet_id: str) -> ChainTransaction 
     )
     given_up: tuple[audit.RowChange, ...] = ()
     if under_way is not None:
-        line = CHAIN_TX.next(under_way.state, "supersede by flag" if word is Kind.FLAG else "supersede")
-        given_up = (store.changed_chain_tx(under_way, state=line.target),)
-    action = CHAIN_TX.next(NOTHING, f"promise {word}").action
-    move = audit.Move((*given_up, store.new_chain_tx(promise)))
+        given_up = (chainwork.superseded_row(under_way),)
+    action = "SANCTIONS_FLAG_REQUEST" if word is Kind.FLAG else "CLAIMS_REQUEST"
+    move = audit.Move((*given_up, chainwork.promised_row(promise)))
     await audit.change(tx, caller, action=action, resource=wallet.subject_id, move=move)
     return promise
 
@@ -165,14 +164,16 @@ def _differs(wallet: Wallet, subject: auth.Subject, at: Instant) -> bool:
     return wallet.claims != 0 and wallet.checked_at != subject.cleared_at
 
 
-def _is_stale(refused: ChainTransaction, word: Kind | None, wallet: Wallet, subject: auth.Subject, at: Instant) -> bool:
+def _is_stale(
+    refused: chainwork.ChainTransaction, word: Kind | None, wallet: Wallet, subject: auth.Subject, at: Instant
+) -> bool:
     """Whether something that the chain refused says what is no longer wanted. What may still take effect is never
     stale: it is waited for, and what is wanted then is looked at again."""
     if refused.state != "REVERTED":
         return False
-    if word is not None and refused.kind is not word:
+    if word is not None and refused.kind != word:
         return True
-    if refused.kind is Kind.FLAG:
+    if refused.kind == Kind.FLAG:
         return bool(refused.arguments["flagged"]) != subject.is_sanctioned
     wanted = _arguments(Kind.IDENTITY, wallet, subject, at)
     return any(refused.arguments.get(name) != wanted[name] for name in ("claims", "checked_at"))
@@ -224,22 +225,21 @@ async def unflagged(tx: Tx, caller: Caller) -> list[str]:
     return await store.with_unflagged_wallet(tx, await auth.sanctioned(tx))
 
 
-async def told(tx: Tx, caller: Caller, *, business_key: str, mined: sending.Mined) -> None:
+async def told(tx: Tx, caller: Caller, *, business_key: str, mined: chainwork.Mined) -> None:
     """The chain says of the wallet what it was to say. Told again, nothing happens."""
     caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
-    known = await locked_chain_transaction(tx, business_key)
+    known = await chainwork.locked_promise(tx, business_key)
     if known.state == "CONFIRMED":
         return
     await store.lock(tx, "wallet", known.resource)
     wallet = await _wallet(tx, known.wallet_id or "")
-    if known.kind is Kind.FLAG:
-        line = CHAIN_TX.next(known.state, "flag")
-        action, event = line.action, line.event
+    if known.kind == Kind.FLAG:
+        action = "SANCTIONS_FLAG"
         after: dict[str, Any] = {"flagged_at": tx.at if known.arguments["flagged"] else None}
     else:
         claims = int(known.arguments["claims"])
         moved = WALLET.next(wallet.state, "issue" if claims else "revoke")
-        action, event = moved.action, "issue claims" if claims else "revoke claims"
+        action = moved.action
         after = {
             "state": moved.target,
             "claims": claims,
@@ -247,5 +247,5 @@ async def told(tx: Tx, caller: Caller, *, business_key: str, mined: sending.Mine
             "claims_expire_at": datetime.fromtimestamp(known.arguments["expires_at_unix"], UTC) if claims else None,
             "registered_at": wallet.registered_at or tx.at,
         }
-    rows = (sending.confirmation(tx, known, mined, event), store.changed_wallet(wallet, **after))
+    rows = (chainwork.confirmed_row(tx, known, mined), store.changed_wallet(wallet, **after))
     await audit.change(tx, caller, action=action, resource=known.resource, move=audit.Move(rows))

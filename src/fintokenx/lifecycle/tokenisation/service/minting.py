@@ -9,15 +9,13 @@ from fintokenx.kernel.caller import Caller, Role
 from fintokenx.kernel.db import Tx
 from fintokenx.kernel.ids import token_reference
 from fintokenx.kernel.machine import NOTHING
-from fintokenx.lifecycle import invoice
+from fintokenx.lifecycle import chainwork, invoice
+from fintokenx.lifecycle.chainwork.ports import Receipt, SignedTransaction
 from fintokenx.lifecycle.tokenisation import store
 from fintokenx.lifecycle.tokenisation.events import TokenMinted
-from fintokenx.lifecycle.tokenisation.ports import Receipt, SignedTransaction
-from fintokenx.lifecycle.tokenisation.service import sending
-from fintokenx.lifecycle.tokenisation.service.reads import locked_chain_transaction, locked_token
-from fintokenx.lifecycle.tokenisation.transitions import CHAIN_TX, TOKEN
+from fintokenx.lifecycle.tokenisation.service.reads import locked_token
+from fintokenx.lifecycle.tokenisation.transitions import TOKEN
 from fintokenx.lifecycle.tokenisation.types import (
-    ChainTransaction,
     InvoiceNotConfirmed,
     Kind,
     Token,
@@ -33,7 +31,7 @@ def mint_key(invoice_reference: str) -> str:
 
 async def request(
     tx: Tx, caller: Caller, *, invoice_reference: str, reference_key: bytes
-) -> tuple[Token, ChainTransaction]:
+) -> tuple[Token, chainwork.ChainTransaction]:
     """Promise the token of a confirmed invoice; asked again, the token that it has.
 
     ``reference_key`` keys the permutation behind token references (kernel.ids).
@@ -43,7 +41,7 @@ async def request(
     caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
     await store.lock(tx, "mint", invoice_reference)
     if (known := await store.token_of_invoice(tx, invoice_reference)) is not None:
-        return known, await locked_chain_transaction(tx, mint_key(invoice_reference))
+        return known, await chainwork.locked_promise(tx, mint_key(invoice_reference))
     debt = await invoice.get(tx, caller, reference=invoice_reference)
     if debt.state != "CONFIRMED":
         raise InvoiceNotConfirmed
@@ -66,7 +64,7 @@ async def request(
         burned_at=None,
         burn_tx=None,
     )
-    promise = sending.promise(
+    promise = chainwork.new_promise(
         tx,
         kind=Kind.MINT,
         business_key=mint_key(invoice_reference),
@@ -74,7 +72,7 @@ async def request(
         arguments={},
         token_reference=token.reference,
     )
-    move = audit.Move((store.new_token(token), store.new_chain_tx(promise)))
+    move = audit.Move((store.new_token(token), chainwork.promised_row(promise)))
     await audit.change(tx, caller, action=line.action, resource=invoice_reference, move=move)
     return token, promise
 
@@ -89,22 +87,21 @@ async def unrequested(tx: Tx, caller: Caller, *, limit: int = 500) -> list[invoi
 
 async def submit(
     tx: Tx, caller: Caller, *, invoice_reference: str, signed: SignedTransaction, contract_address: str
-) -> ChainTransaction:
+) -> chainwork.ChainTransaction:
     """Keep the signed mint before it is sent: REQUESTED or PENDING_MINT → MINT_SUBMITTED."""
     caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
     token, known = await _locked(tx, invoice_reference)
-    if sending.is_kept(known, signed):
+    if chainwork.is_kept(known, signed):
         return known
+    action = "CHAIN_TX_SIGN"
     rows: tuple[audit.RowChange, ...] = ()
-    line = CHAIN_TX.next(known.state, "sign")
     if token.state != "MINT_SUBMITTED":
-        line = CHAIN_TX.next(known.state, "submit mint")
-        after_token = {"state": TOKEN.next(token.state, "submit").target, "contract_address": contract_address}
-        rows = (store.changed_token(token, **after_token),)
-    after = sending.signature(tx, line.target, signed)
-    move = audit.Move((*rows, store.changed_chain_tx(known, **after)))
-    await audit.change(tx, caller, action=line.action, resource=invoice_reference, move=move)
-    return replace(known, **after)
+        line = TOKEN.next(token.state, "submit")
+        action = line.action
+        rows = (store.changed_token(token, state=line.target, contract_address=contract_address),)
+    kept, row = chainwork.signed_row(tx, known, signed)
+    await audit.change(tx, caller, action=action, resource=invoice_reference, move=audit.Move((*rows, row)))
+    return kept
 
 
 async def stalled(tx: Tx, caller: Caller, *, invoice_reference: str) -> None:
@@ -135,7 +132,13 @@ async def _submitted(tx: Tx, caller: Caller, token: Token, contract_address: str
 
 
 async def minted(
-    tx: Tx, caller: Caller, *, invoice_reference: str, mined: sending.Mined, contract_address: str, minting_wallet: str
+    tx: Tx,
+    caller: Caller,
+    *,
+    invoice_reference: str,
+    mined: chainwork.Mined,
+    contract_address: str,
+    minting_wallet: str,
 ) -> None:
     """The chain has it (TK-03): token MINTED and invoice TOKENISED in one entry. Told again, nothing happens."""
     caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
@@ -146,7 +149,7 @@ async def minted(
         token = await _submitted(tx, caller, token, contract_address)
     line = TOKEN.next(token.state, "mint")
     rows = (
-        sending.confirmation(tx, known, mined, "mint"),
+        chainwork.confirmed_row(tx, known, mined, even_if_refused=True),
         store.changed_token(token, state=line.target, minted_at=tx.at, holder_wallet=minting_wallet),
     )
     tokenised = await invoice.tokenised(tx, caller, reference=invoice_reference, token_reference=token.reference)
@@ -160,15 +163,15 @@ async def refused(tx: Tx, caller: Caller, *, invoice_reference: str, receipt: Re
     token, known = await _locked(tx, invoice_reference)
     if known.state != "SIGNED" or known.tx_hash != receipt.tx_hash:
         return
-    rows: tuple[audit.RowChange, ...] = (sending.reversion(known, receipt, "revert mint"),)
+    rows: tuple[audit.RowChange, ...] = (chainwork.reverted_row(known, receipt),)
     if token.state == "MINT_SUBMITTED":
         rows = (*rows, store.changed_token(token, state=TOKEN.next(token.state, "stall").target))
     await audit.change(tx, caller, action="TOKEN_PENDING", resource=invoice_reference, move=audit.Move(rows))
-    await sending.alarm(tx, caller, known)
+    await chainwork.alarm(tx, caller, known)
 
 
-async def _locked(tx: Tx, invoice_reference: str) -> tuple[Token, ChainTransaction]:
-    known = await locked_chain_transaction(tx, mint_key(invoice_reference))
+async def _locked(tx: Tx, invoice_reference: str) -> tuple[Token, chainwork.ChainTransaction]:
+    known = await chainwork.locked_promise(tx, mint_key(invoice_reference))
     if known.token_reference is None:
         raise UnknownToken
     return await locked_token(tx, known.token_reference), known

@@ -5,16 +5,15 @@ from __future__ import annotations
 from fintokenx import audit
 from fintokenx.kernel.caller import Caller, Role
 from fintokenx.kernel.db import Tx
-from fintokenx.lifecycle import invoice
+from fintokenx.lifecycle import chainwork, invoice
+from fintokenx.lifecycle.chainwork.ports import Receipt
 from fintokenx.lifecycle.tokenisation import store
 from fintokenx.lifecycle.tokenisation.events import TokenBurned, TransferConfirmed, TransferRefused
-from fintokenx.lifecycle.tokenisation.ports import Receipt
-from fintokenx.lifecycle.tokenisation.service import sending
-from fintokenx.lifecycle.tokenisation.service.reads import locked_chain_transaction, locked_token
-from fintokenx.lifecycle.tokenisation.transitions import CHAIN_TX, TOKEN
+from fintokenx.lifecycle.tokenisation.service.reads import locked_token
+from fintokenx.lifecycle.tokenisation.store import promises
+from fintokenx.lifecycle.tokenisation.transitions import TOKEN
 from fintokenx.lifecycle.tokenisation.types import (
     BusinessKeyReused,
-    ChainTransaction,
     Kind,
     Token,
     TokenIsMoving,
@@ -38,7 +37,7 @@ async def transfer(
     """
     caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
     token = await locked_token(tx, token_reference)
-    if (known := await store.chain_tx(tx, business_key)) is not None:
+    if (known := await chainwork.find_promise(tx, business_key)) is not None:
         _refuse_other(known, Kind.TRANSFER, token_reference, to_subject_id=to_subject_id)
         return audit.Move()
     TOKEN.next(token.state, "hold")
@@ -47,7 +46,7 @@ async def transfer(
     wallet = await store.wallet_of(tx, to_subject_id)
     if wallet is None or not wallet.registered:
         raise WalletNotRegistered
-    promise = sending.promise(
+    promise = chainwork.new_promise(
         tx,
         kind=Kind.TRANSFER,
         business_key=business_key,
@@ -56,7 +55,7 @@ async def transfer(
         token_reference=token_reference,
     )
     tx.enqueue("tokenisation.transfer", {"business_key": business_key}, dedupe_key=promise.id)
-    return audit.Move((store.new_chain_tx(promise),))
+    return audit.Move((chainwork.promised_row(promise),))
 
 
 async def held(
@@ -68,7 +67,7 @@ async def held(
     """
     caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
     token = await locked_token(tx, token_reference)
-    known = await store.chain_tx(tx, transfer_business_key)
+    known = await chainwork.find_promise(tx, transfer_business_key)
     if (
         known is None
         or (known.kind, known.state, known.token_reference) != (Kind.TRANSFER, "CONFIRMED", token_reference)
@@ -95,13 +94,13 @@ async def burn(tx: Tx, caller: Caller, *, token_reference: str, reason: str, bus
     if not 1 <= len(reason) <= 31 or not reason.isascii():
         raise ValueError("a burn's reason is 1 to 31 ASCII characters")
     token = await locked_token(tx, token_reference)
-    if (known := await store.chain_tx(tx, business_key)) is not None:
+    if (known := await chainwork.find_promise(tx, business_key)) is not None:
         _refuse_other(known, Kind.BURN, token_reference, reason=reason)
         return audit.Move()
     line = TOKEN.next(token.state, "burn")
     await _refuse_while_moving(tx, token)
     holders = await _holders(tx, token)
-    promise = sending.promise(
+    promise = chainwork.new_promise(
         tx,
         kind=Kind.BURN,
         business_key=business_key,
@@ -110,7 +109,7 @@ async def burn(tx: Tx, caller: Caller, *, token_reference: str, reason: str, bus
         token_reference=token_reference,
     )
     tx.enqueue("tokenisation.burn", {"business_key": business_key}, dedupe_key=promise.id)
-    return audit.Move((store.changed_token(token, state=line.target), store.new_chain_tx(promise)))
+    return audit.Move((store.changed_token(token, state=line.target), chainwork.promised_row(promise)))
 
 
 async def _holders(tx: Tx, token: Token) -> list[str]:
@@ -126,36 +125,35 @@ async def _holders(tx: Tx, token: Token) -> list[str]:
     return [wallet.address for wallet in await store.wallets_of(tx, token.holder_subject_id)]
 
 
-def _refuse_other(known: ChainTransaction, kind: Kind, token_reference: str, **arguments: str) -> None:
+def _refuse_other(known: chainwork.ChainTransaction, kind: Kind, token_reference: str, **arguments: str) -> None:
     promised = {name: known.arguments.get(name) for name in arguments}
     if (known.kind, known.token_reference, promised) != (kind, token_reference, arguments):
         raise BusinessKeyReused
 
 
 async def _refuse_while_moving(tx: Tx, token: Token) -> None:
-    last = await store.last_move(tx, token.reference)
+    last = await promises.last_move(tx, token.reference)
     if last is None or last.state == "REVERTED":
         return
     if last.state != "CONFIRMED" or token.state == "MINTED":
         raise TokenIsMoving
 
 
-async def promised(tx: Tx, caller: Caller, *, business_key: str) -> ChainTransaction:
+async def promised(tx: Tx, caller: Caller, *, business_key: str) -> chainwork.ChainTransaction:
     """A promise with a job of its own as it stands. :raises UnknownChainTransaction: there is none under this key"""
     caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
-    return await locked_chain_transaction(tx, business_key)
+    return await chainwork.locked_promise(tx, business_key)
 
 
-async def transferred(tx: Tx, caller: Caller, *, business_key: str, mined: sending.Mined) -> None:
+async def transferred(tx: Tx, caller: Caller, *, business_key: str, mined: chainwork.Mined) -> None:
     """The chain has moved the token. Told again, nothing happens."""
     caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
     known, token = await _locked(tx, business_key)
     if known.state == "CONFIRMED":
         return
-    line = CHAIN_TX.next(known.state, "transfer")
     fact = TransferConfirmed(business_key, token.reference, mined.signed.tx_hash)
-    move = audit.Move((sending.confirmation(tx, known, mined, "transfer"),), (fact,))
-    await audit.change(tx, caller, action=line.action, resource=known.resource, move=move)
+    move = audit.Move((chainwork.confirmed_row(tx, known, mined),), (fact,))
+    await audit.change(tx, caller, action="TOKEN_TRANSFER", resource=known.resource, move=move)
 
 
 async def transfer_refused(tx: Tx, caller: Caller, *, business_key: str, receipt: Receipt) -> None:
@@ -165,13 +163,12 @@ async def transfer_refused(tx: Tx, caller: Caller, *, business_key: str, receipt
     known, token = await _locked(tx, business_key)
     if known.state != "SIGNED" or known.tx_hash != receipt.tx_hash:
         return
-    line = CHAIN_TX.next(known.state, "revert")
     fact = TransferRefused(business_key, token.reference, receipt.revert_reason)
-    move = audit.Move((sending.reversion(known, receipt),), (fact,))
-    await audit.change(tx, caller, action=line.action, resource=known.resource, move=move)
+    move = audit.Move((chainwork.reverted_row(known, receipt),), (fact,))
+    await audit.change(tx, caller, action="CHAIN_TX_REVERT", resource=known.resource, move=move)
 
 
-async def burned(tx: Tx, caller: Caller, *, business_key: str, mined: sending.Mined) -> None:
+async def burned(tx: Tx, caller: Caller, *, business_key: str, mined: chainwork.Mined) -> None:
     """The chain has burned it: token BURNED and invoice SETTLED in one entry. Told again, nothing happens."""
     caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
     known, token = await _locked(tx, business_key)
@@ -179,7 +176,7 @@ async def burned(tx: Tx, caller: Caller, *, business_key: str, mined: sending.Mi
         return
     line = TOKEN.next(token.state, "burned")
     rows = (
-        sending.confirmation(tx, known, mined, "burn"),
+        chainwork.confirmed_row(tx, known, mined, even_if_refused=True),
         store.changed_token(token, state=line.target, burned_at=tx.at, burn_tx=mined.signed.tx_hash),
     )
     settled = await invoice.settled(tx, caller, reference=token.invoice_reference)
@@ -187,8 +184,8 @@ async def burned(tx: Tx, caller: Caller, *, business_key: str, mined: sending.Mi
     await audit.change(tx, caller, action=line.action, resource=known.resource, move=move)
 
 
-async def _locked(tx: Tx, business_key: str) -> tuple[ChainTransaction, Token]:
-    known = await locked_chain_transaction(tx, business_key)
+async def _locked(tx: Tx, business_key: str) -> tuple[chainwork.ChainTransaction, Token]:
+    known = await chainwork.locked_promise(tx, business_key)
     if known.token_reference is None:
         raise UnknownToken
     return known, await locked_token(tx, known.token_reference)

@@ -1,4 +1,4 @@
-"""Reading and locking tokens, wallets and chain transactions."""
+"""Reading and locking tokens and wallets, and reading what the chain was asked for them."""
 
 from __future__ import annotations
 
@@ -10,12 +10,11 @@ from typing import Any, Final
 from fintokenx.kernel.caller import Caller, Role
 from fintokenx.kernel.db import Connection, Tx
 from fintokenx.kernel.money import Pence
-from fintokenx.lifecycle import invoice
+from fintokenx.lifecycle import chainwork, invoice
 from fintokenx.lifecycle.tokenisation import store
+from fintokenx.lifecycle.tokenisation.store import promises
 from fintokenx.lifecycle.tokenisation.types import (
-    ChainTransaction,
     Token,
-    UnknownChainTransaction,
     UnknownToken,
     UnknownWallet,
     Wallet,
@@ -23,10 +22,6 @@ from fintokenx.lifecycle.tokenisation.types import (
 from fintokenx.parties import auth
 
 GIVEN_UP_AFTER: Final = timedelta(hours=2)
-PENDING_MAX: Final = 200
-"""So many transactions of one sender may wait for a block: a nonce further ahead the nodes refuse (Besu:
---tx-pool-max-future-by-sender)."""
-_WITH_NONCE_MAX: Final = 2000
 STAFF = (Role.SYSTEM, Role.COMPLIANCE, Role.MLRO, Role.PARTNER_ADMIN, Role.PLATFORM_ADMIN)
 HOLDERS = (Role.LENDER, Role.INVESTOR)
 _READERS = (*STAFF, *HOLDERS, Role.SELLER, Role.BUYER)
@@ -75,10 +70,10 @@ async def _visible(tx: Tx, caller: Caller, found: Token | None) -> Token:
 
 async def transactions(
     tx: Tx, caller: Caller, *, reference: str, after: str | None, limit: int
-) -> list[ChainTransaction]:
+) -> list[chainwork.ChainTransaction]:
     """What was wanted of the chain for a token, oldest first. :raises UnknownToken: none that the caller may see"""
     await token(tx, caller, reference=reference)
-    return await store.chain_txs_of_token(tx, reference, after=after, limit=limit)
+    return await promises.chain_txs_of_token(tx, reference, after=after, limit=limit)
 
 
 async def wallet_of(tx: Tx, caller: Caller, *, subject_id: str) -> Wallet:
@@ -99,29 +94,12 @@ async def exposure(tx: Tx, caller: Caller, *, lender_subject_id: str, obligor_id
     return await store.exposure(tx, lender_subject_id=lender_subject_id, obligor_id=obligor_id)
 
 
-async def chain_transaction(tx: Tx, caller: Caller, *, business_key: str) -> ChainTransaction:
-    """What became of one promise. :raises UnknownChainTransaction: nothing was ever promised under this key"""
-    caller.must_be(*STAFF, tenant_id=tx.tenant_id)
-    found = await store.chain_tx(tx, business_key)
-    if found is None:
-        raise UnknownChainTransaction
-    return found
-
-
-async def unanswered(tx: Tx, caller: Caller, *, limit: int = 200) -> list[ChainTransaction]:
+async def unanswered(tx: Tx, caller: Caller, *, limit: int = 200) -> list[chainwork.ChainTransaction]:
     """Chain transactions that are neither confirmed nor reverted, by sender and nonce; then what must not fail and was
     refused so long ago that its own job would have tried again by now."""
     caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
-    waiting = await store.open_chain_txs(tx, limit=limit)
-    return waiting + await store.refused_before(tx, tx.at - GIVEN_UP_AFTER, limit=limit)
-
-
-async def to_drive(tx: Tx, caller: Caller) -> list[ChainTransaction]:
-    """What has a nonce, by sender and nonce; then what wants one, of each kind as many as one sender may have."""
-    caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
-    waiting = await store.open_chain_txs(tx, limit=_WITH_NONCE_MAX)
-    given = [promise for promise in waiting if promise.nonce is not None]
-    return given + await store.promised_chain_txs(tx, per_kind=PENDING_MAX)
+    waiting = await chainwork.unanswered(tx, caller, limit=limit)
+    return waiting + await promises.refused_before(tx, tx.at - GIVEN_UP_AFTER, limit=limit)
 
 
 async def tokens(tx: Tx, caller: Caller, *, references: Sequence[str]) -> dict[str, Token]:
@@ -142,15 +120,6 @@ async def locked_token(tx: Tx, reference: str) -> Token:
     found = await store.token(tx, reference)
     if found is None:
         raise UnknownToken
-    return found
-
-
-async def locked_chain_transaction(tx: Tx, business_key: str) -> ChainTransaction:
-    """The promise, locked until the transaction ends. :raises UnknownChainTransaction: there is none"""
-    await store.lock(tx, "chain_tx", business_key)
-    found = await store.chain_tx(tx, business_key)
-    if found is None:
-        raise UnknownChainTransaction
     return found
 
 

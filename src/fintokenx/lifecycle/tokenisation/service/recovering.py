@@ -13,12 +13,13 @@ from fintokenx import audit
 from fintokenx.kernel.caller import Caller, Role, WrongRole
 from fintokenx.kernel.db import Tx
 from fintokenx.kernel.machine import NOTHING
+from fintokenx.lifecycle import chainwork
 from fintokenx.lifecycle.tokenisation import store
-from fintokenx.lifecycle.tokenisation.service import identity, sending
-from fintokenx.lifecycle.tokenisation.service.reads import locked_chain_transaction, locked_token
-from fintokenx.lifecycle.tokenisation.transitions import CHAIN_TX, OFFICERS, RECOVERY, TOKEN, WALLET
+from fintokenx.lifecycle.tokenisation.service import identity
+from fintokenx.lifecycle.tokenisation.service.reads import locked_token
+from fintokenx.lifecycle.tokenisation.store import promises
+from fintokenx.lifecycle.tokenisation.transitions import OFFICERS, RECOVERY, TOKEN, WALLET
 from fintokenx.lifecycle.tokenisation.types import (
-    ChainTransaction,
     Kind,
     Recovery,
     RecoveryUnderWay,
@@ -47,7 +48,7 @@ class UnderWay:
 class Step:
     """What a recovery does next on chain, or what it has to wait for first."""
 
-    promise: ChainTransaction | None
+    promise: chainwork.ChainTransaction | None
     waits_for: str = ""
     waits_for_people: bool = False
     """Nobody vouches for the subject, and nothing that the platform does by itself changes that."""
@@ -165,7 +166,7 @@ async def next_step(tx: Tx, caller: Caller, *, recovery_id: str, tokens_max: int
     known = await _locked(tx, recovery_id)
     if known.state not in _UNDER_WAY:
         return Step(None)
-    last = await store.last_step(tx, known.lost_wallet_id)
+    last = await promises.last_step(tx, known.lost_wallet_id)
     if last is not None and last.state != "CONFIRMED":
         return Step(last)
     lost, new = await _wallet(tx, known.lost_wallet_id), await store.wallet_of(tx, known.subject_id)
@@ -184,7 +185,7 @@ async def _waits_for(tx: Tx, lost: Wallet, new: Wallet) -> str:
         return "the next wallet may not receive yet"
     if lost.claims:
         return "the registry still vouches for the lost wallet"
-    in_flight = await store.moves_in_flight(tx, lost)
+    in_flight = await promises.moves_in_flight(tx, lost)
     return f"on the way to or from the lost wallet: {', '.join(in_flight[:5])}" if in_flight else ""
 
 
@@ -200,24 +201,24 @@ async def _moving(tx: Tx, lost: Wallet, tokens: list[Token]) -> list[dict[str, A
 
 async def _promised(
     tx: Tx, caller: Caller, known: Recovery, lost: Wallet, new: Wallet, moving: list[dict[str, Any]]
-) -> ChainTransaction:
+) -> chainwork.ChainTransaction:
     line = RECOVERY.next(known.state, "move")
-    promise = sending.promise(
+    promise = chainwork.new_promise(
         tx,
         kind=Kind.RECOVERY,
-        business_key=f"recovery:{known.id}:{await store.words(tx, lost.id) + 1}",
+        business_key=f"recovery:{known.id}:{await promises.words(tx, lost.id) + 1}",
         resource=known.subject_id,
         arguments={"recovery_id": known.id, "from_wallet": lost.address, "to_wallet": new.address, "moving": moving},
         wallet_id=lost.id,
     )
-    rows = (store.changed_recovery(known, state=line.target, new_wallet_id=new.id), store.new_chain_tx(promise))
+    rows = (store.changed_recovery(known, state=line.target, new_wallet_id=new.id), chainwork.promised_row(promise))
     await audit.change(tx, caller, action=line.action, resource=known.subject_id, move=audit.Move(rows))
     return promise
 
 
-async def _removal(tx: Tx, caller: Caller, known: Recovery, lost: Wallet) -> ChainTransaction:
+async def _removal(tx: Tx, caller: Caller, known: Recovery, lost: Wallet) -> chainwork.ChainTransaction:
     line = RECOVERY.next(known.state, "retire")
-    promise = sending.promise(
+    promise = chainwork.new_promise(
         tx,
         kind=Kind.REMOVAL,
         business_key=f"removal:{known.id}",
@@ -225,27 +226,26 @@ async def _removal(tx: Tx, caller: Caller, known: Recovery, lost: Wallet) -> Cha
         arguments={"recovery_id": known.id, "wallet": lost.address},
         wallet_id=lost.id,
     )
-    rows = (store.changed_recovery(known, state=line.target), store.new_chain_tx(promise))
+    rows = (store.changed_recovery(known, state=line.target), chainwork.promised_row(promise))
     await audit.change(tx, caller, action=line.action, resource=known.subject_id, move=audit.Move(rows))
     return promise
 
 
-async def moved(tx: Tx, caller: Caller, *, business_key: str, mined: sending.Mined) -> None:
+async def moved(tx: Tx, caller: Caller, *, business_key: str, mined: chainwork.Mined) -> None:
     """The chain has moved the holdings: the tokens' rows say so in the entry of the confirmation. Told again, nothing
     happens."""
     caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
-    promise = await locked_chain_transaction(tx, business_key)
+    promise = await chainwork.locked_promise(tx, business_key)
     if promise.state == "CONFIRMED":
         return
     references = sorted(each["token_reference"] for each in promise.arguments["moving"])
     tokens = [await locked_token(tx, reference) for reference in references]
     known = await _locked(tx, promise.arguments["recovery_id"])
     lost, new = await _wallet(tx, known.lost_wallet_id), await _wallet(tx, known.new_wallet_id or "")
-    line = CHAIN_TX.next(promise.state, "recover")
-    rows = [sending.confirmation(tx, promise, mined, line.event)]
+    rows = [chainwork.confirmed_row(tx, promise, mined, even_if_refused=True)]
     for token in tokens:
         rows += await _over(tx, token, lost, new)
-    await audit.change(tx, caller, action=line.action, resource=promise.resource, move=audit.Move(tuple(rows)))
+    await audit.change(tx, caller, action="TOKEN_RECOVER", resource=promise.resource, move=audit.Move(tuple(rows)))
 
 
 async def _over(tx: Tx, token: Token, lost: Wallet, new: Wallet) -> list[audit.RowChange]:
@@ -259,17 +259,17 @@ async def _over(tx: Tx, token: Token, lost: Wallet, new: Wallet) -> list[audit.R
     return [store.changed_token(token, state=state, holder_wallet=new.address)]
 
 
-async def retired(tx: Tx, caller: Caller, *, business_key: str, mined: sending.Mined) -> None:
+async def retired(tx: Tx, caller: Caller, *, business_key: str, mined: chainwork.Mined) -> None:
     """The lost wallet has left the registry: the recovery is complete. Told again, nothing happens."""
     caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
-    promise = await locked_chain_transaction(tx, business_key)
+    promise = await chainwork.locked_promise(tx, business_key)
     if promise.state == "CONFIRMED":
         return
     known = await _locked(tx, promise.arguments["recovery_id"])
     lost = await _wallet(tx, known.lost_wallet_id)
     line = RECOVERY.next(known.state, "retired")
     rows = (
-        sending.confirmation(tx, promise, mined, "remove"),
+        chainwork.confirmed_row(tx, promise, mined, even_if_refused=True),
         store.changed_wallet(lost, state=WALLET.next(lost.state, "retire").target),
         store.changed_recovery(known, state=line.target, completed_at=tx.at),
     )

@@ -1,0 +1,1 @@
+"""Driving chain transactions: rounds, nonces, blocks and outages."""

@@ -1,0 +1,1 @@
+"""Reads of one holder: chain and database side by side."""
