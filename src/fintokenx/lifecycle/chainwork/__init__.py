@@ -41,6 +41,7 @@ from fintokenx.lifecycle.chainwork.service.sending import (
     superseded_row,
 )
 from fintokenx.lifecycle.chainwork.store import COLUMNS, OPEN
+from fintokenx.lifecycle.chainwork.transitions import ChainTxState
 from fintokenx.lifecycle.chainwork.types import ChainTransaction, UnknownChainTransaction
 
 __all__ = [
@@ -55,6 +56,7 @@ __all__ = [
     "Away",
     "BlockWatch",
     "ChainTransaction",
+    "ChainTxState",
     "Mined",
     "Operations",
     "Pump",

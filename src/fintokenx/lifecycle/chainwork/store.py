@@ -7,17 +7,18 @@ from typing import Any, Final
 
 from fintokenx import audit
 from fintokenx.kernel.db import Pool, Row, Tx
+from fintokenx.lifecycle.chainwork.transitions import ChainTxState
 from fintokenx.lifecycle.chainwork.types import ChainTransaction
 
 COLUMNS: Final = (
     "tenant_id, id, business_key, kind, token_reference, wallet_id, resource, arguments, state, sender, nonce, tx_hash,"
     " raw, block_number, revert_reason, promised_at, submitted_at, confirmed_at"
 )
-OPEN: Final = ("PROMISED", "RESERVED", "SIGNED")
+OPEN: Final = (ChainTxState.PROMISED, ChainTxState.RESERVED, ChainTxState.SIGNED)
 
 
 def _chain_tx(row: Row | None) -> ChainTransaction | None:
-    return ChainTransaction(**dict(row)) if row else None
+    return ChainTransaction(**{**dict(row), "state": ChainTxState(row["state"])}) if row else None
 
 
 async def lock(tx: Tx, business_key: str) -> None:

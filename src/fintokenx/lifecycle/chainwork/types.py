@@ -8,6 +8,7 @@ from typing import Any
 
 from fintokenx.kernel.clock import Instant
 from fintokenx.kernel.errors import NotFound
+from fintokenx.lifecycle.chainwork.transitions import ChainTxState
 
 
 class UnknownChainTransaction(NotFound):
@@ -28,7 +29,7 @@ class ChainTransaction:
     resource: str
     """Under what its entries are recorded: the invoice's reference, or the subject's id."""
     arguments: Mapping[str, Any]
-    state: str
+    state: ChainTxState
     sender: str | None
     nonce: int | None
     tx_hash: str | None

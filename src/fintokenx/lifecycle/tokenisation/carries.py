@@ -6,7 +6,7 @@ from typing import Final
 
 from fintokenx.audit import Carried, Carries, adds, always, changes, known_as, walking
 from fintokenx.lifecycle import chainwork, invoice
-from fintokenx.lifecycle.tokenisation.transitions import TOKEN
+from fintokenx.lifecycle.tokenisation.transitions import TOKEN, TokenEvent
 from fintokenx.parties import compliance
 
 
@@ -16,7 +16,7 @@ def _promised(name: str) -> Carried:
 
 
 TRANSFER_PROMISED: Final = _promised("transfer")
-TOKEN_HELD: Final = walking(changes("tokens", "state", "holder_subject_id", "holder_wallet"), TOKEN, "hold")
+TOKEN_HELD: Final = walking(changes("tokens", "state", "holder_subject_id", "holder_wallet"), TOKEN, TokenEvent.HOLD)
 BURN_REQUESTED: Final = (changes("tokens", "state"), _promised("burn"))
 
 _CLAIMED: Final = changes("wallets", "state", "claims", "checked_at", "claims_expire_at", "registered_at")

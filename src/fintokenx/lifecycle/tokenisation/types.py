@@ -12,6 +12,7 @@ from fintokenx.kernel.clock import Instant
 from fintokenx.kernel.errors import Invalid, NotFound, Refused
 from fintokenx.kernel.money import Pence
 from fintokenx.lifecycle.chainwork import ChainTransaction
+from fintokenx.lifecycle.tokenisation.transitions import RecoveryState, TokenState, WalletState
 
 
 class UnknownToken(NotFound):
@@ -96,7 +97,7 @@ class Token:
     face: Pence
     due_date: date
     document_sha256: str
-    state: str
+    state: TokenState
     holder_subject_id: str | None
     """Who holds the whole of it; None while it stands in the minting wallet."""
     holder_wallet: str | None
@@ -129,7 +130,7 @@ class Wallet:
     claims: int
     """Bitmap of :class:`ports.Claims` as last confirmed on chain."""
     claims_expire_at: Instant | None
-    state: str
+    state: WalletState
     created_at: Instant
     registered_at: Instant | None
     checked_at: Instant | None = None
@@ -140,7 +141,7 @@ class Wallet:
     @property
     def registered(self) -> bool:
         """Whether the identity registry vouches for it."""
-        return self.state == "REGISTERED"
+        return self.state == WalletState.REGISTERED
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +157,7 @@ class Recovery:
     case_id: str
     """Where the MLRO decides, in compliance."""
     reason: str
-    state: str
+    state: RecoveryState
     requested_at: Instant
     requested_by: str
     decided_at: Instant | None = None

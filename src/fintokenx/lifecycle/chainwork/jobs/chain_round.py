@@ -19,6 +19,7 @@ from fintokenx.lifecycle.chainwork.jobs.operations import CallT, Operations
 from fintokenx.lifecycle.chainwork.ports import ChainUnavailable, SendingChain, SignedTransaction
 from fintokenx.lifecycle.chainwork.service import reads, sending
 from fintokenx.lifecycle.chainwork.service.sending import Mined
+from fintokenx.lifecycle.chainwork.transitions import ChainTxState
 from fintokenx.lifecycle.chainwork.types import ChainTransaction
 
 log = structlog.get_logger("fintokenx.chainwork")
@@ -105,8 +106,8 @@ class Round(Generic[CallT]):
             promises = await reads.to_drive(tx, self._work.caller, kinds=self._operations.kinds)
             self._at = tx.at
         self._memory.begin(self._at, promises)
-        signed = [promise for promise in promises if promise.state == "SIGNED"]
-        reserved = [promise for promise in promises if promise.state == "RESERVED"]
+        signed = [promise for promise in promises if promise.state == ChainTxState.SIGNED]
+        reserved = [promise for promise in promises if promise.state == ChainTxState.RESERVED]
         fresh = [promise for promise in promises if promise.nonce is None]
         wanted, self._memory.again = self._memory.again, {}
         known = {promise.business_key for promise in promises}
@@ -320,7 +321,7 @@ class Round(Generic[CallT]):
         signed: list[tuple[ChainTransaction, SignedTransaction]] = []
         silent: Counter[str | None] = Counter()
         for promise in sorted(reserved, key=_place):
-            if promise.state != "RESERVED" or promise.nonce is None:
+            if promise.state != ChainTxState.RESERVED or promise.nonce is None:
                 continue  # another process was faster
             if silent[promise.sender] >= NOBODY_ANSWERS:
                 continue  # no block takes it before those that cannot be signed
@@ -343,7 +344,7 @@ class Round(Generic[CallT]):
             kept[pair[0].business_key] = await recorder.keep(tx, self._work.caller, *pair)
 
         done = await self._recorded(signed, keep, lambda pair: pair[0].business_key)
-        return [found for promise, _ in done if (found := kept[promise.business_key]).state == "SIGNED"]
+        return [found for promise, _ in done if (found := kept[promise.business_key]).state == ChainTxState.SIGNED]
 
     async def _send(self, waiting: Sequence[ChainTransaction]) -> list[ChainTransaction]:
         """Send what is new and what no block takes, in the order of nonces; those that were not sent before."""

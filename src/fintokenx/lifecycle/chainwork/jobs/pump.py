@@ -17,6 +17,7 @@ from fintokenx.lifecycle.chainwork.jobs.operations import CallT, Operations
 from fintokenx.lifecycle.chainwork.jobs.outage import waiting_while_away
 from fintokenx.lifecycle.chainwork.ports import ChainUnavailable, SendingChain
 from fintokenx.lifecycle.chainwork.service.sending import Mined
+from fintokenx.lifecycle.chainwork.transitions import ChainTxState
 from fintokenx.lifecycle.chainwork.types import ChainTransaction
 
 ROUND_SECONDS: Final = 0.25
@@ -55,7 +56,7 @@ class Pump(Generic[CallT]):
         :raises TryAgain: there is none yet
         """
         memory = self.memory(work.tenant_id)
-        if own.state == "REVERTED":
+        if own.state == ChainTxState.REVERTED:
             memory.again[own.business_key] = own
         just_over = memory.began_at is not None and (at - memory.began_at).total_seconds() < ROUND_SECONDS
         if memory.leading or just_over:

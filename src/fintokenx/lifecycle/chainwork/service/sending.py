@@ -13,7 +13,7 @@ from fintokenx.kernel.machine import NOTHING
 from fintokenx.lifecycle.chainwork import store
 from fintokenx.lifecycle.chainwork.ports import Receipt, SignedTransaction
 from fintokenx.lifecycle.chainwork.service.reads import PENDING_MAX, locked_promise
-from fintokenx.lifecycle.chainwork.transitions import CHAIN_TX
+from fintokenx.lifecycle.chainwork.transitions import CHAIN_TX, ChainTxEvent, ChainTxState
 from fintokenx.lifecycle.chainwork.types import ChainTransaction
 from fintokenx.parties import compliance
 
@@ -50,7 +50,7 @@ def new_promise(
         wallet_id=wallet_id,
         resource=resource,
         arguments=arguments,
-        state=CHAIN_TX.next(NOTHING, "promise").target,
+        state=CHAIN_TX.next(NOTHING, ChainTxEvent.PROMISE).target,
         sender=None,
         nonce=None,
         tx_hash=None,
@@ -97,9 +97,11 @@ async def reserve(
     """
     caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
     known = await locked_promise(tx, business_key)
-    if known.state == "CONFIRMED" or (known.state in ("RESERVED", "SIGNED") and known.nonce != lost):
+    if known.state == ChainTxState.CONFIRMED or (
+        known.state in (ChainTxState.RESERVED, ChainTxState.SIGNED) and known.nonce != lost
+    ):
         return known
-    line = CHAIN_TX.next(known.state, "reserve")
+    line = CHAIN_TX.next(known.state, ChainTxEvent.RESERVE)
     nonce = await store.next_nonce(tx, sender)
     if nonce < mined:
         raise StaleRow("the chain has used this nonce already; the database learns of it")
@@ -134,9 +136,9 @@ async def keep_signed(tx: Tx, caller: Caller, *, business_key: str, signed: Sign
 
 def is_kept(known: ChainTransaction, signed: SignedTransaction) -> bool:
     """Whether these bytes, or an answer to them, stand already. :raises StaleRow: the promise has another nonce now"""
-    if known.state == "RESERVED" and known.nonce == signed.nonce and known.sender == signed.sender:
+    if known.state == ChainTxState.RESERVED and known.nonce == signed.nonce and known.sender == signed.sender:
         return False
-    if known.tx_hash == signed.tx_hash or known.state == "CONFIRMED":
+    if known.tx_hash == signed.tx_hash or known.state == ChainTxState.CONFIRMED:
         return True
     raise StaleRow("the nonce of this transaction has changed")
 
@@ -148,7 +150,7 @@ def _signature(tx: Tx, state: str, signed: SignedTransaction) -> dict[str, Any]:
 
 def signed_row(tx: Tx, known: ChainTransaction, signed: SignedTransaction) -> tuple[ChainTransaction, audit.RowChange]:
     """The bytes are kept: the promise as it is then, and its row."""
-    after = _signature(tx, CHAIN_TX.next(known.state, "sign").target, signed)
+    after = _signature(tx, CHAIN_TX.next(known.state, ChainTxEvent.SIGN).target, signed)
     return replace(known, **after), store.changed_chain_tx(known, **after)
 
 
@@ -157,7 +159,8 @@ def confirmed_row(tx: Tx, known: ChainTransaction, mined: Mined, *, even_if_refu
 
     ``even_if_refused``: also of one that was refused meanwhile, for it must not fail.
     """
-    event = "confirm after refusal" if even_if_refused and known.state == "REVERTED" else "confirm"
+    refused = even_if_refused and known.state is ChainTxState.REVERTED
+    event = ChainTxEvent.CONFIRM_AFTER_REFUSAL if refused else ChainTxEvent.CONFIRM
     return store.changed_chain_tx(
         known,
         **_signature(tx, CHAIN_TX.next(known.state, event).target, mined.signed),
@@ -173,7 +176,7 @@ def reverted_row(known: ChainTransaction, receipt: Receipt) -> audit.RowChange:
     """The chain has refused it."""
     return store.changed_chain_tx(
         known,
-        state=CHAIN_TX.next(known.state, "revert").target,
+        state=CHAIN_TX.next(known.state, ChainTxEvent.REVERT).target,
         block_number=receipt.block_number,
         revert_reason=receipt.revert_reason,
     )
@@ -181,7 +184,7 @@ def reverted_row(known: ChainTransaction, receipt: Receipt) -> audit.RowChange:
 
 def superseded_row(refused: ChainTransaction) -> audit.RowChange:
     """What was refused gives way to what is wanted now."""
-    return store.changed_chain_tx(refused, state=CHAIN_TX.next(refused.state, "supersede").target)
+    return store.changed_chain_tx(refused, state=CHAIN_TX.next(refused.state, ChainTxEvent.SUPERSEDE).target)
 
 
 async def reverted(tx: Tx, caller: Caller, *, business_key: str, receipt: Receipt) -> None:
@@ -189,7 +192,7 @@ async def reverted(tx: Tx, caller: Caller, *, business_key: str, receipt: Receip
     from it: that is recorded with :func:`reverted_row`."""
     caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
     known = await locked_promise(tx, business_key)
-    if known.state != "SIGNED" or known.tx_hash != receipt.tx_hash:
+    if known.state != ChainTxState.SIGNED or known.tx_hash != receipt.tx_hash:
         return
     move = audit.Move((reverted_row(known, receipt),))
     await audit.change(tx, caller, action="CHAIN_TX_REVERT", resource=known.resource, move=move)

@@ -79,7 +79,7 @@ async def may_prove(tx: Tx, caller: Caller, *, transaction_id: str, minting_wall
     """Whether a confirmed chain transaction is about the caller's own wallets and names no other holder's."""
     caller.must_be(*HOLDERS, tenant_id=tx.tenant_id)
     promise = await chainwork.transaction_with_id(tx, caller, transaction_id=transaction_id)
-    if promise is None or promise.state != "CONFIRMED":
+    if promise is None or promise.state != chainwork.ChainTxState.CONFIRMED:
         return False
     own = [
         wallet.address for wallet in await tokenisation.wallets_ever(tx, caller, subject_id=caller.must_be_subject())

@@ -8,6 +8,7 @@ from typing import Final
 from fintokenx import audit
 from fintokenx.kernel.caller import Caller
 from fintokenx.kernel.db import Tx
+from fintokenx.lifecycle import chainwork
 from fintokenx.lifecycle.explorer.ports import ChainHistory
 from fintokenx.lifecycle.explorer.service.holder import may_prove
 
@@ -29,7 +30,8 @@ class OwnEntries:
         confirmed = [
             row["key"]["id"]
             for row in json.loads(entry.diff)["rows"]
-            if (row["table"], row["op"]) == ("chain_tx", "update") and row["after"]["state"] == "CONFIRMED"
+            if (row["table"], row["op"]) == ("chain_tx", "update")
+            and row["after"]["state"] == chainwork.ChainTxState.CONFIRMED
         ]
         minting_wallet = await self._chain.minting_wallet()
         return bool(confirmed) and all(

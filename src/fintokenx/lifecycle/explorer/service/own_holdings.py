@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from fintokenx.lifecycle import tokenisation
+from fintokenx.lifecycle import chainwork, tokenisation
 from fintokenx.lifecycle.chainwork.ports import ChainHead, StateNotKept
 from fintokenx.lifecycle.explorer.ports import EventKind, Held, WalletEvent
 from fintokenx.lifecycle.explorer.service.holder import (
@@ -169,7 +169,7 @@ def _seen(theirs: OfHolder, known: Details, asked: Sequence[Holding], chain: _Ch
 
 
 def _told(event: WalletEvent, theirs: OfHolder, known: Details, minting_wallet: str) -> EventSeen:
-    confirmed = (each for each in known.transactions if each.state == "CONFIRMED")
+    confirmed = (each for each in known.transactions if each.state == chainwork.ChainTxState.CONFIRMED)
     promise = next((each for each in confirmed if each.tx_hash == event.tx_hash), None)
     behind = known.behind.get(row_of_promise(promise)) if promise else None
     token = known.tokens.get(event.token_id)

@@ -234,9 +234,9 @@ async def follow_token(tx: Tx, caller: Caller, *, disbursement_id: str) -> None:
     except chainwork.UnknownChainTransaction:
         await _ask_again(tx, caller, disbursement)
         return
-    if asked.state == invoice.InvoiceState.CONFIRMED and asked.tx_hash is not None:
+    if asked.state is chainwork.ChainTxState.CONFIRMED and asked.tx_hash is not None:
         await token_moved(tx, caller, disbursement_id=disbursement_id, tx_hash=asked.tx_hash)
-    elif asked.state == "REVERTED":
+    elif asked.state == chainwork.ChainTxState.REVERTED:
         await token_refused(tx, caller, disbursement_id=disbursement_id, reason=asked.revert_reason or "")
 
 

@@ -11,7 +11,7 @@ from fintokenx.kernel.clock import Instant
 from fintokenx.kernel.db import Tx
 from fintokenx.kernel.errors import Unavailable
 from fintokenx.kernel.jobs import Job, Lane, Payload, TryAgain, Work
-from fintokenx.lifecycle import invoice
+from fintokenx.lifecycle import chainwork, invoice
 from fintokenx.lifecycle.chainwork import (
     Away,
     BlockWatch,
@@ -24,6 +24,7 @@ from fintokenx.lifecycle.chainwork import (
 from fintokenx.lifecycle.tokenisation.jobs.chain_operations import ChainOperations
 from fintokenx.lifecycle.tokenisation.ports import Chain, SubjectHashes
 from fintokenx.lifecycle.tokenisation.service import identity, minting, moving, reads, recovering
+from fintokenx.lifecycle.tokenisation.transitions import RecoveryState, TokenState
 from fintokenx.lifecycle.tokenisation.types import Kind, Token
 from fintokenx.parties import kyc
 from fintokenx.parties.auth import Subject
@@ -116,7 +117,7 @@ class TokenisationJobs:
 
     async def _tell_whether_stalled(self, work: Work, token: Token, *, away: bool) -> None:
         stalled = away or self.pump.stalled(work.tenant_id)
-        if stalled is None or stalled == (token.state == "PENDING_MINT"):
+        if stalled is None or stalled == (token.state == TokenState.PENDING_MINT):
             return
         tell = minting.stalled if stalled else minting.recovered
         async with work.transaction() as tx:
@@ -126,21 +127,21 @@ class TokenisationJobs:
         """Move a token to its buyer's wallet, or learn why the chain says no (TK-11)."""
         async with work.transaction() as tx:
             promise = await moving.promised(tx, work.caller, business_key=payload["business_key"])
-        if promise.state not in ("CONFIRMED", "REVERTED"):
+        if promise.state not in (chainwork.ChainTxState.CONFIRMED, chainwork.ChainTxState.REVERTED):
             await self.pump.turn(work, promise, tx.at)
 
     async def burn(self, work: Work, payload: Payload) -> None:
         """Burn a token whose receivable is over (TK-13)."""
         async with work.transaction() as tx:
             promise = await moving.promised(tx, work.caller, business_key=payload["business_key"])
-        if promise.state != "CONFIRMED":
+        if promise.state != chainwork.ChainTxState.CONFIRMED:
             await self._succeeded(work, promise, tx.at)
 
     async def confirm_list(self, work: Work, payload: Payload) -> None:
         """Tell the chain that its sanctions list was complete when the lists were asked (CH-14)."""
         async with work.transaction() as tx:
             promise = await moving.promised(tx, work.caller, business_key=payload["business_key"])
-        if promise.state not in ("CONFIRMED", "SUPERSEDED"):
+        if promise.state not in (chainwork.ChainTxState.CONFIRMED, chainwork.ChainTxState.SUPERSEDED):
             await self._succeeded(work, promise, tx.at)
 
     async def keep_claims(self, work: Work, payload: Payload) -> None:
@@ -179,7 +180,7 @@ class TokenisationJobs:
             found = await recovering.under_way(tx, work.caller, recovery_id=recovery_id)
         if found is None:
             return
-        if found.recovery.state == "APPROVED":
+        if found.recovery.state == RecoveryState.APPROVED:
             await self.keep_claims(work, {"subject_id": found.recovery.subject_id})
         else:  # its subject may have been sanctioned, or cleared, meanwhile
             await self._tell_chain_of(work, found.lost.id)
@@ -192,7 +193,7 @@ class TokenisationJobs:
 
     async def _succeeded(self, work: Work, promise: ChainTransaction, at: Instant) -> Mined:
         """For what must not fail: a refusal of the chain is told to people, and tried again later."""
-        if promise.state == "REVERTED" and promise.submitted_at is not None:
+        if promise.state == chainwork.ChainTxState.REVERTED and promise.submitted_at is not None:
             passed = (at - promise.submitted_at).total_seconds()
             if passed < REVERTED_SECONDS:
                 raise TryAgain(f"the chain refused the {promise.kind}", seconds=REVERTED_SECONDS - passed)

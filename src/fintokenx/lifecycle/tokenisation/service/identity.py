@@ -16,7 +16,7 @@ from fintokenx.lifecycle import chainwork
 from fintokenx.lifecycle.tokenisation import store
 from fintokenx.lifecycle.tokenisation.ports import Claims
 from fintokenx.lifecycle.tokenisation.store import promises
-from fintokenx.lifecycle.tokenisation.transitions import WALLET
+from fintokenx.lifecycle.tokenisation.transitions import WALLET, WalletEvent, WalletState
 from fintokenx.lifecycle.tokenisation.types import Kind, UnknownWallet, Wallet
 from fintokenx.parties import auth, kyc
 
@@ -51,7 +51,7 @@ async def _next_key(tx: Tx, subject_id: str) -> str:
 async def lost_wallets(tx: Tx, caller: Caller, *, subject_id: str) -> list[Wallet]:
     """Those that the subject uses no longer and that stand in the registry all the same, oldest first."""
     caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
-    return [wallet for wallet in await store.wallets_of(tx, subject_id) if wallet.state == "LOST"]
+    return [wallet for wallet in await store.wallets_of(tx, subject_id) if wallet.state == WalletState.LOST]
 
 
 async def keep_wallet(tx: Tx, caller: Caller, *, subject_id: str, key_name: str, address: str) -> Wallet:
@@ -65,7 +65,7 @@ async def keep_wallet(tx: Tx, caller: Caller, *, subject_id: str, key_name: str,
         return known
     if key_name != await _next_key(tx, subject_id):
         raise StaleRow("the subject's next wallet has another key")
-    line = WALLET.next(NOTHING, "create")
+    line = WALLET.next(NOTHING, WalletEvent.CREATE)
     wallet = Wallet(
         tenant_id=tx.tenant_id,
         id=tx.ids.new("wal"),
@@ -148,7 +148,7 @@ def is_vouched_for(subject: auth.Subject) -> bool:
 
 def claims_of(wallet: Wallet, subject: auth.Subject, at: Instant) -> Claims:
     """What the chain is to vouch for: of a wallet that is lost, and of a subject whose checks are too old, nothing."""
-    in_use = wallet.state not in ("LOST", "RETIRED")
+    in_use = wallet.state not in (WalletState.LOST, WalletState.RETIRED)
     return CLAIMS_OF_ACTIVE if in_use and is_vouched_for(subject) and kyc.is_cleared(subject, at) else Claims(0)
 
 
@@ -169,7 +169,7 @@ def _is_stale(
 ) -> bool:
     """Whether something that the chain refused says what is no longer wanted. What may still take effect is never
     stale: it is waited for, and what is wanted then is looked at again."""
-    if refused.state != "REVERTED":
+    if refused.state != chainwork.ChainTxState.REVERTED:
         return False
     if word is not None and refused.kind != word:
         return True
@@ -206,7 +206,7 @@ async def walked(tx: Tx, caller: Caller, *, after: str, limit: int = 100) -> Wal
         subject = await auth.subject(tx, wallet.subject_id)
         if _word_wanted(wallet, subject, tx.at) is not None:
             found.out_of_date.append(wallet)
-        if wallet.state not in ("LOST", "RETIRED") and kyc.is_renewal_due(subject, tx.at):
+        if wallet.state not in (WalletState.LOST, WalletState.RETIRED) and kyc.is_renewal_due(subject, tx.at):
             found.renewal_due.append(subject)
     return found
 
@@ -229,7 +229,7 @@ async def told(tx: Tx, caller: Caller, *, business_key: str, mined: chainwork.Mi
     """The chain says of the wallet what it was to say. Told again, nothing happens."""
     caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
     known = await chainwork.locked_promise(tx, business_key)
-    if known.state == "CONFIRMED":
+    if known.state == chainwork.ChainTxState.CONFIRMED:
         return
     await store.lock(tx, "wallet", known.resource)
     wallet = await _wallet(tx, known.wallet_id or "")
@@ -238,7 +238,7 @@ async def told(tx: Tx, caller: Caller, *, business_key: str, mined: chainwork.Mi
         after: dict[str, Any] = {"flagged_at": tx.at if known.arguments["flagged"] else None}
     else:
         claims = int(known.arguments["claims"])
-        moved = WALLET.next(wallet.state, "issue" if claims else "revoke")
+        moved = WALLET.next(wallet.state, WalletEvent.ISSUE if claims else WalletEvent.REVOKE)
         action = moved.action
         after = {
             "state": moved.target,

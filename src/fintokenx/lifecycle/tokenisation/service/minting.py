@@ -14,7 +14,7 @@ from fintokenx.lifecycle.chainwork.ports import Receipt, SignedTransaction
 from fintokenx.lifecycle.tokenisation import store
 from fintokenx.lifecycle.tokenisation.events import TokenMinted
 from fintokenx.lifecycle.tokenisation.service.reads import locked_token
-from fintokenx.lifecycle.tokenisation.transitions import TOKEN
+from fintokenx.lifecycle.tokenisation.transitions import TOKEN, TokenEvent, TokenState
 from fintokenx.lifecycle.tokenisation.types import (
     InvoiceNotConfirmed,
     Kind,
@@ -43,9 +43,9 @@ async def request(
     if (known := await store.token_of_invoice(tx, invoice_reference)) is not None:
         return known, await chainwork.locked_promise(tx, mint_key(invoice_reference))
     debt = await invoice.get(tx, caller, reference=invoice_reference)
-    if debt.state != "CONFIRMED":
+    if debt.state is not invoice.InvoiceState.CONFIRMED:
         raise InvoiceNotConfirmed
-    line = TOKEN.next(NOTHING, "request")
+    line = TOKEN.next(NOTHING, TokenEvent.REQUEST)
     token = Token(
         tenant_id=tx.tenant_id,
         reference=token_reference(await tx.next_number("token_numbers"), reference_key),
@@ -80,7 +80,7 @@ async def request(
 async def unrequested(tx: Tx, caller: Caller, *, limit: int = 500) -> list[invoice.Invoice]:
     """Confirmed invoices that have no token: what :func:`request` was never called for, or is about to be."""
     caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
-    confirmed = await invoice.page(tx, caller, state="CONFIRMED", after=None, limit=limit)
+    confirmed = await invoice.page(tx, caller, state=invoice.InvoiceState.CONFIRMED, after=None, limit=limit)
     bare = set(await store.without_token(tx, [debt.reference for debt in confirmed]))
     return [debt for debt in confirmed if debt.reference in bare]
 
@@ -95,8 +95,8 @@ async def submit(
         return known
     action = "CHAIN_TX_SIGN"
     rows: tuple[audit.RowChange, ...] = ()
-    if token.state != "MINT_SUBMITTED":
-        line = TOKEN.next(token.state, "submit")
+    if token.state != TokenState.MINT_SUBMITTED:
+        line = TOKEN.next(token.state, TokenEvent.SUBMIT)
         action = line.action
         rows = (store.changed_token(token, state=line.target, contract_address=contract_address),)
     kept, row = chainwork.signed_row(tx, known, signed)
@@ -108,9 +108,9 @@ async def stalled(tx: Tx, caller: Caller, *, invoice_reference: str) -> None:
     """The chain or the signer does not work: → PENDING_MINT, once."""
     caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
     token, _ = await _locked(tx, invoice_reference)
-    if token.state not in ("REQUESTED", "MINT_SUBMITTED"):
+    if token.state not in (TokenState.REQUESTED, TokenState.MINT_SUBMITTED):
         return
-    line = TOKEN.next(token.state, "stall")
+    line = TOKEN.next(token.state, TokenEvent.STALL)
     move = audit.Move((store.changed_token(token, state=line.target),))
     await audit.change(tx, caller, action=line.action, resource=invoice_reference, move=move)
 
@@ -119,12 +119,12 @@ async def recovered(tx: Tx, caller: Caller, *, invoice_reference: str) -> None:
     """Blocks come again and the mint that was signed is under way: PENDING_MINT → MINT_SUBMITTED."""
     caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
     token, known = await _locked(tx, invoice_reference)
-    if token.state == "PENDING_MINT" and known.state == "SIGNED":
+    if token.state == TokenState.PENDING_MINT and known.state == chainwork.ChainTxState.SIGNED:
         await _submitted(tx, caller, token, token.contract_address)
 
 
 async def _submitted(tx: Tx, caller: Caller, token: Token, contract_address: str | None) -> Token:
-    line = TOKEN.next(token.state, "submit")
+    line = TOKEN.next(token.state, TokenEvent.SUBMIT)
     after = {"state": line.target, "contract_address": contract_address}
     move = audit.Move((store.changed_token(token, **after),))
     await audit.change(tx, caller, action=line.action, resource=token.invoice_reference, move=move)
@@ -145,9 +145,9 @@ async def minted(
     token, known = await _locked(tx, invoice_reference)
     if token.minted_at is not None:
         return
-    if token.state != "MINT_SUBMITTED":
+    if token.state != TokenState.MINT_SUBMITTED:
         token = await _submitted(tx, caller, token, contract_address)
-    line = TOKEN.next(token.state, "mint")
+    line = TOKEN.next(token.state, TokenEvent.MINT)
     rows = (
         chainwork.confirmed_row(tx, known, mined, even_if_refused=True),
         store.changed_token(token, state=line.target, minted_at=tx.at, holder_wallet=minting_wallet),
@@ -161,11 +161,11 @@ async def refused(tx: Tx, caller: Caller, *, invoice_reference: str, receipt: Re
     """The chain has refused the mint: the token waits as PENDING_MINT, and people are told."""
     caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
     token, known = await _locked(tx, invoice_reference)
-    if known.state != "SIGNED" or known.tx_hash != receipt.tx_hash:
+    if known.state != chainwork.ChainTxState.SIGNED or known.tx_hash != receipt.tx_hash:
         return
     rows: tuple[audit.RowChange, ...] = (chainwork.reverted_row(known, receipt),)
-    if token.state == "MINT_SUBMITTED":
-        rows = (*rows, store.changed_token(token, state=TOKEN.next(token.state, "stall").target))
+    if token.state == TokenState.MINT_SUBMITTED:
+        rows = (*rows, store.changed_token(token, state=TOKEN.next(token.state, TokenEvent.STALL).target))
     await audit.change(tx, caller, action="TOKEN_PENDING", resource=invoice_reference, move=audit.Move(rows))
     await chainwork.alarm(tx, caller, known)
 

@@ -11,7 +11,7 @@ from fintokenx.lifecycle.tokenisation import store
 from fintokenx.lifecycle.tokenisation.events import TokenBurned, TransferConfirmed, TransferRefused
 from fintokenx.lifecycle.tokenisation.service.reads import locked_token
 from fintokenx.lifecycle.tokenisation.store import promises
-from fintokenx.lifecycle.tokenisation.transitions import TOKEN
+from fintokenx.lifecycle.tokenisation.transitions import TOKEN, TokenEvent, TokenState
 from fintokenx.lifecycle.tokenisation.types import (
     BusinessKeyReused,
     Kind,
@@ -40,7 +40,7 @@ async def transfer(
     if (known := await chainwork.find_promise(tx, business_key)) is not None:
         _refuse_other(known, Kind.TRANSFER, token_reference, to_subject_id=to_subject_id)
         return audit.Move()
-    TOKEN.next(token.state, "hold")
+    TOKEN.next(token.state, TokenEvent.HOLD)
     await _refuse_while_moving(tx, token)
     await store.lock(tx, "wallet", to_subject_id)  # whoever declares it lost sees this transfer, or this one sees that
     wallet = await store.wallet_of(tx, to_subject_id)
@@ -70,12 +70,13 @@ async def held(
     known = await chainwork.find_promise(tx, transfer_business_key)
     if (
         known is None
-        or (known.kind, known.state, known.token_reference) != (Kind.TRANSFER, "CONFIRMED", token_reference)
+        or (known.kind, known.state, known.token_reference)
+        != (Kind.TRANSFER, chainwork.ChainTxState.CONFIRMED, token_reference)
         or known.arguments["to_subject_id"] != by_subject_id
     ):
         raise TransferNotConfirmed
     after = {
-        "state": TOKEN.next(token.state, "hold").target,
+        "state": TOKEN.next(token.state, TokenEvent.HOLD).target,
         "holder_subject_id": by_subject_id,
         "holder_wallet": known.arguments["to_wallet"],
     }
@@ -97,7 +98,7 @@ async def burn(tx: Tx, caller: Caller, *, token_reference: str, reason: str, bus
     if (known := await chainwork.find_promise(tx, business_key)) is not None:
         _refuse_other(known, Kind.BURN, token_reference, reason=reason)
         return audit.Move()
-    line = TOKEN.next(token.state, "burn")
+    line = TOKEN.next(token.state, TokenEvent.BURN)
     await _refuse_while_moving(tx, token)
     holders = await _holders(tx, token)
     promise = chainwork.new_promise(
@@ -133,9 +134,9 @@ def _refuse_other(known: chainwork.ChainTransaction, kind: Kind, token_reference
 
 async def _refuse_while_moving(tx: Tx, token: Token) -> None:
     last = await promises.last_move(tx, token.reference)
-    if last is None or last.state == "REVERTED":
+    if last is None or last.state == chainwork.ChainTxState.REVERTED:
         return
-    if last.state != "CONFIRMED" or token.state == "MINTED":
+    if last.state != chainwork.ChainTxState.CONFIRMED or token.state == TokenState.MINTED:
         raise TokenIsMoving
 
 
@@ -149,7 +150,7 @@ async def transferred(tx: Tx, caller: Caller, *, business_key: str, mined: chain
     """The chain has moved the token. Told again, nothing happens."""
     caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
     known, token = await _locked(tx, business_key)
-    if known.state == "CONFIRMED":
+    if known.state == chainwork.ChainTxState.CONFIRMED:
         return
     fact = TransferConfirmed(business_key, token.reference, mined.signed.tx_hash)
     move = audit.Move((chainwork.confirmed_row(tx, known, mined),), (fact,))
@@ -161,7 +162,7 @@ async def transfer_refused(tx: Tx, caller: Caller, *, business_key: str, receipt
     happens."""
     caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
     known, token = await _locked(tx, business_key)
-    if known.state != "SIGNED" or known.tx_hash != receipt.tx_hash:
+    if known.state != chainwork.ChainTxState.SIGNED or known.tx_hash != receipt.tx_hash:
         return
     fact = TransferRefused(business_key, token.reference, receipt.revert_reason)
     move = audit.Move((chainwork.reverted_row(known, receipt),), (fact,))
@@ -172,9 +173,9 @@ async def burned(tx: Tx, caller: Caller, *, business_key: str, mined: chainwork.
     """The chain has burned it: token BURNED and invoice SETTLED in one entry. Told again, nothing happens."""
     caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
     known, token = await _locked(tx, business_key)
-    if token.state == "BURNED":
+    if token.state == TokenState.BURNED:
         return
-    line = TOKEN.next(token.state, "burned")
+    line = TOKEN.next(token.state, TokenEvent.BURNED)
     rows = (
         chainwork.confirmed_row(tx, known, mined, even_if_refused=True),
         store.changed_token(token, state=line.target, burned_at=tx.at, burn_tx=mined.signed.tx_hash),

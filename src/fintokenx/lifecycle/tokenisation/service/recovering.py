@@ -18,7 +18,17 @@ from fintokenx.lifecycle.tokenisation import store
 from fintokenx.lifecycle.tokenisation.service import identity
 from fintokenx.lifecycle.tokenisation.service.reads import locked_token
 from fintokenx.lifecycle.tokenisation.store import promises
-from fintokenx.lifecycle.tokenisation.transitions import OFFICERS, RECOVERY, TOKEN, WALLET
+from fintokenx.lifecycle.tokenisation.transitions import (
+    OFFICERS,
+    RECOVERY,
+    TOKEN,
+    WALLET,
+    RecoveryEvent,
+    RecoveryState,
+    TokenEvent,
+    TokenState,
+    WalletEvent,
+)
 from fintokenx.lifecycle.tokenisation.types import (
     Kind,
     Recovery,
@@ -33,7 +43,7 @@ from fintokenx.parties import auth, compliance
 
 CASE_REASON: Final = "WALLET_RECOVERY"
 RECOVER_JOB: Final = "tokenisation.recover"
-_UNDER_WAY: Final = ("APPROVED", "MOVING", "RETIRING")
+_UNDER_WAY: Final = (RecoveryState.APPROVED, RecoveryState.MOVING, RecoveryState.RETIRING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +81,7 @@ async def request(tx: Tx, caller: Caller, *, subject_id: str, reason: str) -> Re
         raise UnknownWallet
     if lost.registered_at is None:
         raise WalletNotOnChain
-    line = RECOVERY.next(NOTHING, "request")
+    line = RECOVERY.next(NOTHING, RecoveryEvent.REQUEST)
     recovery_id = tx.ids.new("rec")
     case, opened = await compliance.open_case(
         tx,
@@ -112,11 +122,11 @@ async def decided(tx: Tx, caller: Caller, *, case_id: str) -> None:
     await _refuse_unfit_decider(tx, known, case)
     await store.lock(tx, "wallet", known.subject_id)
     approved = case.decision == compliance.Decision.APPROVE.value
-    line = RECOVERY.next(known.state, "approve" if approved else "decline")
+    line = RECOVERY.next(known.state, RecoveryEvent.APPROVE if approved else RecoveryEvent.DECLINE)
     rows = [store.changed_recovery(known, state=line.target, decided_at=tx.at, decided_by=case.decided_by)]
     if approved:
         lost = await _wallet(tx, known.lost_wallet_id)
-        rows.append(store.changed_wallet(lost, state=WALLET.next(lost.state, "lose").target))
+        rows.append(store.changed_wallet(lost, state=WALLET.next(lost.state, WalletEvent.LOSE).target))
         tx.enqueue(RECOVER_JOB, {"recovery_id": known.id}, dedupe_key=known.id)
     await audit.change(tx, caller, action=line.action, resource=known.subject_id, move=audit.Move(tuple(rows)))
 
@@ -167,7 +177,7 @@ async def next_step(tx: Tx, caller: Caller, *, recovery_id: str, tokens_max: int
     if known.state not in _UNDER_WAY:
         return Step(None)
     last = await promises.last_step(tx, known.lost_wallet_id)
-    if last is not None and last.state != "CONFIRMED":
+    if last is not None and last.state != chainwork.ChainTxState.CONFIRMED:
         return Step(last)
     lost, new = await _wallet(tx, known.lost_wallet_id), await store.wallet_of(tx, known.subject_id)
     if new is None or (waits_for := await _waits_for(tx, lost, new)):
@@ -202,7 +212,7 @@ async def _moving(tx: Tx, lost: Wallet, tokens: list[Token]) -> list[dict[str, A
 async def _promised(
     tx: Tx, caller: Caller, known: Recovery, lost: Wallet, new: Wallet, moving: list[dict[str, Any]]
 ) -> chainwork.ChainTransaction:
-    line = RECOVERY.next(known.state, "move")
+    line = RECOVERY.next(known.state, RecoveryEvent.MOVE)
     promise = chainwork.new_promise(
         tx,
         kind=Kind.RECOVERY,
@@ -217,7 +227,7 @@ async def _promised(
 
 
 async def _removal(tx: Tx, caller: Caller, known: Recovery, lost: Wallet) -> chainwork.ChainTransaction:
-    line = RECOVERY.next(known.state, "retire")
+    line = RECOVERY.next(known.state, RecoveryEvent.RETIRE)
     promise = chainwork.new_promise(
         tx,
         kind=Kind.REMOVAL,
@@ -236,7 +246,7 @@ async def moved(tx: Tx, caller: Caller, *, business_key: str, mined: chainwork.M
     happens."""
     caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
     promise = await chainwork.locked_promise(tx, business_key)
-    if promise.state == "CONFIRMED":
+    if promise.state == chainwork.ChainTxState.CONFIRMED:
         return
     references = sorted(each["token_reference"] for each in promise.arguments["moving"])
     tokens = [await locked_token(tx, reference) for reference in references]
@@ -251,11 +261,11 @@ async def moved(tx: Tx, caller: Caller, *, business_key: str, mined: chainwork.M
 async def _over(tx: Tx, token: Token, lost: Wallet, new: Wallet) -> list[audit.RowChange]:
     """The rows of one token, its parts or itself; of one that was burned meanwhile none, for it went from the wallet
     that its row names."""
-    if token.state == "BURNED":
+    if token.state == TokenState.BURNED:
         return []
     if pieces := await store.slices_in(tx, lost, token.reference):
         return [store.changed_slice(piece, holder_wallet=new.address) for piece in pieces]
-    state = TOKEN.next(token.state, "recover").target
+    state = TOKEN.next(token.state, TokenEvent.RECOVER).target
     return [store.changed_token(token, state=state, holder_wallet=new.address)]
 
 
@@ -263,14 +273,14 @@ async def retired(tx: Tx, caller: Caller, *, business_key: str, mined: chainwork
     """The lost wallet has left the registry: the recovery is complete. Told again, nothing happens."""
     caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
     promise = await chainwork.locked_promise(tx, business_key)
-    if promise.state == "CONFIRMED":
+    if promise.state == chainwork.ChainTxState.CONFIRMED:
         return
     known = await _locked(tx, promise.arguments["recovery_id"])
     lost = await _wallet(tx, known.lost_wallet_id)
-    line = RECOVERY.next(known.state, "retired")
+    line = RECOVERY.next(known.state, RecoveryEvent.RETIRED)
     rows = (
         chainwork.confirmed_row(tx, promise, mined, even_if_refused=True),
-        store.changed_wallet(lost, state=WALLET.next(lost.state, "retire").target),
+        store.changed_wallet(lost, state=WALLET.next(lost.state, WalletEvent.RETIRE).target),
         store.changed_recovery(known, state=line.target, completed_at=tx.at),
     )
     await audit.change(tx, caller, action=line.action, resource=promise.resource, move=audit.Move(rows))

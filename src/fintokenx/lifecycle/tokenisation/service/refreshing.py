@@ -20,7 +20,11 @@ async def refresh_known(tx: Tx, caller: Caller, *, business_key: str) -> chainwo
     """What was promised under this key, or else an earlier confirmation that the chain has not answered."""
     caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
     known = await chainwork.find_promise(tx, business_key) or await promises.refresh_under_way(tx)
-    return None if known is not None and known.state == "REVERTED" and known.business_key != business_key else known
+    return (
+        None
+        if known is not None and known.state == chainwork.ChainTxState.REVERTED and known.business_key != business_key
+        else known
+    )
 
 
 async def refresh(tx: Tx, caller: Caller, *, business_key: str, as_of_unix: int) -> chainwork.ChainTransaction:
@@ -52,7 +56,7 @@ async def refreshed(tx: Tx, caller: Caller, *, business_key: str, mined: chainwo
     """The chain knows. Told again, nothing happens."""
     caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
     known = await chainwork.locked_promise(tx, business_key)
-    if known.state == "CONFIRMED":
+    if known.state == chainwork.ChainTxState.CONFIRMED:
         return
     move = audit.Move((chainwork.confirmed_row(tx, known, mined),))
     await audit.change(tx, caller, action="SANCTIONS_CONFIRM", resource=known.resource, move=move)

@@ -9,6 +9,7 @@ from fintokenx import audit
 from fintokenx.kernel.db import Connection, Row, Tx
 from fintokenx.kernel.money import Pence
 from fintokenx.lifecycle.tokenisation.store import promises
+from fintokenx.lifecycle.tokenisation.transitions import RecoveryState, TokenState, WalletState
 from fintokenx.lifecycle.tokenisation.types import Book, Recovery, Slice, Token, Wallet
 
 _TOKENS: Final = (
@@ -31,7 +32,7 @@ def _token(row: Row | None) -> Token | None:
     if row is None:
         return None
     values = dict(row)
-    return Token(face=Pence(values.pop("face_pence")), **values)
+    return Token(face=Pence(values.pop("face_pence")), state=TokenState(values.pop("state")), **values)
 
 
 async def lock(tx: Tx, what: str, name: str) -> None:
@@ -71,9 +72,17 @@ async def book(connection: Connection, *, block_number: int) -> Book:
     return Book(
         tokens=[token for row in tokens if (token := _token(row))],
         slices=[Slice(face=Pence(face), **rest) for face, rest in map(_face_apart, slices)],
-        wallets=[Wallet(**dict(row)) for row in wallets],
+        wallets=[_wallet(row) for row in wallets],
         transactions=await promises.undecided(connection, block_number=block_number),
     )
+
+
+def _wallet(row: Row) -> Wallet:
+    return Wallet(**{**dict(row), "state": WalletState(row["state"])})
+
+
+def _recovery(row: Row) -> Recovery:
+    return Recovery(**{**dict(row), "state": RecoveryState(row["state"])})
 
 
 def _face_apart(row: Row) -> tuple[int, dict[str, Any]]:
@@ -142,13 +151,13 @@ async def holds_any(tx: Tx, subject_id: str) -> bool:
 async def wallet_of(tx: Tx, subject_id: str) -> Wallet | None:
     """The wallet that a subject uses: none while its lost one is not followed by the next."""
     row = await tx.row(f"select {_WALLETS} from app.wallets where subject_id = $1 and {_IN_USE}", subject_id)
-    return Wallet(**dict(row)) if row else None
+    return _wallet(row) if row else None
 
 
 async def wallet(tx: Tx, wallet_id: str) -> Wallet | None:
     """One wallet, in use or not."""
     row = await tx.row(f"select {_WALLETS} from app.wallets where id = $1", wallet_id)
-    return Wallet(**dict(row)) if row else None
+    return _wallet(row) if row else None
 
 
 async def wallets_of(tx: Tx, subject_id: str) -> list[Wallet]:
@@ -156,13 +165,13 @@ async def wallets_of(tx: Tx, subject_id: str) -> list[Wallet]:
     rows = await tx.rows(
         f"select {_WALLETS} from app.wallets where subject_id = $1 order by created_at, id", subject_id
     )
-    return [Wallet(**dict(row)) for row in rows]
+    return [_wallet(row) for row in rows]
 
 
 async def recovery(tx: Tx, recovery_id: str) -> Recovery | None:
     """One recovery of the tenant."""
     row = await tx.row(f"select {_RECOVERIES} from app.wallet_recoveries where id = $1", recovery_id)
-    return Recovery(**dict(row)) if row else None
+    return _recovery(row) if row else None
 
 
 async def open_recovery(tx: Tx, subject_id: str) -> Recovery | None:
@@ -172,7 +181,7 @@ async def open_recovery(tx: Tx, subject_id: str) -> Recovery | None:
         " and state not in ('DECLINED', 'COMPLETED')",
         subject_id,
     )
-    return Recovery(**dict(row)) if row else None
+    return _recovery(row) if row else None
 
 
 async def recoveries(tx: Tx, *, state: str | None, after: str, limit: int) -> list[Recovery]:
@@ -184,7 +193,7 @@ async def recoveries(tx: Tx, *, state: str | None, after: str, limit: int) -> li
         state,
         limit,
     )
-    return [Recovery(**dict(row)) for row in rows]
+    return [_recovery(row) for row in rows]
 
 
 async def recoveries_under_way(tx: Tx, *, limit: int) -> list[Recovery]:
@@ -194,7 +203,7 @@ async def recoveries_under_way(tx: Tx, *, limit: int) -> list[Recovery]:
         " order by id limit $1",
         limit,
     )
-    return [Recovery(**dict(row)) for row in rows]
+    return [_recovery(row) for row in rows]
 
 
 async def held_in(tx: Tx, wallet: Wallet, *, limit: int) -> list[Token]:
@@ -242,7 +251,7 @@ async def wallets(tx: Tx, *, after: str, limit: int) -> list[Wallet]:
     rows = await tx.rows(
         f"select {_WALLETS} from app.wallets where id > $1 and state <> 'RETIRED' order by id limit $2", after, limit
     )
-    return [Wallet(**dict(row)) for row in rows]
+    return [_wallet(row) for row in rows]
 
 
 async def with_unflagged_wallet(tx: Tx, subject_ids: list[str]) -> list[str]:

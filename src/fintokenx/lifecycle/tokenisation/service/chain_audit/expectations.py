@@ -11,9 +11,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
+from fintokenx.lifecycle import chainwork
 from fintokenx.lifecycle.chainwork import ChainTransaction
 from fintokenx.lifecycle.chainwork.ports import ChainHead
 from fintokenx.lifecycle.tokenisation.ports import UNITED_KINGDOM, StandingIdentity
+from fintokenx.lifecycle.tokenisation.transitions import TokenState, WalletState
 from fintokenx.lifecycle.tokenisation.types import Book, Kind, Slice, Token, Wallet
 
 _UNREGISTERED: Final = StandingIdentity(False, False, 0, False, 0, 0)
@@ -90,9 +92,9 @@ def _tokens_of(promise: ChainTransaction) -> list[str]:
 
 def _is_pending(promise: ChainTransaction, at: ChainHead) -> bool:
     """Whether it may or may not have taken effect by the block. What was refused is tried again, but for transfers."""
-    if promise.state == "CONFIRMED":
+    if promise.state == chainwork.ChainTxState.CONFIRMED:
         return promise.block_number is not None and promise.block_number > at.number
-    return promise.kind != Kind.TRANSFER or promise.state != "REVERTED"
+    return promise.kind != Kind.TRANSFER or promise.state != chainwork.ChainTxState.REVERTED
 
 
 # --- tokens ---
@@ -102,9 +104,9 @@ def _token(
     token: Token, slices: Sequence[Slice], promises: Sequence[ChainTransaction], at: ChainHead, minting_wallet: str
 ) -> ExpectedToken:
     alive = _alive(token, slices)
-    settled = _BURNED if token.state == "BURNED" else alive
-    moved = [each for each in promises if each.kind == Kind.TRANSFER and each.state == "CONFIRMED"]
-    not_taken_up = token.state == "MINTED" and bool(moved)
+    settled = _BURNED if token.state == TokenState.BURNED else alive
+    moved = [each for each in promises if each.kind == Kind.TRANSFER and each.state == chainwork.ChainTxState.CONFIRMED]
+    not_taken_up = token.state == TokenState.MINTED and bool(moved)
     if not_taken_up and not _is_pending(moved[-1], at):
         settled = _whole(token, moved[-1].arguments["to_wallet"])
     pending = [each for each in promises if _is_pending(each, at)]
@@ -165,7 +167,7 @@ def _wallet(wallet: Wallet, promises: Sequence[ChainTransaction], at: ChainHead)
     words = [each for each in promises if each.kind in (Kind.IDENTITY, Kind.REMOVAL)]
     flags = [each for each in promises if each.kind == Kind.FLAG]
     pending = [each for each in (*words, *flags) if _is_pending(each, at)]
-    done = [each for each in words if each.state == "CONFIRMED"]
+    done = [each for each in words if each.state == chainwork.ChainTxState.CONFIRMED]
     by_then = [each for each in done if each not in pending]
     ways = [_by_the_row(wallet, done, at), *(_told(each, at) for each in words if each in pending)]
     if len(by_then) < len(done):  # its row is ahead of the block
@@ -178,7 +180,7 @@ def _wallet(wallet: Wallet, promises: Sequence[ChainTransaction], at: ChainHead)
 
 
 def _by_the_row(wallet: Wallet, done: Sequence[ChainTransaction], at: ChainHead) -> StandingIdentity:
-    if wallet.registered_at is None or wallet.state == "RETIRED":
+    if wallet.registered_at is None or wallet.state == WalletState.RETIRED:
         return _UNREGISTERED
     expires_at_unix = int(wallet.claims_expire_at.timestamp()) if wallet.claims_expire_at else 0
     is_investor = bool(done and done[-1].arguments["is_investor"])

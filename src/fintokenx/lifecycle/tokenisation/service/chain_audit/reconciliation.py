@@ -12,6 +12,7 @@ from fintokenx import audit
 from fintokenx.kernel.caller import Caller, Role
 from fintokenx.kernel.clock import Instant, to_wire
 from fintokenx.kernel.db import Pool, Tx
+from fintokenx.lifecycle import chainwork
 from fintokenx.lifecycle.chainwork.ports import StateNotKept
 from fintokenx.lifecycle.tokenisation import store
 from fintokenx.lifecycle.tokenisation.ports import ChainState, Progress
@@ -81,7 +82,9 @@ def waiting_too_long(book: Book, *, before: Instant) -> tuple[Drift, ...]:
             promise.tenant_id,
         )
         for promise in book.transactions
-        if promise.state in ("PROMISED", "RESERVED", "SIGNED") and promise.promised_at < before
+        if promise.state
+        in (chainwork.ChainTxState.PROMISED, chainwork.ChainTxState.RESERVED, chainwork.ChainTxState.SIGNED)
+        and promise.promised_at < before
     )
 
 
