@@ -69,7 +69,7 @@ class Desk:
         worker = Worker(
             claims=self.worker_pool,
             database=self.world.database,
-            jobs=(*kyc.jobs(self.services), *self.also),
+            jobs=(*kyc.jobs_of(self.services), *self.also),
             periodic=(),
             clock=self.world.clock,
             ids=self.world.ids,

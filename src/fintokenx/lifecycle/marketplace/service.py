@@ -136,6 +136,7 @@ async def reopened(tx: Tx, caller: Caller, *, listing_id: str, action: str) -> a
     :raises UnknownListing: none in this tenant
     :raises IllegalTransition: nobody has committed to it, or another action
     """
+    caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
     event = _REOPENS.get(action)
     if event is None:
         raise IllegalTransition(f"{LISTING.name}: {action} reopens none")

@@ -1,6 +1,6 @@
 """May they act? Gates 1 to 3 per subject."""
 
-from fintokenx.parties.kyc.jobs import jobs
+from fintokenx.parties.kyc.jobs import jobs_of
 from fintokenx.parties.kyc.service import (
     VOUCHED_FOR,
     KycServices,
@@ -42,7 +42,7 @@ __all__ = [
     "gates",
     "is_cleared",
     "is_renewal_due",
-    "jobs",
+    "jobs_of",
     "must_be_active",
     "must_be_cleared",
     "renewal_due_at",

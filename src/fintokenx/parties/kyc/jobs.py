@@ -41,7 +41,7 @@ GATE_SECONDS_MAX: Final = 300
 """A company and its people, one after the other, with the clients' own retries."""
 
 
-def jobs(services: service.KycServices) -> tuple[Job, ...]:
+def jobs_of(services: service.KycServices) -> tuple[Job, ...]:
     """All of kyc's jobs."""
     gates = _Gates(services)
     return (

@@ -6,7 +6,7 @@ from typing import Final, Protocol
 
 from fintokenx.kernel.blobs import Blobs
 from fintokenx.kernel.sealing import Sealer
-from fintokenx.parties.kyc import SEALED, KycServices, http, jobs, reactions
+from fintokenx.parties.kyc import SEALED, KycServices, http, jobs_of, reactions
 from fintokenx.parties.kyc.carries import CARRIES
 from fintokenx.parties.kyc.ports import IdentityVerification, NameScreening
 from fintokenx.parties.kyc.transitions import ACTIONS, MACHINES
@@ -39,5 +39,5 @@ MODULE: Final = Module[Needs](
     in_step=reactions.IN_STEP,
     afterwards=reactions.AFTERWARDS,
     services=lambda needs: (KycServices(needs.identity, needs.screening, needs.sealer, needs.blobs),),
-    jobs=lambda _needs, services: jobs(services.of(KycServices)),
+    jobs=lambda _needs, services: jobs_of(services.of(KycServices)),
 )
