@@ -13,11 +13,11 @@ from fintokenx import audit
 from fintokenx.kernel.db import Tx
 from fintokenx.kernel.jobs import Work
 from fintokenx.lifecycle.chainwork.jobs import gaps
-from fintokenx.lifecycle.chainwork.service import sending
+from fintokenx.lifecycle.chainwork.service import reads, sending
 from fintokenx.lifecycle.tokenisation.ports import (
     MintReceivable,
 )
-from fintokenx.lifecycle.tokenisation.service import minting, reads
+from fintokenx.lifecycle.tokenisation.service import minting
 from tests.fakes.chain import MINTER_KEY, address_of
 from tests.modules.tokens_house import (
     KEY,
