@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from threading import Event
 from typing import Any
 
 from fintokenx import audit
@@ -12,6 +13,7 @@ from fintokenx.kernel.db import Pool, Row
 from fintokenx.kernel.jobs import SLOTS, Handler, Job, Lane, Payload, Work, Worker
 from fintokenx.kernel.jobs.periodic import OpenTenants, Periodic
 from fintokenx.kernel.jobs.queue import Queue
+from fintokenx.lifecycle.invoice.ports import DocumentKind, DocumentRefused, Reading
 from tests.database.things import A, change, thing
 from tests.support import World
 
@@ -151,3 +153,24 @@ async def effect(work: Work, payload: Payload) -> None:
     """Make a thing and complete, in one transaction."""
     async with work.completing() as tx:
         await change(tx, "THING_MAKE", audit.insert("things", thing(work.tenant_id, f"t{payload['n']}")))
+
+
+def declared(handlers: dict[str, Handler], lanes: dict[str, Lane], *, seconds_max: float = 60) -> list[Job]:
+    """Jobs of these handlers, each in its lane."""
+    return [Job(name, do, lanes.get(name, Lane.OUTBOUND), seconds_max) for name, do in handlers.items()]
+
+
+class SlowReader:
+    """A reader that blocks its thread for so long, unless nobody waits any more."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self.given_up = 0
+
+    def inspect(self, content: bytes) -> DocumentKind:
+        raise NotImplementedError
+
+    def read(self, content: bytes, given_up: Event | None = None) -> Reading:
+        assert given_up is not None
+        self.given_up += given_up.wait(self.seconds)
+        raise DocumentRefused("read")
