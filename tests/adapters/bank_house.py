@@ -24,8 +24,8 @@ from fintokenx.kernel.clock import FixedClock
 from fintokenx.kernel.money import Pence
 from fintokenx.lifecycle.settlement.ports import BankAccount, PaymentInstruction
 from fintokenx.sandbox.providers.bank import create_app
-from tests.fakes.credentials import FixedCredential
-from tests.fakes.outbound import calm
+from tests.support.fakes.credentials import FixedCredential
+from tests.support.fakes.outbound import calm
 
 NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 OUR_KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)

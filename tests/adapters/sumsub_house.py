@@ -23,8 +23,8 @@ from fintokenx.sandbox.providers import sumsub
 from fintokenx.sandbox.providers.modes import Modes
 from fintokenx.sandbox.providers.sumsub_requests import Rate
 from tests.adapters.test_provider_modes import eventually, served
-from tests.fakes.credentials import FixedCredential
-from tests.fakes.outbound import calm
+from tests.support.fakes.credentials import FixedCredential
+from tests.support.fakes.outbound import calm
 
 NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 APP_SECRET, WEBHOOK_SECRET = "app-secret-for-tests", "webhook-secret-for-tests"

@@ -21,8 +21,8 @@ from fintokenx.kernel.money import Pence
 from fintokenx.lifecycle.settlement.ports import BankAccount
 from fintokenx.sandbox.providers.bank_book import account_id
 from tests.adapters.bank_house import INFORMATION_TOKEN, LENDER, NOON, SELLER, House, bank_house, instruction
-from tests.fakes.credentials import FixedCredential
-from tests.wire import Wire, laid
+from tests.support.fakes.credentials import FixedCredential
+from tests.support.wire import Wire, laid
 
 pytestmark = pytest.mark.anyio
 

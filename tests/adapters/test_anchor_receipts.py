@@ -16,7 +16,7 @@ from fintokenx.adapters.chain.rpc import RpcError
 from fintokenx.audit.ports import AnchorOnChain, Anchors
 from fintokenx.kernel.errors import Unavailable
 from tests.adapters.test_chain import Network, network  # noqa: F401
-from tests.fakes.anchors import ANCHOR_AT, CHAIN_ID, CONTRACT, AnchorsInMemory, block_with
+from tests.support.fakes.anchors import ANCHOR_AT, CHAIN_ID, CONTRACT, AnchorsInMemory, block_with
 
 pytestmark = pytest.mark.anyio
 ANCHOR = AnchorOnChain(7, 412, b"r" * 32, 99, "0x" + "ab" * 32)

@@ -20,7 +20,7 @@ from fintokenx.lifecycle.chainwork.ports import SignedTransaction
 from fintokenx.lifecycle.tokenisation.ports import Call, Chain, MintReceivable
 from fintokenx.sandbox.anvil import Anvil
 from fintokenx.sandbox.processes import free_port
-from tests.fakes.chain import LedgerChain
+from tests.support.fakes.chain import LedgerChain
 
 pytestmark = pytest.mark.anyio
 

@@ -15,7 +15,7 @@ from fintokenx.kernel.clock import FixedClock
 from fintokenx.sandbox.providers import complyadvantage
 from fintokenx.sandbox.providers.complyadvantage_requests import Rate
 from tests.adapters.bank_house import serving
-from tests.fakes.credentials import FixedCredential
+from tests.support.fakes.credentials import FixedCredential
 
 pytestmark = pytest.mark.anyio
 

@@ -403,7 +403,7 @@ async def test_a_killed_bank_forgets_no_payment(tmp_path: Path) -> None:
     key_path.write_bytes(OUR_KEY.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
     program = (
         "import sys, uvicorn; from pathlib import Path; from fintokenx.kernel.clock import SystemClock\n"
-        "from tests.fakes.credentials import FixedCredential as Fixed\n"
+        "from tests.support.fakes.credentials import FixedCredential as Fixed\n"
         "from fintokenx.sandbox.providers.bank import create_app\n"
         "app = create_app(state_path=Path(sys.argv[1]), clock=SystemClock(), clearbank_token=Fixed('payments-token'),\n"
         "    clearbank_public_key_pem=Path(sys.argv[2]).read_bytes(), open_banking_token=Fixed('x'))\n"

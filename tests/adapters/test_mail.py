@@ -17,7 +17,7 @@ from fintokenx.kernel.errors import Unavailable
 from fintokenx.observers.notification.ports import ContentRefused, Mail, RecipientRefused, Undeliverable, UnsafeMail
 from fintokenx.sandbox.providers.mailbox import create_app
 from tests.adapters.bank_house import NOON, serving
-from tests.fakes.outbound import calm
+from tests.support.fakes.outbound import calm
 
 pytestmark = pytest.mark.anyio
 

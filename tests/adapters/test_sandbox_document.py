@@ -13,8 +13,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from fintokenx.kernel.clock import FixedClock
 from fintokenx.sandbox.providers.bank import create_app
 from tests.adapters.bank_house import NOON, OUR_KEY
-from tests.fakes.credentials import FixedCredential
 from tests.support import ROOT
+from tests.support.fakes.credentials import FixedCredential
 
 pytestmark = pytest.mark.anyio
 

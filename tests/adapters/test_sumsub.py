@@ -42,7 +42,7 @@ from tests.adapters.sumsub_house import (
     running_sandbox,
 )
 from tests.adapters.test_provider_modes import eventually, served
-from tests.fakes.outbound import calm
+from tests.support.fakes.outbound import calm
 
 pytestmark = pytest.mark.anyio
 

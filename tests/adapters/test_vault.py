@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 
 from fintokenx.kernel.vault import Vault, VaultUnavailable, WrappingKeyDestroyed
 from tests.adapters.vaults import CANARY, ENSURES, KINDS, House, flipped, house_of
-from tests.key_files import files_of, key_files
+from tests.support.key_files import files_of, key_files
 
 pytestmark = pytest.mark.anyio
 HALF_ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141 // 2

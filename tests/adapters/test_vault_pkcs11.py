@@ -24,7 +24,7 @@ from fintokenx.kernel.settings import BadSettings
 from fintokenx.kernel.vault import Vault, VaultUnavailable
 from fintokenx.sandbox import softhsm
 from tests.adapters.vaults import CANARY, ENSURES, House, house_of, location_in
-from tests.key_files import files_of, key_files
+from tests.support.key_files import files_of, key_files
 
 pytestmark = pytest.mark.anyio
 HALF_ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141 // 2

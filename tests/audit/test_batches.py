@@ -16,9 +16,9 @@ from fintokenx.kernel.db import Pool
 from fintokenx.kernel.errors import Unavailable
 from fintokenx.kernel.merkle import root_of
 from tests.database.things import ACTOR, A, B, all_entries, make, verify
-from tests.fakes.anchors import AnchorsInMemory
-from tests.fakes.signer import ORIGIN, SignerInMemory
 from tests.support import World
+from tests.support.fakes.anchors import AnchorsInMemory
+from tests.support.fakes.signer import ORIGIN, SignerInMemory
 
 pytestmark = pytest.mark.anyio
 

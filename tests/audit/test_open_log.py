@@ -31,9 +31,9 @@ from fintokenx.kernel.vault import VaultUnavailable
 from fintokenx.web.edge import Edge
 from fintokenx.web.services import Services
 from tests.database.things import ACTOR, A, B, all_entries, make, verify
-from tests.fakes.anchors import AnchorsInMemory
-from tests.fakes.signer import ORIGIN, SignerInMemory
 from tests.support import START, World
+from tests.support.fakes.anchors import AnchorsInMemory
+from tests.support.fakes.signer import ORIGIN, SignerInMemory
 
 pytestmark = pytest.mark.anyio
 

@@ -14,8 +14,8 @@ import pytest
 from fintokenx import audit
 from fintokenx.sandbox.postgres import client_program
 from tests.database.things import A, B, make
-from tests.fakes.anchors import AnchorsInMemory
 from tests.support import World, drop_database
+from tests.support.fakes.anchors import AnchorsInMemory
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 

@@ -17,9 +17,9 @@ from fintokenx.audit.types import GENESIS_HASH, Entry
 from fintokenx.kernel.merkle import Frontier
 from fintokenx.kernel.notes import Checkpoint, signed_note
 from tests.database.things import A, B, make, verify
-from tests.fakes.anchors import AnchorsInMemory
-from tests.fakes.signer import ORIGIN, SignerInMemory, with_another_signature
 from tests.support import World, world_from
+from tests.support.fakes.anchors import AnchorsInMemory
+from tests.support.fakes.signer import ORIGIN, SignerInMemory, with_another_signature
 
 pytestmark = pytest.mark.anyio
 ENTRIES, VICTIM = 12, 5

@@ -29,11 +29,11 @@ from fintokenx.lifecycle.tokenisation.ports import Holding
 from fintokenx.sandbox.processes import free_port
 from fintokenx.web.edge import Edge
 from fintokenx.web.services import Services
-from tests.fakes.anchors import AnchorsInMemory
-from tests.fakes.signer import ORIGIN, SignerInMemory
 from tests.modules.tokens_house import TENANT, Hashes
 from tests.reconciliation.house import Town, town_in
 from tests.support import World
+from tests.support.fakes.anchors import AnchorsInMemory
+from tests.support.fakes.signer import ORIGIN, SignerInMemory
 
 URL: Final = "https://fx.example"
 REFERENCE: Final = "FXR-INV-00000"

@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from tests.wire import Wire
+from tests.support.wire import Wire
 
 _LOGS: Final = b"eth_getLogs"
 

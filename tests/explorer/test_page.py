@@ -14,8 +14,8 @@ from fintokenx.kernel.caller import Caller, Role
 from fintokenx.web.assets import HTMX, STYLE
 from tests.explorer.house import URL, Window, holder, window_on
 from tests.modules.tokens_house import TENANT
-from tests.pages import Page
 from tests.support import World
+from tests.support.pages import Page
 
 pytestmark = pytest.mark.anyio
 

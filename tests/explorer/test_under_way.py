@@ -12,7 +12,7 @@ from fintokenx.adapters.chain.history import NEWEST_READ_AGAIN
 from tests.explorer.house import Window, window_on
 from tests.explorer.lag import Lagging
 from tests.support import World
-from tests.wire import laid
+from tests.support.wire import laid
 
 pytestmark = pytest.mark.anyio
 

@@ -51,11 +51,11 @@ from fintokenx.sandbox.providers.sumsub_requests import Rate
 from tests.adapters.bank_house import House as BankHouse
 from tests.adapters.bank_house import bank_house
 from tests.adapters.test_provider_modes import served
-from tests.fakes.anchors import CHAIN_ID, CONTRACT, AnchorsInMemory
-from tests.fakes.chain import LedgerChain
-from tests.fakes.credentials import FixedCredential
-from tests.fakes.outbound import calm
 from tests.support import World, hold_to_declared_rows, world_from
+from tests.support.fakes.anchors import CHAIN_ID, CONTRACT, AnchorsInMemory
+from tests.support.fakes.chain import LedgerChain
+from tests.support.fakes.credentials import FixedCredential
+from tests.support.fakes.outbound import calm
 
 PUBLIC_URL: Final = "https://app.fintokenx.example"
 ORIGIN: Final = "log.fintokenx.example/golden"

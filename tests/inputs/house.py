@@ -46,11 +46,11 @@ from fintokenx.sandbox import http as sandbox_http
 from fintokenx.sandbox.clock import SandboxClock
 from fintokenx.web.edge import Edge
 from fintokenx.web.services import Services
-from tests.fakes.credentials import FixedCredential
-from tests.fakes.outbound import calm
-from tests.fakes.signer import ORIGIN, SignerInMemory
 from tests.modules.parties_house import HERE, ISSUER, NUMBERS, terms
 from tests.support import World
+from tests.support.fakes.credentials import FixedCredential
+from tests.support.fakes.outbound import calm
+from tests.support.fakes.signer import ORIGIN, SignerInMemory
 
 ROLES = (
     Role.PARTNER_ADMIN, Role.PLATFORM_ADMIN, Role.MLRO, Role.COMPLIANCE, Role.SELLER, Role.BUYER, Role.LENDER,

@@ -9,7 +9,6 @@ from fintokenx.kernel.money import ZERO
 from fintokenx.lifecycle import tokenisation
 from fintokenx.lifecycle.tokenisation.service import recovering
 from fintokenx.parties import compliance
-from tests.fakes.chain import LedgerChain, address_of
 from tests.modules.tokens_house import (
     TENANT,
     House,
@@ -18,6 +17,7 @@ from tests.modules.tokens_house import (
     tenant_row,
 )
 from tests.support import World
+from tests.support.fakes.chain import LedgerChain, address_of
 
 REASON = "The signing device was stolen on the train."
 RATIONALE = compliance.Rationale("sealed:v1:nobody", "0" * 64)

@@ -39,9 +39,9 @@ from fintokenx.parties import auth, compliance
 from fintokenx.sandbox.providers.bank_book import account_id
 from tests.adapters.bank_house import House as BankHouse
 from tests.adapters.bank_house import bank_house
-from tests.fakes.bank import MortalPayments
-from tests.fakes.chain import MINTER_KEY, LedgerChain
 from tests.support import World, may_carry_anything, names, world_from
+from tests.support.fakes.bank import MortalPayments
+from tests.support.fakes.chain import MINTER_KEY, LedgerChain
 
 TENANT = "tnt_a"
 PLATFORM = system(TENANT, "test")

@@ -9,12 +9,12 @@ from fintokenx.lifecycle.chainwork.ports import ChainUnavailable
 from fintokenx.lifecycle.tokenisation.ports import (
     MintReceivable,
 )
-from tests.fakes.chain import MINTER_KEY, address_of
 from tests.modules.tokens_house import (
     House,
     tokens_house,
 )
 from tests.support import World
+from tests.support.fakes.chain import MINTER_KEY, address_of
 
 pytestmark = pytest.mark.anyio
 

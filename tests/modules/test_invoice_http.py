@@ -36,7 +36,7 @@ from tests.modules.invoice_house import (
     invoice_house,
 )
 from tests.modules.parties_house import HERE, THERE
-from tests.pages import Page
+from tests.support.pages import Page
 
 pytestmark = pytest.mark.anyio
 NOW = datetime(2026, 6, 16, 9, 0, tzinfo=UTC)

@@ -19,7 +19,6 @@ from fintokenx.lifecycle.tokenisation.ports import (
 )
 from fintokenx.lifecycle.tokenisation.service import minting
 from fintokenx.lifecycle.tokenisation.types import token_id_of
-from tests.fakes.chain import MINTER_KEY, Crash, address_of
 from tests.modules.tokens_house import (
     FACE,
     KEY,
@@ -29,6 +28,7 @@ from tests.modules.tokens_house import (
     tokens_house,
 )
 from tests.support import World
+from tests.support.fakes.chain import MINTER_KEY, Crash, address_of
 
 pytestmark = pytest.mark.anyio
 

@@ -18,7 +18,6 @@ from fintokenx.lifecycle.tokenisation.ports import (
     MintReceivable,
 )
 from fintokenx.lifecycle.tokenisation.service import minting
-from tests.fakes.chain import MINTER_KEY, address_of
 from tests.modules.tokens_house import (
     KEY,
     PLATFORM,
@@ -28,6 +27,7 @@ from tests.modules.tokens_house import (
     tokens_house,
 )
 from tests.support import World
+from tests.support.fakes.chain import MINTER_KEY, address_of
 
 pytestmark = pytest.mark.anyio
 

@@ -31,10 +31,10 @@ from fintokenx.parties import auth, compliance
 from fintokenx.parties.auth.events import LoginCodeWanted
 from fintokenx.sandbox.providers.mailbox import create_app
 from tests.adapters.bank_house import serving
-from tests.fakes.outbound import calm
 from tests.modules.paper import SYSTEM, Paper, until, working
 from tests.modules.parties_house import HERE, House, house
 from tests.support import World, names, world_from
+from tests.support.fakes.outbound import calm
 
 pytestmark = pytest.mark.anyio
 CANARY = "Bea.Canary-4711@elm.example"

@@ -31,10 +31,10 @@ from fintokenx.web.edge import Edge
 from fintokenx.web.services import Services
 from tests.adapters.bank_house import serving
 from tests.architecture.house import PACKAGE, nodes, sources
-from tests.fakes.credentials import FixedCredential
 from tests.kernel.test_settings import GOOD
 from tests.modules import post_office
 from tests.redteam.house import House, house
+from tests.support.fakes.credentials import FixedCredential
 
 pytestmark = pytest.mark.anyio
 

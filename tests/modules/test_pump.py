@@ -15,11 +15,11 @@ from fintokenx.lifecycle.chainwork.service import sending
 from fintokenx.lifecycle.tokenisation.ports import Call, MintReceivable, RegisterIdentity
 from fintokenx.lifecycle.tokenisation.service import minting
 from fintokenx.sandbox.chain_front.besu import PENDING_MAX
-from tests.fakes.chain import MINTER_KEY, Contracts, Crash, LedgerChain, Reverted, address_of
 from tests.modules.tokens_house import KEY, PLATFORM, House, let_tests_seed, subject_row, tenant_row
 from tests.reconciliation.house import RealHouse
 from tests.sandbox.front_house import ROOT, network
 from tests.support import World
+from tests.support.fakes.chain import MINTER_KEY, Contracts, Crash, LedgerChain, Reverted, address_of
 
 pytestmark = pytest.mark.anyio
 

@@ -27,7 +27,6 @@ from fintokenx.lifecycle.tokenisation.service import identity, recovering
 from fintokenx.lifecycle.tokenisation.transitions import RECOVERY
 from fintokenx.parties import auth
 from fintokenx.parties.auth.events import SubjectErased
-from tests.fakes.chain import Crash, address_of
 from tests.modules.recovery_office import DECLINE, REASON, Office, recovery_office
 from tests.modules.tokens_house import (
     FACE,
@@ -38,6 +37,7 @@ from tests.modules.tokens_house import (
 )
 from tests.modules.tokens_http import app_of
 from tests.support import World, world_from
+from tests.support.fakes.chain import Crash, address_of
 
 pytestmark = pytest.mark.anyio
 

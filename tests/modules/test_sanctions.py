@@ -20,12 +20,12 @@ from fintokenx.lifecycle.tokenisation.ports import FlagWallet, RegisterIdentity
 from fintokenx.lifecycle.tokenisation.service.refreshing import RESOURCE
 from fintokenx.parties import auth
 from fintokenx.parties.kyc.ports import Verdict
-from tests.fakes.chain import UPDATER_KEY, Crash, LedgerChain, address_of
 from tests.modules.parties_house import open_tenant
 from tests.modules.recovery_office import Office
 from tests.modules.sanctions_desk import HOME, Desk
 from tests.modules.tokens_house import TENANT, House, let_tests_seed, subject_row, tenant_row
 from tests.support import World, world_from
+from tests.support.fakes.chain import UPDATER_KEY, Crash, LedgerChain, address_of
 
 pytestmark = pytest.mark.anyio
 

@@ -15,7 +15,6 @@ from fintokenx.lifecycle.tokenisation.ports import (
     MintReceivable,
     TransferToken,
 )
-from tests.fakes.chain import MINTER_KEY, Crash, address_of
 from tests.modules.tokens_house import (
     FACE,
     PLATFORM,
@@ -23,6 +22,7 @@ from tests.modules.tokens_house import (
     tokens_house,
 )
 from tests.support import World
+from tests.support.fakes.chain import MINTER_KEY, Crash, address_of
 
 pytestmark = pytest.mark.anyio
 

@@ -27,9 +27,9 @@ from fintokenx.kernel.merkle import inclusion_proof, root_of
 from fintokenx.kernel.notes import signed_checkpoint
 from fintokenx.web.edge import Edge
 from fintokenx.web.services import Services
-from tests.fakes.anchors import AnchorsInMemory
-from tests.fakes.signer import ORIGIN, SignerInMemory
 from tests.support import World, names
+from tests.support.fakes.anchors import AnchorsInMemory
+from tests.support.fakes.signer import ORIGIN, SignerInMemory
 
 pytestmark = pytest.mark.anyio
 

@@ -16,7 +16,6 @@ from fintokenx.lifecycle.tokenisation.ports import (
 )
 from fintokenx.lifecycle.tokenisation.service import identity
 from fintokenx.parties import auth
-from tests.fakes.chain import MINTER_KEY, Contracts, Crash, Reverted, address_of
 from tests.modules.tokens_house import (
     FACE,
     PLATFORM,
@@ -26,6 +25,7 @@ from tests.modules.tokens_house import (
     tokens_house,
 )
 from tests.support import World
+from tests.support.fakes.chain import MINTER_KEY, Contracts, Crash, Reverted, address_of
 
 pytestmark = pytest.mark.anyio
 

@@ -22,8 +22,8 @@ from fintokenx.lifecycle import chainwork, tokenisation
 from fintokenx.lifecycle.invoice.transitions import INVOICE
 from fintokenx.lifecycle.tokenisation.jobs import TokenisationJobs
 from fintokenx.parties import auth
-from tests.fakes.chain import MINTER_KEY, LedgerChain
 from tests.support import World, may_carry_anything, names
+from tests.support.fakes.chain import MINTER_KEY, LedgerChain
 
 TENANT = "tnt_a"
 PLATFORM = system(TENANT, "test")

@@ -11,7 +11,7 @@ from tests.failures.house import House, open_house
 from tests.network.house import Crowd, crowd_in
 from tests.network.lossy import LossyWire
 from tests.network.system import WiredSystem
-from tests.wire import laid
+from tests.support.wire import laid
 
 LIGHT = "tests.network.light"
 

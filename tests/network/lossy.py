@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass, field
 
-from tests.wire import Wire
+from tests.support.wire import Wire
 
 _SENDS = b"eth_sendRawTransaction"
 

@@ -22,7 +22,7 @@ from tests.failures.house import Company, House, open_house
 from tests.network.lossy import LossyWire
 from tests.network.system import WiredSystem
 from tests.story.house import superuser
-from tests.wire import laid
+from tests.support.wire import laid
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 

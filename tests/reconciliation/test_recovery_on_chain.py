@@ -20,7 +20,6 @@ from fintokenx.lifecycle.tokenisation import reactions
 from fintokenx.lifecycle.tokenisation.ports import Call, RecoverWallet
 from fintokenx.lifecycle.tokenisation.service import recovering
 from fintokenx.parties import auth, compliance
-from tests.fakes.chain import Crash
 from tests.modules.parties_house import open_tenant
 from tests.modules.recovery_office import RATIONALE, REASON
 from tests.modules.sanctions_desk import HOME, Desk
@@ -28,6 +27,7 @@ from tests.modules.tokens_house import FACE, TENANT, subject_row
 from tests.reconciliation.house import CHAIN_ID, GAS, Town, town_in
 from tests.reconciliation.test_reconciliation import _split
 from tests.support import World, world_from
+from tests.support.fakes.chain import Crash
 
 pytestmark = pytest.mark.anyio
 

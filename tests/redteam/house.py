@@ -27,7 +27,7 @@ from fintokenx.web.module import Module
 from tests.support import PASSWORD, ROLES, World, hold_to_declared_rows, world_from
 
 PIN_KEY = b"p" * 32
-"""What tests/support.py signs pins with."""
+"""What tests/support/harness/database.py signs pins with."""
 NOWHERE = "http://127.0.0.1:9"
 """Nobody listens there: the outside systems are away, and no attack needs them."""
 START = datetime(2026, 6, 2, 9, tzinfo=UTC)

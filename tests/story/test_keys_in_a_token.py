@@ -11,8 +11,8 @@ from fintokenx.adapters.vault import Pkcs11Vault
 from fintokenx.app import providers, provision, vaults
 from fintokenx.app.demo import Paper, default_invoice
 from fintokenx.app.failed import LocalSystemFailed
-from tests.key_files import files_with, key_files
 from tests.story.house import Told, cli, told
+from tests.support.key_files import files_with, key_files
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 

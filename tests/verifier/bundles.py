@@ -11,7 +11,7 @@ from typing import Any
 import rfc8785
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from tests.fakes.anchors import AnchorsInMemory
+from tests.support.fakes.anchors import AnchorsInMemory
 
 ORIGIN = "fintokenx.test/log"
 Json = dict[str, Any]

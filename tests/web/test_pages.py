@@ -15,8 +15,8 @@ from fintokenx.kernel.clock import FixedClock
 from fintokenx.kernel.ids import Ids
 from fintokenx.web import assets
 from fintokenx.web.pages import Pages
-from tests.pages import Page
 from tests.support import START
+from tests.support.pages import Page
 
 pytestmark = pytest.mark.anyio
 

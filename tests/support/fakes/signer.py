@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from fintokenx.audit import LogIdentity
 from fintokenx.kernel.notes import VerifierKey
 from fintokenx.kernel.vault import VaultUnavailable
-from tests.fakes.anchors import CHAIN_ID, CONTRACT
+from tests.support.fakes.anchors import CHAIN_ID, CONTRACT
 
 ORIGIN = "log.example/tests"
 

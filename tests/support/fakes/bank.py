@@ -6,7 +6,7 @@ from collections import defaultdict, deque
 from dataclasses import dataclass, field
 
 from fintokenx.lifecycle.settlement.ports import BankAccount, FasterPayments, PaymentInstruction, PaymentOutcome
-from tests.fakes.chain import Crash
+from tests.support.fakes.chain import Crash
 
 
 @dataclass

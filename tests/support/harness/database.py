@@ -20,7 +20,7 @@ from fintokenx.kernel.clock import FixedClock
 from fintokenx.kernel.db import Database, PinSigner, Pool, open_pool
 from fintokenx.kernel.ids import Ids
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parent.parent.parent.parent
 ROLES = ("fx_migrator", "fx_app", "fx_worker", "fx_sealer", "fx_auditor", "fx_platform")
 PASSWORD = "test-only"
 START = datetime(2026, 6, 2, 9, 0, tzinfo=UTC)
