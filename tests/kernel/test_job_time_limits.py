@@ -39,7 +39,7 @@ async def test_a_job_past_its_limit_is_ended_reported_and_retried(shop: Shop) ->
         try:
             async with work.completing() as tx:
                 await change(tx, "THING_MAKE", audit.insert("things", thing(work.tenant_id, "half done")))
-                await asyncio.sleep(3600)
+                await asyncio.sleep(30)
         finally:
             rolled_back.append(True)
 
@@ -167,7 +167,7 @@ async def test_a_job_that_overruns_for_a_day_is_given_up_and_told_of(shop: Shop)
             told.append(work.id)
 
     async def for_ever(_work: Work, _payload: Payload) -> None:
-        await asyncio.sleep(3600)
+        await asyncio.sleep(30)
 
     await shop.promise("make")
     await shop.sql(
