@@ -10,7 +10,7 @@ import pytest
 
 from fintokenx import audit
 from fintokenx.app import catalogue
-from fintokenx.parties.auth.transitions import HOME_TENANT
+from fintokenx.kernel.caller import HOME_TENANT
 from tests.database.administrators import administrators
 from tests.properties.walk import KINDS, Walk
 from tests.support import World
