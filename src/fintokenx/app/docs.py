@@ -5,10 +5,13 @@
 
 from __future__ import annotations
 
+import ast
+import configparser
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
 from fintokenx.kernel.machine import NOTHING, AnyMachine
@@ -81,6 +84,7 @@ def generate(root: Path) -> dict[Path, str]:
         docs / "actions.md": _actions(_declared(modules.MODULES), catalogue.MACHINES),
         docs / "tables.md": _tables(owned),
         docs / "redteam.md": _redteam(redteam.ATTACKS),
+        docs / "architecture.md": _architecture(root, modules.MODULES, _folders(vars(modules))),
     }
     for machine in catalogue.MACHINES:
         documents[docs / "machines" / f"{_slug(machine.name)}.md"] = _machine(machine, owned)
@@ -256,6 +260,59 @@ def _redteam(attacks: Sequence[Attack]) -> str:
         f"{_grid(('id', 'family', 'attack', 'what it tries', 'what counts as held'), rows)}\n"
         f"{_STILL_LEARNT}"
     )
+
+
+def _first_sentence(text: str) -> str:
+    return re.split(r"(?<=[.])\s", " ".join(text.split()))[0].rstrip(".")
+
+
+def _folders(listing: Mapping[str, Any]) -> dict[int, str]:
+    """The folder of each listed module, by the identity of its manifest's MODULE."""
+    return {
+        id(value.MODULE): "/".join(value.__name__.split(".")[1:-1])
+        for value in listing.values()
+        if isinstance(value, ModuleType) and hasattr(value, "MODULE")
+    }
+
+
+def _architecture(root: Path, modules: Sequence[Module[Any]], folder_of: Mapping[int, str]) -> str:
+    """Folders and contracts as import-linter holds them, modules as they are listed."""
+    contracts = configparser.ConfigParser()
+    contracts.read(root / ".importlinter")
+    package = root / "src/fintokenx"
+    folders = contracts["importlinter:contract:folders"]["layers"].split()
+    rows = [
+        (f"[{name}](../src/fintokenx/{name})", _first_sentence(ast.get_docstring(_parsed(package / name)) or ""))
+        for name in folders
+    ]
+    listed = []
+    for module in modules:
+        place = folder_of[id(module)]
+        folder = package / place
+        listed.append(
+            (
+                f"[{place}](../src/fintokenx/{place})",
+                _first_sentence(ast.get_docstring(_parsed(folder, "manifest.py")) or ""),
+                _code(machine.name for machine in module.machines),
+                _code(job.name for job in module.periodic),
+            )
+        )
+    held = [(contracts[name]["name"],) for name in contracts.sections() if name.startswith("importlinter:contract:")]
+    return (
+        f"{NOTICE}# Architecture on one page\n\n"
+        "Commands go down as calls. Facts go up as events. What needs both ends sits above both.\n\n"
+        "## Folders\n\nUpper ones know lower ones, never the reverse.\n\n"
+        f"{_grid(('folder', 'what lives there'), rows)}\n"
+        "## Modules, observers and desks\n\nFrom the lowest up, as [app/modules.py](../src/fintokenx/app/modules.py) "
+        "lists them; what each is stands in its\n`manifest.py`.\n\n"
+        f"{_grid(('where', 'what it is', 'machines', 'falls due by the clock'), listed)}\n"
+        "## What `make check` holds\n\nEach contract has a planted fault in tests/architecture/test_imports.py.\n\n"
+        f"{_grid(('contract',), held)}"
+    )
+
+
+def _parsed(folder: Path, name: str = "__init__.py") -> ast.Module:
+    return ast.parse((folder / name).read_text(encoding="utf-8"))
 
 
 def _tables(owned: Sequence[Table]) -> str:
