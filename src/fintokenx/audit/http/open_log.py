@@ -15,6 +15,7 @@ from fintokenx.audit.types import BadTile, LogIdentity, NotPublished
 from fintokenx.kernel.db import Pool, database_answers
 from fintokenx.web.edge import problems
 from fintokenx.web.inputs import BIGINT_MAX, PageSize, Position
+from fintokenx.web.paging import Page, asked_for
 from fintokenx.web.routes import open_to
 from fintokenx.web.services import provided
 
@@ -98,12 +99,13 @@ async def anchors(
 ) -> AnchorPage:
     """The anchors of the batches after one, oldest first; `next` is the cursor of the following page."""
     with database_answers():
-        found = await open_log.anchors_after(hashes, after, limit=limit + 1)
-    page = {
-        "items": [_without_receipt(anchor.wire(log)) for anchor in found[:limit]],
-        "next": found[limit - 1].batch_id if len(found) > limit else None,
+        found = await open_log.anchors_after(hashes, after, limit=asked_for(limit))
+    page = Page.of(found, limit)
+    shown = {
+        "items": [_without_receipt(anchor.wire(log)) for anchor in page.items],
+        "next": page.next(lambda anchor: anchor.batch_id),
     }
-    return _cached(request, JSONResponse(page), _FOR_A_MOMENT)  # type: ignore[return-value]
+    return _cached(request, JSONResponse(shown), _FOR_A_MOMENT)  # type: ignore[return-value]
 
 
 @router.get("/anchors/{batch}", responses=problems(NotPublished), openapi_extra=_OPEN)

@@ -16,6 +16,7 @@ from fintokenx.kernel.caller import Role, WrongRole
 from fintokenx.kernel.db import database_answers
 from fintokenx.web.edge import Query, problems, query
 from fintokenx.web.inputs import PageSize, Position, Reference
+from fintokenx.web.paging import Page, asked_for
 from fintokenx.web.routes import OVERSEERS, may_call
 from fintokenx.web.services import provided
 
@@ -39,10 +40,10 @@ async def trail(
 
     For staff, and for a partner without what concerns cases, alerts, gates and freezes. Customers get none for now."""
     found = await read.run(
-        lambda tx: entries_of(tx, read.caller, resources=[resource], after_seq=after, limit=limit + 1)
+        lambda tx: entries_of(tx, read.caller, resources=[resource], after_seq=after, limit=asked_for(limit))
     )
-    more = found[limit - 1].seq if len(found) > limit else None
-    return EntryPage(items=[EntryView.of(entry) for entry in found[:limit]], next=more)
+    page = Page.of(found, limit)
+    return EntryPage(items=[EntryView.of(entry) for entry in page.items], next=page.next(lambda entry: entry.seq))
 
 
 @router.get(

@@ -15,6 +15,7 @@ from fintokenx.lifecycle.marketplace import service
 from fintokenx.lifecycle.marketplace.types import Listing, ListingFilter, UnknownListing, Wanted
 from fintokenx.web.edge import IdempotencyKeyRequired, Mutation, Query, mutation, problems, query
 from fintokenx.web.inputs import Cursor, IsoDate, PageSize, Reference
+from fintokenx.web.paging import Page, asked_for
 from fintokenx.web.routes import OVERSEERS, may_call
 
 router = APIRouter(tags=["marketplace"])
@@ -115,9 +116,13 @@ async def primary_listings(
 ) -> ListingPage:
     """Lenders see what they could commit to now, within their filter and caps; sellers their own; staff all."""
     wanted = Wanted(obligor_id, min_discount_bps, matures_by)
-    found = await read.run(lambda tx: service.visible_to(tx, read.caller, wanted=wanted, after=after, limit=limit + 1))
-    more = found[limit - 1].id if len(found) > limit else None
-    return ListingPage(items=[ListingView.of(listing) for listing in found[:limit]], next=more)
+    found = await read.run(
+        lambda tx: service.visible_to(tx, read.caller, wanted=wanted, after=after, limit=asked_for(limit))
+    )
+    page = Page.of(found, limit)
+    return ListingPage(
+        items=[ListingView.of(listing) for listing in page.items], next=page.next(lambda listing: listing.id)
+    )
 
 
 @router.get(

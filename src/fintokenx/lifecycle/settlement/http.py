@@ -40,6 +40,7 @@ from fintokenx.web.edge import (
     query,
 )
 from fintokenx.web.inputs import Cursor, OneOf, PageSize, Reference
+from fintokenx.web.paging import Page, asked_for
 from fintokenx.web.routes import OFFICERS, OVERSEERS, may_call
 
 router = APIRouter(tags=["settlement"])
@@ -269,10 +270,12 @@ async def list_collections(
 ) -> CollectionPage:
     """Inbound credits of the tenant, oldest first, for staff."""
     found = await read.run(
-        lambda tx: collecting.collections(tx, read.caller, state=state, after=after, limit=limit + 1)
+        lambda tx: collecting.collections(tx, read.caller, state=state, after=after, limit=asked_for(limit))
     )
-    more = found[limit - 1].id if len(found) > limit else None
-    return CollectionPage(items=[CollectionView.of(credit) for credit in found[:limit]], next=more)
+    page = Page.of(found, limit)
+    return CollectionPage(
+        items=[CollectionView.of(credit) for credit in page.items], next=page.next(lambda credit: credit.id)
+    )
 
 
 @router.get(
@@ -295,9 +298,11 @@ async def list_line_doubts(
     limit: PageSize = 50,
 ) -> LineDoubtPage:
     """Lines of the collections account that wait, or waited, for a person to say whether they are new, for staff."""
-    found = await read.run(lambda tx: lines.doubts(tx, read.caller, state=state, after=after, limit=limit + 1))
-    more = found[limit - 1].line_id if len(found) > limit else None
-    return LineDoubtPage(items=[LineDoubtView.of(doubt) for doubt in found[:limit]], next=more)
+    found = await read.run(lambda tx: lines.doubts(tx, read.caller, state=state, after=after, limit=asked_for(limit)))
+    page = Page.of(found, limit)
+    return LineDoubtPage(
+        items=[LineDoubtView.of(doubt) for doubt in page.items], next=page.next(lambda doubt: doubt.line_id)
+    )
 
 
 @router.post(

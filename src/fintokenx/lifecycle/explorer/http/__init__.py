@@ -25,6 +25,7 @@ from fintokenx.lifecycle.tokenisation import UnknownToken, UnknownWallet
 from fintokenx.parties import auth
 from fintokenx.web.edge import Completion, Mutation, Query, mutation, problems, query
 from fintokenx.web.inputs import PageSize, SubjectId
+from fintokenx.web.paging import Page, asked_for
 from fintokenx.web.routes import OVERSEERS, may_call
 
 router = APIRouter(prefix="/v1/explorer", tags=["explorer"])
@@ -98,10 +99,10 @@ async def anchors(
     limit: PageSize = 50,
 ) -> AnchorPage:
     """Where the record is anchored on chain, newest first. `/v1/log/anchors` has them with their receipts."""
-    found = await read.run(lambda tx: audit.anchors(tx, read.caller, before=after, limit=limit + 1))
+    found = await read.run(lambda tx: audit.anchors(tx, read.caller, before=after, limit=asked_for(limit)))
+    page = Page.of(found, limit)
     return AnchorPage(
-        items=[AnchorView.of(anchor) for anchor in found[:limit]],
-        next=found[limit - 1].batch_id if len(found) > limit else None,
+        items=[AnchorView.of(anchor) for anchor in page.items], next=page.next(lambda anchor: anchor.batch_id)
     )
 
 

@@ -52,6 +52,7 @@ from fintokenx.web.edge import (
 )
 from fintokenx.web.forms import FormRefused, GivenTwice, fields_once, json_once
 from fintokenx.web.inputs import Cursor, IsoDate, OneOf, PageSize, PrintableText, Reference, SubjectId
+from fintokenx.web.paging import Page, asked_for
 from fintokenx.web.routes import OVERSEERS, may_call
 
 router = APIRouter(tags=["invoices"])
@@ -268,13 +269,15 @@ async def list_invoices(
 ) -> InvoicePage:
     """Your invoices (sellers, buyers) or the tenant's (staff), by reference."""
 
-    async def with_reasons(tx: Tx) -> tuple[list[Invoice], Reasons]:
-        found = await reads.page(tx, read.caller, state=state, after=after, limit=limit + 1)
-        return found, await reasons.by_invoice(tx, read.caller, found[:limit])
+    async def with_reasons(tx: Tx) -> tuple[Page[Invoice], Reasons]:
+        found = await reads.page(tx, read.caller, state=state, after=after, limit=asked_for(limit))
+        page = Page.of(found, limit)
+        return page, await reasons.by_invoice(tx, read.caller, page.items)
 
-    found, why = await read.run(with_reasons)
-    more = found[limit - 1].reference if len(found) > limit else None
-    return InvoicePage(items=[_view(invoice, why) for invoice in found[:limit]], next=more)
+    page, why = await read.run(with_reasons)
+    return InvoicePage(
+        items=[_view(invoice, why) for invoice in page.items], next=page.next(lambda invoice: invoice.reference)
+    )
 
 
 @router.get(

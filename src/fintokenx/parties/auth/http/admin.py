@@ -26,6 +26,7 @@ from fintokenx.parties.auth.types import (
 )
 from fintokenx.web.edge import Completion, Mutation, Query, Secret, ShownOnce, mutation, problems, query
 from fintokenx.web.inputs import Cursor, PageSize, PrintableText, Reference, SubjectId, TenantId
+from fintokenx.web.paging import Page, asked_for
 from fintokenx.web.routes import may_call
 
 router = APIRouter(tags=["administrators"])
@@ -193,9 +194,11 @@ async def list_sessions(
     if caller.role is Role.PLATFORM_ADMIN and caller.admin_session_id is None:
         caller = service.abroad(caller, tenant_id or caller.tenant_id)
     there = replace(read, caller=caller)
-    found = await there.run(lambda tx: service.admin_sessions(tx, caller, before=before, limit=limit + 1))
-    more = found[limit - 1].id if len(found) > limit else None
-    return AdminSessionPage(items=[AdminSessionView.of(session) for session in found[:limit]], next=more)
+    found = await there.run(lambda tx: service.admin_sessions(tx, caller, before=before, limit=asked_for(limit)))
+    page = Page.of(found, limit)
+    return AdminSessionPage(
+        items=[AdminSessionView.of(session) for session in page.items], next=page.next(lambda session: session.id)
+    )
 
 
 def _abroad(command: Mutation, tenant_id: str) -> Mutation:
