@@ -41,8 +41,8 @@ from tests.adapters.sumsub_house import (
     person,
     running_sandbox,
 )
-from tests.adapters.test_provider_modes import eventually, served
 from tests.support.fakes.outbound import calm
+from tests.support.harness.serving import eventually, served
 
 pytestmark = pytest.mark.anyio
 

@@ -29,7 +29,7 @@ from tests.database.things import all_entries
 from tests.modules.invoice_house import HARBOUR, OneAtATime, invoice_house
 from tests.modules.invoice_house import House as InvoiceHouse
 from tests.modules.parties_house import HERE, NUMBERS, THERE, House, house
-from tests.modules.test_mfa import Person
+from tests.modules.signed_in import Person
 from tests.support import World
 
 pytestmark = pytest.mark.anyio

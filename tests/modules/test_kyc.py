@@ -35,8 +35,8 @@ from fintokenx.parties.kyc.types import (
 )
 from fintokenx.web.edge import Edge
 from fintokenx.web.services import Services
+from tests.modules.compliance_house import MLRO, SYSTEM, A, decide, new_subject
 from tests.modules.gates_desk import ACCOUNT, ADA, APPROVE, DECLINE, GRACE, Desk, open_desk
-from tests.modules.test_compliance import MLRO, SYSTEM, A, decide, new_subject
 from tests.support import world_from
 
 pytestmark = pytest.mark.anyio
