@@ -8,24 +8,17 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
 from datetime import timedelta
-from threading import Event
 
 import asyncpg
 import pytest
-from structlog.testing import capture_logs
 from typer.testing import CliRunner
 
-from fintokenx import audit
 from fintokenx.app.cli import app as command_line
 from fintokenx.kernel.jobs import (
-    OVERRAN,
     SLOTS,
-    Handler,
     Job,
     Lane,
-    LeaseLost,
     Payload,
     UnknownLane,
     Work,
@@ -33,20 +26,20 @@ from fintokenx.kernel.jobs import (
     slots_of,
 )
 from fintokenx.kernel.jobs.periodic import Periodic
-from fintokenx.kernel.jobs.queue import Queue
-from fintokenx.lifecycle.invoice.ports import DocumentKind, DocumentRefused, Reading
+from fintokenx.lifecycle.invoice.ports import DocumentRefused
 from fintokenx.lifecycle.invoice.service import reader_threads
-from tests.database.things import A, B, all_entries, change, thing
-from tests.kernel.shop import Shop, claim, effect, idle_worker, until
-from tests.support import World
+from tests.database.things import A, B
+from tests.kernel.lanes_shop import SlowReader, declared, shop
+from tests.kernel.shop import Shop, effect, idle_worker, until
+
+pytestmark = pytest.mark.anyio
+__all__ = ["shop"]
 
 READINGS = 50
+
 PAYMENT_DELAY_SECONDS_MAX = 1.0
+
 TENANT_DELAY_SECONDS_MAX = 2.0
-
-
-def declared(handlers: dict[str, Handler], lanes: dict[str, Lane], *, seconds_max: float = 60) -> list[Job]:
-    return [Job(name, do, lanes.get(name, Lane.OUTBOUND), seconds_max) for name, do in handlers.items()]
 
 
 def test_a_name_with_two_owners_and_a_promise_that_is_nobodys_job_are_refused() -> None:
@@ -77,16 +70,6 @@ def test_an_unknown_lane_ends_serve_with_exit_code_2_and_names_those_that_there_
     done = CliRunner().invoke(command_line, arguments, env={"FX_LANES": "money,gold"})
     assert done.exit_code == 2
     assert "unknown lane 'gold': there are money, chain, documents, outbound, ai" in done.output
-
-
-pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-async def shop(world: World) -> AsyncIterator[Shop]:
-    opened = Shop(world)
-    yield opened
-    await opened.close()
 
 
 async def lanes_of(shop: Shop) -> dict[str, str]:
@@ -236,22 +219,6 @@ async def test_in_the_readings_own_lane_the_payment_would_wait_for_them(shop: Sh
     await shop.sql("delete from ops.jobs where lease is null")
 
 
-class SlowReader:
-    """A reader that blocks its thread for so long, unless nobody waits any more."""
-
-    def __init__(self, seconds: float) -> None:
-        self.seconds = seconds
-        self.given_up = 0
-
-    def inspect(self, content: bytes) -> DocumentKind:
-        raise NotImplementedError
-
-    def read(self, content: bytes, given_up: Event | None = None) -> Reading:
-        assert given_up is not None
-        self.given_up += given_up.wait(self.seconds)
-        raise DocumentRefused("read")
-
-
 @pytest.mark.soak
 async def test_fifty_readings_of_ten_seconds_delay_none_of_a_hundred_payments(shop: Shop) -> None:
     """As the promise says it: real seconds, in threads that block."""
@@ -324,174 +291,3 @@ async def test_ten_thousand_waiting_jobs_of_a_tenant_delay_anothers_by_no_more_t
     assert ahead <= 5 * SLOTS[Lane.MONEY], "its turn comes with the next claims"
     assert delay <= TENANT_DELAY_SECONDS_MAX
     assert [job["state"] for job in await shop.jobs()].count("READY") > 1000, "they were waiting meanwhile"
-
-
-# --- a run's time
-
-
-async def test_a_job_past_its_limit_is_ended_reported_and_retried(shop: Shop) -> None:
-    runs: list[int] = []
-    rolled_back: list[bool] = []
-
-    async def too_slow_once(work: Work, payload: Payload) -> None:
-        runs.append(work.attempts)
-        if len(runs) > 1:
-            await effect(work, payload)
-            return
-        try:
-            async with work.completing() as tx:
-                await change(tx, "THING_MAKE", audit.insert("things", thing(work.tenant_id, "half done")))
-                await asyncio.sleep(3600)
-        finally:
-            rolled_back.append(True)
-
-    await shop.promise("make")
-    with capture_logs() as logged:
-        await shop.serve(declared({"make": too_slow_once}, {}, seconds_max=0.3))
-
-        async def ended() -> bool:
-            return (await shop.jobs())[0]["last_error"] == OVERRAN
-
-        await until(ended)
-    [job] = await shop.jobs()
-    assert (job["state"], job["attempts"], job["lease"], job["leased_until"]) == ("READY", 1, None, None)
-    assert job["run_at"] - shop.world.clock.now() == timedelta(seconds=1), "the first step of the backoff"
-    assert rolled_back == [True]
-    told = [(line["event"], line["log_level"]) for line in logged if line.get("job_id") == job["id"]]
-    assert ("job_overran", "error") in told
-    assert await all_entries(shop.world) == []
-    shop.world.clock.set(job["run_at"])
-    await until(lambda: shop.all_in("DONE"))
-    assert runs == [1, 2]
-    assert len(await all_entries(shop.world)) == 1
-
-
-@pytest.mark.parametrize("only_the_lease", [False, True])
-async def test_a_handler_that_ignores_its_end_holds_no_slot_and_completes_nothing(
-    shop: Shop, monkeypatch: pytest.MonkeyPatch, only_the_lease: bool
-) -> None:
-    """Refused twice over: its work is revoked in this process, and its lease is void in the database."""
-    if only_the_lease:
-        monkeypatch.setattr(Work, "revoke", lambda _work: None)
-    go_on = asyncio.Event()
-    came_of_it: list[BaseException] = []
-    others: list[str] = []
-
-    async def deaf(work: Work, payload: Payload) -> None:
-        while not go_on.is_set():
-            try:
-                await go_on.wait()
-            except asyncio.CancelledError:
-                continue
-        try:
-            await effect(work, payload)
-        except LeaseLost as lost:
-            came_of_it.append(lost)
-
-    async def other(work: Work, _payload: Payload) -> None:
-        others.append(work.id)
-
-    await shop.promise("deaf")
-    jobs = [Job("deaf", deaf, Lane.OUTBOUND, 0.2), Job("other", other, Lane.OUTBOUND, 60)]
-    with capture_logs() as logged:
-        await shop.serve(jobs, slots={Lane.OUTBOUND: 1}, grace_seconds=0.2)
-        await shop.promise("other")
-
-        async def served() -> bool:
-            return len(others) == 1
-
-        await until(served)
-    assert [line["log_level"] for line in logged if line["event"] == "job_abandoned"] == ["error"]
-    go_on.set()
-
-    async def refused() -> bool:
-        return len(came_of_it) == 1
-
-    await until(refused)
-    assert await all_entries(shop.world) == []
-    assert {job["name"]: job["state"] for job in await shop.jobs()} == {"deaf": "READY", "other": "DONE"}
-
-
-async def test_with_neither_of_the_two_it_would_complete_what_was_taken_from_it(
-    shop: Shop, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The planted fault: put back with its lease, and its work not revoked, a late handler writes."""
-    monkeypatch.setattr(Work, "revoke", lambda _work: None)
-    put_back = Queue._settle
-
-    async def keeps_the_lease(queue: Queue, change: str, *arguments: object) -> None:
-        await put_back(queue, change.replace("lease = null, ", ""), *arguments)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(Queue, "_settle", keeps_the_lease)
-    late = asyncio.Event()
-
-    async def deaf(work: Work, payload: Payload) -> None:
-        while not late.is_set():
-            try:
-                await late.wait()
-            except asyncio.CancelledError:
-                continue
-        await effect(work, payload)
-
-    await shop.promise("deaf")
-    await shop.serve([Job("deaf", deaf, Lane.OUTBOUND, 0.2)], grace_seconds=0.1)
-
-    async def ended() -> bool:
-        return (await shop.jobs())[0]["last_error"] == OVERRAN
-
-    await until(ended)
-    late.set()
-    await until(lambda: shop.all_in("DONE"))
-    assert len(await all_entries(shop.world)) == 1
-
-
-async def test_the_lease_of_a_run_whose_time_is_up_is_renewed_no_more(shop: Shop) -> None:
-    claims = await shop.world.pool("fx_worker", 1)
-    worker = idle_worker(shop.world, claims)
-    await shop.promise("make", 2)
-    rows = await claim(worker, 6)
-    worker._running = {asyncio.create_task(asyncio.sleep(0)): row for row in rows}
-    worker._timed.overran.add(rows[0]["id"])
-    before = await shop.leases()
-    await worker._renew()
-    after = await shop.leases()
-    assert after[rows[0]["id"]] == before[rows[0]["id"]]
-    assert after[rows[1]["id"]] > before[rows[1]["id"]]
-    await claims.close()
-
-
-async def test_a_job_that_overruns_for_a_day_is_given_up_and_told_of(shop: Shop) -> None:
-    """People are told through a work of its own: the run's is revoked."""
-    told: list[str] = []
-
-    async def tell(work: Work) -> None:
-        async with work.transaction():
-            told.append(work.id)
-
-    async def for_ever(_work: Work, _payload: Payload) -> None:
-        await asyncio.sleep(3600)
-
-    await shop.promise("make")
-    await shop.sql(
-        "update ops.jobs set attempts = 100, first_run_at = $1", shop.world.clock.now() - timedelta(hours=25)
-    )
-    await shop.serve(declared({"make": for_ever}, {}, seconds_max=0.1), tell_dead=tell)
-    await until(lambda: shop.all_in("DEAD"))
-    [job] = await shop.jobs()
-    assert told == [job["id"]]
-    assert job["last_error"] == OVERRAN
-
-
-async def test_a_reading_whose_job_is_ended_is_given_up_in_its_thread(shop: Shop) -> None:
-    reader = SlowReader(30)
-
-    async def read_one(_work: Work, _payload: Payload) -> None:
-        await reader_threads.read(reader, b"")
-
-    await shop.promise("read")
-    await shop.serve(declared({"read": read_one}, {"read": Lane.DOCUMENTS}, seconds_max=0.2))
-
-    async def given_up() -> bool:
-        return reader.given_up == 1
-
-    await until(given_up)
