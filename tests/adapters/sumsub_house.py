@@ -22,9 +22,9 @@ from fintokenx.parties.kyc.ports import Applicant, IdentityVerification, Provide
 from fintokenx.sandbox.providers import sumsub
 from fintokenx.sandbox.providers.modes import Modes
 from fintokenx.sandbox.providers.sumsub_requests import Rate
-from tests.adapters.test_provider_modes import eventually, served
 from tests.support.fakes.credentials import FixedCredential
 from tests.support.fakes.outbound import calm
+from tests.support.harness.serving import eventually, served
 
 NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 APP_SECRET, WEBHOOK_SECRET = "app-secret-for-tests", "webhook-secret-for-tests"

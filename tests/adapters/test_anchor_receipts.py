@@ -15,7 +15,7 @@ from fintokenx.adapters.chain.evidence import header_bytes, prove, receipt_of
 from fintokenx.adapters.chain.rpc import RpcError
 from fintokenx.audit.ports import AnchorOnChain, Anchors
 from fintokenx.kernel.errors import Unavailable
-from tests.adapters.test_chain import Network, network  # noqa: F401
+from tests.adapters.chain_network import Network, network  # noqa: F401
 from tests.support.fakes.anchors import ANCHOR_AT, CHAIN_ID, CONTRACT, AnchorsInMemory, block_with
 
 pytestmark = pytest.mark.anyio

@@ -26,7 +26,7 @@ from fintokenx.adapters.chain.rpc import RpcError
 from fintokenx.adapters.chain.signing import Unsigned, calldata, selector, sign
 from fintokenx.kernel.money import Pence
 from fintokenx.lifecycle.tokenisation.ports import BurnReceivable, RegisterIdentity, TransferToken
-from tests.adapters.test_chain import NOW, REQUIRED, ROOT, TOKEN, Network, eventually, network
+from tests.adapters.chain_network import NOW, REQUIRED, ROOT, TOKEN, Network, eventually, network
 
 pytestmark = pytest.mark.anyio
 

@@ -26,9 +26,9 @@ from fintokenx.parties.kyc.ports import NameScreening, ScreeningName, Verdict
 from fintokenx.sandbox.providers import complyadvantage
 from fintokenx.sandbox.providers.complyadvantage_requests import Rate
 from fintokenx.sandbox.providers.modes import Modes
-from tests.adapters.test_provider_modes import served
 from tests.support.fakes.credentials import FixedCredential
 from tests.support.fakes.outbound import calm
+from tests.support.harness.serving import served
 
 pytestmark = pytest.mark.anyio
 NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)

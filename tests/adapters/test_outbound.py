@@ -27,7 +27,7 @@ from fintokenx.adapters.outbound import (
 from fintokenx.kernel.clock import FixedClock
 from fintokenx.kernel.errors import Unavailable
 from tests.adapters.bank_house import NOON
-from tests.adapters.test_provider_modes import served
+from tests.support.harness.serving import served
 
 pytestmark = pytest.mark.anyio
 POLICY = RetryPolicy(

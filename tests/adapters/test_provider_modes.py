@@ -2,61 +2,29 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any
 
 import httpx
 import pytest
-import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
-from starlette.types import ASGIApp
 
 from fintokenx.kernel.clock import FixedClock
 from fintokenx.sandbox.providers.mode_words import TRANSPORT_MODES, WEBHOOK_MODES
 from fintokenx.sandbox.providers.modes import Modes
+from tests.support.harness.serving import served
 
 pytestmark = pytest.mark.anyio
+
 NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
+
 PROCESSED = {"slow", "malformed", "wrong_shape", "lost_response"}
-
-
-@asynccontextmanager
-async def served(app: ASGIApp) -> AsyncIterator[str]:
-    """Run ``app`` on a free port of this machine; give its base URL."""
-    # asyncio switches Nagle's algorithm off only for sockets that name their protocol; with it, every answer
-    # in two writes costs 40 ms.
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listening:
-        listening.bind(("127.0.0.1", 0))
-        config = uvicorn.Config(app, log_level="critical", lifespan="auto", timeout_graceful_shutdown=1)
-        server = uvicorn.Server(config)
-        running = asyncio.create_task(server.serve(sockets=[listening]))
-        await eventually(lambda: server.started)
-        try:
-            yield f"http://127.0.0.1:{listening.getsockname()[1]}"
-        finally:
-            server.should_exit = True
-            await running
-
-
-async def eventually(holds: Callable[[], bool | Awaitable[bool]], *, within_seconds: float = 5.0) -> None:
-    """Poll until ``holds``; fail at the deadline."""
-    deadline = time.monotonic() + within_seconds
-    while True:
-        answer = holds()
-        if answer if isinstance(answer, bool) else await answer:
-            return
-        if time.monotonic() > deadline:
-            pytest.fail(f"not within {within_seconds} s")
-        await asyncio.sleep(0.005)
 
 
 class Vendor:

@@ -33,7 +33,7 @@ from fintokenx.lifecycle.tokenisation.ports import (
 )
 from fintokenx.sandbox.anvil import CHAIN_ID, Anvil
 from fintokenx.sandbox.processes import free_port
-from tests.adapters.test_chain import eventually
+from tests.adapters.chain_network import eventually
 from tests.support import ROOT
 
 pytestmark = pytest.mark.anyio

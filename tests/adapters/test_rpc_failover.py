@@ -17,7 +17,7 @@ from fintokenx.kernel.settings import BadSettings, Settings
 from fintokenx.lifecycle.chainwork.ports import ChainUnavailable
 from fintokenx.lifecycle.tokenisation.ports import Claims, MintReceivable, RegisterIdentity, TransferToken
 from fintokenx.sandbox.chain_front.besu import PENDING_MAX
-from tests.kernel.test_settings import GOOD
+from tests.kernel.good_settings import GOOD
 from tests.sandbox.front_house import ROOT, Network, network
 
 pytestmark = pytest.mark.anyio

@@ -13,8 +13,8 @@ from fintokenx.kernel.bus import Reactions
 from fintokenx.lifecycle.tokenisation import reactions
 from tests.explorer.house import Window, window_on
 from tests.modules.tokens_house import FACE
-from tests.reconciliation.test_reconciliation import _split
-from tests.reconciliation.test_recovery_on_chain import Dying, approved, state_of
+from tests.reconciliation.recovery_house import Dying, approved, state_of
+from tests.reconciliation.split_token import split
 from tests.support import world_from
 
 pytestmark = pytest.mark.anyio
@@ -115,7 +115,7 @@ async def test_a_recovery_of_ours_is_told_with_its_entry_and_proved_to_its_holde
 
 
 async def test_the_entry_of_a_shared_tokens_recovery_names_nobody_who_shares_it(window: Window) -> None:
-    _token, lost, other = await _split(window.town)
+    _token, lost, other = await split(window.town)
     others_before = await window.holdings(window.lender(1))
     recovery_id, _ = await _recovering(window)
     assert [each["agreement"] for each in await window.holdings(window.lender(1))] == ["equal"]

@@ -50,12 +50,12 @@ from fintokenx.sandbox.providers.complyadvantage_requests import Rate as Screeni
 from fintokenx.sandbox.providers.sumsub_requests import Rate
 from tests.adapters.bank_house import House as BankHouse
 from tests.adapters.bank_house import bank_house
-from tests.adapters.test_provider_modes import served
 from tests.support import World, hold_to_declared_rows, world_from
 from tests.support.fakes.anchors import CHAIN_ID, CONTRACT, AnchorsInMemory
 from tests.support.fakes.chain import LedgerChain
 from tests.support.fakes.credentials import FixedCredential
 from tests.support.fakes.outbound import calm
+from tests.support.harness.serving import served
 
 PUBLIC_URL: Final = "https://app.fintokenx.example"
 ORIGIN: Final = "log.fintokenx.example/golden"

@@ -35,11 +35,12 @@ from fintokenx.sandbox.providers import complyadvantage, sumsub
 from fintokenx.sandbox.providers.complyadvantage_requests import Rate as ScreeningRate
 from fintokenx.sandbox.providers.modes import Modes
 from fintokenx.sandbox.providers.sumsub_requests import Rate
-from tests.adapters.test_provider_modes import eventually, served
-from tests.modules.test_compliance import MLRO, SYSTEM, A, decide, new_subject, open_tenant
+from tests.modules.compliance_house import MLRO, SYSTEM, A, decide, new_subject
+from tests.modules.parties_house import open_tenant
 from tests.support import World, names
 from tests.support.fakes.credentials import FixedCredential
 from tests.support.fakes.outbound import calm
+from tests.support.harness.serving import eventually, served
 
 WEBHOOK_SECRET = "webhook-secret-for-tests"
 TOKEN, SECRET, HOOK = (FixedCredential(text) for text in ("t", "s", WEBHOOK_SECRET))

@@ -18,8 +18,8 @@ from fintokenx.lifecycle.tokenisation import reactions as tokenisation_reactions
 from fintokenx.lifecycle.tokenisation.jobs import TokenisationJobs
 from fintokenx.parties import auth, kyc
 from fintokenx.parties.kyc import reactions
+from tests.modules.compliance_house import SYSTEM, A
 from tests.modules.gates_desk import APPROVE, DECLINE, Desk, open_desk
-from tests.modules.test_compliance import SYSTEM, A
 from tests.modules.tokens_house import KEY, Hashes
 from tests.support import world_from
 from tests.support.fakes.chain import MINTER_KEY, LedgerChain

@@ -21,19 +21,16 @@ from fintokenx.kernel.caller import Caller, Role, WrongRole, system
 from fintokenx.kernel.db import Tx
 from fintokenx.kernel.machine import NOTHING, IllegalTransition, Machine
 from fintokenx.kernel.sealing import Sealer
-from fintokenx.parties import auth, compliance
+from fintokenx.parties import compliance
 from fintokenx.parties.compliance import http
 from fintokenx.parties.compliance.transitions import ALERT, CASE
 from fintokenx.web.edge import Edge
 from fintokenx.web.services import Services
+from tests.modules.compliance_house import MLRO, SYSTEM, WORDS, A, B, decide
 from tests.modules.parties_house import open_tenant
 from tests.support import World, names, world_from
 
 pytestmark = pytest.mark.anyio
-A, B = "tnt_alpha", "tnt_beta"
-MLRO = Caller(A, Role.MLRO, "sub_mlro", "sub_mlro")
-SYSTEM = system(A, "test")
-WORDS = "Hit is a namesake: other date of birth, other country."
 
 
 @pytest.fixture
@@ -43,22 +40,6 @@ async def world(cluster: str, template: str) -> AsyncIterator[World]:
         for tenant_id in (A, B):
             await open_tenant(fresh, tenant_id)
         yield fresh
-
-
-async def new_subject(
-    world: World, *, number: str = "01234567", name: str = "Acme Ltd", tenant_id: str = A
-) -> auth.Subject:
-    """A seller that has done nothing yet."""
-    async with world.database.transaction(tenant_id) as tx:
-        return await auth.create_subject(
-            tx,
-            system(tenant_id, "test"),
-            subject_id=world.ids.new("sub"),
-            role=Role.SELLER,
-            legal_name=name,
-            company_number=number,
-            person=None,
-        )
 
 
 async def trail(world: World, resource: str) -> list[str]:
@@ -90,21 +71,6 @@ async def alarm(world: World, *, cause: str = "SOMETHING_OFF") -> compliance.Ale
 @pytest.fixture
 def sealer(world: World, tmp_path: Path) -> Sealer:
     return Sealer(world.database, LocalVault(tmp_path / "vault", os.urandom), os.urandom)
-
-
-async def decide(
-    world: World,
-    sealer: Sealer,
-    case: compliance.Case,
-    *,
-    caller: Caller = MLRO,
-    decision: compliance.Decision = compliance.Decision.APPROVE,
-    words: str = WORDS,
-) -> compliance.Case:
-    """Seal the reasons, then decide."""
-    rationale = await compliance.seal_rationale(sealer, case, A, words)
-    async with world.database.transaction(A) as tx:
-        return await compliance.decide(tx, caller, case_id=case.id, decision=decision, rationale=rationale)
 
 
 async def test_a_decision_leaves_who_when_and_the_hash_of_why(world: World, sealer: Sealer) -> None:

@@ -22,9 +22,9 @@ from fintokenx.lifecycle import invoice
 from fintokenx.parties import auth, compliance, kyc
 from fintokenx.parties.auth import events, service
 from fintokenx.parties.compliance import reactions as compliance_reactions
+from tests.modules.auth_house import ADA, INVOICE, MLRO, SEED, TO_ACTIVE, WEEK, E, moved, trail
 from tests.modules.invoice_house import OneAtATime, invoice_house
 from tests.modules.parties_house import HERE, THERE, House, house
-from tests.modules.test_auth import ADA, INVOICE, MLRO, SEED, TO_ACTIVE, WEEK, E, moved, trail
 from tests.support import World, world_from
 
 pytestmark = pytest.mark.anyio

@@ -31,7 +31,7 @@ from fintokenx.web.edge import Edge
 from fintokenx.web.services import Services
 from tests.adapters.bank_house import serving
 from tests.architecture.house import PACKAGE, nodes, sources
-from tests.kernel.test_settings import GOOD
+from tests.kernel.good_settings import GOOD
 from tests.modules import post_office
 from tests.redteam.house import House, house
 from tests.support.fakes.credentials import FixedCredential

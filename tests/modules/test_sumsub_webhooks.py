@@ -19,10 +19,11 @@ from fintokenx.parties.kyc import http, jobs, reactions
 from fintokenx.parties.kyc.ports import external_id
 from fintokenx.web.edge import Edge
 from fintokenx.web.services import Services
-from tests.adapters.test_provider_modes import eventually, served
+from tests.modules.compliance_house import A, B, new_subject
 from tests.modules.gates_desk import ADA, WEBHOOK_SECRET, Desk, open_desk
-from tests.modules.test_compliance import A, B, new_subject, open_tenant
+from tests.modules.parties_house import open_tenant
 from tests.support import world_from
+from tests.support.harness.serving import eventually, served
 
 pytestmark = pytest.mark.anyio
 

@@ -23,12 +23,12 @@ from fintokenx.lifecycle.tokenisation.ports import (
     MintReceivable,
     RegisterIdentity,
     Standing,
-    TransferToken,
 )
 from fintokenx.lifecycle.tokenisation.service.chain_audit.reconciliation import TRIES_MAX
 from fintokenx.sandbox.processes import free_port
 from tests.modules.tokens_house import FACE, TENANT
 from tests.reconciliation.house import Town, Walk, town_in
+from tests.reconciliation.split_token import split
 from tests.support import World
 
 pytestmark = pytest.mark.anyio
@@ -94,40 +94,15 @@ def registration_of(wallet: str) -> RegisterIdentity:
     return RegisterIdentity(wallet, b"s" * 32, Claims(7), False, 2_000_000_000)
 
 
-async def _split(town: Town) -> tuple[tokenisation.Token, str, str]:
-    """A token of two lenders, on both sides: no command splits yet, so both are done by hand (TK-09)."""
-    ann, ben, *_ = town.lenders
-    await town.register(ann, ben)
-    token = await town.held(ann)
-    wallets = [await town.house.wallet(lender) for lender in (ann, ben)]
-    part = FACE - FACE.at_basis_points_rounded_up(4_000)
-    await town.call(
-        TransferToken(wallets[0].key_name, wallets[0].address, wallets[1].address, token.token_id, FACE - part)
-    )
-    await town.tamper("tokens", f"update app.tokens set state = 'FRACTIONALISED' where reference = '{token.reference}'")
-    rows = [(0, part, ann, wallets[0].address), (1, FACE - part, ben, wallets[1].address)]
-    await town.tamper(
-        "slices",
-        *(
-            "insert into app.slices (tenant_id, id, token_reference, index, face_pence, holder_subject_id,"
-            f" holder_wallet) values ('{TENANT}', 'slc_{index}', '{token.reference}', {index}, {face.value},"
-            f" '{lender}', '{wallet}')"
-            for index, face, lender, wallet in rows
-        ),
-    )
-    assert (await town.reconciled()).equal
-    return token, wallets[0].address, wallets[1].address
-
-
 async def test_a_tampered_slice_row_is_named(town: Town) -> None:
     """TK-14."""
-    token, _ann, ben = await _split(town)
+    token, _ann, ben = await split(town)
     await town.tamper("slices", "update app.slices set face_pence = face_pence - 1 where id = 'slc_1'")
     assert await town.drifts() == [("HOLDING", f"{token.reference} {ben}", "£4,999.99 (slc_1)", "£5,000.00")]
 
 
 async def test_a_slice_that_is_given_to_somebody_else_is_named_at_both_ends(town: Town) -> None:
-    token, ann, ben = await _split(town)
+    token, ann, ben = await split(town)
     await town.tamper("slices", f"update app.slices set holder_wallet = '{ann}' where id = 'slc_1'")
     assert sorted(await town.drifts()) == sorted([
         ("HOLDING", f"{token.reference} {ann}", "£12,500.00 (slc_0, slc_1)", "£7,500.00"),

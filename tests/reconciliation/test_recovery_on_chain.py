@@ -3,31 +3,26 @@ them (CH-06, CH-14, CH-16, CH-17)."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 
 import pytest
 from eth_utils.crypto import keccak
 
-from fintokenx.adapters.chain import ChainClient
 from fintokenx.adapters.chain.deployment import UPDATER
 from fintokenx.adapters.chain.signing import Unsigned, calldata, sign
 from fintokenx.kernel.bus import Reactions
-from fintokenx.kernel.caller import Caller, Role
 from fintokenx.kernel.money import Pence
 from fintokenx.lifecycle import tokenisation
-from fintokenx.lifecycle.chainwork.ports import ChainUnavailable, Receipt, SignedTransaction
+from fintokenx.lifecycle.chainwork.ports import Receipt
 from fintokenx.lifecycle.tokenisation import reactions
-from fintokenx.lifecycle.tokenisation.ports import Call, RecoverWallet
-from fintokenx.lifecycle.tokenisation.service import recovering
-from fintokenx.parties import auth, compliance
+from fintokenx.parties import auth
 from tests.modules.parties_house import open_tenant
-from tests.modules.recovery_office import RATIONALE, REASON
 from tests.modules.sanctions_desk import HOME, Desk
-from tests.modules.tokens_house import FACE, TENANT, subject_row
+from tests.modules.tokens_house import FACE
 from tests.reconciliation.house import CHAIN_ID, GAS, Town, town_in
-from tests.reconciliation.test_reconciliation import _split
+from tests.reconciliation.recovery_house import Dying, approved, state_of
+from tests.reconciliation.split_token import split
 from tests.support import World, world_from
-from tests.support.fakes.chain import Crash
 
 pytestmark = pytest.mark.anyio
 
@@ -42,26 +37,6 @@ async def world(cluster: str, template: str) -> AsyncIterator[World]:
 async def town(world: World) -> AsyncIterator[Town]:
     async with town_in(world) as made:
         yield made
-
-
-async def approved(town: Town, lender: str) -> str:
-    """The recovery of a lender's wallet, asked for by one officer and approved by another; its id."""
-    asker, decider = (town.world.ids.new("sub") for _ in range(2))
-    await town.house.seed(*(subject_row(town.world, each, "mlro") for each in (asker, decider)))
-    callers = [Caller(TENANT, Role.MLRO, each, subject_id=each) for each in (asker, decider)]
-    async with town.house.tx() as tx:
-        known = await recovering.request(tx, callers[0], subject_id=lender, reason=REASON)
-    async with town.house.tx() as tx:
-        await compliance.decide(
-            tx, callers[1], case_id=known.case_id, decision=compliance.Decision.APPROVE, rationale=RATIONALE
-        )
-    return known.id
-
-
-async def state_of(town: Town, recovery_id: str) -> str:
-    async with town.house.tx() as tx:
-        caller = Caller(TENANT, Role.MLRO, "sub_x", subject_id="sub_x")
-        return (await recovering.recovery(tx, caller, recovery_id=recovery_id)).state
 
 
 async def sent_by(town: Town, wallet: tokenisation.Wallet, to: str, token: tokenisation.Token) -> Receipt:
@@ -128,7 +103,7 @@ async def test_not_even_whoever_registers_a_retired_wallet_anew_brings_it_back(t
 
 async def test_the_parts_of_a_split_token_go_over_too(town: Town) -> None:
     """TK-09: no command splits yet, so the split is done by hand."""
-    token, lost, ben = await _split(town)
+    token, lost, ben = await split(town)
     ann = town.lenders[0]
     before = await town.chain.holding(lost, token.token_id)
     recovery_id = await approved(town, ann)
@@ -140,28 +115,6 @@ async def test_the_parts_of_a_split_token_go_over_too(town: Town) -> None:
     async with town.house.tx() as tx:
         rows = await tx.rows("select holder_wallet from app.slices order by index")
     assert [row["holder_wallet"] for row in rows] == [new, ben]
-
-
-class Dying(ChainClient):
-    """The network's client in a process that dies right after the broadcast of a recovery."""
-
-    fatal = b""
-    dead = False
-
-    async def sign(self, call: Call, nonce: int) -> SignedTransaction:
-        """Remember the recovery."""
-        signed = await super().sign(call, nonce)
-        if isinstance(call, RecoverWallet):
-            self.fatal = signed.raw
-        return signed
-
-    async def send_many(self, raws: Sequence[bytes]) -> list[ChainUnavailable | None]:
-        """Send, and die of it."""
-        refusals = await super().send_many(raws)
-        if self.fatal in raws and not self.dead:
-            self.dead = True
-            raise Crash
-        return refusals
 
 
 async def test_between_a_recoverys_broadcast_and_its_receipt_the_platform_may_die(town: Town) -> None:

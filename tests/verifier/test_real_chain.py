@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from fintokenx.adapters.chain import AnchorClient
-from tests.adapters.test_chain import Network, network  # noqa: F401
+from tests.adapters.chain_network import Network, network  # noqa: F401
 from tests.verifier.bundles import Record, Signer, mth
 from tests.verifier.conftest import Verify
 
