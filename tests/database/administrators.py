@@ -12,7 +12,7 @@ from fintokenx import audit
 from fintokenx.kernel.caller import Caller, Role, system
 from fintokenx.kernel.db import AdministratorRefused
 from tests.database.things import A, B, make
-from tests.support import World
+from tests.support import World, rows
 
 HOME = "tnt_fintokenx"
 REASON = "The customer asked by phone, ticket 4711"
@@ -39,22 +39,15 @@ async def record(world: World, caller: Caller, action: str, *rows: audit.RowChan
 
 def tenant_row(world: World, tenant_id: str) -> audit.RowChange:
     """A tenant's row."""
-    row = {
-        "tenant_id": tenant_id, "display_name": tenant_id, "custom_domain": None, "theme": {}, "plan": "own",
-        "scope_rules": {}, "mail_from": "a@b.example", "collections_account_name": "C", "asking_discount_bps": 100,
-        "collections_sort_code": "040004", "collections_account_number": "12345678", "state": "ACTIVE",
-        "opened_at": world.clock.now(),
-    }  # fmt: skip
-    return audit.insert("tenants", row)
+    return rows.tenant(tenant_id, at=world.clock.now(), display_name=tenant_id, plan="own")
 
 
 def subject_row(world: World, tenant_id: str, role: Role, state: str, company: str | None = None) -> audit.RowChange:
     """A subject's row."""
-    row = {
-        "tenant_id": tenant_id, "id": world.ids.new("sub"), "role": role.value, "legal_name": "X Ltd",
-        "company_number": company, "state": state, "created_at": world.clock.now(),
-    }  # fmt: skip
-    return audit.insert("subjects", row)
+    one = world.ids.new("sub")
+    return rows.subject(
+        tenant_id, one, role.value, at=world.clock.now(), company_number=company, state=state, cleared_at=None
+    )
 
 
 async def settle(world: World) -> People:

@@ -17,11 +17,12 @@ from fintokenx.kernel.caller import Caller, system
 from fintokenx.kernel.db import Tx
 from fintokenx.kernel.ids import invoice_reference, token_reference
 from fintokenx.kernel.jobs import Job, Worker
+from fintokenx.kernel.money import Pence
 from fintokenx.lifecycle.invoice.events import InvoiceAwaitingBuyer
 from fintokenx.lifecycle.tokenisation.events import TokenMinted
 from fintokenx.parties import auth
 from tests.modules.parties_house import HERE
-from tests.support import World
+from tests.support import World, rows
 
 SYSTEM: Final = system(HERE, "test")
 WAY: Final = ("", "SUBMITTED", "EXTRACTING", "AWAITING_BUYER", "CONFIRMED", "TOKENISED")
@@ -60,25 +61,13 @@ class Paper:
 
     def _row(self, tx: Tx, reference: str, *, face_pence: int, discount_bps: int, days: int) -> dict[str, Any]:
         number = next(self.numbers)
-        return {
-            "tenant_id": HERE,
-            "reference": reference,
-            "originator_id": self.seller.id,
-            "obligor_id": self.buyer.id,
-            "invoice_number": f"INV-{number:05}",
-            "invoice_number_normalised": f"INV{number:05}",
-            "face_value_pence": face_pence,
-            "collected_pence": 0,
-            "currency": "GBP",
-            "issue_date": tx.at.date() - timedelta(days=10),
-            "tenor_days": 10 + days,
-            "maturity_date": tx.at.date() + timedelta(days=days),
-            "asking_discount_bps": discount_bps,
-            "state": "SUBMITTED",
-            "token_reference": None,
-            "document_sha256": tx.ids.secret("doc").removeprefix("doc_"),
-            "created_at": tx.at,
-        }
+        return rows.invoice_values(
+            HERE, reference, originator_id=self.seller.id, obligor_id=self.buyer.id, face=Pence(face_pence), at=tx.at,
+            invoice_number=f"INV-{number:05}", invoice_number_normalised=f"INV{number:05}",
+            issue_date=tx.at.date() - timedelta(days=10), tenor_days=10 + days,
+            maturity_date=tx.at.date() + timedelta(days=days), asking_discount_bps=discount_bps, state="SUBMITTED",
+            document_sha256=tx.ids.secret("doc").removeprefix("doc_"),
+        )  # fmt: skip
 
     async def _step(self, tx: Tx, row: dict[str, Any], token: str, before: str, after: str, action: str) -> None:
         reference: str = row["reference"]
@@ -87,10 +76,10 @@ class Paper:
             "INVOICE_EXTRACTED": InvoiceAwaitingBuyer(reference, self.buyer.id),
             "TOKEN_MINT": TokenMinted(token, reference),
         }
-        rows = [audit.insert("invoices", row)] if not before else [self._invoice_moved(reference, before, after)]
+        changes = [audit.insert("invoices", row)] if not before else [self._invoice_moved(reference, before, after)]
         if action == "TOKEN_MINT":
-            rows = [self._invoice_moved(reference, before, after, token), await self._minted(tx, row, token)]
-        move = audit.Move(tuple(rows), (facts[action],) if action in facts else ())
+            changes = [self._invoice_moved(reference, before, after, token), await self._minted(tx, row, token)]
+        move = audit.Move(tuple(changes), (facts[action],) if action in facts else ())
         await audit.change(tx, actors.get(action, SYSTEM), action=action, resource=reference, move=move)
 
     def _invoice_moved(self, reference: str, before: str, after: str, token: str | None = None) -> audit.RowChange:
@@ -104,22 +93,9 @@ class Paper:
 
     async def _minted(self, tx: Tx, row: dict[str, Any], token: str) -> audit.RowChange:
         """Request and submit the token; the row that mints it."""
-        nothing = ("contract_address", "holder_subject_id", "holder_wallet", "minted_at", "burned_at", "burn_tx")
-        requested = {
-            "tenant_id": HERE,
-            "reference": token,
-            "invoice_reference": row["reference"],
-            "obligor_id": row["obligor_id"],
-            "token_id_hex": "0x" + tx.ids.secret("tid").removeprefix("tid_"),
-            "face_pence": row["face_value_pence"],
-            "due_date": row["maturity_date"],
-            "document_sha256": row["document_sha256"],
-            "state": "REQUESTED",
-            "requested_at": tx.at,
-            **dict.fromkeys(nothing),
-        }
+        requested = rows.token(row, token, token_id_hex="0x" + tx.ids.secret("tid").removeprefix("tid_"), at=tx.at)
         submitted = token_moved(token, "REQUESTED", "MINT_SUBMITTED", contract_address=CONTRACT)
-        for action, change in (("TOKEN_REQUEST", audit.insert("tokens", requested)), ("TOKEN_SUBMIT", submitted)):
+        for action, change in (("TOKEN_REQUEST", requested), ("TOKEN_SUBMIT", submitted)):
             await audit.change(tx, SYSTEM, action=action, resource=row["reference"], move=audit.Move((change,)))
         return token_moved(token, "MINT_SUBMITTED", "MINTED", minted_at=tx.at, holder_wallet=MINTING_WALLET)
 
@@ -140,19 +116,8 @@ def token_moved(token: str, before: str, after: str, **columns: Any) -> audit.Ro
 async def wallet(tx: Tx, subject: auth.Subject) -> str:
     """A custody wallet of the subject's; its address."""
     address = "0x" + tx.ids.secret("adr").removeprefix("adr_")[:40]
-    row = {
-        "tenant_id": HERE,
-        "id": tx.ids.new("wal"),
-        "subject_id": subject.id,
-        "address": address,
-        "key_name": f"custody/{subject.id}",
-        "claims": 0,
-        "claims_expire_at": None,
-        "state": "CREATED",
-        "created_at": tx.at,
-        "registered_at": None,
-    }
-    move = audit.Move((audit.insert("wallets", row),))
+    made = rows.wallet(HERE, tx.ids.new("wal"), subject_id=subject.id, address=address, at=tx.at)
+    move = audit.Move((made,))
     await audit.change(tx, SYSTEM, action="WALLET_CREATE", resource=subject.id, move=move)
     return address
 

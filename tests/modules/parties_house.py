@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
-from fastapi import APIRouter, FastAPI, Request, Response
-from fastapi.exceptions import RequestValidationError
+from fastapi import APIRouter
 
 from fintokenx.adapters.vault.local import LocalVault
+from fintokenx.app import http as application
 from fintokenx.kernel.caller import Role, system
-from fintokenx.kernel.errors import Refused
 from fintokenx.kernel.sealing import Sealer
 from fintokenx.kernel.settings import Environment
 from fintokenx.kernel.vault import VaultUnavailable
 from fintokenx.parties import auth, partner
 from fintokenx.parties.auth import http as auth_http
 from fintokenx.parties.partner import http as partner_http
-from fintokenx.web.edge import Edge, problem, unreadable_problem
+from fintokenx.web.edge import Edge
 from fintokenx.web.services import Services
 from tests.support import World
 
@@ -134,11 +133,8 @@ def house(world: World, folder: Path, *more: APIRouter, services: Sequence[objec
     vault = LocalVault(folder / "vault", os.urandom)
     sealer = Sealer(world.database, vault, os.urandom)
     authenticator = auth.Authenticator(world.database, vault, world.clock, Environment.LOCAL, ISSUER)
-    app = FastAPI()
-    app.include_router(partner_http.router)
-    app.include_router(auth_http.router)
-    for router in more:
-        app.include_router(router)
+    routers = [partner_http.router, auth_http.router, *more]
+    app = application.create(ids=world.ids, routers=routers, title="tests", version="1", environment="local")
     app.state.services = Services(
         Edge(world.database, world.ids, auth_http.authentication(authenticator), b"fingerprint key of tests"),
         partner.PartnerServices(vault, Environment.LOCAL),
@@ -146,18 +142,7 @@ def house(world: World, folder: Path, *more: APIRouter, services: Sequence[objec
         *services,
     )
 
-    @app.middleware("http")
-    async def name_request(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
-        request.state.request_id = "req_test"
-        return await call_next(request)
-
-    @app.exception_handler(Refused)
-    async def refused(_request: Request, refusal: Refused) -> Response:
-        return problem(refusal, "req_test")
-
-    @app.exception_handler(RequestValidationError)
-    async def unreadable(_request: Request, error: RequestValidationError) -> Response:
-        return unreadable_problem(error.errors(), "req_test")
-
-    client = httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://test")
+    client = httpx.AsyncClient(
+        transport=httpx.ASGITransport(app=app), base_url="http://test", headers={"fx-request-id": "req_test"}
+    )
     return House(world, vault, sealer, authenticator, client)

@@ -39,7 +39,7 @@ from fintokenx.parties import auth, compliance
 from fintokenx.sandbox.providers.bank_book import account_id
 from tests.adapters.bank_house import House as BankHouse
 from tests.adapters.bank_house import bank_house
-from tests.support import World, may_carry_anything, names, world_from
+from tests.support import World, names, rows, world_from
 from tests.support.fakes.bank import MortalPayments
 from tests.support.fakes.chain import MINTER_KEY, LedgerChain
 
@@ -151,7 +151,12 @@ class Place:
         """A confirmed invoice that has been minted and listed; its reference."""
         self.numbers += 1
         reference = invoice_reference(self.numbers, KEY)
-        await self.seed(_invoice_row(self, reference, face))
+        await self.seed(
+            rows.invoice(
+                TENANT, reference, originator_id=self.parties["seller"], obligor_id=self.parties["buyer"], face=face,
+                at=self.world.clock.now(), tenor_days=90, maturity_date=date(2026, 8, 30), asking_discount_bps=BPS,
+            )
+        )  # fmt: skip
         await self.ask("tokenisation.mint", {"reference": reference})
         await self.until_idle()
         assert (await self.invoice(reference)).state == "LISTED"
@@ -309,72 +314,21 @@ class Place:
             await audit.change(tx, officer, action=action, resource=self.parties[role], move=move)
 
 
-def _invoice_row(place: Place, reference: str, face: Pence) -> audit.RowChange:
-    return audit.insert(
-        "invoices",
-        {
-            "tenant_id": TENANT, "reference": reference, "originator_id": place.parties["seller"],
-            "obligor_id": place.parties["buyer"], "invoice_number": reference,
-            "invoice_number_normalised": reference.replace("-", ""), "face_value_pence": face, "collected_pence": 0,
-            "currency": "GBP", "issue_date": date(2026, 6, 1), "tenor_days": 90, "maturity_date": date(2026, 8, 30),
-            "asking_discount_bps": BPS, "state": "CONFIRMED", "token_reference": None,
-            "document_sha256": hashlib.sha256(reference.encode()).hexdigest(), "created_at": place.world.clock.now(),
-        },
-    )  # fmt: skip
-
-
 def _party_rows(place: Place, subject_id: str, role: str) -> list[audit.RowChange]:
     now, account = place.world.clock.now(), ACCOUNT_OF[role]
-    key = {"tenant_id": TENANT, "subject_id": subject_id}
     file_id = place.world.ids.new("onb")
     return [
-        audit.insert(
-            "subjects",
-            {"tenant_id": TENANT, "id": subject_id, "role": role, "legal_name": account.name, "state": "ACTIVE",
-             "created_at": now, "cleared_at": now},
-        ),
-        audit.insert(
-            "onboarding_files",
-            {**key, "id": file_id, "form_version": "2026-06", "state": "DRAFT", "company_name": account.name,
-             "company_number": "01234567", "opened_at": now},
-        ),
-        audit.insert(
-            "designated_accounts",
-            {**key, "id": place.world.ids.new("acc"), "file_id": file_id, "account_name": account.name,
-             "sort_code": account.sort_code, "account_number": account.account_number, "designated_at": now},
+        rows.subject(TENANT, subject_id, role, at=now, legal_name=account.name),
+        rows.onboarding_file(TENANT, file_id, subject_id=subject_id, company_name=account.name, at=now),
+        rows.designated_account(
+            TENANT, place.world.ids.new("acc"), subject_id=subject_id, file_id=file_id, account_name=account.name,
+            sort_code=account.sort_code, account_number=account.account_number, at=now,
         ),
     ]  # fmt: skip
 
 
-def _tenant_row(world: World) -> audit.RowChange:
-    return audit.insert(
-        "tenants",
-        {
-            "tenant_id": TENANT, "display_name": "A", "theme": {}, "plan": "partner", "scope_rules": {"funding": True},
-            "mail_from": "invoices@a.example", "collections_account_name": COLLECTIONS.name,
-            "collections_sort_code": COLLECTIONS.sort_code, "asking_discount_bps": 180, "state": "ACTIVE",
-            "collections_account_number": COLLECTIONS.account_number, "opened_at": world.clock.now(),
-        },
-    )  # fmt: skip
-
-
-async def _let_tests_seed(world: World) -> None:
-    """One action of the tests' own that may put rows of other modules into any state."""
-    admin = await world.connect("postgres")
-    states = {
-        "tenant": ["ACTIVE"], "subject": ["ACTIVE"], "onboarding_file": ["DRAFT"],
-        "invoice": list(INVOICE.states),
-    }  # fmt: skip
-    pairs = [(m, a, b) for m, known in states.items() for a in ("", *known) for b in known if a != b]
-    await admin.executemany(
-        "insert into fx.machine_transitions (machine, from_state, event, to_state, action)"
-        " values ($1, $2, 'seed', $3, 'TEST_SEED')",
-        pairs,
-    )
-    await admin.execute("insert into app.audit_actions values ('TEST_SEED', false, '{system}', 'forbidden')")
-    await may_carry_anything(admin, "TEST_SEED")
-    await admin.close()
-
+SEEDED = {"tenant": ["ACTIVE"], "subject": ["ACTIVE"], "onboarding_file": ["DRAFT"], "invoice": INVOICE.states}
+"""States into which these tests put rows of other modules."""
 
 REACTIONS = Reactions(
     afterwards=(
@@ -394,11 +348,11 @@ async def settlement_house(
         world_from(cluster, template, reactions=REACTIONS) as world,
         bank_house(tmp_path / "bank.journal") as bank,
     ):
-        await _let_tests_seed(world)
+        await rows.let_tests_seed(world, SEEDED)
         made = Place(world, bank, LedgerChain(), MortalPayments(bank.payments()))
         bank.clock.set(world.clock.now())
         made.parties = {role: world.ids.new("sub") for role in ACCOUNT_OF}
-        await made.seed(_tenant_row(world))
+        await made.seed(rows.tenant(TENANT, at=world.clock.now(), scope_rules={"funding": True}))
         for role, subject_id in made.parties.items():
             await made.seed(*_party_rows(made, subject_id, role))
         for account, pence in ((LENDER, 10_000_000), (SELLER, 0), (BUYER, 10_000_000), (COLLECTIONS, 0)):

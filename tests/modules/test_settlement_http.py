@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 
 import httpx
 import pytest
-from fastapi import FastAPI, Request, Response
+from fastapi import Request
 
+from fintokenx.app import http as application
 from fintokenx.kernel.caller import Caller, Role
-from fintokenx.kernel.errors import Refused
 from fintokenx.kernel.money import Pence
 from fintokenx.lifecycle import marketplace
 from fintokenx.lifecycle.settlement import http as settlement_http
@@ -20,7 +20,7 @@ from fintokenx.lifecycle.settlement.service import (
     reconciling,
 )
 from fintokenx.lifecycle.settlement.types import Statement
-from fintokenx.web.edge import Edge, problem
+from fintokenx.web.edge import Edge
 from fintokenx.web.services import Services
 from tests.modules.settlement_house import (
     BUYER,
@@ -49,22 +49,15 @@ async def client(place: Place) -> AsyncIterator[httpx.AsyncClient]:
             return Caller(TENANT, Role(role), subject_id, subject_id=subject_id, has_api_key=key == "key")
         return Caller(TENANT, Role(role), f"test:{role}", has_api_key=key == "key")
 
-    app = FastAPI()
-    app.include_router(settlement_http.router)
+    ids, routers = place.world.ids, [settlement_http.router]
+    app = application.create(ids=ids, routers=routers, title="tests", version="1", environment="local")
     app.state.services = Services(
         Edge(place.world.database, place.world.ids, authenticate, b"fingerprint key of tests")
     )
 
-    @app.middleware("http")
-    async def name_request(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
-        request.state.request_id = "req_test"
-        return await call_next(request)
-
-    @app.exception_handler(Refused)
-    async def refused(_request: Request, refusal: Refused) -> Response:
-        return problem(refusal, "req_test")
-
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://test") as made:
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(app=app), base_url="http://test", headers={"fx-request-id": "req_test"}
+    ) as made:
         yield made
 
 

@@ -23,7 +23,7 @@ from tests.modules.tokens_house import (
     tokens_house,
 )
 from tests.modules.tokens_http import app_of
-from tests.support import World
+from tests.support import World, rows
 
 pytestmark = pytest.mark.anyio
 
@@ -83,18 +83,10 @@ async def test_what_a_token_stands_for_is_final(house: House) -> None:
 async def test_a_whole_token_has_no_slices(house: House) -> None:
     token = await house.held()
     wallet = await house.wallet(house.lender)
-    row = audit.insert(
-        "slices",
-        {
-            "tenant_id": TENANT,
-            "id": "slc_1",
-            "token_reference": token.reference,
-            "index": 0,
-            "face_pence": FACE,
-            "holder_subject_id": house.lender,
-            "holder_wallet": wallet.address,
-        },
-    )
+    row = rows.token_slice(
+        TENANT, "slc_1", token_reference=token.reference, index=0, face=FACE, holder=house.lender,
+        address=wallet.address,
+    )  # fmt: skip
     with pytest.raises(asyncpg.PostgresError, match="do not add up"):
         await apply_rows(house, "TOKEN_TRANSFER", row)
 

@@ -8,7 +8,7 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import date, timedelta
+from datetime import timedelta
 from typing import Any
 
 from fintokenx import audit
@@ -22,7 +22,7 @@ from fintokenx.lifecycle import chainwork, tokenisation
 from fintokenx.lifecycle.invoice.transitions import INVOICE
 from fintokenx.lifecycle.tokenisation.jobs import TokenisationJobs
 from fintokenx.parties import auth
-from tests.support import World, may_carry_anything, names
+from tests.support import World, names, rows
 from tests.support.fakes.chain import MINTER_KEY, LedgerChain
 
 TENANT = "tnt_a"
@@ -97,7 +97,12 @@ class House:
     async def invoice(self, state: str = "CONFIRMED") -> str:
         self.invoices += 1
         reference = invoice_reference(self.invoices, KEY)
-        await self.seed(_invoice_row(self, reference, state))
+        await self.seed(
+            rows.invoice(
+                TENANT, reference, originator_id=self.seller, obligor_id=self.buyer, face=FACE,
+                at=self.world.clock.now(), state=state,
+            )
+        )  # fmt: skip
         return reference
 
     async def move_invoice(self, reference: str, before: str, after: str) -> None:
@@ -277,82 +282,20 @@ class House:
         )
 
 
-def _invoice_row(house: House, reference: str, state: str) -> audit.RowChange:
-    return audit.insert(
-        "invoices",
-        {
-            "tenant_id": TENANT,
-            "reference": reference,
-            "originator_id": house.seller,
-            "obligor_id": house.buyer,
-            "invoice_number": reference,
-            "invoice_number_normalised": reference.replace("-", ""),
-            "face_value_pence": FACE,
-            "collected_pence": 0,
-            "currency": "GBP",
-            "issue_date": date(2026, 6, 1),
-            "tenor_days": 60,
-            "maturity_date": date(2026, 7, 31),
-            "asking_discount_bps": 180,
-            "state": state,
-            "token_reference": None,
-            "document_sha256": hashlib.sha256(reference.encode()).hexdigest(),
-            "created_at": house.world.clock.now(),
-        },
-    )
-
-
 def subject_row(world: World, subject_id: str, role: str) -> audit.RowChange:
-    return audit.insert(
-        "subjects",
-        {
-            "tenant_id": TENANT,
-            "id": subject_id,
-            "role": role,
-            "legal_name": f"A {role} Ltd",
-            "state": "ACTIVE",
-            "created_at": world.clock.now(),
-            "cleared_at": world.clock.now(),
-        },
-    )
+    """An active company of the tests' tenant."""
+    return rows.subject(TENANT, subject_id, role, at=world.clock.now())
 
 
 def tenant_row(world: World) -> audit.RowChange:
-    return audit.insert(
-        "tenants",
-        {
-            "tenant_id": TENANT,
-            "display_name": "A",
-            "theme": {},
-            "plan": "partner",
-            "scope_rules": {},
-            "mail_from": "invoices@a.example",
-            "collections_account_name": "A Collections",
-            "collections_sort_code": "040004",
-            "collections_account_number": "12345678",
-            "asking_discount_bps": 180,
-            "state": "ACTIVE",
-            "opened_at": world.clock.now(),
-        },
-    )
+    """The tests' tenant."""
+    return rows.tenant(TENANT, at=world.clock.now())
 
 
 async def let_tests_seed(world: World) -> None:
     """An action of the tests' own that puts other modules' rows into any state, and the actions of modules above."""
-    admin = await world.connect("postgres")
-    states = {"tenant": ["ACTIVE"], "subject": ["ACTIVE", "FROZEN"], "invoice": list(INVOICE.states)}
-    pairs = [(m, a, b) for m, all_states in states.items() for a in ("", *all_states) for b in all_states if a != b]
-    await admin.executemany(
-        "insert into fx.machine_transitions (machine, from_state, event, to_state, action)"
-        " values ($1, $2, 'seed', $3, 'TEST_SEED')",
-        pairs,
-    )
-    for action in ("TEST_SEED", "FIAT_IN", "FUND_INVOICE"):
-        await admin.execute(
-            "insert into app.audit_actions values ($1, false, '{system}', 'forbidden') on conflict do nothing", action
-        )
-    await may_carry_anything(admin, "TEST_SEED")
-    await admin.close()
+    states = {"tenant": ["ACTIVE"], "subject": ["ACTIVE", "FROZEN"], "invoice": INVOICE.states}
+    await rows.let_tests_seed(world, states, "FIAT_IN", "FUND_INVOICE")
 
 
 async def tokens_house(world: World) -> House:
