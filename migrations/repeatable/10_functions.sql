@@ -1,3 +1,4 @@
+-- module: audit
 -- Functions and triggers; re-applied whenever this file changes. Every definer function pins its search_path.
 
 create or replace function fx.tenant() returns text

@@ -1,6 +1,7 @@
+-- module: auth
 -- The administrator of the platform: acts for a customer in an open admin session only, and reads across tenants only
 -- after the fingerprint of that has been committed (TI-07, TI-08, AD-16, AD-19, Q24). Runs before the modules' tables
--- exist, since their policies name fx.bypass_active: what the bodies name is made by 0014_auth-admin.sql.
+-- exist, since their policies name fx.bypass_active: what the bodies name is made by the migration of auth.
 --
 -- The bypass takes two transactions of one connection of fx_platform. In one transaction it would have a hole: read,
 -- then ROLLBACK, and the evidence is gone.

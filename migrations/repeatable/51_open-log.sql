@@ -1,3 +1,4 @@
+-- module: audit
 -- What is published is never rewritten: tiles only grow, checkpoints and receipts are set once.
 
 create or replace function fx.tiles_only_grow() returns trigger language plpgsql set search_path = '' as $$

@@ -1,3 +1,4 @@
+-- module: auth
 -- Who is named in an admin session is who recorded it: the entry's own actor, and nobody that a row says.
 
 create or replace function fx.admin_session_names_its_actor() returns trigger language plpgsql set search_path = '' as $$

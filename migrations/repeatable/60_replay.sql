@@ -1,3 +1,4 @@
+-- module: audit
 -- The replay: every domain table again, from the entries alone, beside the live ones (P-06). For fx_auditor.
 
 create or replace function fx.shadow_open() returns text[]

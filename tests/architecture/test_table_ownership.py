@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from fintokenx.app.catalogue import TABLE_OWNERS
 from fintokenx.app.docs import Table, tables
+from fintokenx.app.migration_files import check_ownership, once, repeatable
 from tests.architecture.house import PACKAGE, ROOT, Copy, module_of, modules, order, sources, strings
 
 MIGRATIONS = ROOT / "migrations"
@@ -155,6 +157,15 @@ def test_every_table_has_one_owner_and_each_owner_exists() -> None:
     assert {table.module for table in owned} <= known
 
 
+def test_a_table_is_whose_the_header_says_and_not_the_name(tmp_path: Path) -> None:
+    (tmp_path / "20990101T0000_auth.sql").write_text("-- module: kyc\ncreate table ops.readings (id text);\n")
+    assert [(table.full_name, table.module) for table in tables(tmp_path)] == [("ops.readings", "kyc")]
+
+
+def test_each_migration_changes_tables_of_its_own_module_alone() -> None:
+    check_ownership([*once(MIGRATIONS), *repeatable(MIGRATIONS)], TABLE_OWNERS)
+
+
 def test_foreign_keys_point_downward() -> None:
     assert upward_keys(MIGRATIONS, order()) == []
 
@@ -190,15 +201,17 @@ def test_a_planted_foreign_table_is_caught(copy: Copy, line: str, caught: str) -
 
 
 def test_a_planted_upward_key_and_an_unowned_table_are_caught(tmp_path: Path) -> None:
-    (tmp_path / "0001_auth.sql").write_text(
+    (tmp_path / "20990101T0000_auth.sql").write_text(
+        "-- module: auth\n"
         "create table app.subjects (id text references app.invoices (reference));\n"
         "select fx.protect('subjects', 'auth');\n"
         "create table app.orphans (id text);\n"
     )
-    (tmp_path / "0002_invoice.sql").write_text(
+    (tmp_path / "20990101T0001_invoice.sql").write_text(
+        "-- module: invoice\n"
         "create table app.invoices (\n  reference text\n);\n"
         "select fx.protect('invoices', 'invoice', 'invoice');\n"
         "alter table app.invoices add foreign key (reference) references app.subjects (id);\n"
     )
-    assert upward_keys(tmp_path, order()) == ["0001_auth.sql: subjects of auth → invoices of invoice"]
+    assert upward_keys(tmp_path, order()) == ["20990101T0000_auth.sql: subjects of auth → invoices of invoice"]
     assert without_owner(tmp_path) == ["orphans"]

@@ -137,7 +137,7 @@ async def test_a_pin_opens_nothing_to_roles_that_do_not_serve_tenants(filled: Wo
     a tenant; that is all."""
     found = {name for name, who in (await visible(filled, role, filled.pins.pin(A))).items() if who}
     if role == "fx_auditor":
-        # Of keys only whose are destroyed: see migration 0008.
+        # Of keys only whose are destroyed: see the migration of the keys.
         assert {name for name in found if not name.startswith("app.")} <= {"ops.subject_keys"}
         assert found - {"ops.subject_keys"}
     else:

@@ -9,11 +9,27 @@ import asyncpg
 import pytest
 
 from fintokenx.app import catalogue
-from fintokenx.app.migrate import MigrationChanged, Plan, bootstrap, migrate
+from fintokenx.app.migrate import (
+    MigrationChanged,
+    MigrationMissing,
+    MigrationOutOfOrder,
+    MigrationRefused,
+    Plan,
+    bootstrap,
+    migrate,
+)
+from fintokenx.app.migration_files import (
+    MigrationMisnamed,
+    MigrationOfForeignTable,
+    MigrationOfUnknownModule,
+    MigrationWithoutModule,
+)
 from fintokenx.kernel.db import PinSigner
 from tests.support import ROOT, World
 
 pytestmark = pytest.mark.anyio
+
+NEXT = "20991231T2359_x.sql"
 
 
 def plan(folder: Path) -> Plan:
@@ -81,23 +97,81 @@ async def test_bootstrap_again_is_harmless(world: World) -> None:
 
 
 async def test_an_edited_migration_is_refused(world: World, folder: Path) -> None:
-    path = folder / "0002_audit.sql"
+    path = folder / "20261201T1001_audit.sql"
     path.write_text(path.read_text() + "\n")
-    with pytest.raises(MigrationChanged, match=r"0002_audit\.sql"):
+    with pytest.raises(MigrationChanged, match=r"1001_audit\.sql"):
         await run(world, folder)
+
+
+async def test_a_new_migration_that_sorts_before_one_that_ran_is_refused(world: World, folder: Path) -> None:
+    (folder / "20261201T1001_aaa.sql").write_text("-- module: kyc\ncreate table app.late (a text);")
+    with pytest.raises(MigrationOutOfOrder, match=r"20261201T1001_aaa\.sql, after 20\d{6}T\d{4}_"):
+        await run(world, folder)
+    assert await run(world, ROOT / "migrations") == []
+
+
+async def test_a_migration_that_ran_and_is_gone_is_refused(world: World, folder: Path) -> None:
+    (folder / "20261201T1014_notification.sql").unlink()
+    with pytest.raises(MigrationMissing, match="1014_notification"):
+        await run(world, folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "refusal"),
+    [
+        (NEXT, "create table app.x (a text);", MigrationWithoutModule),
+        (NEXT, "\n-- module: kyc\n", MigrationWithoutModule),
+        (NEXT, "-- module: attic\n", MigrationOfUnknownModule),
+        (NEXT, "-- module: kyc\nalter table app.wallets add a text;", MigrationOfForeignTable),
+        (NEXT, "-- module: kyc\nALTER TABLE ONLY app.wallets ADD a text;", MigrationOfForeignTable),
+        (NEXT, "-- module: kyc\ndrop table if exists ops.jobs;", MigrationOfForeignTable),
+        (NEXT, "-- module: kyc\ncreate index i on app.wallets (id);", MigrationOfForeignTable),
+        (NEXT, "-- module: kyc\ncreate trigger t before insert\n on app.wallets execute function fx.deny();",
+         MigrationOfForeignTable),
+        (NEXT, "-- module: kyc\ncreate policy p on app.wallets using (true);", MigrationOfForeignTable),
+        (NEXT, "-- module: kyc\ngrant select on app.gate_runs, app.wallets to fx_worker;",
+         MigrationOfForeignTable),
+        (NEXT, "-- module: kyc\nselect fx.protect('wallets', 'kyc');", MigrationOfForeignTable),
+        (NEXT, "-- module: kyc\ncreate table app.x (a text);\nselect fx.protect('x', 'auth');",
+         MigrationOfForeignTable),
+        (NEXT, "-- module: kyc\ncreate table if not exists app.wallets (a text);",
+         MigrationOfForeignTable),
+        ("0062_x.sql", "-- module: kyc\n", MigrationMisnamed),
+        ("20991331T2359_x.sql", "-- module: kyc\n", MigrationMisnamed),
+        ("20991231T2459_x.sql", "-- module: kyc\n", MigrationMisnamed),
+        ("20991231T2359_X.sql", "-- module: kyc\n", MigrationMisnamed),
+        ("repeatable/x.sql", "-- module: kyc\n", MigrationMisnamed),
+        ("repeatable/70_x.sql", "select 1;", MigrationWithoutModule),
+        ("repeatable/70_x.sql", "-- module: kyc\ndrop policy tenant_only on app.wallets;", MigrationOfForeignTable),
+    ],
+)  # fmt: skip
+async def test_a_file_that_is_not_its_modules_is_refused_before_anything_runs(
+    world: World, folder: Path, name: str, text: str, refusal: type[MigrationRefused]
+) -> None:
+    (folder / name).write_text(text)
+    with pytest.raises(refusal, match=Path(name).stem):
+        await run(world, folder)
+
+
+async def test_a_file_may_make_and_change_tables_of_its_own_module(world: World, folder: Path) -> None:
+    (folder / "20991231T2359_x.sql").write_text(
+        "-- module: kyc\n-- alter table app.wallets, says a comment\n"
+        "create table app.x (a text references app.tenants (tenant_id));\ncreate index on app.gate_runs (verdict);\n"
+    )
+    assert await run(world, folder) == ["20991231T2359_x.sql"]
 
 
 async def test_a_migration_that_fails_leaves_nothing_and_is_named(world: World, folder: Path) -> None:
-    (folder / "9998_good.sql").write_text("create table app.half (a text);")
-    (folder / "9999_bad.sql").write_text("create table app.half (a text);")
+    (folder / "20991231T2358_good.sql").write_text("-- module: kyc\ncreate table app.half (a text);")
+    (folder / "20991231T2359_bad.sql").write_text("-- module: kyc\ncreate table app.half (a text);")
     with pytest.raises(asyncpg.PostgresError) as fault:
         await run(world, folder)
-    assert fault.value.__notes__ == ["in 9999_bad.sql"]
+    assert fault.value.__notes__ == ["in 20991231T2359_bad.sql"]
     superuser = await world.connect("postgres")
     assert await superuser.fetchval("select to_regclass('app.half')") is None
     await superuser.close()
-    (folder / "9999_bad.sql").unlink()
-    assert await run(world, folder) == ["9998_good.sql"]
+    (folder / "20991231T2359_bad.sql").unlink()
+    assert await run(world, folder) == ["20991231T2358_good.sql"]
 
 
 async def test_tables_of_migrations_belong_to_the_owner_and_not_to_the_migrator(world: World) -> None:

@@ -17,6 +17,8 @@ MACHINES: Final[tuple[AnyMachine, ...]] = with_callers(
     (machine for module in MODULES for machine in module.machines), CARRIES
 )
 """With every action that walks their lines, whichever module it is of."""
+TABLE_OWNERS: Final = frozenset(module.name for module in MODULES) | {"kernel"}
+"""Who may own a table: every module, and the kernel."""
 SEALED: Final[dict[tuple[str, str], SealedColumn]] = {
     name: column for module in MODULES for name, column in module.sealed.items()
 }

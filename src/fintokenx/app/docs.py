@@ -9,11 +9,12 @@ import ast
 import configparser
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
+from fintokenx.app.migration_files import once
 from fintokenx.kernel.machine import NOTHING, AnyMachine
 
 if TYPE_CHECKING:
@@ -27,12 +28,6 @@ NOTICE: Final = "<!-- Printed from the code by `fintokenx docs`; edit the code, 
 _PROTECTED: Final = re.compile(r"^select fx\.protect\(([^)]*)\)", re.MULTILINE)
 _PLATFORM: Final = re.compile(r"^insert into fx\.tables values \(([^)]*)\)", re.MULTILINE)
 _CREATED: Final = re.compile(r"^create (?:unlogged )?table (?:if not exists )?(ops|fx)\.(\w+)", re.MULTILINE)
-_MIGRATION: Final = re.compile(r"^\d{4}_([a-z]+)(?:-[a-z-]+)?$")  # 0004_audit-log: the log, which is audit's
-_KEYS_MIGRATION: Final = (
-    "keys"  # the data keys of kernel.sealing and of the blobs: the kernel's, in a file of their own
-)
-_TAKEN_OVER: Final = {"chain_tx": "chainwork", "chain_senders": "chainwork"}
-"""Tables that a module has taken over since from the one whose migration made them: a file that ran is never edited."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,26 +46,21 @@ class Table:
 
 
 def tables(migrations: Path) -> tuple[Table, ...]:
-    """Every table that the migrations make, in their order.
+    """Every table that the migrations make, in their order: whose each is says the header of its file.
 
-    Domain tables (schema app) say whose they are by ``fx.protect`` or a line in ``fx.tables``; machinery (ops, fx)
-    belongs to the module that its migration file is named after. Some were taken over by another module since.
+    Domain tables (schema app) are those that are given to their module by ``fx.protect`` or a line in ``fx.tables``.
     """
     found: list[Table] = []
-    for path in sorted(migrations.glob("[0-9][0-9][0-9][0-9]_*.sql")):
-        text = path.read_text(encoding="utf-8")
-        name, module, machine = 0, 1, 2
-        for match in _PROTECTED.finditer(text):
+    for file in once(migrations):
+        name, machine = 0, 2
+        for match in _PROTECTED.finditer(file.text):
             said = re.findall(r"'([^']*)'", match[1])
-            found.append(Table("app", said[name], said[module], said[machine] if len(said) > machine else None))
-        for match in _PLATFORM.finditer(text):
+            found.append(Table("app", said[name], file.module, said[machine] if len(said) > machine else None))
+        for match in _PLATFORM.finditer(file.text):
             said = re.findall(r"'([^']*)'", match[1])
-            found.append(Table("app", said[name], said[module], None))
-        matched = _MIGRATION.match(path.stem)
-        of_file = matched[1] if matched else path.stem
-        owner = "kernel" if of_file == _KEYS_MIGRATION else of_file
-        found.extend(Table(schema, table, owner, None) for schema, table in _CREATED.findall(text))
-    return tuple(replace(table, module=_TAKEN_OVER.get(table.name, table.module)) for table in found)
+            found.append(Table("app", said[name], file.module, None))
+        found.extend(Table(schema, table, file.module, None) for schema, table in _CREATED.findall(file.text))
+    return tuple(found)
 
 
 def generate(root: Path) -> dict[Path, str]:

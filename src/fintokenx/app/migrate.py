@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -11,15 +11,34 @@ from typing import Final
 
 import asyncpg
 
+from fintokenx.app import catalogue
+from fintokenx.app.migration_files import (
+    MigrationFile,
+    MigrationRefused,
+    check_ownership,
+    is_repeatable,
+    once,
+    repeatable,
+)
 from fintokenx.audit import Action, Carries
 from fintokenx.kernel.db import PinSigner, RawConnection
 from fintokenx.kernel.machine import AnyMachine
 
 _LOCK = 4_242_002
+_NEEDS_TABLES: Final = "50"
+"""Repeatable files from here on need tables of modules."""
 
 
-class MigrationChanged(Exception):
+class MigrationChanged(MigrationRefused):
     """A migration that has already run was edited; write a new one instead."""
+
+
+class MigrationOutOfOrder(MigrationRefused):
+    """A new migration's name sorts before one that has run here: elsewhere they would run the other way round."""
+
+
+class MigrationMissing(MigrationRefused):
+    """A migration that has run here is not in the folder: an older release, or a database of other files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +52,8 @@ class Plan:
     carries: Carries
     entry_tolerance: timedelta | None = None
     """How far an entry's time may be from the database's clock; None where business time may stand anywhere."""
+    modules: Collection[str] = catalogue.TABLE_OWNERS
+    """Who may own a table."""
 
 
 ENTRY_TOLERANCE: Final = timedelta(minutes=5)
@@ -55,8 +76,11 @@ async def migrate(migrator: RawConnection, plan: Plan) -> list[str]:
     """As fx_migrator: run what has not run, re-apply what changed, load machines, actions and the pin key.
 
     :returns: the names of the files that ran
-    :raises MigrationChanged: a migration's checksum is not the recorded one
+    :raises MigrationRefused: a file is misnamed, of no or an unknown module, changes a table of another one, was edited
+        after it ran, or sorts before one that ran; one that ran is missing
     """
+    files, again = once(plan.folder), repeatable(plan.folder)
+    check_ownership([*files, *again], plan.modules)
     ran: list[str] = []
     async with migrator.transaction():
         await migrator.execute("select pg_advisory_xact_lock($1)", _LOCK)
@@ -68,47 +92,49 @@ async def migrate(migrator: RawConnection, plan: Plan) -> list[str]:
         )
         rows = await migrator.fetch("select name, sha256 from migrations.applied")
         applied: dict[str, str] = {row["name"]: row["sha256"] for row in rows}
-        for path in _once(plan.folder):
-            ran += await _run(migrator, path, applied, again=False)
-            if path.name.startswith("0002"):  # fx.protect must exist before the modules' tables
-                for repeatable in _repeatable(plan.folder, early=True):
-                    ran += await _run(migrator, repeatable, applied, again=True)
-        for repeatable in _repeatable(plan.folder):
-            ran += await _run(migrator, repeatable, applied, again=True)
+        _refuse_another_order(files, applied)
+        for file in files:
+            ran += await _run(migrator, file, applied, again=False)
+            if file.then_functions:  # fx.protect must exist before the modules' tables
+                for early in again:
+                    ran += await _run(migrator, early, applied, again=True) if early.name < _NEEDS_TABLES else []
+        for file in again:
+            ran += await _run(migrator, file, applied, again=True)
         await _load(migrator, plan)
     return ran
 
 
-def _once(folder: Path) -> list[Path]:
-    return sorted(folder.glob("[0-9][0-9][0-9][0-9]_*.sql"))
+def _refuse_another_order(files: Sequence[MigrationFile], applied: Collection[str]) -> None:
+    """What runs next comes after all that ran, and all that ran is here."""
+    ran_once = {name for name in applied if not is_repeatable(name)}
+    missing = ran_once - {file.name for file in files}
+    if missing:
+        raise MigrationMissing(min(missing))
+    for file in files:
+        if file.name not in ran_once and ran_once and file.name < max(ran_once):
+            raise MigrationOutOfOrder(f"{file.name}, after {max(ran_once)}")
 
 
-def _repeatable(folder: Path, *, early: bool = False) -> list[Path]:
-    """In order; ``early``: those below 50, which need no table of a module."""
-    return [path for path in sorted((folder / "repeatable").glob("*.sql")) if not early or path.name < "50"]
-
-
-async def _run(migrator: RawConnection, path: Path, applied: dict[str, str], *, again: bool) -> list[str]:
-    text = path.read_text()
-    digest = hashlib.sha256(text.encode()).hexdigest()
-    known = applied.get(path.name)
+async def _run(migrator: RawConnection, file: MigrationFile, applied: dict[str, str], *, again: bool) -> list[str]:
+    digest = hashlib.sha256(file.text.encode()).hexdigest()
+    known = applied.get(file.name)
     if known == digest:
         return []
     if known is not None and not again:
-        raise MigrationChanged(path.name)
+        raise MigrationChanged(file.name)
     try:
-        await migrator.execute(text)
+        await migrator.execute(file.text)
     except asyncpg.PostgresError as fault:
-        fault.add_note(f"in {path.name}")
+        fault.add_note(f"in {file.name}")
         raise
     await migrator.execute(
         "insert into migrations.applied (name, sha256) values ($1, $2)"
         " on conflict (name) do update set sha256 = excluded.sha256, applied_at = clock_timestamp()",
-        path.name,
+        file.name,
         digest,
     )
-    applied[path.name] = digest
-    return [path.name]
+    applied[file.name] = digest
+    return [file.name]
 
 
 async def _load(migrator: RawConnection, plan: Plan) -> None:

@@ -1,4 +1,5 @@
--- Receivables on the FinToken X Network (TK-*). Runs as fx_owner.
+-- module: tokenisation
+-- Receivables on the FinToken X Network (TK-*).
 create table app.wallets (
   tenant_id         text not null,
   id                text not null,
@@ -10,14 +11,38 @@ create table app.wallets (
   state             text not null,
   created_at        timestamptz not null,
   registered_at     timestamptz,
+  flagged_at        timestamptz, -- since when SanctionsRule names it (CH-14)
+  checked_at        timestamptz, -- of the checks behind the claims that it has (CH-16)
   primary key (tenant_id, id),
-  unique (tenant_id, subject_id),
   unique (tenant_id, subject_id, address),
+  unique (tenant_id, subject_id, id),
   foreign key (tenant_id, subject_id) references app.subjects (tenant_id, id),
-  check ((state = 'REGISTERED') = (claims > 0)),
-  check ((state = 'REGISTERED') <= (registered_at is not null and claims_expire_at is not null))
+  constraint wallets_check check (state = 'LOST' or (state = 'REGISTERED') = (claims > 0)),
+  constraint wallets_check1 check ((state = 'REGISTERED') <= (registered_at is not null and claims_expire_at is not null)),
+  -- A claim on chain is never younger than the check behind it: it ends a year (365 days) after that check, whenever it was
+  -- written (CH-16).
+  constraint wallets_claims_rest_on_a_check
+    check (claims = 0 or (checked_at is not null and claims_expire_at <= checked_at + interval '8760 hours'))
 );
+-- A subject has one wallet that is in use; those that it lost stay as history, for entries and chain name them (CH-17).
+create unique index wallets_one_in_use on app.wallets (tenant_id, subject_id) where state not in ('LOST', 'RETIRED');
 select fx.protect('wallets', 'tokenisation', 'wallet');
+
+create function fx.claims_rest_on_the_subjects_check() returns trigger
+language plpgsql set search_path = '' as $$
+begin -- no claim names a check that its subject has not passed
+  if new.checked_at is not null and not exists (
+    select from app.subjects s
+     where s.tenant_id = new.tenant_id and s.id = new.subject_id and s.cleared_at >= new.checked_at)
+  then
+    raise exception 'the claims of wallet % rest on no check of its subject', new.id using errcode = 'FX027';
+  end if;
+  return new;
+end $$;
+grant execute on function fx.claims_rest_on_the_subjects_check() to fx_writer;
+create trigger b_claims_rest_on_a_check before insert or update of checked_at, claims, claims_expire_at on app.wallets
+  for each row execute function fx.claims_rest_on_the_subjects_check();
+alter table app.wallets enable always trigger b_claims_rest_on_a_check;
 
 create table app.tokens (
   tenant_id          text not null,
@@ -51,6 +76,7 @@ create table app.tokens (
 );
 create index tokens_of_holder on app.tokens (tenant_id, holder_subject_id, obligor_id) where holder_subject_id is not null;
 select fx.protect('tokens', 'tokenisation', 'token');
+select fx.may_be_asked('token', 'tokens', 'reference');
 
 create function fx.token_identity_is_fixed() returns trigger language plpgsql set search_path = '' as $$
 begin -- what was minted stands on chain and cannot be said differently here
@@ -112,82 +138,36 @@ create constraint trigger c_slices_add_up after insert or update or delete on ap
 create constraint trigger c_slices_add_up after update on app.tokens
   deferrable initially deferred for each row execute function fx.slices_must_add_up('reference');
 
--- One row per thing wanted of the chain; its business key makes it happen once (TK-12).
-create table app.chain_tx (
-  tenant_id        text not null,
-  id               text not null,
-  business_key     text not null check (length(business_key) between 1 and 200),
-  kind             text not null check (kind in ('mint', 'transfer', 'burn', 'identity')),
-  token_reference  text,
-  wallet_id        text,
-  resource         text not null,
-  arguments        jsonb not null check (jsonb_typeof(arguments) = 'object'),
-  state            text not null,
-  sender           text check (sender ~ '^0x[0-9a-fA-F]{40}$'),
-  nonce            bigint check (nonce between 0 and 9007199254740991),
-  tx_hash          text check (tx_hash ~ '^0x[0-9a-f]{64}$'),
-  raw              bytea,
-  block_number     bigint check (block_number >= 0),
-  revert_reason    text,
-  promised_at      timestamptz not null,
-  submitted_at     timestamptz,
-  confirmed_at     timestamptz,
+-- Recovery of a lost wallet (CH-17).
+create table app.wallet_recoveries (
+  tenant_id       text not null,
+  id              text not null check (id ~ '^rec_[0-9a-z]{26}$'),
+  subject_id      text not null,
+  lost_wallet_id  text not null,
+  new_wallet_id   text,
+  case_id         text not null,
+  reason          text not null check (length(reason) between 20 and 500),
+  state           text not null,
+  requested_at    timestamptz not null,
+  requested_by    text not null,
+  decided_at      timestamptz,
+  decided_by      text,
+  completed_at    timestamptz,
   primary key (tenant_id, id),
-  unique (tenant_id, business_key),
-  unique (sender, nonce), -- a nonce is used once, whoever uses it: senders are the platform's
-  foreign key (tenant_id, token_reference) references app.tokens (tenant_id, reference),
-  foreign key (tenant_id, wallet_id) references app.wallets (tenant_id, id),
-  check ((kind = 'identity') = (wallet_id is not null)),
-  check ((kind <> 'identity') = (token_reference is not null)),
-  check ((sender is null) = (nonce is null)),
-  check ((state = 'PROMISED') = (nonce is null)),
-  check ((state in ('SIGNED', 'CONFIRMED', 'REVERTED', 'SUPERSEDED')) = (tx_hash is not null and raw is not null)),
-  check ((state in ('CONFIRMED', 'REVERTED', 'SUPERSEDED')) = (block_number is not null)),
-  check ((state = 'CONFIRMED') = (confirmed_at is not null)),
-  check ((state in ('REVERTED', 'SUPERSEDED')) = (revert_reason is not null))
+  foreign key (tenant_id, subject_id, lost_wallet_id) references app.wallets (tenant_id, subject_id, id),
+  foreign key (tenant_id, subject_id, new_wallet_id) references app.wallets (tenant_id, subject_id, id), -- the same subject
+  foreign key (tenant_id, case_id) references app.review_queue (tenant_id, id),
+  unique (tenant_id, case_id),
+  check (new_wallet_id <> lost_wallet_id),
+  check (decided_by <> requested_by), -- four eyes
+  check ((state = 'REQUESTED') = (decided_at is null)),
+  check ((decided_at is null) = (decided_by is null)),
+  check ((state in ('MOVING', 'RETIRING', 'COMPLETED')) = (new_wallet_id is not null)),
+  check ((state = 'COMPLETED') = (completed_at is not null))
 );
-create unique index chain_tx_one_mint on app.chain_tx (tenant_id, token_reference) where kind = 'mint';
-create unique index chain_tx_one_move_at_a_time on app.chain_tx (tenant_id, token_reference)
-  where kind in ('transfer', 'burn') and state in ('PROMISED', 'RESERVED', 'SIGNED');
-create unique index chain_tx_one_identity_at_a_time on app.chain_tx (tenant_id, wallet_id)
-  where kind = 'identity' and state not in ('CONFIRMED', 'SUPERSEDED');
-create index chain_tx_of_token on app.chain_tx (tenant_id, token_reference, id);
-create index chain_tx_open on app.chain_tx (tenant_id, sender, nonce) where state in ('PROMISED', 'RESERVED', 'SIGNED');
-create index chain_tx_to_repeat on app.chain_tx (tenant_id, submitted_at)
-  where state = 'REVERTED' and kind in ('mint', 'burn');
-select fx.protect('chain_tx', 'tokenisation', 'chain tx');
-
--- Where the walks look for a lost mint, a lost listing and lost claims; few invoices are between two steps at a time.
-create index invoices_between_steps on app.invoices (tenant_id, reference) where state in ('CONFIRMED', 'TOKENISED');
-create index subjects_that_may_hold on app.subjects (tenant_id, id)
-  where state = 'ACTIVE' and role in ('lender', 'investor');
-
--- The next nonce per sending address. Not domain state and nobody's data: our senders sign for all tenants, and a
--- number must go to one transaction only. The function below is the only way to it.
-create table ops.chain_senders (
-  sender      text primary key check (sender ~ '^0x[0-9a-fA-F]{40}$'),
-  next_nonce  bigint not null check (next_nonce >= 0)
-);
-
-create function fx.next_nonce(of_sender text, mined bigint) returns bigint
-language plpgsql security definer set search_path = '' as $$
--- Take the sender's next nonce; its row stays locked until the transaction that records the use ends. `mined` is the
--- chain's own count: it starts the counter, and puts it right when the database was restored from a backup older than
--- the chain. A count far ahead of what is known is no count of ours: it would leave a gap that stops the sender for
--- everybody. Where it is true after all (a new database, an old sender), fx_owner writes the row by hand.
-declare
-  known bigint;
-  taken bigint;
-begin
-  if fx.tenant() is null then raise exception 'no tenant is pinned' using errcode = '42501'; end if;
-  insert into ops.chain_senders (sender, next_nonce) values (of_sender, 0) on conflict (sender) do nothing;
-  select s.next_nonce into strict known from ops.chain_senders s where s.sender = of_sender for update;
-  if mined is null or mined < 0 or mined > known + 1000 then
-    raise exception 'the chain cannot have mined % of %, of whom % are known', mined, of_sender, known
-      using errcode = 'FX023';
-  end if;
-  taken := greatest(known, mined);
-  update ops.chain_senders set next_nonce = taken + 1 where sender = of_sender;
-  return taken;
-end $$;
-grant execute on function fx.next_nonce(text, bigint) to fx_app;
+create unique index wallet_recoveries_one_open on app.wallet_recoveries (tenant_id, subject_id)
+  where state not in ('DECLINED', 'COMPLETED');
+create index wallet_recoveries_by_state on app.wallet_recoveries (tenant_id, state, id);
+select fx.protect('wallet_recoveries', 'tokenisation', 'wallet recovery');
+create trigger b_for_ever before delete on app.wallet_recoveries for each row execute function fx.deny();
+alter table app.wallet_recoveries enable always trigger b_for_ever;

@@ -1,4 +1,5 @@
--- Listed, seen, chosen (MK-01 … MK-04). Runs as fx_owner.
+-- module: marketplace
+-- Listed, seen, chosen (MK-01 … MK-04).
 create table app.primary_listings (
   tenant_id                      text not null,
   id                             text not null check (id ~ '^lst_[0-9a-z]{26}$'),

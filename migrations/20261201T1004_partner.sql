@@ -1,4 +1,5 @@
--- Under whose flag: tenants and their API keys (PA-02, PA-06). Runs as fx_owner.
+-- module: partner
+-- Under whose flag: tenants and their API keys (PA-02, PA-06).
 create table app.tenants (
   tenant_id                   text primary key check (tenant_id ~ '^tnt_[a-z0-9_]{1,40}$'),
   display_name                text not null check (length(display_name) between 1 and 120),
@@ -15,6 +16,9 @@ create table app.tenants (
   opened_at                   timestamptz not null
 );
 select fx.protect('tenants', 'partner', 'tenant');
+-- The worker learns from the table whom it works for: ids and states, nothing that was agreed.
+grant select (tenant_id, state) on app.tenants to fx_worker;
+create policy worker_counts on app.tenants for select to fx_worker using (true);
 
 create table app.api_keys (
   tenant_id   text not null references app.tenants (tenant_id),
@@ -37,10 +41,11 @@ create table ops.api_key_use (
   tenant_id     text not null,
   key_id        text not null,
   last_used_at  timestamptz not null,
-  primary key (tenant_id, key_id)
+  primary key (tenant_id, key_id),
+  foreign key (tenant_id, key_id) references app.api_keys (tenant_id, id)
 );
 alter table ops.api_key_use enable row level security;
 alter table ops.api_key_use force row level security;
 create policy tenant_only on ops.api_key_use for all to fx_app
   using (tenant_id = (select fx.tenant())) with check (tenant_id = (select fx.tenant()));
-grant select, insert, update on ops.api_key_use to fx_app;
+grant select, insert, update (tenant_id, key_id, last_used_at) on ops.api_key_use to fx_app;

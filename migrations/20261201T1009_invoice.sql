@@ -1,4 +1,5 @@
--- The spine (IN-16). Runs as fx_owner.
+-- module: invoice
+-- The spine (IN-16).
 create table app.invoices (
   tenant_id                  text not null,
   reference                  text not null check (reference ~ '^FXI-[0-9A-HJKMNP-TV-Z]{7}$'),
@@ -34,7 +35,13 @@ create index invoices_alike on app.invoices (tenant_id, obligor_id, face_value_p
 create index invoices_due on app.invoices (tenant_id, maturity_date) where state = 'FUNDED';
 create index invoices_of_obligor on app.invoices (tenant_id, obligor_id, reference);
 create index invoices_of_originator on app.invoices (tenant_id, originator_id, reference);
+-- Where the walks look for a lost mint and a lost listing; few invoices are between two steps at a time.
+create index invoices_between_steps on app.invoices (tenant_id, reference) where state in ('CONFIRMED', 'TOKENISED');
+-- Whether anything is open in a tenant at all is asked every few seconds.
+create index invoices_open on app.invoices (tenant_id)
+  where state not in ('REJECTED', 'DECLINED_BY_BUYER', 'WITHDRAWN', 'SETTLED');
 select fx.protect('invoices', 'invoice', 'invoice');
+select fx.may_be_asked('invoice', 'invoices', 'reference');
 
 create function fx.invoice_terms_are_final() returns trigger language plpgsql set search_path = '' as $$
 begin

@@ -1,7 +1,8 @@
+-- module: compliance
 -- The MLRO queue and the alerts. A decided case stays for ever, as it was decided (CO-01).
 -- app.alerts belongs to monitoring, which takes it over when it exists.
 create table app.review_queue (
-  tenant_id         text not null,
+  tenant_id         text not null references app.tenants (tenant_id),
   id                text not null,
   subject_id        text,
   resource          text not null,
@@ -31,7 +32,7 @@ create trigger b_for_ever before delete on app.review_queue for each row execute
 alter table app.review_queue enable always trigger b_for_ever;
 
 create table app.alerts (
-  tenant_id        text not null,
+  tenant_id        text not null references app.tenants (tenant_id),
   id               text not null,
   cause            text not null check (cause ~ '^[A-Z][A-Z0-9_]{2,39}$'),
   resource         text not null,
@@ -47,9 +48,10 @@ create table app.alerts (
   finding          text check (finding in ('TRUE_ALARM', 'FALSE_ALARM')),
   primary key (tenant_id, id),
   check ((acknowledged_at is null) = (acknowledged_by is null)),
-  check ((state = 'CLOSED') = (closed_at is not null)),
+  -- An alert whose cause is gone ends by itself (statemachines §12): nobody closed it and nobody found anything.
+  check ((state in ('CLOSED', 'AUTO_CLEARED')) = (closed_at is not null)),
   check ((closed_at is null) = (closed_by is null)),
-  check ((closed_at is null) = (finding is null))
+  check ((state = 'CLOSED') = (finding is not null))
 );
 create unique index alerts_one_open on app.alerts (tenant_id, cause, resource) where closed_at is null;
 create index alerts_by_state on app.alerts (tenant_id, state, id);

@@ -1,6 +1,7 @@
--- Double entry under every movement of money (SE-17). Runs as fx_owner.
+-- module: ledger
+-- Double entry under every movement of money (SE-17).
 create table app.ledger_accounts (
-  tenant_id  text not null,
+  tenant_id  text not null references app.tenants (tenant_id),
   code       text not null check (code ~ '^[a-z_]+(:[A-Za-z0-9_-]+)*$'),
   kind       text not null check (kind in ('asset', 'client', 'income', 'expense')),
   opened_at  timestamptz not null,
@@ -9,7 +10,7 @@ create table app.ledger_accounts (
 select fx.protect('ledger_accounts', 'ledger');
 
 create table app.journals (
-  tenant_id  text not null,
+  tenant_id  text not null references app.tenants (tenant_id),
   id         text not null,
   kind       text not null,
   resource   text not null,
@@ -41,7 +42,8 @@ create table ops.client_balances (
   tenant_id      text not null,
   account_code   text not null,
   balance_pence  bigint not null check (balance_pence >= 0),
-  primary key (tenant_id, account_code)
+  primary key (tenant_id, account_code),
+  foreign key (tenant_id, account_code) references app.ledger_accounts (tenant_id, code)
 );
 alter table ops.client_balances enable row level security;
 alter table ops.client_balances force row level security;
@@ -56,7 +58,7 @@ language plpgsql set search_path = '' as $$
 begin
   if (select sum(l.debit_pence) <> sum(l.credit_pence) from app.journal_lines l
        where l.tenant_id = new.tenant_id and l.journal_id = new.journal_id) then
-    raise exception 'journal % does not balance', new.journal_id using errcode = 'FX010';
+    raise exception 'journal % does not balance', new.journal_id using errcode = 'FX015';
   end if;
   return null;
 end $$;

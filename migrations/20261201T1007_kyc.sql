@@ -1,3 +1,4 @@
+-- module: kyc
 -- Gates 1 to 3: onboarding files, who stands in them, every execution of a gate, what it found, what people decided.
 create table app.onboarding_files (
   tenant_id        text not null,

@@ -1,4 +1,5 @@
--- Policies of the tables that fx.protect does not make. Never OR a bypass into a tenant policy (decisions §3).
+-- module: audit
+-- Policies of the entries, which fx.protect does not make. Never OR a bypass into a tenant policy (decisions §3).
 drop policy if exists tenant_only on app.audit_entries;
 create policy tenant_only on app.audit_entries for select to fx_app using (tenant_id = (select fx.tenant()));
 drop policy if exists the_chain_sees_all on app.audit_entries;
@@ -13,20 +14,3 @@ drop policy if exists bypass_reads on app.audit_entries;
 create policy bypass_reads on app.audit_entries for select to fx_bypass
   using (tenant_id = any ((select fx.bypass_tenants())::text[]));
 drop function if exists fx.bypass_active(); -- which these policies asked before
-
-drop policy if exists tenant_only on ops.jobs;
--- A tenant leases nothing to itself, and what falls due by the clock is promised by the worker alone.
-create policy tenant_only on ops.jobs for all to fx_app
-  using (tenant_id = (select fx.tenant()))
-  with check (tenant_id = (select fx.tenant()) and leased_until is null
-              and not (state = 'READY' and payload ? 'every_seconds'));
-drop policy if exists worker_claims on ops.jobs;
-create policy worker_claims on ops.jobs for all to fx_worker using (true) with check (true);
-
-drop policy if exists tenant_only on ops.idempotency_keys;
-create policy tenant_only on ops.idempotency_keys for all to fx_app
-  using (tenant_id = (select fx.tenant())) with check (tenant_id = (select fx.tenant()));
-
-drop policy if exists tenant_only on ops.inbox;
-create policy tenant_only on ops.inbox for all to fx_app
-  using (tenant_id = (select fx.tenant())) with check (tenant_id = (select fx.tenant()));

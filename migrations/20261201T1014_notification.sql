@@ -1,4 +1,5 @@
--- Mails that leave or have left (NO-01, NO-03, IN-09). Runs as fx_owner.
+-- module: notification
+-- Mails that leave or have left (NO-01, NO-03, IN-09).
 create table app.email_sends (
   tenant_id     text not null,
   id            text not null check (id ~ '^eml_[0-9a-z]{26}$'),
@@ -11,10 +12,15 @@ create table app.email_sends (
   provider_ref  text check (strpos(provider_ref, '@') = 0),
   queued_at     timestamptz not null,
   sent_at       timestamptz check (sent_at >= queued_at),
+  failure       text check (failure ~ '^[A-Z_]{1,60}$'), -- refused for good, or too late to be of use
+  failed_at     timestamptz check (failed_at >= queued_at),
   primary key (tenant_id, id),
   unique (tenant_id, business_key), -- NO-03: one mail per business event
   foreign key (tenant_id, subject_id) references app.subjects (tenant_id, id),
-  check ((state = 'SENT') = (sent_at is not null and provider_ref is not null))
+  check ((state = 'SENT') = (sent_at is not null and provider_ref is not null)),
+  check ((state in ('FAILED', 'EXPIRED')) = (failed_at is not null and failure is not null)),
+  check ((failure is null) = (failed_at is null))
 );
 create index email_sends_of_subject on app.email_sends (tenant_id, subject_id);
+create index email_sends_failed on app.email_sends (tenant_id, resource) where state in ('FAILED', 'EXPIRED');
 select fx.protect('email_sends', 'notification', 'email');

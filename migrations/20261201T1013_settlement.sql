@@ -1,4 +1,5 @@
--- Money on its way (SE-01 … SE-18). Runs as fx_owner.
+-- module: settlement
+-- Money on its way (SE-01 … SE-18).
 create table app.disbursements (
   tenant_id               text not null,
   id                      text not null check (id ~ '^dis_[0-9a-z]{26}$'),
@@ -47,7 +48,7 @@ $$;
 grant execute on function fx.onward_total(jsonb) to fx_writer;
 
 create table app.collections (
-  tenant_id            text not null,
+  tenant_id            text not null references app.tenants (tenant_id),
   id                   text not null check (id ~ '^col_[0-9a-z]{26}$'),
   bank_transaction_id  text not null check (length(bank_transaction_id) between 1 and 210),
   invoice_reference    text,
@@ -114,35 +115,103 @@ create index payment_instructions_on_their_way on app.payment_instructions (tena
 create index payment_instructions_of_disbursement on app.payment_instructions (tenant_id, disbursement_id);
 select fx.protect('payment_instructions', 'settlement', 'payment_instruction');
 
+-- One line of a statement stays one line under whatever a bank shows of it (SE-10, ADR 0014).
 -- Lines that a bank has shown us and what each of them is, so that no line counts twice.
 create table app.reconciliations (
-  tenant_id       text not null,
+  tenant_id       text not null references app.tenants (tenant_id),
   id              text not null,
   account         text not null check (account ~ '^[0-9]{14}$'), -- sort code and account number
   transaction_id  text not null,
   amount_pence    bigint not null check (amount_pence between 0 and 9007199254740991),
   booked_at       timestamptz not null,
-  kind            text not null check (kind in ('funding', 'return', 'seller_credit', 'collection', 'nothing')),
+  kind            text not null
+                  check (kind in ('funding', 'return', 'seller_credit', 'collection', 'nothing', 'doubt', 'repeat')),
   matched_to      text not null, -- an end-to-end id, the id of a collection, or of a line that carries no money itself
-  method          text not null check (method in ('AIS')),
+  method          text not null check (method in ('AIS', 'FPS')),
   reconciled_at   timestamptz not null,
+  repeat_of       text, -- of a 'repeat': the line that it is, by a person's word
   primary key (tenant_id, id),
   unique (tenant_id, account, transaction_id),
   unique (tenant_id, kind, matched_to),
-  check ((amount_pence = 0) = (kind = 'nothing'))
+  foreign key (tenant_id, repeat_of) references app.reconciliations (tenant_id, id),
+  check ((amount_pence = 0) = (kind = 'nothing')),
+  constraint reconciliations_repeat_check check ((kind = 'repeat') = (repeat_of is not null) and repeat_of <> id)
 );
 create index reconciliations_newest on app.reconciliations (tenant_id, account, booked_at);
 select fx.protect('reconciliations', 'settlement');
 
+-- Everything that a line was ever shown as. Of a narration only its length and a digest: people write names there.
+create table app.line_forms (
+  tenant_id         text not null,
+  id                text not null check (id ~ '^frm_[0-9a-z]{26}$'),
+  line_id           text not null,
+  account           text not null check (account ~ '^[0-9]{14}$'),
+  amount_pence      bigint not null check (amount_pence between 0 and 9007199254740991),
+  source            text not null check (source in ('AIS', 'FPS')),
+  transaction_id    text check (length(transaction_id) between 1 and 210), -- null: none shown, or known of the line before
+  booked_at         timestamptz not null,
+  narration_length  integer not null check (narration_length between 0 and 1500),
+  narration_sha256  text not null check (narration_sha256 ~ '^[0-9a-f]{64}$'),
+  bank_reference    text not null check (length(bank_reference) <= 210),
+  end_to_end_id     text not null check (length(end_to_end_id) <= 210),
+  seen_at           timestamptz not null,
+  primary key (tenant_id, id),
+  foreign key (tenant_id, line_id) references app.reconciliations (tenant_id, id)
+);
+create unique index line_forms_one_line_per_id on app.line_forms (tenant_id, account, source, transaction_id)
+  where transaction_id is not null;
+create index line_forms_of_line on app.line_forms (tenant_id, line_id);
+create index line_forms_by_time on app.line_forms (tenant_id, account, booked_at);
+select fx.protect('line_forms', 'settlement');
+create trigger b_for_ever before update or delete on app.line_forms for each row execute function fx.deny();
+
+-- A line that may be a known one and is not surely so: not booked until a person has said which.
+create table app.line_doubts (
+  tenant_id   text not null,
+  line_id     text not null,
+  may_be      jsonb not null check (jsonb_typeof(may_be) = 'array' and jsonb_array_length(may_be) > 0), -- ids of lines
+  state       text not null,
+  opened_at   timestamptz not null,
+  decided_at  timestamptz,
+  decided_by  text,
+  primary key (tenant_id, line_id),
+  foreign key (tenant_id, line_id) references app.reconciliations (tenant_id, id),
+  check ((state = 'OPEN') = (decided_at is null)),
+  check ((decided_at is null) = (decided_by is null))
+);
+create index line_doubts_by_state on app.line_doubts (tenant_id, state, line_id);
+select fx.protect('line_doubts', 'settlement', 'line_doubt');
+create trigger b_for_ever before delete on app.line_doubts for each row execute function fx.deny();
+
 -- Since when an account's statement has not been read whole, so that a failing bank or a line that cannot be booked is
 -- neither forgotten nor kept quiet. A row changes when a gap begins and when it ends, not with every reading.
 create table app.statement_readings (
-  tenant_id  text not null,
-  account    text not null check (account ~ '^[0-9]{14}$'),
-  gap_since  timestamptz,
+  tenant_id          text not null references app.tenants (tenant_id),
+  account            text not null check (account ~ '^[0-9]{14}$'),
+  gap_since          timestamptz,
+  balance_gap_since  timestamptz, -- first of the tries that told no balance
   primary key (tenant_id, account)
 );
 select fx.protect('statement_readings', 'settlement');
+
+-- The books against the bank's own balance (SE-17, ADR 0014).
+-- What the bank has beyond the books (or lacks), while nothing that is on its way explains it.
+create table app.balance_differences (
+  tenant_id         text not null references app.tenants (tenant_id),
+  id                text not null check (id ~ '^dif_[0-9a-z]{26}$'),
+  account           text not null check (account ~ '^[0-9]{14}$'),
+  bank_pence        bigint not null check (bank_pence between -9007199254740991 and 9007199254740991),
+  books_pence       bigint not null check (books_pence between -9007199254740991 and 9007199254740991),
+  state             text not null,
+  opened_at         timestamptz not null,
+  closed_at         timestamptz,
+  primary key (tenant_id, id),
+  check ((state = 'OPEN') = (closed_at is null)),
+  check ((state = 'CLOSED') = (bank_pence = books_pence))
+);
+create unique index balance_differences_one_open on app.balance_differences (tenant_id, account) where state = 'OPEN';
+select fx.protect('balance_differences', 'settlement', 'balance_difference');
+create trigger b_for_ever before delete on app.balance_differences for each row execute function fx.deny();
 
 -- Accounts of their own for buyers or programmes; a credit on one needs no narration. Not opened by any command yet.
 create table app.virtual_accounts (
