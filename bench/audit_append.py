@@ -140,7 +140,7 @@ class Unchained:
         finally:
             await self.pool.release(connection)
 
-    async def change(self, tx: Tx, *, resource: str, move: audit.Move) -> None:
+    async def change(self, tx: Tx, *, resource: str, move: audit.Changes) -> None:
         """Record in the ordinary table and apply the rows."""
         diff = {"facts": [], "rows": [row.wire() for row in move.rows]}
         await tx.value(
@@ -157,11 +157,13 @@ class Unchained:
         )
 
 
-def update_of(table: str, row_id: str, version: int) -> audit.Move:
+def update_of(table: str, row_id: str, version: int) -> audit.Changes:
     """One update of three columns, as a command would list it."""
     before = {"status": "VERIFIED", "amount_pence": version, "version": version}
     after = {"status": "VERIFIED", "amount_pence": version + 1, "version": version + 1}
-    return audit.Move(rows=(audit.update(table, key={"tenant_id": TENANT, "id": row_id}, before=before, after=after),))
+    return audit.Changes(
+        rows=(audit.update(table, key={"tenant_id": TENANT, "id": row_id}, before=before, after=after),)
+    )
 
 
 @dataclass

@@ -213,12 +213,12 @@ class Record:
         made = ids.new("sub"), ids.new("sub")
         caller = system(tenant_id, "bench")
         async with self.database.transaction(tenant_id) as tx:
-            move = audit.Move((audit.insert("tenants", tenant),))
+            move = audit.Changes((audit.insert("tenants", tenant),))
             await audit.change(tx, caller, action="TENANT_OPEN", resource=tenant_id, move=move)
             for subject_id, role in zip(made, ("seller", "buyer"), strict=True):
                 row = {"tenant_id": tenant_id, "id": subject_id, "role": role, "legal_name": role, "state": "CREATED",
                        "created_at": NOW}  # fmt: skip
-                move = audit.Move((audit.insert("subjects", row),))
+                move = audit.Changes((audit.insert("subjects", row),))
                 await audit.change(tx, caller, action="SUBJECT_CREATE", resource=subject_id, move=move)
         return made
 

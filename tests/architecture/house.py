@@ -43,7 +43,7 @@ SHARED_INSIDE = {
     "fintokenx.lifecycle.settlement.service.lines.verdicts": "a read for the files of its service",
     "fintokenx.lifecycle.settlement.service.reads.locked": "a lock for the files of its service",
     "fintokenx.lifecycle.settlement.service.reads.of_instruction": "a read for the files of its service",
-    "fintokenx.lifecycle.settlement.service.walking.locked": "a lock for the files of its service",
+    "fintokenx.lifecycle.settlement.service.payments.locked": "a lock for the files of its service",
     "fintokenx.lifecycle.tokenisation.service.reads.locked_token": "a lock for the files of its service",
     "fintokenx.parties.kyc.service.renewing.cleared_at": "a read for the files of its service",
     "fintokenx.parties.kyc.service.running.started": "rows for the files of its service",

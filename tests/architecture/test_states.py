@@ -24,7 +24,7 @@ OTHER_WORDS: Final = {
     "lifecycle/settlement/service/collecting.py": "SETTLED is the reason for a burn, too",
     "lifecycle/settlement/service/line_identity.py": "NEW and SAME are verdicts about lines",
     "lifecycle/settlement/service/reads.py": "REFUND_DUE is what stands against an erasure",
-    "lifecycle/settlement/service/walking.py": "FIAT_RETRY is an action, too",
+    "lifecycle/settlement/service/payments.py": "FIAT_RETRY is an action, too",
     "parties/kyc/ports.py": "CLEAR, REFER and FAIL are verdicts of providers",
     "parties/kyc/types.py": "CLEAR, REFER and FAIL are verdicts of gates",
 }

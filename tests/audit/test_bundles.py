@@ -40,7 +40,7 @@ async def test_a_bundle_of_a_resource_holds_all_its_entries_and_ties_all_its_che
         await make(world, A, f"noise-{batch}")
         if batch % 2 == 0:
             async with world.database.transaction(A) as tx:
-                await audit.change(tx, ACTOR[A], action="THING_NOTE", resource="FXI-1", move=audit.Move())
+                await audit.change(tx, ACTOR[A], action="THING_NOTE", resource="FXI-1", move=audit.Changes())
         await slot(jobs)
     shown = {"x": [audit.Disclosed("/diff", "email", "00", "a@b")]}
     async with world.database.transaction(A) as tx:
@@ -98,7 +98,7 @@ async def test_a_bundle_waits_for_the_last_entry_of_its_resource(world: World, j
     await make(world, A, "t1")
     await slot(jobs)
     async with world.database.transaction(A) as tx:
-        await audit.change(tx, ACTOR[A], action="THING_NOTE", resource="t1", move=audit.Move())
+        await audit.change(tx, ACTOR[A], action="THING_NOTE", resource="t1", move=audit.Changes())
     world.clock.set(world.clock.now() + timedelta(minutes=3))
     async with world.database.transaction(A) as tx:
         with pytest.raises(audit.ProofPending) as pending:

@@ -32,7 +32,7 @@ async def record(world: World, caller: Caller, action: str, *rows: audit.RowChan
     """One entry in a transaction of its own, in the caller's tenant."""
     try:
         async with world.database.transaction(caller.tenant_id) as tx:
-            return await audit.change(tx, caller, action=action, resource=resource, move=audit.Move(rows))
+            return await audit.change(tx, caller, action=action, resource=resource, move=audit.Changes(rows))
     except AdministratorRefused as refusal:  # what the database said is what these tests are about
         raise refusal.__cause__ or refusal from None
 

@@ -118,7 +118,7 @@ def moved(tenant_id: str, thing_id: str, before: str, after: str) -> audit.RowCh
 async def change(tx: Tx, action: str, *rows: audit.RowChange, resource: str = "t", facts: tuple[Fact, ...] = ()) -> str:
     """One entry in the transaction's tenant."""
     return await audit.change(
-        tx, system(tx.tenant_id, "test"), action=action, resource=resource, move=audit.Move(rows=rows, facts=facts)
+        tx, system(tx.tenant_id, "test"), action=action, resource=resource, move=audit.Changes(rows=rows, facts=facts)
     )
 
 

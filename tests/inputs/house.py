@@ -195,5 +195,5 @@ async def _people(house: House, sealer: Sealer) -> None:
             "tenant_id": HERE, "id": SESSION, "subject_id": made.id, "aal": 2, "state": "ACTIVE", "created_at": tx.at,
             "expires_at": tx.at + timedelta(days=1), "revoked_at": None,
         }  # fmt: skip
-        move = audit.Move((audit.insert("sessions", row),))
+        move = audit.Changes((audit.insert("sessions", row),))
         await audit.change(tx, house.caller(role), action="SESSION_OPEN", resource=made.id, move=move)

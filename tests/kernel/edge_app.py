@@ -53,7 +53,7 @@ async def make(tx: Tx, caller: Caller, body: Make) -> Made:
     thing_id = tx.ids.new("thg")
     row = thing(tx.tenant_id, thing_id, note=body.name, amount_pence=body.amount_pence)
     await audit.change(
-        tx, caller, action="THING_MAKE", resource=thing_id, move=audit.Move(rows=(audit.insert("things", row),))
+        tx, caller, action="THING_MAKE", resource=thing_id, move=audit.Changes(rows=(audit.insert("things", row),))
     )
     tx.enqueue("told", {}, dedupe_key=thing_id)
     match body.name:

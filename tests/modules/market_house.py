@@ -91,7 +91,7 @@ class Market:
         holder = {"holder_subject_id": self.lender.id, "holder_wallet": self.wallets[self.lender.id]}
         move = await marketplace.closed(tx, SYSTEM, listing_id=listing.id)
         move += await invoice.funded(tx, SYSTEM, reference=listing.invoice_reference)
-        move += audit.Move((token_moved(listing.token_reference, "MINTED", "HELD", **holder),))
+        move += audit.Changes((token_moved(listing.token_reference, "MINTED", "HELD", **holder),))
         await audit.change(tx, SYSTEM, action="FUND_INVOICE", resource=listing.invoice_reference, move=move)
 
     async def give_back(self, listing: marketplace.Listing, action: str) -> None:

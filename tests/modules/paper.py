@@ -79,7 +79,7 @@ class Paper:
         changes = [audit.insert("invoices", row)] if not before else [self._invoice_moved(reference, before, after)]
         if action == "TOKEN_MINT":
             changes = [self._invoice_moved(reference, before, after, token), await self._minted(tx, row, token)]
-        move = audit.Move(tuple(changes), (facts[action],) if action in facts else ())
+        move = audit.Changes(tuple(changes), (facts[action],) if action in facts else ())
         await audit.change(tx, actors.get(action, SYSTEM), action=action, resource=reference, move=move)
 
     def _invoice_moved(self, reference: str, before: str, after: str, token: str | None = None) -> audit.RowChange:
@@ -96,7 +96,7 @@ class Paper:
         requested = rows.token(row, token, token_id_hex="0x" + tx.ids.secret("tid").removeprefix("tid_"), at=tx.at)
         submitted = token_moved(token, "REQUESTED", "MINT_SUBMITTED", contract_address=CONTRACT)
         for action, change in (("TOKEN_REQUEST", requested), ("TOKEN_SUBMIT", submitted)):
-            await audit.change(tx, SYSTEM, action=action, resource=row["reference"], move=audit.Move((change,)))
+            await audit.change(tx, SYSTEM, action=action, resource=row["reference"], move=audit.Changes((change,)))
         return token_moved(token, "MINT_SUBMITTED", "MINTED", minted_at=tx.at, holder_wallet=MINTING_WALLET)
 
 
@@ -117,7 +117,7 @@ async def wallet(tx: Tx, subject: auth.Subject) -> str:
     """A custody wallet of the subject's; its address."""
     address = "0x" + tx.ids.secret("adr").removeprefix("adr_")[:40]
     made = rows.wallet(HERE, tx.ids.new("wal"), subject_id=subject.id, address=address, at=tx.at)
-    move = audit.Move((made,))
+    move = audit.Changes((made,))
     await audit.change(tx, SYSTEM, action="WALLET_CREATE", resource=subject.id, move=move)
     return address
 

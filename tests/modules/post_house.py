@@ -116,7 +116,7 @@ async def wanted(post: Post, *subjects: auth.Subject) -> None:
     """Somebody asks for a code to sign in as each of these."""
     async with post.world.database.transaction(HERE) as tx:
         for subject in subjects:
-            move = audit.Move(facts=(LoginCodeWanted(subject.id, tx.at),))
+            move = audit.Changes(facts=(LoginCodeWanted(subject.id, tx.at),))
             await audit.change(tx, SYSTEM, action="LOGIN_CODE_REQUEST", resource=subject.id, move=move)
 
 

@@ -31,7 +31,7 @@ from fintokenx.lifecycle.settlement.ports import (
     BankAccount,
     TokenTransfers,
 )
-from fintokenx.lifecycle.settlement.service import funding, lines, walking
+from fintokenx.lifecycle.settlement.service import funding, lines, payments
 from fintokenx.lifecycle.settlement.types import LineDoubt
 from fintokenx.lifecycle.tokenisation import reactions as tokenisation_reactions
 from fintokenx.lifecycle.tokenisation.jobs import TokenisationJobs
@@ -95,7 +95,7 @@ class Place:
 
     async def seed(self, *rows: audit.RowChange) -> None:
         async with self.tx() as tx:
-            await audit.change(tx, PLATFORM, action="TEST_SEED", resource="test", move=audit.Move(rows))
+            await audit.change(tx, PLATFORM, action="TEST_SEED", resource="test", move=audit.Changes(rows))
 
     async def ask(self, job: str, payload: dict[str, Any] | None = None) -> None:
         async with self.tx() as tx:
@@ -291,7 +291,7 @@ class Place:
         async with self.tx() as tx:
             await funding.checked(tx, PLATFORM, disbursement_id=made.id, allowed=True, reason="")
         async with self.tx() as tx:
-            assert await walking.start(tx, PLATFORM, end_to_end_id=made.id) is not None
+            assert await payments.start(tx, PLATFORM, end_to_end_id=made.id) is not None
         return made
 
     async def show(self, amount_pence: int, transaction_id: str, **changes: Any) -> None:

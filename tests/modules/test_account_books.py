@@ -21,10 +21,10 @@ from fintokenx.lifecycle.settlement.ports import (
 from fintokenx.lifecycle.settlement.service import (
     funding,
     instructing,
-    readings,
-    reconciling,
-    resuming,
-    walking,
+    payments,
+    recovery_sweep,
+    statement_lines,
+    statement_window,
 )
 from fintokenx.lifecycle.settlement.types import Statement
 from fintokenx.lifecycle.tokenisation.ports import BurnReceivable
@@ -78,10 +78,10 @@ async def test_a_payer_without_an_id_is_not_another_payer(place: Place) -> None:
     settled = PaymentOutcome(PaymentState.SETTLED, "bank-1")
     shown = BankCredit("t", NET, place.world.clock.now(), instructing.funding_reference(made.id), "NOTPROVIDED")
     async with place.tx() as tx:
-        await walking.conclude(tx, PLATFORM, end_to_end_id=made.id, outcome=settled)
+        await payments.conclude(tx, PLATFORM, end_to_end_id=made.id, outcome=settled)
     async with place.tx() as tx:
         statement = Statement(COLLECTIONS, shown.booked_at, (shown,))
-        await reconciling.take_line(tx, PLATFORM, statement=statement, credit=shown)
+        await statement_lines.take_line(tx, PLATFORM, statement=statement, credit=shown)
     assert await place.lines() == [("funding", NET.value)]
 
 
@@ -117,8 +117,8 @@ class Account:
             self.lines.append(credit)
         statement = Statement(COLLECTIONS, self.since, tuple(self.lines))
         async with self.place.tx() as tx:
-            if credit in await reconciling.open_lines(tx, PLATFORM, statement=statement):
-                await reconciling.take_line(tx, PLATFORM, statement=statement, credit=credit)
+            if credit in await statement_lines.open_lines(tx, PLATFORM, statement=statement):
+                await statement_lines.take_line(tx, PLATFORM, statement=statement, credit=credit)
 
     async def happen(self, leg: str, outcome: str, credits_shown: list[BankCredit], *, told: bool = False) -> None:
         """A payment's outcome, and lines that name it, in any order; at last the statement is read once more."""
@@ -131,10 +131,10 @@ class Account:
                 await self.take(event)
             else:
                 async with self.place.tx() as tx:
-                    await walking.conclude(tx, PLATFORM, end_to_end_id=leg, outcome=OUTCOMES[event])
+                    await payments.conclude(tx, PLATFORM, end_to_end_id=leg, outcome=OUTCOMES[event])
         if told:
             async with self.place.tx() as tx:
-                await walking.returned(tx, PLATFORM, end_to_end_id=leg, outcome=OUTCOMES["returned"])
+                await payments.returned(tx, PLATFORM, end_to_end_id=leg, outcome=OUTCOMES["returned"])
         for credit in self.lines:
             await self.take(credit)
 
@@ -163,7 +163,7 @@ async def test_whatever_comes_in_whatever_order_the_account_and_the_books_agree(
             await funding.token_refused(tx, PLATFORM, disbursement_id=made.id, reason="no")
         leg = f"{made.id}-R"
         async with place.tx() as tx:
-            assert await walking.start(tx, PLATFORM, end_to_end_id=leg) is not None
+            assert await payments.start(tx, PLATFORM, end_to_end_id=leg) is not None
         back = chance.choice(list(OUTCOMES))
         account.pence -= NET.value if back in ("settled", "returned") else 0
         told = back == "settled" and chance.random() < 0.5
@@ -184,10 +184,10 @@ async def test_a_line_that_waits_for_its_payment_is_still_read_days_later(place:
     place.time_passes(5 * 86_400)
     await account.take(BankCredit("new", Pence(1), place.world.clock.now(), "WHAT", ""))
     async with place.tx() as tx:
-        _, since = await readings.statement(tx, PLATFORM)
+        _, since = await statement_window.statement(tx, PLATFORM)
     assert since < sent_at
     async with place.tx() as tx:
-        await walking.conclude(tx, PLATFORM, end_to_end_id=made.id, outcome=OUTCOMES["refused"])
+        await payments.conclude(tx, PLATFORM, end_to_end_id=made.id, outcome=OUTCOMES["refused"])
     await account.take(line)
     assert await place.lines() == [("collection", 1), ("collection", NET.value)]
 
@@ -231,7 +231,7 @@ async def test_a_line_that_cannot_be_booked_stops_nobody_and_is_told_and_not_for
     await place.work_until(newer_is_booked)
     assert (await place.alerts())["STATEMENT_LINE_NOT_TAKEN", "04000412345678"] == 1
     async with place.tx() as tx:
-        _, since = await readings.statement(tx, PLATFORM)
+        _, since = await statement_window.statement(tx, PLATFORM)
     assert since < began
 
 
@@ -275,7 +275,7 @@ async def test_a_share_that_was_held_is_released_even_when_nobody_says_that_its_
     await place.find_again()
     for run in ("job_1", "job_2"):
         async with place.tx() as tx:
-            await resuming.promise_again(tx, PLATFORM, job_id=run)
+            await recovery_sweep.promise_again(tx, PLATFORM, job_id=run)
     assert len(await place.jobs("settlement.release_held")) == 2, "a run's promise is its own, whoever asked"
     await place.until_idle()
     assert [c.state for c in await place.collections()] == ["DISTRIBUTED"]

@@ -153,7 +153,7 @@ async def test_the_database_refuses_every_move_that_the_subject_machine_does_not
         )
         with pytest.raises(asyncpg.PostgresError, match="may not go from CREATED"):
             async with at_home.world.database.transaction(HERE) as tx:
-                await audit.change(tx, MLRO, action="MLRO_APPROVE", resource=ada.id, move=audit.Move((forged,)))
+                await audit.change(tx, MLRO, action="MLRO_APPROVE", resource=ada.id, move=audit.Changes((forged,)))
 
 
 async def test_a_role_never_changes(at_home: House) -> None:
@@ -164,7 +164,7 @@ async def test_a_role_never_changes(at_home: House) -> None:
     )
     with pytest.raises(asyncpg.PostgresError, match=r"the role of .* is fixed"):
         async with at_home.world.database.transaction(HERE) as tx:
-            await audit.change(tx, SEED, action="GATE_RESULT", resource=ada.id, move=audit.Move((forged,)))
+            await audit.change(tx, SEED, action="GATE_RESULT", resource=ada.id, move=audit.Changes((forged,)))
 
 
 @pytest.mark.parametrize(

@@ -112,7 +112,7 @@ async def test_the_database_too_refuses_a_decision_by_an_administrator(world: Wo
     admin = Caller(A, Role.PLATFORM_ADMIN, "sub_admin", "sub_admin")
     with pytest.raises(asyncpg.PostgresError) as refusal:
         async with world.database.transaction(A) as tx:
-            await audit.change(tx, admin, action="MLRO_APPROVE", resource=case.id, move=audit.Move())
+            await audit.change(tx, admin, action="MLRO_APPROVE", resource=case.id, move=audit.Changes())
     assert refusal.value.sqlstate == "FX006"
 
 
@@ -154,7 +154,7 @@ async def test_a_closed_case_is_still_there_after_ten_years_and_cannot_be_delete
     async with world.database.transaction(A) as tx:
         listed = await compliance.cases(tx, MLRO, state="DECIDED_APPROVE", after="", limit=10)
     assert [each.id for each in listed] == [case.id]
-    move = audit.Move((audit.delete("review_queue", key={"tenant_id": A, "id": case.id}, before={}),))
+    move = audit.Changes((audit.delete("review_queue", key={"tenant_id": A, "id": case.id}, before={}),))
     with pytest.raises(asyncpg.InsufficientPrivilegeError):
         async with world.database.transaction(A) as tx:
             await audit.change(tx, SYSTEM, action="CASE_OPEN", resource=case.id, move=move)
@@ -220,7 +220,7 @@ async def test_the_database_refuses_a_state_that_the_machine_does_not_lead_to(wo
             before={"state": decided.state},
             after={"state": "OPEN"},
         )
-        await audit.change(tx, SYSTEM, action="CASE_OPEN", resource=case.id, move=audit.Move((row,)))
+        await audit.change(tx, SYSTEM, action="CASE_OPEN", resource=case.id, move=audit.Changes((row,)))
 
     with pytest.raises(asyncpg.PostgresError) as refusal:
         async with world.database.transaction(A) as tx:

@@ -17,8 +17,8 @@ from fintokenx.kernel.machine import IllegalTransition
 from fintokenx.kernel.money import Pence
 from fintokenx.lifecycle import settlement
 from fintokenx.lifecycle.settlement.ports import AccountInformation, BankAccount, BankCredit
-from fintokenx.lifecycle.settlement.service import lines, reconciling
-from fintokenx.lifecycle.settlement.service.reconciling import Watch
+from fintokenx.lifecycle.settlement.service import lines, statement_lines
+from fintokenx.lifecycle.settlement.service.statement_lines import Watch
 from fintokenx.lifecycle.settlement.store import newest_of_leg
 from fintokenx.lifecycle.settlement.types import NotThatLine, UnknownLineDoubt
 from fintokenx.sandbox.providers.bank_book import account_id
@@ -251,4 +251,4 @@ async def test_the_sellers_credit_that_closed_one_payout_closes_no_other_when_it
         shown = await place.bank.information().credits(SELLER, watch.since)
         assert [bool(credit.transaction_id) for credit in shown] == [True]
         async with place.tx() as tx:
-            assert not await reconciling.acknowledge(tx, PLATFORM, watch=watch, credits_seen=shown)
+            assert not await statement_lines.acknowledge(tx, PLATFORM, watch=watch, credits_seen=shown)

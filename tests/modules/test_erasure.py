@@ -193,7 +193,7 @@ async def test_an_erasure_is_changed_by_nobody(at_home: House) -> None:
     )  # fmt: skip
     with pytest.raises(Exception, match="append-only"):
         async with at_home.world.database.transaction(HERE) as tx:
-            await audit.change(tx, MLRO, action="SUBJECT_ERASE", resource=ada.id, move=audit.Move((row,)))
+            await audit.change(tx, MLRO, action="SUBJECT_ERASE", resource=ada.id, move=audit.Changes((row,)))
 
 
 async def test_whoever_begins_business_and_whoever_erases_wait_for_each_other(

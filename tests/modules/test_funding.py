@@ -117,7 +117,7 @@ async def test_the_database_refuses_a_leap_and_a_closing_without_the_banks_word(
     async def leap(action: str, after: str) -> None:
         change = audit.update("disbursements", key=key, before={"state": "COMMITTED"}, after={"state": after})
         async with place.tx() as tx:
-            await audit.change(tx, PLATFORM, action=action, resource="r", move=audit.Move((change,)))
+            await audit.change(tx, PLATFORM, action=action, resource="r", move=audit.Changes((change,)))
 
     with pytest.raises(asyncpg.PostgresError, match="may not go from COMMITTED to TOKEN_MOVED"):
         await leap("FUND_INVOICE", "TOKEN_MOVED")

@@ -42,7 +42,7 @@ async def house(cluster: str, template: str, tmp_path: Path) -> AsyncIterator[Ho
         yield made
 
 
-async def recorded(house: House, action: str, reference: str, move: audit.Move) -> None:
+async def recorded(house: House, action: str, reference: str, move: audit.Changes) -> None:
     """As the module above records it."""
     async with house.world.database.transaction(HERE) as tx:
         await audit.change(tx, SEED, action=action, resource=reference, move=move)
@@ -106,7 +106,7 @@ async def test_the_database_refuses_what_the_table_does_not_list(house: House) -
                 continue
             row = audit.update("invoices", key=key, before={"state": state}, after={"state": target})
             with pytest.raises(asyncpg.PostgresError, match=f"invoice may not go from {state} to {target} by {action}"):
-                await recorded(house, action, reference, audit.Move((row,)))
+                await recorded(house, action, reference, audit.Changes((row,)))
             tried += 1
         extra = (
             ({"token_reference": None}, {"token_reference": "FXR-INV-00001"}) if step[0] == "TOKENISED" else ({}, {})
@@ -114,7 +114,7 @@ async def test_the_database_refuses_what_the_table_does_not_list(house: House) -
         row = audit.update(
             "invoices", key=key, before={"state": state, **extra[0]}, after={"state": step[0], **extra[1]}
         )
-        await recorded(house, step[1], reference, audit.Move((row,)))
+        await recorded(house, step[1], reference, audit.Changes((row,)))
     assert tried > 300
     assert (await house.invoice(reference)).state == "LISTED"
 
@@ -135,7 +135,7 @@ async def test_a_token_reference_comes_with_the_token_and_is_final(house: House)
         "invoices", key=key, before={"token_reference": None}, after={"token_reference": "FXR-INV-00001"}
     )
     with pytest.raises(asyncpg.CheckViolationError):
-        await recorded(house, "TOKEN_MINT", reference, audit.Move((early,)))
+        await recorded(house, "TOKEN_MINT", reference, audit.Changes((early,)))
     async with house.world.database.transaction(HERE) as tx:
         move = await invoice.tokenised(tx, SEED, reference=reference, token_reference="FXR-INV-00001")
         await audit.change(tx, SEED, action="TOKEN_MINT", resource=reference, move=move)
@@ -144,7 +144,7 @@ async def test_a_token_reference_comes_with_the_token_and_is_final(house: House)
             "invoices", key=key, before={"token_reference": "FXR-INV-00001"}, after={"token_reference": other}
         )
         with pytest.raises(asyncpg.PostgresError, match="is final"):
-            await recorded(house, "TOKEN_MINT", reference, audit.Move((again,)))
+            await recorded(house, "TOKEN_MINT", reference, audit.Changes((again,)))
     with pytest.raises(IllegalTransition):
         async with house.world.database.transaction(HERE) as tx:
             await invoice.tokenised(tx, SEED, reference=reference, token_reference="FXR-INV-00003")
@@ -161,7 +161,7 @@ async def test_the_terms_of_an_invoice_are_final(house: House) -> None:
     ):
         row = audit.update("invoices", key=key, before={column: before}, after={column: after})
         with pytest.raises(asyncpg.PostgresError, match="are final"):
-            await recorded(house, "TOKEN_MINT", reference, audit.Move((row,)))
+            await recorded(house, "TOKEN_MINT", reference, audit.Changes((row,)))
 
 
 async def test_a_row_that_changed_meanwhile_is_not_written_over(house: House) -> None:

@@ -238,7 +238,7 @@ async def test_the_database_lets_no_ended_gate_become_clear(desk: Desk, before: 
     row = audit.update("gate_runs", key=key, before={"state": before}, after={"state": after})
     with pytest.raises(asyncpg.PostgresError) as refusal:
         async with desk.world.database.transaction(A) as tx:
-            await audit.change(tx, SYSTEM, action="GATE_RESULT", resource=subject.id, move=audit.Move((row,)))
+            await audit.change(tx, SYSTEM, action="GATE_RESULT", resource=subject.id, move=audit.Changes((row,)))
     assert refusal.value.sqlstate == "FX002"
 
 

@@ -69,7 +69,7 @@ async def test_the_database_refuses_an_unbalanced_journal_too(world: World) -> N
                     ledger.Line(ledger.SUSPENSE, credit=Pence(5)),
                 ],
             )
-            await audit.change(tx, PLATFORM, action="FIAT_IN", resource="r", move=audit.Move(move.rows[:-1]))
+            await audit.change(tx, PLATFORM, action="FIAT_IN", resource="r", move=audit.Changes(move.rows[:-1]))
 
 
 async def test_client_money_never_goes_negative(world: World) -> None:
@@ -94,7 +94,7 @@ async def test_a_posted_journal_is_final_even_for_a_recorded_command(world: Worl
         assert line is not None
         key = {k: line[k] for k in ("tenant_id", "journal_id", "line_no")}
         change = audit.update("journal_lines", key=key, before={"debit_pence": 7}, after={"debit_pence": 8})
-        await audit.change(tx, PLATFORM, action="FIAT_IN", resource="r", move=audit.Move((change,)))
+        await audit.change(tx, PLATFORM, action="FIAT_IN", resource="r", move=audit.Changes((change,)))
 
     with pytest.raises(asyncpg.PostgresError, match="never edited"):
         async with world.database.transaction("tnt_a") as tx:

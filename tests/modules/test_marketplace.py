@@ -94,7 +94,7 @@ async def test_the_database_refuses_a_discount_outside_its_bounds(market: Market
     )
     with pytest.raises(asyncpg.CheckViolationError):
         async with market.world.database.transaction(HERE) as tx:
-            await audit.change(tx, SYSTEM, action="LISTING_OPEN", resource="r", move=audit.Move((change,)))
+            await audit.change(tx, SYSTEM, action="LISTING_OPEN", resource="r", move=audit.Changes((change,)))
 
 
 # ── the machine ──
@@ -134,7 +134,7 @@ async def test_the_database_refuses_every_state_change_that_the_table_does_not_l
             caller = caller_of(market.lender) if action == "FUND_COMMIT" else SYSTEM
             with pytest.raises(asyncpg.PostgresError, match="may not go from"):
                 async with market.world.database.transaction(HERE) as tx:
-                    await audit.change(tx, caller, action=action, resource="r", move=audit.Move((change,)))
+                    await audit.change(tx, caller, action=action, resource="r", move=audit.Changes((change,)))
             tried += 1
     assert tried == 3 * 2 * 4 - 4
 

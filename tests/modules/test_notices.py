@@ -96,7 +96,7 @@ async def test_a_login_code_is_mailed_once_per_wish_and_signs_in(post: Post) -> 
     async with working(post.world, post.jobs.jobs()):
         for _ in range(2):
             async with post.world.database.transaction(HERE) as tx:
-                move = audit.Move(facts=(LoginCodeWanted(buyer.id, tx.at),))
+                move = audit.Changes(facts=(LoginCodeWanted(buyer.id, tx.at),))
                 await audit.change(tx, SYSTEM, action="LOGIN_CODE_REQUEST", resource=buyer.id, move=move)
             await until(post.all_sent)
     first, second = await post.messages()
@@ -140,7 +140,7 @@ async def test_no_address_link_or_code_stands_in_a_row_or_a_log(post: Post, caps
     async with working(post.world, jobs.jobs()):
         await until(post.tried)
         async with post.world.database.transaction(HERE) as tx:
-            move = audit.Move(facts=(LoginCodeWanted(post.paper.buyer.id, tx.at),))
+            move = audit.Changes(facts=(LoginCodeWanted(post.paper.buyer.id, tx.at),))
             await audit.change(tx, SYSTEM, action="LOGIN_CODE_REQUEST", resource=post.paper.buyer.id, move=move)
         post.world.clock.set(post.world.clock.now() + timedelta(seconds=1))
         await until(post.all_sent)
@@ -164,7 +164,7 @@ async def test_the_database_refuses_an_address_in_the_clear(post: Post) -> None:
     [email] = await post.emails()
     forged = {**email, "id": post.world.ids.new("eml"), "business_key": "x", "state": "QUEUED", "to_sealed": CANARY}
     forged |= {"provider_ref": None, "sent_at": None}
-    move = audit.Move((audit.insert("email_sends", forged),))
+    move = audit.Changes((audit.insert("email_sends", forged),))
     with pytest.raises(asyncpg.CheckViolationError):
         async with post.world.database.transaction(HERE) as tx:
             await audit.change(tx, SYSTEM, action="MAIL_QUEUE", resource="r", move=move)
@@ -197,7 +197,7 @@ async def test_the_database_takes_no_mail_back(post: Post) -> None:
         )
         with pytest.raises(asyncpg.PostgresError, match="may not go from"):
             async with post.world.database.transaction(HERE) as tx:
-                await audit.change(tx, SYSTEM, action=action, resource="r", move=audit.Move((change,)))
+                await audit.change(tx, SYSTEM, action=action, resource="r", move=audit.Changes((change,)))
 
 
 TO_SELLER = {"invoice_number", "amount", "buyer_name", "reasons", "tenant_name", "reference"}

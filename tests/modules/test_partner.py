@@ -219,4 +219,4 @@ async def test_the_database_refuses_a_revoked_key_back_to_life(at_home: House) -
     )
     with pytest.raises(asyncpg.PostgresError, match="may not go from REVOKED to ACTIVE"):
         async with at_home.world.database.transaction(HERE) as tx:
-            await audit.change(tx, SEED, action="API_KEY_CREATE", resource=key.id, move=audit.Move((revival,)))
+            await audit.change(tx, SEED, action="API_KEY_CREATE", resource=key.id, move=audit.Changes((revival,)))

@@ -12,7 +12,7 @@ from fintokenx.lifecycle.settlement.ports import (
     BankCredit,
 )
 from fintokenx.lifecycle.settlement.service import (
-    reconciling,
+    statement_lines,
 )
 from fintokenx.parties import auth
 from tests.modules.settlement_house import (
@@ -275,9 +275,9 @@ async def test_only_the_advance_itself_to_the_penny_closes_and_only_once(place: 
 
     async def closes(*credits_seen: BankCredit) -> bool:
         async with place.tx() as tx:
-            watch = await reconciling.watched(tx, PLATFORM, disbursement_id=made.id)
+            watch = await statement_lines.watched(tx, PLATFORM, disbursement_id=made.id)
             assert watch is not None
-            return await reconciling.acknowledge(tx, PLATFORM, watch=watch, credits_seen=list(credits_seen))
+            return await statement_lines.acknowledge(tx, PLATFORM, watch=watch, credits_seen=list(credits_seen))
 
     assert not await closes()
     assert not await closes(BankCredit("1", NET - Pence(1), now, reference, end_to_end_id))

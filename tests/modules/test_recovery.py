@@ -152,7 +152,7 @@ async def test_only_the_mlro_decides(office: Office) -> None:
 async def test_not_even_the_database_takes_one_pair_of_eyes(office: Office) -> None:
     await office.house.registered_lender()
     known = await office.request()
-    move = audit.Move(
+    move = audit.Changes(
         (
             audit.update(
                 "wallet_recoveries",

@@ -323,7 +323,7 @@ async def test_the_database_refuses_every_move_that_the_machine_does_not_list(of
                 await audit.change(tx, PLATFORM, action="WALLET_RECOVERY_APPROVE", resource="x", move=move)
 
 
-def _to(known: tokenisation.Recovery, target: str) -> audit.Move:
+def _to(known: tokenisation.Recovery, target: str) -> audit.Changes:
     key = {"tenant_id": TENANT, "id": known.id}
     after: dict[str, Any] = {"state": target}
-    return audit.Move((audit.update("wallet_recoveries", key=key, before={"state": known.state}, after=after),))
+    return audit.Changes((audit.update("wallet_recoveries", key=key, before={"state": known.state}, after=after),))

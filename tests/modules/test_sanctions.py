@@ -152,7 +152,7 @@ async def _promised_past_the_door(desk: Desk, tenant_id: str) -> None:
         promise = sending.new_promise(
             tx, kind=tokenisation.Kind.REFRESH, business_key="refresh:x", resource=RESOURCE, arguments={"as_of_unix": 1}
         )
-        move = audit.Move((sending.promised_row(promise),))
+        move = audit.Changes((sending.promised_row(promise),))
         action = "SANCTIONS_CONFIRM_REQUEST"
         await audit.change(tx, system(tenant_id, "test"), action=action, resource=RESOURCE, move=move)
 

@@ -17,7 +17,7 @@ from fintokenx.lifecycle.settlement.ports import (
     BankCredit,
 )
 from fintokenx.lifecycle.settlement.service import (
-    reconciling,
+    statement_lines,
 )
 from fintokenx.lifecycle.settlement.types import Statement
 from fintokenx.web.edge import Edge
@@ -114,7 +114,7 @@ async def test_an_officer_sees_and_decides_what_a_doubtful_line_is(place: Place,
     for line in lines_shown:
         async with place.tx() as tx:
             statement = Statement(COLLECTIONS, now, (line,))
-            await reconciling.take_line(tx, PLATFORM, statement=statement, credit=line)
+            await statement_lines.take_line(tx, PLATFORM, statement=statement, credit=line)
     page = (await client.get("/v1/line-doubts?state=OPEN", headers=as_("compliance"))).json()
     [doubt] = page["items"]
     assert (doubt["amount_pence"], doubt["state"], page["next"]) == (500, "OPEN", None)

@@ -81,16 +81,16 @@ class House:
         async with self.world.database.transaction(TENANT) as tx:
             yield tx
 
-    async def record(self, action: str, move: Callable[[Tx], Awaitable[audit.Move]], resource: str = "test") -> None:
-        """What a module above does: one entry around a Move."""
+    async def record(self, action: str, move: Callable[[Tx], Awaitable[audit.Changes]], resource: str = "test") -> None:
+        """What a module above does: one entry around Changes."""
         async with self.tx() as tx:
             await audit.change(tx, PLATFORM, action=action, resource=resource, move=await move(tx))
 
     async def seed(self, *rows: audit.RowChange) -> None:
         """Rows of other modules, past their doors."""
 
-        async def move(_tx: Tx) -> audit.Move:
-            return audit.Move(rows)
+        async def move(_tx: Tx) -> audit.Changes:
+            return audit.Changes(rows)
 
         await self.record("TEST_SEED", move)
 
@@ -315,8 +315,8 @@ async def tokens_house(world: World) -> House:
 async def apply_rows(house: House, action: str, *rows: audit.RowChange) -> None:
     """One entry of an action with these rows, whatever they are."""
 
-    async def move(_tx: Tx) -> audit.Move:
-        return audit.Move(rows)
+    async def move(_tx: Tx) -> audit.Changes:
+        return audit.Changes(rows)
 
     await house.record(action, move)
 

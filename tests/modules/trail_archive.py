@@ -48,7 +48,7 @@ class Archive:
         for action in actions:
             caller = Caller(tenant_id, RECORDERS[action], f"{RECORDERS[action]}:test")
             async with self.world.database.transaction(tenant_id) as tx:
-                made.append(await audit.change(tx, caller, action=action, resource=resource, move=audit.Move()))
+                made.append(await audit.change(tx, caller, action=action, resource=resource, move=audit.Changes()))
         return made
 
     async def anchored(self) -> None:

@@ -193,7 +193,7 @@ class Walk:
         administrator = approves if line.action == "ADMIN_SESSION_APPROVE" else asks
         actor = administrator if role is Role.PLATFORM_ADMIN else f"{role}:walk"
         caller = Caller(self.tenant_id, role, actor, on_behalf_of="sub_walk" if named else None)
-        await audit.change(tx, caller, action=line.action, resource=resource, move=audit.Move((row,)))
+        await audit.change(tx, caller, action=line.action, resource=resource, move=audit.Changes((row,)))
 
     def _took(self, machine: Machine, line: Transition, made: Made | None) -> None:
         self.taken[machine.name, line] += 1

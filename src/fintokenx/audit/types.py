@@ -47,18 +47,18 @@ def delete(table: str, *, key: dict[str, Any], before: dict[str, Any]) -> RowCha
 
 
 @dataclass(frozen=True, slots=True)
-class Move:
+class Changes:
     """What one module contributes to a command: its rows and the facts that they make true.
 
-    A lower module's door returns a Move (it has locked and guarded its row); the command above adds the Moves up and
+    A lower module's door returns Changes (it has locked and guarded its row); the command above adds them up and
     records them as one entry, so that a business event that touches five tables is one entry, once.
     """
 
     rows: tuple[RowChange, ...] = ()
     facts: tuple[Fact, ...] = ()
 
-    def __add__(self, other: Move) -> Move:
-        return Move(self.rows + other.rows, self.facts + other.facts)
+    def __add__(self, other: Changes) -> Changes:
+        return Changes(self.rows + other.rows, self.facts + other.facts)
 
 
 class UnknownEntry(Refused):

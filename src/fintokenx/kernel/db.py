@@ -1,4 +1,5 @@
-"""Transactions: pinned to one tenant, committed and durable before anybody is told (decisions §3, §4)."""
+"""Transactions: pinned to one tenant under row-level security, committed and durable before anybody is told
+(decisions §3, §4)."""
 
 from __future__ import annotations
 

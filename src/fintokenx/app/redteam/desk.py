@@ -38,7 +38,7 @@ class Desk:
         tenant_id = self.scene.here.tenant_id
         caller = Caller(tenant_id, Role.PLATFORM_ADMIN, actor)
         async with self.scene.database.transaction(tenant_id, request_id=self.scene.run) as tx:
-            await audit.change(tx, caller, action=action, resource=resource, move=audit.Move((row,)))
+            await audit.change(tx, caller, action=action, resource=resource, move=audit.Changes((row,)))
 
     def requested(self, session_id: str, **other: Any) -> audit.RowChange:
         """The row of a session that is asked for."""

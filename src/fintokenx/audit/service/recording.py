@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fintokenx.audit import store
-from fintokenx.audit.types import Move
+from fintokenx.audit.types import Changes
 from fintokenx.kernel.caller import Caller
 from fintokenx.kernel.canonical import canonical_json
 from fintokenx.kernel.db import Tx
@@ -15,7 +15,7 @@ async def change(
     *,
     action: str,
     resource: str,
-    move: Move,
+    move: Changes,
 ) -> str:
     """Record an entry and apply its rows, in that order, in the caller's transaction; then tell the facts.
 

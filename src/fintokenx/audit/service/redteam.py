@@ -8,7 +8,7 @@ from typing import Final
 
 from fintokenx.audit.service.recording import change
 from fintokenx.audit.store import redteam as store
-from fintokenx.audit.types import Move, RedteamRun, insert
+from fintokenx.audit.types import Changes, RedteamRun, insert
 from fintokenx.kernel.caller import Caller, Role
 from fintokenx.kernel.db import Tx
 
@@ -23,7 +23,7 @@ async def record_redteam_run(tx: Tx, caller: Caller, *, run: RedteamRun) -> str:
     """Keep a run for good; the entry's id. The report itself lies in the blobs, signed."""
     caller.must_be(*_RUNNERS, tenant_id=tx.tenant_id)
     row = insert("redteam_reports", {"tenant_id": tx.tenant_id, **run.row()})
-    return await change(tx, caller, action="REDTEAM_RUN", resource=run.id, move=Move((row,)))
+    return await change(tx, caller, action="REDTEAM_RUN", resource=run.id, move=Changes((row,)))
 
 
 async def redteam_runs(tx: Tx, caller: Caller, *, limit: int = 100) -> Sequence[RedteamRun]:

@@ -16,7 +16,7 @@ import structlog
 from fintokenx.audit.events import StateDrifted
 from fintokenx.audit.service.recording import change
 from fintokenx.audit.store import sampling as store
-from fintokenx.audit.types import Move
+from fintokenx.audit.types import Changes
 from fintokenx.kernel.caller import Caller, Role
 from fintokenx.kernel.db import Pool, Tx
 
@@ -87,4 +87,4 @@ async def record_drift(tx: Tx, caller: Caller, *, drift: RowDrift) -> str:
     """Put on record that the row drifted, in its own tenant; whoever listens raises the alarm."""
     caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
     told = StateDrifted(drift.table, drift.key, ",".join(drift.columns))
-    return await change(tx, caller, action="STATE_DRIFT", resource=drift.table, move=Move(facts=(told,)))
+    return await change(tx, caller, action="STATE_DRIFT", resource=drift.table, move=Changes(facts=(told,)))

@@ -2,7 +2,7 @@
 
 A seller uploads a document and declares what it says; a reader reads it; where both agree the buyer is asked, else a
 person looks. The buyer confirms a page whose hash is kept. From then on the modules above move the invoice along its
-machine through the doors below, each of which contributes a Move to the one entry that the top command records.
+machine through the doors below, each of which contributes Changes to the one entry that the top command records.
 """
 
 from fintokenx.lifecycle.invoice.carries import (

@@ -1,6 +1,6 @@
 """The money's own record: journals that balance, under every movement.
 
-A command above adds :func:`post`'s Move to its own, so that the journal stands in the same entry as what it explains.
+A command above adds :func:`post`'s Changes to its own, so that the journal stands in the entry of what it explains.
 Client money never goes negative, a posted journal is never edited: both hold in the database, not only here.
 """
 

@@ -16,7 +16,7 @@ _MAY_READ = (Role.SYSTEM, Role.PARTNER_ADMIN, Role.COMPLIANCE, Role.MLRO, Role.P
 _MAY_POST = (Role.SYSTEM, Role.COMPLIANCE, Role.LENDER)
 
 
-async def post(tx: Tx, caller: Caller, *, kind: str, resource: str, lines: Sequence[Line]) -> audit.Move:
+async def post(tx: Tx, caller: Caller, *, kind: str, resource: str, lines: Sequence[Line]) -> audit.Changes:
     """The rows of one journal, opening its accounts where needed, for the command above to record.
 
     The database checks at COMMIT that it balances, and at once that no client account goes negative.
@@ -31,7 +31,7 @@ async def post(tx: Tx, caller: Caller, *, kind: str, resource: str, lines: Seque
     open_already = await store.lock_accounts(tx, list(accounts))
     opened = [store.open_account(tx, account) for code, account in accounts.items() if code not in open_already]
     rows = store.journal(tx, journal_id=tx.ids.new("jnl"), kind=kind, resource=resource, lines=lines)
-    return audit.Move(rows=(*opened, *rows))
+    return audit.Changes(rows=(*opened, *rows))
 
 
 async def trial_balance(tx: Tx, caller: Caller) -> TrialBalance:

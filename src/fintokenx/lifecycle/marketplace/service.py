@@ -1,4 +1,5 @@
-"""Open listings, work out who sees them, and move them as money is committed, comes back or arrives."""
+"""Open listings, work out who sees them within its concentration limit, and move them as money is committed, comes back
+or arrives."""
 
 from __future__ import annotations
 
@@ -67,7 +68,7 @@ async def open_listing(
         committed_by=None,
         created_at=tx.at,
     )
-    move = audit.Move((store.opened(new),)) + await invoice.listed(tx, caller, reference=invoice_reference)
+    move = audit.Changes((store.opened(new),)) + await invoice.listed(tx, caller, reference=invoice_reference)
     await audit.change(tx, caller, action=opening.action, resource=invoice_reference, move=move)
 
 
@@ -110,7 +111,7 @@ async def visible_to(
     return await store.page(tx, own, asked, after=after, limit=limit)
 
 
-async def committed(tx: Tx, caller: Caller, *, listing_id: str, lender_subject_id: str) -> audit.Move:
+async def committed(tx: Tx, caller: Caller, *, listing_id: str, lender_subject_id: str) -> audit.Changes:
     """OPEN → COMMITTED by this lender; recorded as FUND_COMMIT. Two lenders at once: one gets it. The cap is read
     again under the lender's lock for this buyer, so two commitments at once cannot both pass under it (MK-03).
 
@@ -127,10 +128,10 @@ async def committed(tx: Tx, caller: Caller, *, listing_id: str, lender_subject_i
     transition = LISTING.next(found.state, ListingEvent.COMMIT)
     await store.lock_exposure(tx, lender_subject_id, found.obligor_id)
     await _refuse_unfit(tx, caller, found, lender_subject_id)
-    return audit.Move((store.moved(found, transition, committed_by=lender_subject_id),))
+    return audit.Changes((store.moved(found, transition, committed_by=lender_subject_id),))
 
 
-async def reopened(tx: Tx, caller: Caller, *, listing_id: str, action: str) -> audit.Move:
+async def reopened(tx: Tx, caller: Caller, *, listing_id: str, action: str) -> audit.Changes:
     """COMMITTED → OPEN, for everybody again. ``action``: FIAT_REFUND when money had moved, else FUND_CANCEL.
 
     :raises UnknownListing: none in this tenant
@@ -146,7 +147,7 @@ async def reopened(tx: Tx, caller: Caller, *, listing_id: str, action: str) -> a
 _REOPENS: Final = {"FUND_CANCEL": ListingEvent.CANCEL, "FIAT_REFUND": ListingEvent.REFUND}
 
 
-async def closed(tx: Tx, caller: Caller, *, listing_id: str) -> audit.Move:
+async def closed(tx: Tx, caller: Caller, *, listing_id: str) -> audit.Changes:
     """COMMITTED → CLOSED_FUNDED; recorded as FUND_INVOICE, in the entry that makes the token HELD.
 
     :raises UnknownListing: none in this tenant
@@ -173,7 +174,7 @@ async def set_filter(
     caller.must_be(Role.LENDER, tenant_id=tx.tenant_id)
     lender = caller.must_be_subject()
     wanted = ListingFilter(lender, max_tenor_days, min_discount_bps, concentration_cap)
-    move = audit.Move((await store.filter_set(tx, wanted),))
+    move = audit.Changes((await store.filter_set(tx, wanted),))
     await audit.change(tx, caller, action="LISTING_FILTER_SET", resource=lender, move=move)
     return wanted
 
@@ -190,7 +191,7 @@ async def _refuse_unfit(tx: Tx, caller: Caller, found: Listing, lender_subject_i
         raise refusal
 
 
-async def _left(tx: Tx, caller: Caller, listing_id: str, event: ListingEvent) -> audit.Move:
+async def _left(tx: Tx, caller: Caller, listing_id: str, event: ListingEvent) -> audit.Changes:
     caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
     found = await store.lock(tx, listing_id)
     if found is None:
@@ -199,7 +200,7 @@ async def _left(tx: Tx, caller: Caller, listing_id: str, event: ListingEvent) ->
     if found.committed_by is not None:
         await store.lock_exposure(tx, found.committed_by, found.obligor_id)
     kept_by = None if transition.target is ListingState.OPEN else found.committed_by
-    return audit.Move((store.moved(found, transition, committed_by=kept_by),))
+    return audit.Changes((store.moved(found, transition, committed_by=kept_by),))
 
 
 def _invited(found: Listing, lender_subject_id: str) -> bool:

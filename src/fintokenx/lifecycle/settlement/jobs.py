@@ -26,11 +26,11 @@ from fintokenx.lifecycle.settlement.service import (
     balances,
     collecting,
     funding,
-    readings,
+    payments,
     reads,
-    reconciling,
-    resuming,
-    walking,
+    recovery_sweep,
+    statement_lines,
+    statement_window,
 )
 from fintokenx.lifecycle.settlement.types import LinesNotTaken, Purpose, Statement
 
@@ -48,7 +48,7 @@ STATEMENT_SECONDS_MAX: Final = 600
 class SettlementJobs:
     """The jobs of settlement and what they need of the outside."""
 
-    payments: FasterPayments
+    faster_payments: FasterPayments
     information: AccountInformation
     tokens: TokenTransfers
 
@@ -92,10 +92,10 @@ class SettlementJobs:
         sent again."""
         end_to_end_id: str = payload["end_to_end_id"]
         async with work.transaction() as tx:
-            sending = await walking.start(tx, work.caller, end_to_end_id=end_to_end_id)
+            sending = await payments.start(tx, work.caller, end_to_end_id=end_to_end_id)
         if sending is None:
             return
-        if isinstance(sending, walking.Waiting):
+        if isinstance(sending, payments.Waiting):
             _look_again(payload, sending.at, "books and bank differ", seconds=_WAIT_MAX_SECONDS)
             return
         waited_since = sending.instruction.sent_at or sending.at
@@ -109,24 +109,24 @@ class SettlementJobs:
             _look_again(payload, sending.at, undecided, seconds=_patience(waited_since, sending.at))
             return
         async with work.completing() as tx:
-            await walking.conclude(tx, work.caller, end_to_end_id=end_to_end_id, outcome=outcome)
+            await payments.conclude(tx, work.caller, end_to_end_id=end_to_end_id, outcome=outcome)
 
-    async def _tell_when_slow(self, work: Work, sending: walking.Sending) -> None:
+    async def _tell_when_slow(self, work: Work, sending: payments.Sending) -> None:
         payment = sending.instruction
-        if not walking.is_slow(payment, sending.at):
+        if not payments.is_slow(payment, sending.at):
             return
         async with work.transaction() as tx:
-            await walking.alert_when_slow(tx, work.caller, end_to_end_id=payment.end_to_end_id)
+            await payments.alert_when_slow(tx, work.caller, end_to_end_id=payment.end_to_end_id)
             if payment.purpose is Purpose.PAYOUT and payment.disbursement_id is not None:
-                await reconciling.alert_when_late(tx, work.caller, disbursement_id=payment.disbursement_id)
+                await statement_lines.alert_when_late(tx, work.caller, disbursement_id=payment.disbursement_id)
 
-    async def _outcome(self, sending: walking.Sending) -> PaymentOutcome:
+    async def _outcome(self, sending: payments.Sending) -> PaymentOutcome:
         instruction = sending.instruction
         if sending.resumed:
-            known = await self.payments.look_up(instruction.debtor, instruction.end_to_end_id)
+            known = await self.faster_payments.look_up(instruction.debtor, instruction.end_to_end_id)
             if known is not None:
                 return known
-        return await self.payments.submit(walking.wire(instruction))
+        return await self.faster_payments.submit(payments.wire(instruction))
 
     async def token_moved(self, work: Work, payload: Payload) -> None:
         """The token of a disbursement is with its lender: FUND_INVOICE."""
@@ -155,7 +155,7 @@ class SettlementJobs:
         """F3b → F4 when the seller's bank shows the advance; or RETURNED when our bank says that it came back."""
         disbursement_id: str = payload["disbursement_id"]
         async with work.transaction() as tx:
-            watch = await reconciling.watched(tx, work.caller, disbursement_id=disbursement_id)
+            watch = await statement_lines.watched(tx, work.caller, disbursement_id=disbursement_id)
         if watch is None:
             return
         try:
@@ -164,15 +164,15 @@ class SettlementJobs:
             log.warning("ais_unavailable", disbursement_id=disbursement_id, fault=str(fault))
             seen = []
         async with work.transaction() as tx:
-            done = await reconciling.acknowledge(tx, work.caller, watch=watch, credits_seen=seen)
+            done = await statement_lines.acknowledge(tx, work.caller, watch=watch, credits_seen=seen)
             if not done:
-                await reconciling.alert_when_late(tx, work.caller, disbursement_id=disbursement_id)
+                await statement_lines.alert_when_late(tx, work.caller, disbursement_id=disbursement_id)
         if not done:
             await self._look_for_a_return(work, payload, watch)
 
-    async def _look_for_a_return(self, work: Work, payload: Payload, watch: reconciling.Watch) -> None:
+    async def _look_for_a_return(self, work: Work, payload: Payload, watch: statement_lines.Watch) -> None:
         try:
-            outcome = await self.payments.look_up(watch.payout.debtor, watch.payout.end_to_end_id)
+            outcome = await self.faster_payments.look_up(watch.payout.debtor, watch.payout.end_to_end_id)
         except Unavailable as fault:
             log.warning("fps_unavailable", end_to_end_id=watch.payout.end_to_end_id, fault=str(fault))
             outcome = None
@@ -181,35 +181,35 @@ class SettlementJobs:
             _look_again(payload, watch.at, "the seller's bank does not show it", seconds=seconds)
             return
         async with work.completing() as tx:
-            await walking.returned(tx, work.caller, end_to_end_id=watch.payout.end_to_end_id, outcome=outcome)
+            await payments.returned(tx, work.caller, end_to_end_id=watch.payout.end_to_end_id, outcome=outcome)
 
     async def collect(self, work: Work, _payload: Payload) -> None:
         """Read the collections account and deal with every new line, each in a transaction of its own."""
         async with work.transaction() as tx:
-            account, since = await readings.statement(tx, work.caller)
+            account, since = await statement_window.statement(tx, work.caller)
         try:
             seen = await self.information.credits(account, since)
         except Unavailable:
             async with work.transaction() as tx:
-                await readings.not_read(tx, work.caller, account=account)
+                await statement_window.not_read(tx, work.caller, account=account)
             raise
         statement = Statement(account, since, tuple(seen))
         async with work.transaction() as tx:
-            fresh = await reconciling.open_lines(tx, work.caller, statement=statement)
+            fresh = await statement_lines.open_lines(tx, work.caller, statement=statement)
         left = [credit for credit in fresh if not await self._taken(work, statement, credit)]
         if left:
             async with work.transaction() as tx:
-                await readings.not_taken(tx, work.caller, account=account)
+                await statement_window.not_taken(tx, work.caller, account=account)
             raise LinesNotTaken(f"{len(left)} of {len(fresh)}")
         async with work.completing() as tx:
-            await readings.whole(tx, work.caller, account=account)
+            await statement_window.whole(tx, work.caller, account=account)
             if not fresh and await reads.nothing_expected(tx, work.caller):
                 work.may_rest()
 
     async def check_balance(self, work: Work, _payload: Payload) -> None:
         """Hold the books against the bank's own balance; a difference is believed when it is found twice."""
         async with work.transaction() as tx:
-            account, since = await readings.statement(tx, work.caller)
+            account, since = await statement_window.statement(tx, work.caller)
         found = await self._compared(work, account, since)
         if found.is_explained is not True:
             found = await self._compared(work, account, since)
@@ -236,7 +236,7 @@ class SettlementJobs:
         """Whether a line was dealt with. What one line does wrong must not keep the others out of the books."""
         try:
             async with work.transaction() as tx:
-                await reconciling.take_line(tx, work.caller, statement=statement, credit=credit)
+                await statement_lines.take_line(tx, work.caller, statement=statement, credit=credit)
         except Unavailable:
             raise
         except Exception:  # anticipated or a fault of ours: this line only; the job fails for it at the end
@@ -255,12 +255,12 @@ class SettlementJobs:
     async def release_held(self, work: Work, payload: Payload) -> None:
         """A subject is no longer frozen: what was held for it is paid."""
         async with work.completing() as tx:
-            await walking.release(tx, work.caller, subject_id=payload["subject_id"], job_id=work.id)
+            await payments.release(tx, work.caller, subject_id=payload["subject_id"], job_id=work.id)
 
     async def resume(self, work: Work, _payload: Payload) -> None:
         """Promise again what is still to be done: the net under jobs that were lost or given up."""
         async with work.completing() as tx:
-            await resuming.promise_again(tx, work.caller, job_id=work.id)
+            await recovery_sweep.promise_again(tx, work.caller, job_id=work.id)
             if await reads.nothing_expected(tx, work.caller):
                 work.may_rest()
 

@@ -1,6 +1,6 @@
 """Receivables on the FinToken X Network: minted on confirmation, moved by the compliance contract, burned at the end.
 
-The doors below move no token by themselves: they contribute a Move to the entry of the module above, promise the chain
+The doors below move no token by themselves: they contribute Changes to the entry of the module above, promise the chain
 what is wanted of it (chainwork), and its answer comes back as a Fact. ``reconcile`` holds the whole database against
 the whole chain at one block and names each difference.
 """

@@ -125,7 +125,7 @@ async def sent(tx: Tx, caller: Caller, *, business_key: str, provider_ref: str) 
     if email is None or _is_over(email):
         return
     sending = EMAIL.next(email.state, EmailEvent.SENT)
-    move = audit.Move((store.sent(tx, email, sending, provider_ref),))
+    move = audit.Changes((store.sent(tx, email, sending, provider_ref),))
     await audit.change(tx, caller, action=sending.action, resource=email.resource, move=move)
     await compliance.clear_alert(tx, caller, cause=DELAYED, resource=email.resource)
     if not await store.has_failed_for_another(tx, email):
@@ -174,7 +174,7 @@ def _is_over(email: Email | None) -> bool:
 
 async def _ended(tx: Tx, caller: Caller, email: Email, event: EmailEvent, failure: str) -> None:
     ending = EMAIL.next(email.state, event)
-    move = audit.Move((store.ended(tx, email, ending, failure),))
+    move = audit.Changes((store.ended(tx, email, ending, failure),))
     await audit.change(tx, caller, action=ending.action, resource=email.resource, move=move)
     await compliance.clear_alert(tx, caller, cause=DELAYED, resource=email.resource)
     await _alarm(tx, caller, UNDELIVERABLE, email.resource)
@@ -210,7 +210,9 @@ async def _queue(
         queued_at=tx.at,
         sent_at=None,
     )
-    await audit.change(tx, caller, action=queueing.action, resource=resource, move=audit.Move((store.queued(email),)))
+    await audit.change(
+        tx, caller, action=queueing.action, resource=resource, move=audit.Changes((store.queued(email),))
+    )
     return email
 
 

@@ -1,6 +1,6 @@
 """Who is calling right now: subjects, their sessions, magic links and access tokens.
 
-The modules above create subjects and move them with :func:`advance`, whose Move they record with their own; money
+The modules above create subjects and move them with :func:`advance`, whose Changes they record with their own; money
 routes ask :func:`require_both`; invoice uses up a link with :func:`consume_magic_link`.
 """
 

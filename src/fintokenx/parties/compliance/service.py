@@ -59,14 +59,14 @@ async def open_case(
     resource: str,
     reason: str,
     declines_subject: bool = False,
-) -> tuple[Case, audit.Move]:
-    """A case and the Move that opens it; the one that is already open for this resource and reason, with an empty
-    Move. The caller records it in an entry whose ``carries`` say :data:`CASE_OPENED`.
+) -> tuple[Case, audit.Changes]:
+    """A case and the Changes that open it; the one that is already open for this resource and reason, with empty
+    Changes. The caller records it in an entry whose ``carries`` say :data:`CASE_OPENED`.
     ``declines_subject``: a DECLINE of this case declines the subject in the same entry."""
     caller.must_be(*_OPENERS, tenant_id=tx.tenant_id)
     await store.lock(tx, f"review_queue:{resource}:{reason}")
     if (known := await store.open_case_about(tx, resource, reason)) is not None:
-        return known, audit.Move()
+        return known, audit.Changes()
     case = Case(
         id=tx.ids.new("cas"),
         subject_id=subject_id,
@@ -76,7 +76,7 @@ async def open_case(
         opened_at=tx.at,
         declines_subject=declines_subject,
     )
-    return case, audit.Move((store.new_case(tx, case),), (CaseOpened(case.id, resource, reason),))
+    return case, audit.Changes((store.new_case(tx, case),), (CaseOpened(case.id, resource, reason),))
 
 
 async def seal_rationale(sealer: Sealer, case: Case, tenant_id: str, text: str) -> Rationale:
@@ -121,7 +121,7 @@ async def decide(tx: Tx, caller: Caller, *, case_id: str, decision: Decision, ra
         "rationale_hash": rationale.sha256,
     }
     fact = CaseDecided(known.id, known.resource, known.reason, decision.value)
-    move = audit.Move((store.changed_case(tx, known, **after),), (fact,))
+    move = audit.Changes((store.changed_case(tx, known, **after),), (fact,))
     if known.declines_subject and decision is Decision.DECLINE:
         move += await _decline_subject(tx, caller, known)
     await audit.change(tx, caller, action=line.action, resource=known.id, move=move)
@@ -147,8 +147,8 @@ async def must_not_need(tx: Tx, caller: Caller, *, subject_id: str) -> None:
         raise auth.ErasureBlocked("CASE_OPEN")
 
 
-async def raise_alert(tx: Tx, caller: Caller, *, cause: str, resource: str, severity: Severity) -> audit.Move:
-    """The Move that raises an alert, or counts one more occurrence of the one that is open for this cause.
+async def raise_alert(tx: Tx, caller: Caller, *, cause: str, resource: str, severity: Severity) -> audit.Changes:
+    """The Changes that raise an alert, or count one more occurrence of the one that is open for this cause.
 
     The caller records it in an entry whose ``carries`` say :data:`ALERT_RAISED`, such as ALERT_RAISE.
     """
@@ -156,7 +156,7 @@ async def raise_alert(tx: Tx, caller: Caller, *, cause: str, resource: str, seve
     await store.lock(tx, f"alerts:{cause}:{resource}")
     if (known := await store.open_alert(tx, cause, resource)) is not None:
         row = store.changed_alert(tx, known, last_seen_at=tx.at, occurrences=known.occurrences + 1)
-        return audit.Move((row,))
+        return audit.Changes((row,))
     alert = Alert(
         id=tx.ids.new("alt"),
         cause=cause,
@@ -167,7 +167,7 @@ async def raise_alert(tx: Tx, caller: Caller, *, cause: str, resource: str, seve
         last_seen_at=tx.at,
         occurrences=1,
     )
-    return audit.Move((store.new_alert(tx, alert),), (AlertRaised(alert.id, cause, resource, severity.value),))
+    return audit.Changes((store.new_alert(tx, alert),), (AlertRaised(alert.id, cause, resource, severity.value),))
 
 
 async def clear_alert(tx: Tx, caller: Caller, *, cause: str, resource: str) -> None:
@@ -182,7 +182,7 @@ async def clear_alert(tx: Tx, caller: Caller, *, cause: str, resource: str) -> N
         return
     line = ALERT.next(known.state, AlertEvent.CLEAR)
     row = store.changed_alert(tx, known, state=line.target, closed_at=tx.at, closed_by=caller.actor)
-    await audit.change(tx, caller, action=line.action, resource=resource, move=audit.Move((row,)))
+    await audit.change(tx, caller, action=line.action, resource=resource, move=audit.Changes((row,)))
 
 
 async def clear_alerts_but(tx: Tx, caller: Caller, *, cause: str, standing: Collection[str]) -> None:
@@ -200,7 +200,7 @@ async def acknowledge_alert(tx: Tx, caller: Caller, *, alert_id: str) -> Alert:
     known = await _locked_alert(tx, alert_id)
     line = ALERT.next(known.state, AlertEvent.ACKNOWLEDGE)
     row = store.changed_alert(tx, known, state=line.target, acknowledged_at=tx.at, acknowledged_by=caller.actor)
-    await audit.change(tx, caller, action=line.action, resource=alert_id, move=audit.Move((row,)))
+    await audit.change(tx, caller, action=line.action, resource=alert_id, move=audit.Changes((row,)))
     return replace(known, state=line.target, acknowledged_at=tx.at, acknowledged_by=caller.actor)
 
 
@@ -212,7 +212,7 @@ async def close_alert(tx: Tx, caller: Caller, *, alert_id: str, finding: Finding
     row = store.changed_alert(
         tx, known, state=line.target, closed_at=tx.at, closed_by=caller.actor, finding=finding.value
     )
-    await audit.change(tx, caller, action=line.action, resource=alert_id, move=audit.Move((row,)))
+    await audit.change(tx, caller, action=line.action, resource=alert_id, move=audit.Changes((row,)))
     return replace(known, state=line.target, closed_at=tx.at, closed_by=caller.actor, finding=finding.value)
 
 
@@ -222,11 +222,11 @@ async def alerts(tx: Tx, caller: Caller, *, state: str | None, after: str, limit
     return await store.alerts(tx, state=state, after=after, limit=limit)
 
 
-async def _decline_subject(tx: Tx, caller: Caller, case: Case) -> audit.Move:
+async def _decline_subject(tx: Tx, caller: Caller, case: Case) -> audit.Changes:
     """A subject that is frozen, or past this already, stays as it is."""
     subject = await auth.subject(tx, str(case.subject_id))
     if subject.state not in _ON_THE_WAY_IN:
-        return audit.Move()
+        return audit.Changes()
     return await auth.advance(tx, caller, subject_id=subject.id, event=auth.SubjectEvent.DECLINE)
 
 
@@ -260,7 +260,7 @@ async def record_disclosure(
             tuple(dict.fromkeys(value.entry_id for value in theirs)),
             tuple(dict.fromkeys(value.field for value in theirs)),
         )
-        move = audit.Move(facts=(fact,))
+        move = audit.Changes(facts=(fact,))
         await audit.change(tx, caller, action="PERSONAL_DATA_DISCLOSE", resource=owner, move=move)
     return found
 

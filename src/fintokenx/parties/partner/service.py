@@ -61,7 +61,7 @@ async def open_tenant(tx: Tx, caller: Caller, *, terms: TenantTerms) -> Tenant:
         raise TenantExists(tx.tenant_id)
     opening = TENANT.next(NOTHING, TenantEvent.OPEN)
     opened = Tenant(tx.tenant_id, terms, opening.target, tx.at)
-    move = audit.Move((store.tenant_opened(opened),), (TenantOpened(tx.tenant_id),))
+    move = audit.Changes((store.tenant_opened(opened),), (TenantOpened(tx.tenant_id),))
     await audit.change(tx, caller, action=opening.action, resource=tx.tenant_id, move=move)
     return opened
 
@@ -142,7 +142,7 @@ async def create_api_key(tx: Tx, caller: Caller, *, key_id: str, raw: str, name:
     key = ApiKey(
         tx.tenant_id, key_id, name, tuple(dict.fromkeys(scopes)), creation.target, tx.at, created_by=caller.actor
     )
-    move = audit.Move((store.key_created(key, key_sha256=_sha256(raw)),))
+    move = audit.Changes((store.key_created(key, key_sha256=_sha256(raw)),))
     await audit.change(tx, caller, action=creation.action, resource=key_id, move=move)
     return key
 
@@ -159,7 +159,7 @@ async def revoke_api_key(tx: Tx, caller: Caller, *, key_id: str) -> ApiKey:
     if key is None:
         raise UnknownApiKey
     revocation = API_KEY.next(key.state, ApiKeyEvent.REVOKE)
-    move = audit.Move((store.key_revoked(tx, key, state=revocation.target),), (ApiKeyRevoked(key_id),))
+    move = audit.Changes((store.key_revoked(tx, key, state=revocation.target),), (ApiKeyRevoked(key_id),))
     await audit.change(tx, caller, action=revocation.action, resource=key_id, move=move)
     return replace(key, state=revocation.target)
 

@@ -117,7 +117,7 @@ async def reserve(
         "revert_reason": None,
         "submitted_at": None,
     }
-    move = audit.Move((store.changed_chain_tx(known, **after),))
+    move = audit.Changes((store.changed_chain_tx(known, **after),))
     await audit.change(tx, caller, action=line.action, resource=known.resource, move=move)
     return replace(known, **after)
 
@@ -130,7 +130,7 @@ async def keep_signed(tx: Tx, caller: Caller, *, business_key: str, signed: Sign
     if is_kept(known, signed):
         return known
     kept, row = signed_row(tx, known, signed)
-    await audit.change(tx, caller, action="CHAIN_TX_SIGN", resource=known.resource, move=audit.Move((row,)))
+    await audit.change(tx, caller, action="CHAIN_TX_SIGN", resource=known.resource, move=audit.Changes((row,)))
     return kept
 
 
@@ -194,7 +194,7 @@ async def reverted(tx: Tx, caller: Caller, *, business_key: str, receipt: Receip
     known = await locked_promise(tx, business_key)
     if known.state != ChainTxState.SIGNED or known.tx_hash != receipt.tx_hash:
         return
-    move = audit.Move((reverted_row(known, receipt),))
+    move = audit.Changes((reverted_row(known, receipt),))
     await audit.change(tx, caller, action="CHAIN_TX_REVERT", resource=known.resource, move=move)
     await alarm(tx, caller, known)
 

@@ -61,7 +61,7 @@ async def record_page_view(tx: Tx, caller: Caller, *, reference: str, page: Docu
     await _buyers_own(tx, caller, reference)
     if page.sha256 in await store.pages_shown(tx, reference):
         return
-    move = audit.Move((store.document(tx, reference, page),))
+    move = audit.Changes((store.document(tx, reference, page),))
     await audit.change(tx, caller, action="BUYER_PAGE_VIEW", resource=reference, move=move)
 
 
@@ -94,7 +94,7 @@ async def confirm(
         ip_sealed=ip_sealed,
         session_id=caller.session_id or caller.actor,
     )
-    move = audit.Move((store.move(invoice, transition), row), (InvoiceConfirmed(reference),)) + used
+    move = audit.Changes((store.move(invoice, transition), row), (InvoiceConfirmed(reference),)) + used
     await audit.change(tx, caller, action=transition.action, resource=reference, move=move)
     return replace(invoice, state=transition.target)
 
@@ -109,12 +109,14 @@ async def decline(tx: Tx, caller: Caller, *, reference: str, link: str) -> Invoi
     used = await auth.consume_magic_link(tx, caller, raw=link)
     invoice = await _buyers_own(tx, caller, reference)
     transition = await _in_state_for(tx, invoice, InvoiceEvent.DECLINE)
-    move = audit.Move((store.move(invoice, transition),), (InvoiceDeclined(reference, invoice.originator_id),)) + used
+    move = (
+        audit.Changes((store.move(invoice, transition),), (InvoiceDeclined(reference, invoice.originator_id),)) + used
+    )
     await audit.change(tx, caller, action=transition.action, resource=reference, move=move)
     return replace(invoice, state=transition.target)
 
 
-async def _link_used(tx: Tx, caller: Caller, reference: str, link: str | None) -> audit.Move:
+async def _link_used(tx: Tx, caller: Caller, reference: str, link: str | None) -> audit.Changes:
     if link is not None:
         return await auth.consume_magic_link(tx, caller, raw=link)
     if caller.acts_as is None:

@@ -24,7 +24,7 @@ async def start_extraction(tx: Tx, caller: Caller, *, reference: str) -> Documen
     invoice = await locked(tx, reference)
     if invoice.state == InvoiceState.SUBMITTED:
         transition = INVOICE.next(invoice.state, InvoiceEvent.START_EXTRACTION)
-        move = audit.Move((store.move(invoice, transition),))
+        move = audit.Changes((store.move(invoice, transition),))
         await audit.change(tx, caller, action=transition.action, resource=reference, move=move)
     elif invoice.state != InvoiceState.EXTRACTING:
         return None
@@ -79,7 +79,7 @@ async def finish_extraction(
             )
         )
     transition = INVOICE.next(invoice.state, InvoiceEvent.REFER if found else InvoiceEvent.EXTRACTED)
-    move = audit.Move((store.move(invoice, transition), *rows))
+    move = audit.Changes((store.move(invoice, transition), *rows))
     if found:
         _, opened = await compliance.open_case(
             tx,
@@ -88,9 +88,9 @@ async def finish_extraction(
             resource=reference,
             reason=compare.reason(found),
         )
-        move += opened + audit.Move(facts=(InvoiceInReview(reference, invoice.originator_id),))
+        move += opened + audit.Changes(facts=(InvoiceInReview(reference, invoice.originator_id),))
     else:
-        move += audit.Move(facts=(InvoiceAwaitingBuyer(reference, invoice.obligor_id),))
+        move += audit.Changes(facts=(InvoiceAwaitingBuyer(reference, invoice.obligor_id),))
     await audit.change(tx, caller, action=transition.action, resource=reference, move=move)
     return replace(invoice, state=transition.target)
 
@@ -104,7 +104,7 @@ async def refuse_document(tx: Tx, caller: Caller, *, reference: str, code: str) 
     transition = INVOICE.next(invoice.state, InvoiceEvent.REFUSE)
     run = store.vision_run(tx, reference, model=reasons.REFUSED, confidence_bps=0, fields={}, findings=[code])
     fact = InvoiceRejected(reference, invoice.originator_id)
-    move = audit.Move((store.move(invoice, transition), run), (fact,))
+    move = audit.Changes((store.move(invoice, transition), run), (fact,))
     await audit.change(tx, caller, action=transition.action, resource=reference, move=move)
 
 
@@ -121,7 +121,7 @@ async def review_decided(tx: Tx, caller: Caller, *, reference: str, reason: str,
         if approved
         else InvoiceRejected(reference, invoice.originator_id)
     )
-    move = audit.Move((store.move(invoice, transition),), (fact,))
+    move = audit.Changes((store.move(invoice, transition),), (fact,))
     await audit.change(tx, caller, action=transition.action, resource=reference, move=move)
 
 

@@ -88,7 +88,7 @@ async def submit(tx: Tx, caller: Caller, *, declared: Declaration, document: Doc
         created_at=tx.at,
     )
     rows = (store.row_of(invoice, number), store.document(tx, invoice.reference, document))
-    move = audit.Move(rows, (InvoiceSubmitted(invoice.reference),))
+    move = audit.Changes(rows, (InvoiceSubmitted(invoice.reference),))
     await audit.change(tx, caller, action=transition.action, resource=invoice.reference, move=move)
     return invoice
 
@@ -108,7 +108,7 @@ async def record_duplicate(tx: Tx, caller: Caller, *, refusal: DuplicateInvoice,
     }
     if await store.is_known_duplicate(tx, **tried):
         return
-    move = audit.Move((store.duplicate(tx, **tried),))
+    move = audit.Changes((store.duplicate(tx, **tried),))
     await audit.change(tx, caller, action="INVOICE_DUPLICATE", resource=refusal.reference, move=move)
 
 
@@ -125,7 +125,7 @@ async def withdraw(tx: Tx, caller: Caller, *, reference: str) -> Invoice:
     if invoice.originator_id != caller.must_be_subject():
         raise UnknownInvoice
     transition = INVOICE.next(invoice.state, InvoiceEvent.WITHDRAW)
-    move = audit.Move((store.move(invoice, transition),)) + revoked
+    move = audit.Changes((store.move(invoice, transition),)) + revoked
     await audit.change(tx, caller, action=transition.action, resource=reference, move=move)
     return replace(invoice, state=transition.target)
 

@@ -14,7 +14,7 @@ LATE: Final = "RECONCILIATION_LATE"
 UNDECIDED: Final = "PAYMENT_UNDECIDED"
 
 
-async def payment_escalated(tx: Tx, caller: Caller, payment: Instruction) -> audit.Move:
+async def payment_escalated(tx: Tx, caller: Caller, payment: Instruction) -> audit.Changes:
     """A payment was refused for good or sent back (SE-09)."""
     caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
     return await compliance.raise_alert(
@@ -26,7 +26,7 @@ async def payment_escalated(tx: Tx, caller: Caller, payment: Instruction) -> aud
     )
 
 
-async def token_refused(tx: Tx, caller: Caller, invoice_reference: str) -> audit.Move:
+async def token_refused(tx: Tx, caller: Caller, invoice_reference: str) -> audit.Changes:
     """Money is in collections and its token will not move (SE-05); goes into CHAIN_REFUSED."""
     return await compliance.raise_alert(
         tx,
@@ -37,7 +37,7 @@ async def token_refused(tx: Tx, caller: Caller, invoice_reference: str) -> audit
     )
 
 
-async def credit_late(tx: Tx, caller: Caller, invoice_reference: str) -> audit.Move:
+async def credit_late(tx: Tx, caller: Caller, invoice_reference: str) -> audit.Changes:
     """The seller's bank does not show the advance (SE-14); goes into RECON_ALERT."""
     return await compliance.raise_alert(
         tx,
@@ -60,7 +60,7 @@ async def decided(tx: Tx, caller: Caller, invoice_reference: str) -> None:
     await compliance.clear_alert(tx, caller, cause=UNDECIDED, resource=invoice_reference)
 
 
-async def credit_unmatched(tx: Tx, caller: Caller, collection_id: str) -> audit.Move:
+async def credit_unmatched(tx: Tx, caller: Caller, collection_id: str) -> audit.Changes:
     """Money came in and nobody knows for what (SE-11); goes into RECEIVE_CREDIT."""
     return await compliance.raise_alert(
         tx,

@@ -107,14 +107,14 @@ async def conclude(tx: Tx, caller: Caller, *, account: BankAccount, found: Compa
         row = balance_store.changed_difference(
             known, bank=found.bank, books=found.books, state=transition.target, closed_at=tx.at
         )
-        await audit.change(tx, caller, action=transition.action, resource=_number(account), move=audit.Move((row,)))
+        await audit.change(tx, caller, action=transition.action, resource=_number(account), move=audit.Changes((row,)))
         await compliance.clear_alert(tx, caller, cause=DIFFERS, resource=_number(account))
         for end_to_end_id in await balance_store.queued(tx):
             key = f"{end_to_end_id}:{known.id}"
             tx.enqueue(instructing.PAY_JOB, {"end_to_end_id": end_to_end_id}, dedupe_key=key)
     elif found.is_explained is False and found.bank - found.books != known.surplus:
         row = balance_store.changed_difference(known, bank=found.bank, books=found.books)
-        await audit.change(tx, caller, action="BALANCE_DIFFERS", resource=_number(account), move=audit.Move((row,)))
+        await audit.change(tx, caller, action="BALANCE_DIFFERS", resource=_number(account), move=audit.Changes((row,)))
 
 
 async def _open(tx: Tx, caller: Caller, account: BankAccount, found: Comparison) -> None:
@@ -129,7 +129,7 @@ async def _open(tx: Tx, caller: Caller, account: BankAccount, found: Comparison)
         opened_at=tx.at,
         closed_at=None,
     )
-    move = audit.Move((balance_store.new_difference(new),))
+    move = audit.Changes((balance_store.new_difference(new),))
     await audit.change(tx, caller, action=transition.action, resource=new.account, move=move)
     await alerting.alert_once(tx, caller, cause=DIFFERS, resource=new.account)
 
@@ -162,7 +162,7 @@ async def _not_compared(tx: Tx, caller: Caller, account: BankAccount, cause: str
             if known is not None
             else store.new_reading(Reading(tx.tenant_id, _number(account), None, tx.at))
         )
-        await audit.change(tx, caller, action="BALANCE_GAP", resource=_number(account), move=audit.Move((row,)))
+        await audit.change(tx, caller, action="BALANCE_GAP", resource=_number(account), move=audit.Changes((row,)))
     elif tx.at - known.balance_gap_since > timedelta(seconds=RECONCILED_WITHIN_SECONDS):
         await alerting.alert_once(tx, caller, cause=cause, resource=_number(account))
 
@@ -172,7 +172,7 @@ async def _read_again(tx: Tx, caller: Caller, account: BankAccount) -> None:
     known = await store.reading(tx, account)
     if known is None or known.balance_gap_since is None:
         return
-    move = audit.Move((store.changed_reading(known, balance_gap_since=None),))
+    move = audit.Changes((store.changed_reading(known, balance_gap_since=None),))
     await audit.change(tx, caller, action="BALANCE_READ", resource=_number(account), move=move)
     for cause in (UNREADABLE, UNDECIDED):
         await compliance.clear_alert(tx, caller, cause=cause, resource=_number(account))

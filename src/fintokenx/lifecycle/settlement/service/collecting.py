@@ -92,9 +92,9 @@ async def receive(tx: Tx, caller: Caller, *, seen: Sighting) -> str:
         ledger.Line(ledger.BANK_COLLECTIONS, debit=credit.amount),
         ledger.Line(ledger.SUSPENSE, credit=credit.amount),
     ]
-    move = audit.Move(rows)
+    move = audit.Changes(rows)
     if not match:
-        move += audit.Move((), (CreditUnmatched(received.id),))
+        move += audit.Changes((), (CreditUnmatched(received.id),))
         move += await alerting.credit_unmatched(tx, caller, received.id)
     move += await ledger.post(tx, caller, kind=transition.action, resource=received.id, lines=lines)
     await audit.change(tx, caller, action=transition.action, resource=received.id, move=move)
@@ -149,7 +149,7 @@ async def allocate(tx: Tx, caller: Caller, *, collection_id: str) -> bool:
     row = store.allocated_collection(
         matched, state=transition.target, allocated=amount, refund_due=matched.amount - amount, onward=onward
     )
-    move = audit.Move((row,), (CreditAllocated(matched.id, owed_on.reference),)) + move
+    move = audit.Changes((row,), (CreditAllocated(matched.id, owed_on.reference),)) + move
     for part in onward:
         move += await instructing.outward(
             tx,
@@ -189,13 +189,13 @@ async def _all_due_back(tx: Tx, caller: Caller, matched: Collection, reference: 
     row = store.allocated_collection(
         matched, state=transition.target, allocated=ZERO, refund_due=matched.amount, onward=()
     )
-    move = audit.Move((row,)) + await _split_journal(tx, caller, matched, reference, (), matched.amount)
+    move = audit.Changes((row,)) + await _split_journal(tx, caller, matched, reference, (), matched.amount)
     await audit.change(tx, caller, action=transition.action, resource=reference, move=move)
 
 
 async def _split_journal(
     tx: Tx, caller: Caller, matched: Collection, reference: str, onward: Sequence[OnwardPayment], excess: Pence
-) -> audit.Move:
+) -> audit.Changes:
     lines = [
         ledger.Line(ledger.SUSPENSE, debit=matched.amount),
         *(ledger.Line(ledger.payable_to(part.payee_subject_id), credit=part.amount) for part in onward),
@@ -222,7 +222,7 @@ async def passed_on(tx: Tx, caller: Caller, paid: Instruction, outcome: PaymentO
         ledger.Line(ledger.payable_to(paid.subject_id), debit=paid.amount),
         ledger.Line(ledger.BANK_COLLECTIONS, credit=paid.amount),
     ]
-    move = audit.Move(tuple(rows))
+    move = audit.Changes(tuple(rows))
     move += await ledger.post(tx, caller, kind="ONWARD_PAID", resource=paid.invoice_reference, lines=lines)
     await audit.change(tx, caller, action="ONWARD_PAID", resource=paid.invoice_reference, move=move)
     await _burn_when_all_is_paid(tx, caller, paid.invoice_reference)

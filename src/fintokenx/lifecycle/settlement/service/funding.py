@@ -98,7 +98,7 @@ async def commit(tx: Tx, caller: Caller, *, listing_id: str, expected_net_advanc
     )
     promised = await invoice.committed(tx, caller, reference=sold.reference)
     told = FundingCommitted(disbursement.id, sold.reference, lender_id)
-    move = audit.Move((store.new_disbursement(disbursement),), (told,)) + taken + promised
+    move = audit.Changes((store.new_disbursement(disbursement),), (told,)) + taken + promised
     await audit.change(tx, caller, action="FUND_COMMIT", resource=sold.reference, move=move)
     tx.enqueue("settlement.disburse", {"disbursement_id": disbursement.id}, dedupe_key=disbursement.id)
     return disbursement
@@ -164,13 +164,13 @@ async def checked(tx: Tx, caller: Caller, *, disbursement_id: str, allowed: bool
         await cancel(tx, caller, disbursement, reason=refusal.code)
         return
     transition = DISBURSEMENT.next(disbursement.state, DisbursementEvent.CHECK)
-    move = audit.Move((store.changed_disbursement(disbursement, state=transition.target),))
+    move = audit.Changes((store.changed_disbursement(disbursement, state=transition.target),))
     move += await instructing.funding(tx, disbursement)
     await audit.change(tx, caller, action=transition.action, resource=disbursement.invoice_reference, move=move)
 
 
 async def cancel(
-    tx: Tx, caller: Caller, disbursement: Disbursement, *, reason: str, payment: audit.Move | None = None
+    tx: Tx, caller: Caller, disbursement: Disbursement, *, reason: str, payment: audit.Changes | None = None
 ) -> None:
     """End a commitment before any money is ours: listing open, invoice listed again. ``payment`` is its last word."""
     caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
@@ -179,7 +179,7 @@ async def cancel(
     told = FundingCancelled(
         disbursement.id, disbursement.invoice_reference, disbursement.lender_subject_id, reason[:200]
     )
-    move = audit.Move((row,), (told,)) + (payment or audit.Move())
+    move = audit.Changes((row,), (told,)) + (payment or audit.Changes())
     move += await marketplace.reopened(tx, caller, listing_id=disbursement.listing_id, action="FUND_CANCEL")
     move += await invoice.released(tx, caller, reference=disbursement.invoice_reference, refunded=False)
     await audit.change(tx, caller, action=transition.action, resource=disbursement.invoice_reference, move=move)
@@ -195,7 +195,7 @@ async def fiat_in(tx: Tx, caller: Caller, paid: Instruction, outcome: PaymentOut
         concluded(tx, paid, InstructionEvent.SETTLE_IN, outcome),
     )
     net, lender = disbursement.price.net_advance, ledger.held_for(disbursement.lender_subject_id)
-    move = audit.Move(rows) + await ledger.post(
+    move = audit.Changes(rows) + await ledger.post(
         tx,
         caller,
         kind="FIAT_IN",
@@ -212,7 +212,7 @@ async def fiat_in(tx: Tx, caller: Caller, paid: Instruction, outcome: PaymentOut
         await token_refused(tx, caller, disbursement_id=disbursement.id, reason=refused)
 
 
-async def _token_asked_for(tx: Tx, caller: Caller, disbursement: Disbursement) -> audit.Move:
+async def _token_asked_for(tx: Tx, caller: Caller, disbursement: Disbursement) -> audit.Changes:
     return await tokenisation.transfer(
         tx,
         caller,
@@ -261,7 +261,7 @@ async def token_moved(tx: Tx, caller: Caller, *, disbursement_id: str, tx_hash: 
         disbursement, state=transition.target, chain_tx_hash=tx_hash, fps_ref=disbursement.fps_ref
     )
     reference, lender_id = disbursement.invoice_reference, disbursement.lender_subject_id
-    move = audit.Move((row,), (InvoiceFunded(disbursement.id, reference, lender_id),))
+    move = audit.Changes((row,), (InvoiceFunded(disbursement.id, reference, lender_id),))
     move += await invoice.funded(tx, caller, reference=reference)
     move += await tokenisation.held(
         tx,
@@ -284,7 +284,7 @@ async def token_moved(tx: Tx, caller: Caller, *, disbursement_id: str, tx_hash: 
     await audit.change(tx, caller, action=transition.action, resource=reference, move=move)
 
 
-async def _held_to_payable(tx: Tx, caller: Caller, disbursement: Disbursement) -> audit.Move:
+async def _held_to_payable(tx: Tx, caller: Caller, disbursement: Disbursement) -> audit.Changes:
     net = disbursement.price.net_advance
     lines = [
         ledger.Line(ledger.held_for(disbursement.lender_subject_id), debit=net),
@@ -303,7 +303,7 @@ async def token_refused(tx: Tx, caller: Caller, *, disbursement_id: str, reason:
     row = store.changed_disbursement(disbursement, state=transition.target, end_reason=reason[:200])
     told = TokenRefusedAfterFiat(disbursement.id, disbursement.invoice_reference, reason[:200])
     source = await store.newest_of_leg(tx, disbursement.id)
-    move = audit.Move((row,), (told,))
+    move = audit.Changes((row,), (told,))
     move += await alerting.token_refused(tx, caller, disbursement.invoice_reference)
     move += await instructing.outward(
         tx,
@@ -328,7 +328,7 @@ async def refunded(tx: Tx, caller: Caller, paid: Instruction, outcome: PaymentOu
         store.changed_disbursement(disbursement, state=transition.target, refund_fps_ref=outcome.bank_ref),
         concluded(tx, paid, InstructionEvent.SETTLE_REFUND, outcome),
     )
-    move = audit.Move(rows, (FundingRefunded(disbursement.id, reference, disbursement.lender_subject_id),))
+    move = audit.Changes(rows, (FundingRefunded(disbursement.id, reference, disbursement.lender_subject_id),))
     lender = ledger.held_for(disbursement.lender_subject_id)
     lines = [ledger.Line(lender, debit=net), ledger.Line(ledger.BANK_COLLECTIONS, credit=net)]
     move += await ledger.post(tx, caller, kind="FIAT_REFUND", resource=reference, lines=lines)
@@ -348,7 +348,7 @@ async def paid_out(tx: Tx, caller: Caller, paid: Instruction, outcome: PaymentOu
     net = disbursement.price.net_advance
     seller = ledger.payable_to(disbursement.seller_subject_id)
     lines = [ledger.Line(seller, debit=net), ledger.Line(ledger.BANK_COLLECTIONS, credit=net)]
-    move = audit.Move(rows)
+    move = audit.Changes(rows)
     move += await ledger.post(tx, caller, kind="FIAT_OUT", resource=disbursement.invoice_reference, lines=lines)
     await audit.change(tx, caller, action="FIAT_PAID", resource=disbursement.invoice_reference, move=move)
     tx.enqueue("settlement.await_seller_credit", {"disbursement_id": disbursement.id}, dedupe_key=paid.end_to_end_id)

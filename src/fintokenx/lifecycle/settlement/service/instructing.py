@@ -41,7 +41,7 @@ def funding_reference(disbursement_id: str) -> str:
     return "FXD-" + disbursement_id[-14:].upper()
 
 
-async def funding(tx: Tx, disbursement: Disbursement) -> audit.Move:
+async def funding(tx: Tx, disbursement: Disbursement) -> audit.Changes:
     """Queue the lender's payment into collections; its end-to-end id is the disbursement's id."""
     debtor = await designated_account(tx, disbursement.lender_subject_id)
     return _queued(
@@ -82,7 +82,7 @@ async def outward(
     disbursement_id: str | None = None,
     collection_id: str | None = None,
     creditor: BankAccount | None = None,
-) -> audit.Move:
+) -> audit.Changes:
     """Queue a payment from collections to ``creditor``, else to the customer's designated account as it stands now."""
     word = _WORDS[purpose]
     return _queued(
@@ -112,7 +112,7 @@ async def outward(
     )
 
 
-def again(tx: Tx, rejected: Instruction) -> audit.Move:
+def again(tx: Tx, rejected: Instruction) -> audit.Changes:
     """Queue the next try of a payment that was rejected for now, later each time (SE-09)."""
     attempt = rejected.attempt + 1
     following = replace(
@@ -130,7 +130,7 @@ def again(tx: Tx, rejected: Instruction) -> audit.Move:
     return _queued(tx, InstructionEvent.QUEUE_AGAIN, following, delay_seconds=seconds)
 
 
-def _queued(tx: Tx, event: InstructionEvent, new: Instruction, *, delay_seconds: int = 0) -> audit.Move:
+def _queued(tx: Tx, event: InstructionEvent, new: Instruction, *, delay_seconds: int = 0) -> audit.Changes:
     INSTRUCTION.next(NOTHING, event)
     tx.enqueue(
         PAY_JOB,
@@ -138,4 +138,4 @@ def _queued(tx: Tx, event: InstructionEvent, new: Instruction, *, delay_seconds:
         dedupe_key=new.end_to_end_id,
         run_at=tx.at + timedelta(seconds=delay_seconds),
     )
-    return audit.Move((store.new_instruction(new),))
+    return audit.Changes((store.new_instruction(new),))

@@ -59,7 +59,7 @@ async def note_form(tx: Tx, caller: Caller, seen: Sighting, line: Line) -> None:
     """Keep what a known line is shown as now, so that it is known by that too."""
     caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
     ids = {form.transaction_id for form in line.forms if form.source == seen.form.source}
-    move = audit.Move((lines_store.shown(tx, seen, has_id=seen.form.transaction_id in ids),))
+    move = audit.Changes((lines_store.shown(tx, seen, has_id=seen.form.transaction_id in ids),))
     await audit.change(tx, caller, action="RECON_SAME", resource=line.id, move=move)
 
 
@@ -68,7 +68,7 @@ async def doubt(tx: Tx, caller: Caller, seen: Sighting, may_be: tuple[str, ...])
     caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
     transition = LINE_DOUBT.next(NOTHING, LineDoubtEvent.OPEN)
     rows = lines_store.reconciled(tx, seen, kind="doubt", matched_to=seen.line_id)
-    move = audit.Move((*rows, lines_store.new_doubt(tx, seen, may_be)))
+    move = audit.Changes((*rows, lines_store.new_doubt(tx, seen, may_be)))
     await audit.change(tx, caller, action=transition.action, resource=seen.line_id, move=move)
     await alerting.alert_once(tx, caller, cause=DOUBTFUL, resource=seen.line_id)
 
@@ -98,7 +98,7 @@ async def decide(tx: Tx, caller: Caller, *, line_id: str, same_as: str | None) -
     if same_as is not None and same_as not in known.may_be:
         raise NotThatLine
     rows = lines_store.decided_doubt(tx, known, state=transition.target, by=caller.actor, repeat_of=same_as)
-    await audit.change(tx, caller, action=transition.action, resource=line_id, move=audit.Move(tuple(rows)))
+    await audit.change(tx, caller, action=transition.action, resource=line_id, move=audit.Changes(tuple(rows)))
     await compliance.clear_alert(tx, system(tx.tenant_id, "line doubt"), cause=DOUBTFUL, resource=line_id)
     if same_as is None:
         tx.enqueue("settlement.collect", {}, dedupe_key=line_id)

@@ -79,7 +79,7 @@ async def keep_wallet(tx: Tx, caller: Caller, *, subject_id: str, key_name: str,
         registered_at=None,
     )
     await audit.change(
-        tx, caller, action=line.action, resource=subject_id, move=audit.Move((store.new_wallet(wallet),))
+        tx, caller, action=line.action, resource=subject_id, move=audit.Changes((store.new_wallet(wallet),))
     )
     return wallet
 
@@ -114,7 +114,7 @@ async def wanted(tx: Tx, caller: Caller, *, wallet_id: str) -> chainwork.ChainTr
     if under_way is not None:
         given_up = (chainwork.superseded_row(under_way),)
     action = "SANCTIONS_FLAG_REQUEST" if word is Kind.FLAG else "CLAIMS_REQUEST"
-    move = audit.Move((*given_up, chainwork.promised_row(promise)))
+    move = audit.Changes((*given_up, chainwork.promised_row(promise)))
     await audit.change(tx, caller, action=action, resource=wallet.subject_id, move=move)
     return promise
 
@@ -248,4 +248,4 @@ async def told(tx: Tx, caller: Caller, *, business_key: str, mined: chainwork.Mi
             "registered_at": wallet.registered_at or tx.at,
         }
     rows = (chainwork.confirmed_row(tx, known, mined), store.changed_wallet(wallet, **after))
-    await audit.change(tx, caller, action=action, resource=known.resource, move=audit.Move(rows))
+    await audit.change(tx, caller, action=action, resource=known.resource, move=audit.Changes(rows))

@@ -72,7 +72,7 @@ async def request(
         arguments={},
         token_reference=token.reference,
     )
-    move = audit.Move((store.new_token(token), chainwork.promised_row(promise)))
+    move = audit.Changes((store.new_token(token), chainwork.promised_row(promise)))
     await audit.change(tx, caller, action=line.action, resource=invoice_reference, move=move)
     return token, promise
 
@@ -100,7 +100,7 @@ async def submit(
         action = line.action
         rows = (store.changed_token(token, state=line.target, contract_address=contract_address),)
     kept, row = chainwork.signed_row(tx, known, signed)
-    await audit.change(tx, caller, action=action, resource=invoice_reference, move=audit.Move((*rows, row)))
+    await audit.change(tx, caller, action=action, resource=invoice_reference, move=audit.Changes((*rows, row)))
     return kept
 
 
@@ -111,7 +111,7 @@ async def stalled(tx: Tx, caller: Caller, *, invoice_reference: str) -> None:
     if token.state not in (TokenState.REQUESTED, TokenState.MINT_SUBMITTED):
         return
     line = TOKEN.next(token.state, TokenEvent.STALL)
-    move = audit.Move((store.changed_token(token, state=line.target),))
+    move = audit.Changes((store.changed_token(token, state=line.target),))
     await audit.change(tx, caller, action=line.action, resource=invoice_reference, move=move)
 
 
@@ -126,7 +126,7 @@ async def recovered(tx: Tx, caller: Caller, *, invoice_reference: str) -> None:
 async def _submitted(tx: Tx, caller: Caller, token: Token, contract_address: str | None) -> Token:
     line = TOKEN.next(token.state, TokenEvent.SUBMIT)
     after = {"state": line.target, "contract_address": contract_address}
-    move = audit.Move((store.changed_token(token, **after),))
+    move = audit.Changes((store.changed_token(token, **after),))
     await audit.change(tx, caller, action=line.action, resource=token.invoice_reference, move=move)
     return replace(token, state=line.target, contract_address=contract_address)
 
@@ -153,7 +153,7 @@ async def minted(
         store.changed_token(token, state=line.target, minted_at=tx.at, holder_wallet=minting_wallet),
     )
     tokenised = await invoice.tokenised(tx, caller, reference=invoice_reference, token_reference=token.reference)
-    move = audit.Move(rows, (TokenMinted(token.reference, invoice_reference),)) + tokenised
+    move = audit.Changes(rows, (TokenMinted(token.reference, invoice_reference),)) + tokenised
     await audit.change(tx, caller, action=line.action, resource=invoice_reference, move=move)
 
 
@@ -166,7 +166,7 @@ async def refused(tx: Tx, caller: Caller, *, invoice_reference: str, receipt: Re
     rows: tuple[audit.RowChange, ...] = (chainwork.reverted_row(known, receipt),)
     if token.state == TokenState.MINT_SUBMITTED:
         rows = (*rows, store.changed_token(token, state=TOKEN.next(token.state, TokenEvent.STALL).target))
-    await audit.change(tx, caller, action="TOKEN_PENDING", resource=invoice_reference, move=audit.Move(rows))
+    await audit.change(tx, caller, action="TOKEN_PENDING", resource=invoice_reference, move=audit.Changes(rows))
     await chainwork.alarm(tx, caller, known)
 
 

@@ -25,7 +25,7 @@ from fintokenx.lifecycle.tokenisation.types import (
 
 async def transfer(
     tx: Tx, caller: Caller, *, token_reference: str, to_subject_id: str, business_key: str
-) -> audit.Move:
+) -> audit.Changes:
     """Promise to move the whole token from the minting wallet to a subject's wallet; recorded as FIAT_IN.
 
     The token keeps its state until :func:`held`. What became of it is told as TransferConfirmed or TransferRefused.
@@ -39,7 +39,7 @@ async def transfer(
     token = await locked_token(tx, token_reference)
     if (known := await chainwork.find_promise(tx, business_key)) is not None:
         _refuse_other(known, Kind.TRANSFER, token_reference, to_subject_id=to_subject_id)
-        return audit.Move()
+        return audit.Changes()
     TOKEN.next(token.state, TokenEvent.HOLD)
     await _refuse_while_moving(tx, token)
     await store.lock(tx, "wallet", to_subject_id)  # whoever declares it lost sees this transfer, or this one sees that
@@ -55,12 +55,12 @@ async def transfer(
         token_reference=token_reference,
     )
     tx.enqueue("tokenisation.transfer", {"business_key": business_key}, dedupe_key=promise.id)
-    return audit.Move((chainwork.promised_row(promise),))
+    return audit.Changes((chainwork.promised_row(promise),))
 
 
 async def held(
     tx: Tx, caller: Caller, *, token_reference: str, by_subject_id: str, transfer_business_key: str
-) -> audit.Move:
+) -> audit.Changes:
     """MINTED → HELD by the receiver of a confirmed transfer; recorded as FUND_INVOICE.
 
     :raises TransferNotConfirmed: the chain has not moved this token to this subject under this key
@@ -80,10 +80,10 @@ async def held(
         "holder_subject_id": by_subject_id,
         "holder_wallet": known.arguments["to_wallet"],
     }
-    return audit.Move((store.changed_token(token, **after),))
+    return audit.Changes((store.changed_token(token, **after),))
 
 
-async def burn(tx: Tx, caller: Caller, *, token_reference: str, reason: str, business_key: str) -> audit.Move:
+async def burn(tx: Tx, caller: Caller, *, token_reference: str, reason: str, business_key: str) -> audit.Changes:
     """HELD → BURN_PENDING and the promise to burn; recorded as BURN_REQUEST. The same promise again adds nothing.
 
     ``reason``: at most 31 capital letters and underscores, e.g. ``SETTLED``; it stands on chain.
@@ -97,7 +97,7 @@ async def burn(tx: Tx, caller: Caller, *, token_reference: str, reason: str, bus
     token = await locked_token(tx, token_reference)
     if (known := await chainwork.find_promise(tx, business_key)) is not None:
         _refuse_other(known, Kind.BURN, token_reference, reason=reason)
-        return audit.Move()
+        return audit.Changes()
     line = TOKEN.next(token.state, TokenEvent.BURN)
     await _refuse_while_moving(tx, token)
     holders = await _holders(tx, token)
@@ -110,7 +110,7 @@ async def burn(tx: Tx, caller: Caller, *, token_reference: str, reason: str, bus
         token_reference=token_reference,
     )
     tx.enqueue("tokenisation.burn", {"business_key": business_key}, dedupe_key=promise.id)
-    return audit.Move((store.changed_token(token, state=line.target), chainwork.promised_row(promise)))
+    return audit.Changes((store.changed_token(token, state=line.target), chainwork.promised_row(promise)))
 
 
 async def _holders(tx: Tx, token: Token) -> list[str]:
@@ -153,7 +153,7 @@ async def transferred(tx: Tx, caller: Caller, *, business_key: str, mined: chain
     if known.state == chainwork.ChainTxState.CONFIRMED:
         return
     fact = TransferConfirmed(business_key, token.reference, mined.signed.tx_hash)
-    move = audit.Move((chainwork.confirmed_row(tx, known, mined),), (fact,))
+    move = audit.Changes((chainwork.confirmed_row(tx, known, mined),), (fact,))
     await audit.change(tx, caller, action="TOKEN_TRANSFER", resource=known.resource, move=move)
 
 
@@ -165,7 +165,7 @@ async def transfer_refused(tx: Tx, caller: Caller, *, business_key: str, receipt
     if known.state != chainwork.ChainTxState.SIGNED or known.tx_hash != receipt.tx_hash:
         return
     fact = TransferRefused(business_key, token.reference, receipt.revert_reason)
-    move = audit.Move((chainwork.reverted_row(known, receipt),), (fact,))
+    move = audit.Changes((chainwork.reverted_row(known, receipt),), (fact,))
     await audit.change(tx, caller, action="CHAIN_TX_REVERT", resource=known.resource, move=move)
 
 
@@ -181,7 +181,7 @@ async def burned(tx: Tx, caller: Caller, *, business_key: str, mined: chainwork.
         store.changed_token(token, state=line.target, burned_at=tx.at, burn_tx=mined.signed.tx_hash),
     )
     settled = await invoice.settled(tx, caller, reference=token.invoice_reference)
-    move = audit.Move(rows, (TokenBurned(token.reference, token.invoice_reference),)) + settled
+    move = audit.Changes(rows, (TokenBurned(token.reference, token.invoice_reference),)) + settled
     await audit.change(tx, caller, action=line.action, resource=known.resource, move=move)
 
 

@@ -103,7 +103,7 @@ async def request(tx: Tx, caller: Caller, *, subject_id: str, reason: str) -> Re
         requested_by=caller.actor,
     )
     # The case first: the recovery points at it.
-    move = opened + audit.Move((store.new_recovery(wanted),))
+    move = opened + audit.Changes((store.new_recovery(wanted),))
     await audit.change(tx, caller, action=line.action, resource=subject_id, move=move)
     return wanted
 
@@ -128,7 +128,7 @@ async def decided(tx: Tx, caller: Caller, *, case_id: str) -> None:
         lost = await _wallet(tx, known.lost_wallet_id)
         rows.append(store.changed_wallet(lost, state=WALLET.next(lost.state, WalletEvent.LOSE).target))
         tx.enqueue(RECOVER_JOB, {"recovery_id": known.id}, dedupe_key=known.id)
-    await audit.change(tx, caller, action=line.action, resource=known.subject_id, move=audit.Move(tuple(rows)))
+    await audit.change(tx, caller, action=line.action, resource=known.subject_id, move=audit.Changes(tuple(rows)))
 
 
 async def _refuse_unfit_decider(tx: Tx, known: Recovery, case: compliance.Case) -> None:
@@ -222,7 +222,7 @@ async def _promised(
         wallet_id=lost.id,
     )
     rows = (store.changed_recovery(known, state=line.target, new_wallet_id=new.id), chainwork.promised_row(promise))
-    await audit.change(tx, caller, action=line.action, resource=known.subject_id, move=audit.Move(rows))
+    await audit.change(tx, caller, action=line.action, resource=known.subject_id, move=audit.Changes(rows))
     return promise
 
 
@@ -237,7 +237,7 @@ async def _removal(tx: Tx, caller: Caller, known: Recovery, lost: Wallet) -> cha
         wallet_id=lost.id,
     )
     rows = (store.changed_recovery(known, state=line.target), chainwork.promised_row(promise))
-    await audit.change(tx, caller, action=line.action, resource=known.subject_id, move=audit.Move(rows))
+    await audit.change(tx, caller, action=line.action, resource=known.subject_id, move=audit.Changes(rows))
     return promise
 
 
@@ -255,7 +255,7 @@ async def moved(tx: Tx, caller: Caller, *, business_key: str, mined: chainwork.M
     rows = [chainwork.confirmed_row(tx, promise, mined, even_if_refused=True)]
     for token in tokens:
         rows += await _over(tx, token, lost, new)
-    await audit.change(tx, caller, action="TOKEN_RECOVER", resource=promise.resource, move=audit.Move(tuple(rows)))
+    await audit.change(tx, caller, action="TOKEN_RECOVER", resource=promise.resource, move=audit.Changes(tuple(rows)))
 
 
 async def _over(tx: Tx, token: Token, lost: Wallet, new: Wallet) -> list[audit.RowChange]:
@@ -283,7 +283,7 @@ async def retired(tx: Tx, caller: Caller, *, business_key: str, mined: chainwork
         store.changed_wallet(lost, state=WALLET.next(lost.state, WalletEvent.RETIRE).target),
         store.changed_recovery(known, state=line.target, completed_at=tx.at),
     )
-    await audit.change(tx, caller, action=line.action, resource=promise.resource, move=audit.Move(rows))
+    await audit.change(tx, caller, action=line.action, resource=promise.resource, move=audit.Changes(rows))
 
 
 async def _recovery(tx: Tx, recovery_id: str) -> Recovery:

@@ -47,7 +47,9 @@ async def refresh(tx: Tx, caller: Caller, *, business_key: str, as_of_unix: int)
     rows = [chainwork.promised_row(promise)]
     if (refused := await promises.refresh_under_way(tx)) is not None:
         rows.insert(0, chainwork.superseded_row(refused))
-    await audit.change(tx, caller, action="SANCTIONS_CONFIRM_REQUEST", resource=RESOURCE, move=audit.Move(tuple(rows)))
+    await audit.change(
+        tx, caller, action="SANCTIONS_CONFIRM_REQUEST", resource=RESOURCE, move=audit.Changes(tuple(rows))
+    )
     tx.enqueue("tokenisation.confirm_list", {"business_key": business_key}, dedupe_key=promise.id)
     return promise
 
@@ -58,5 +60,5 @@ async def refreshed(tx: Tx, caller: Caller, *, business_key: str, mined: chainwo
     known = await chainwork.locked_promise(tx, business_key)
     if known.state == chainwork.ChainTxState.CONFIRMED:
         return
-    move = audit.Move((chainwork.confirmed_row(tx, known, mined),))
+    move = audit.Changes((chainwork.confirmed_row(tx, known, mined),))
     await audit.change(tx, caller, action="SANCTIONS_CONFIRM", resource=known.resource, move=move)

@@ -63,7 +63,7 @@ async def request_admin_session(
         requested_by=caller.actor,
         requested_at=tx.at,
     )
-    move = audit.Move((store.admin_session_requested(new),))
+    move = audit.Changes((store.admin_session_requested(new),))
     await audit.change(tx, caller, action=asking.action, resource=new.id, move=move)
     lapses = tx.at + REQUEST_LIFE
     tx.enqueue(EXPIRE_ADMIN_SESSION_JOB, {"admin_session_id": new.id}, dedupe_key=f"{new.id}:lapse", run_at=lapses)
@@ -166,6 +166,6 @@ def _refuse_lapsed(tx: Tx, found: AdminSession) -> None:
 
 async def _moved(tx: Tx, caller: Caller, found: AdminSession, event: AdminSessionEvent, **after: Any) -> AdminSession:
     transition = ADMIN_SESSION.next(found.state, event)
-    move = audit.Move((store.admin_session_moved(found, {"state": transition.target, **after}),))
+    move = audit.Changes((store.admin_session_moved(found, {"state": transition.target, **after}),))
     await audit.change(tx, caller, action=transition.action, resource=found.id, move=move)
     return replace(found, state=transition.target, **after)

@@ -29,7 +29,7 @@ async def rotate_credential(tx: Tx, caller: Caller, *, name: str, version: int, 
     if known is not None and known.version >= version:
         raise RotatedMeanwhile(f"{name} is at version {known.version}")
     new = CredentialVersion(name, version, stored_as, tx.at, administrator.id)
-    move = audit.Move((store.credential_version_made(tx, new),))
+    move = audit.Changes((store.credential_version_made(tx, new),))
     await audit.change(tx, caller, action="PROVIDER_CRED_ROTATE", resource=f"credential/{name}", move=move)
     return new
 

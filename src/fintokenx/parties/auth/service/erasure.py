@@ -47,7 +47,7 @@ async def erase(tx: Tx, caller: Caller, *, subject_id: str, erasure_id: str, rea
     erasure = Erasure(erasure_id, subject_id, tx.at, caller.actor, reason_sealed)
     await sealing.shred(tx, subject_id)
     await store.forget_code(tx, subject_id)
-    own = audit.Move((store.erased(tx, erasure),))
+    own = audit.Changes((store.erased(tx, erasure),))
     await audit.change(tx, caller, action=_ACTION, resource=subject_id, move=move + own)
     return erasure
 

@@ -55,7 +55,7 @@ async def issue_magic_link(tx: Tx, caller: Caller, *, invoice_reference: str, su
     )
     earlier = await _all_moved(tx, invoice_reference, MagicLinkEvent.REISSUE)
     fact = MagicLinkIssued(link.id, invoice_reference, subject_id, link.expires_at)
-    move = earlier + audit.Move((store.link_issued(link, token_sha256=_sha256(raw)),), (fact,))
+    move = earlier + audit.Changes((store.link_issued(link, token_sha256=_sha256(raw)),), (fact,))
     await audit.change(tx, caller, action=issue.action, resource=invoice_reference, move=move)
     tx.enqueue(EXPIRE_JOB, {"link_id": link.id}, dedupe_key=link.id, run_at=link.expires_at)
     return raw
@@ -92,12 +92,12 @@ async def open_magic_link(tx: Tx, raw: str, *, ip: str | None = None) -> Caller:
     caller = _caller(link, ip)
     if link.state == MagicLinkState.ISSUED:
         opening = MAGIC_LINK.next(link.state, MagicLinkEvent.OPEN)
-        move = audit.Move((store.link_moved(link, state=opening.target),))
+        move = audit.Changes((store.link_moved(link, state=opening.target),))
         await audit.change(tx, caller, action=opening.action, resource=link.invoice_reference, move=move)
     return caller
 
 
-async def consume_magic_link(tx: Tx, caller: Caller, *, raw: str) -> audit.Move:
+async def consume_magic_link(tx: Tx, caller: Caller, *, raw: str) -> audit.Changes:
     """Use up the link that the caller came by, for the command above to record as CONFIRM_INVOICE or
     INVOICE_BUYER_DECLINE.
 
@@ -115,10 +115,10 @@ async def consume_magic_link(tx: Tx, caller: Caller, *, raw: str) -> audit.Move:
         raise MagicLinkOutOfScope
     _refuse_dead(link, tx.at)
     # Confirming and declining lead to the same state; which of the two it was, the recorded action says.
-    return audit.Move((store.link_moved(link, state=MAGIC_LINK.next(link.state, MagicLinkEvent.CONFIRM).target),))
+    return audit.Changes((store.link_moved(link, state=MAGIC_LINK.next(link.state, MagicLinkEvent.CONFIRM).target),))
 
 
-async def withdraw_magic_links(tx: Tx, caller: Caller, *, invoice_reference: str) -> audit.Move:
+async def withdraw_magic_links(tx: Tx, caller: Caller, *, invoice_reference: str) -> audit.Changes:
     """Revoke the live link of an invoice, for the command above to record as INVOICE_WITHDRAW, or as CONFIRM_INVOICE
     when an administrator confirms for the buyer."""
     caller.must_be(Role.SELLER, Role.BUYER, Role.SYSTEM, tenant_id=tx.tenant_id)
@@ -138,13 +138,15 @@ async def expire_magic_link(tx: Tx, caller: Caller, *, link_id: str) -> None:
         return
     expiry = MAGIC_LINK.next(link.state, MagicLinkEvent.EXPIRE)
     fact = MagicLinkLapsed(link.id, link.invoice_reference, link.subject_id)
-    move = audit.Move((store.link_moved(link, state=expiry.target),), (fact,))
+    move = audit.Changes((store.link_moved(link, state=expiry.target),), (fact,))
     await audit.change(tx, caller, action=expiry.action, resource=link.invoice_reference, move=move)
 
 
-async def _all_moved(tx: Tx, invoice_reference: str, event: MagicLinkEvent) -> audit.Move:
+async def _all_moved(tx: Tx, invoice_reference: str, event: MagicLinkEvent) -> audit.Changes:
     links = await store.live_links_of_invoice(tx, invoice_reference)
-    return audit.Move(tuple(store.link_moved(link, state=MAGIC_LINK.next(link.state, event).target) for link in links))
+    return audit.Changes(
+        tuple(store.link_moved(link, state=MAGIC_LINK.next(link.state, event).target) for link in links)
+    )
 
 
 async def _by_token(tx: Tx, raw: str) -> MagicLink:

@@ -85,7 +85,7 @@ async def add_factor(tx: Tx, caller: Caller, *, factor_id: str, secret_sealed: s
         raise TooManyFactors
     factor = Factor(tx.tenant_id, factor_id, subject_id, secret_sealed, tx.at, None)
     revoked = (store.factor_changed(earlier, revoked_at=tx.at),) if earlier else ()
-    move = audit.Move((*revoked, store.factor_added(factor)))
+    move = audit.Changes((*revoked, store.factor_added(factor)))
     await audit.change(tx, caller, action="MFA_FACTOR_ADD", resource=factor_id, move=move)
     return factor
 
@@ -113,7 +113,7 @@ async def confirm_factor(tx: Tx, caller: Caller, *, tried: FactorTry, step: int 
     factor = await _used(tx, caller, tried, step)
     if factor.confirmed_at is not None:
         raise MfaRefused("it is confirmed already")
-    move = audit.Move((store.factor_changed(factor, confirmed_at=tx.at),))
+    move = audit.Changes((store.factor_changed(factor, confirmed_at=tx.at),))
     await audit.change(tx, caller, action="MFA_FACTOR_CONFIRM", resource=factor.id, move=move)
     return replace(factor, confirmed_at=tx.at)
 
@@ -142,7 +142,7 @@ async def step_up(tx: Tx, caller: Caller, *, tried: FactorTry, step: int | None,
         expires_at=tried.at + SESSION_LIFE,
     )
     ended = store.session_revoked(tx, old, state=SESSION.next(old.state, SessionEvent.ROTATE).target)
-    move = audit.Move((ended, store.session_opened(new)))
+    move = audit.Changes((ended, store.session_opened(new)))
     await audit.change(tx, caller, action=opening.action, resource=new.subject_id, move=move)
     return new
 

@@ -56,7 +56,7 @@ async def request_login_code(tx: Tx, caller: Caller, *, email_index: str, role: 
     if now.codes > CODES_MAX:
         return
     for found in await store.subjects_of_email(tx, email_index, role):
-        move = audit.Move(facts=(events.LoginCodeWanted(found.id, tx.at),))
+        move = audit.Changes(facts=(events.LoginCodeWanted(found.id, tx.at),))
         await audit.change(tx, caller, action="LOGIN_CODE_REQUEST", resource=found.id, move=move)
 
 
@@ -90,7 +90,7 @@ async def count_attempt(tx: Tx, caller: Caller, *, email_index: str) -> Attempt:
             run_at=tx.at + timedelta(seconds=REFUSED_KNOWN_SECONDS),
         )
     if now.attempts == ATTEMPTS_MAX + 1:
-        move = audit.Move(facts=(events.SignInBlocked(email_index, now.attempts),))
+        move = audit.Changes(facts=(events.SignInBlocked(email_index, now.attempts),))
         await audit.change(tx, caller, action="SIGN_IN_BLOCKED", resource=email_index, move=move)
     return Attempt(email_index, allowed=now.attempts <= ATTEMPTS_MAX)
 
@@ -103,7 +103,7 @@ async def tell_of_refusals(tx: Tx, caller: Caller, *, email_index: str, window_f
     if now is not None and now.window_from == window_from and now.attempts < ATTEMPTS_MAX:
         return
     for found in await store.subjects_of_email(tx, email_index, None):
-        move = audit.Move(facts=(events.SignInsRefused(found.id, ATTEMPTS_MAX),))
+        move = audit.Changes(facts=(events.SignInsRefused(found.id, ATTEMPTS_MAX),))
         await audit.change(tx, caller, action="SIGN_INS_REFUSED", resource=found.id, move=move)
 
 
@@ -150,7 +150,7 @@ async def _open_session(tx: Tx, caller: Caller, who: Subject) -> Session:
         expires_at=tx.at + SESSION_LIFE,
     )
     signed_in = Caller(tenant_id=tx.tenant_id, role=who.role, actor=who.id, subject_id=who.id, ip=caller.ip)
-    move = audit.Move((store.session_opened(session),))
+    move = audit.Changes((store.session_opened(session),))
     await audit.change(tx, signed_in, action=opening.action, resource=who.id, move=move)
     return session
 
@@ -168,7 +168,7 @@ async def end_session(tx: Tx, caller: Caller) -> Session:
     if session is None:
         raise SessionEnded
     ending = SESSION.next(session.state, SessionEvent.END)
-    move = audit.Move((store.session_revoked(tx, session, state=ending.target),))
+    move = audit.Changes((store.session_revoked(tx, session, state=ending.target),))
     await audit.change(tx, caller, action=ending.action, resource=session.subject_id, move=move)
     return session
 

@@ -121,7 +121,7 @@ def _new(
 async def _create(tx: Tx, caller: Caller, event: SubjectEvent, in_state: Callable[[SubjectState], Subject]) -> Subject:
     creation = SUBJECT.next(NOTHING, event)
     new = in_state(creation.target)
-    move = audit.Move((store.subject_created(new),), (events.SubjectCreated(new.id, new.role.value),))
+    move = audit.Changes((store.subject_created(new),), (events.SubjectCreated(new.id, new.role.value),))
     await audit.change(tx, caller, action=creation.action, resource=new.id, move=move)
     return new
 
@@ -174,8 +174,8 @@ async def active_holders(tx: Tx, after: str, limit: int) -> list[Subject]:
     return await store.active_holders(tx, after=after, limit=limit)
 
 
-async def advance(tx: Tx, caller: Caller, *, subject_id: str, event: SubjectEvent, reason: str = "") -> audit.Move:
-    """Move a subject along its machine; the caller records the Move under the transition's action.
+async def advance(tx: Tx, caller: Caller, *, subject_id: str, event: SubjectEvent, reason: str = "") -> audit.Changes:
+    """Move a subject along its machine; the caller records the Changes under the transition's action.
 
     The action is :func:`action_of` ``(event)``. A freeze or an erasure ends the subject's sessions and links in the
     same entry (AU-12). ``reason`` is a code: such as ``CH_STALE`` for SUSPEND; ``SANCTIONS`` for a FREEZE after a true
@@ -198,7 +198,7 @@ async def advance(tx: Tx, caller: Caller, *, subject_id: str, event: SubjectEven
     after = {"state": state, **_with(event, before, reason)}
     told = _TOLD.get(event)
     facts = (told(before, state, reason),) if told else ()
-    move = audit.Move((store.subject_changed(before, after),), facts)
+    move = audit.Changes((store.subject_changed(before, after),), facts)
     if event in _LOCKED_OUT_BY:
         move += await _locked_out(tx, subject_id, event)
     return move
@@ -245,10 +245,10 @@ _SESSION_ENDS: Final = {SubjectEvent.FREEZE: SessionEvent.FREEZE, SubjectEvent.E
 _LINK_ENDS: Final = {SubjectEvent.FREEZE: MagicLinkEvent.FREEZE, SubjectEvent.ERASE: MagicLinkEvent.ERASE}
 
 
-async def _locked_out(tx: Tx, subject_id: str, event: SubjectEvent) -> audit.Move:
+async def _locked_out(tx: Tx, subject_id: str, event: SubjectEvent) -> audit.Changes:
     sessions = await store.live_sessions_of(tx, subject_id)
     links = await store.live_links_of_subject(tx, subject_id)
-    return audit.Move(
+    return audit.Changes(
         (
             *(store.session_revoked(tx, s, state=SESSION.next(s.state, _SESSION_ENDS[event]).target) for s in sessions),
             *(store.link_moved(link, state=MAGIC_LINK.next(link.state, _LINK_ENDS[event]).target) for link in links),
@@ -264,7 +264,7 @@ async def gate_ran(
     kyc_run_at: Instant | None = None,
     screening_at: Instant | None = None,
     cleared_at: Instant | None = None,
-) -> audit.Move:
+) -> audit.Changes:
     """Keep the times of the latest runs (KY-18), and of the checks on which its clearance rests; adds up with
     :func:`advance` in one entry.
 
@@ -275,4 +275,4 @@ async def gate_ran(
     before = await subject(tx, subject_id)
     times = {"last_kyc_run_at": kyc_run_at, "last_screening_at": screening_at, "cleared_at": cleared_at}
     after = {name: at for name, at in times.items() if at is not None}
-    return audit.Move((store.subject_changed(before, after),)) if after else audit.Move()
+    return audit.Changes((store.subject_changed(before, after),)) if after else audit.Changes()

@@ -43,7 +43,7 @@ async def decision_made(tx: Tx, caller: Caller, *, case_id: str) -> None:
     file = await store.file(tx, case.resource)
     if file is None or await store.decision_noted(tx, case_id):
         return
-    noted = audit.Move((store.new_decision(tx, file.id, _decided(case)),))
+    noted = audit.Changes((store.new_decision(tx, file.id, _decided(case)),))
     runs = await store.newest_runs(tx, file.id)
     approved = case.decision == compliance.Decision.APPROVE.value
     if file.mlro_decided_at is None and not approved:
@@ -80,9 +80,11 @@ async def rerun(tx: Tx, caller: Caller, *, subject_id: str, gate: Gate) -> GateR
     return (await store.newest_runs(tx, file.id))[gate]
 
 
-def _resumed(tx: Tx, held: GateRun) -> audit.Move:
+def _resumed(tx: Tx, held: GateRun) -> audit.Changes:
     tx.enqueue(JOBS[Gate(held.gate)], {"run_id": held.id}, dedupe_key=f"{held.id}:{to_wire(tx.at)}")
-    return audit.Move((store.changed_run(tx, held, state=GATE_RUN.next(held.state, GateRunEvent.START_AGAIN).target),))
+    return audit.Changes(
+        (store.changed_run(tx, held, state=GATE_RUN.next(held.state, GateRunEvent.START_AGAIN).target),)
+    )
 
 
 def _decided(case: compliance.Case) -> dict[str, Any]:
@@ -127,15 +129,15 @@ def _file_decided(tx: Tx, file: OnboardingFile, case: compliance.Case, state: st
     )
 
 
-def _review_ended(tx: Tx, runs: dict[int, GateRun], case: compliance.Case, verdict: str) -> audit.Move:
+def _review_ended(tx: Tx, runs: dict[int, GateRun], case: compliance.Case, verdict: str) -> audit.Changes:
     """Gate 3 ends with the decision, if it has begun."""
     run = runs.get(Gate.REVIEW)
     if run is None or run.verdict is not None:
-        return audit.Move()
+        return audit.Changes()
     event = GateRunEvent.APPROVE if verdict == CLEAR else GateRunEvent.DECLINE
     line = GATE_RUN.next(run.state, event)
     ended = {"state": line.target, "verdict": verdict, "provider_ref": case.id, "finished_at": tx.at}
-    return audit.Move((store.changed_run(tx, run, **ended),))
+    return audit.Changes((store.changed_run(tx, run, **ended),))
 
 
 async def _activate(
@@ -143,11 +145,11 @@ async def _activate(
     caller: Caller,
     file: OnboardingFile,
     case: compliance.Case,
-    noted: audit.Move,
+    noted: audit.Changes,
     runs: dict[int, GateRun],
 ) -> None:
     line = FILE.next(file.state, FileEvent.APPROVE)
-    own = audit.Move((_file_decided(tx, file, case, line.target),)) + _review_ended(tx, runs, case, CLEAR)
+    own = audit.Changes((_file_decided(tx, file, case, line.target),)) + _review_ended(tx, runs, case, CLEAR)
     subject = await auth.advance(tx, caller, subject_id=file.subject_id, event=auth.SubjectEvent.ACTIVATE)
     checked_at = await renewing.cleared_at(tx, file, {})
     subject += await auth.gate_ran(tx, caller, subject_id=file.subject_id, cleared_at=checked_at)
@@ -159,12 +161,12 @@ async def _decline(
     caller: Caller,
     file: OnboardingFile,
     case: compliance.Case,
-    noted: audit.Move,
+    noted: audit.Changes,
     runs: dict[int, GateRun],
 ) -> None:
     """The file follows; the subject was declined in the entry of the decision itself."""
     line = FILE.next(file.state, FileEvent.DECLINE)
-    own = audit.Move((_file_decided(tx, file, case, line.target),)) + _review_ended(tx, runs, case, FAIL)
+    own = audit.Changes((_file_decided(tx, file, case, line.target),)) + _review_ended(tx, runs, case, FAIL)
     await audit.change(tx, caller, action=line.action, resource=file.subject_id, move=noted + own)
 
 
@@ -173,7 +175,7 @@ async def _discount(
     caller: Caller,
     file: OnboardingFile,
     case: compliance.Case,
-    noted: audit.Move,
+    noted: audit.Changes,
     runs: dict[int, GateRun],
 ) -> None:
     """A person found that every hit is somebody else: gate 2 is CLEAR by their decision, in a run of its own."""
@@ -193,7 +195,7 @@ async def _discount(
         started_at=tx.at,
         finished_at=tx.at,
     )
-    own = audit.Move((*(store.discounted_hit(tx, hit, case.id) for hit in hits), store.new_run(tx, clear)))
+    own = audit.Changes((*(store.discounted_hit(tx, hit, case.id) for hit in hits), store.new_run(tx, clear)))
     if file.mlro_decided_at is not None:
         # It rests on the answers that were decided on, not on the day of the decision.
         had = {} if referred.finished_at is None else {Gate.SCREENING.value: referred.finished_at}

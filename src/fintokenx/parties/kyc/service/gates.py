@@ -57,7 +57,7 @@ async def checks_requested(tx: Tx, caller: Caller, *, run_id: str, applicant_ref
     for party in check.parties:
         if party.applicant_ref != applicant_refs[party.id]:
             rows.append(store.changed_party(tx, party, applicant_ref=applicant_refs[party.id]))
-    await audit.change(tx, caller, action="GATE_START", resource=check.file.subject_id, move=audit.Move(tuple(rows)))
+    await audit.change(tx, caller, action="GATE_START", resource=check.file.subject_id, move=audit.Changes(tuple(rows)))
     return await check_of(tx, caller, run_id=run_id)
 
 
@@ -75,7 +75,7 @@ async def hold(tx: Tx, caller: Caller, *, run_id: str) -> None:
         resource=run.subject_id,
         severity=compliance.Severity.CRITICAL,
     )
-    own = audit.Move((store.changed_run(tx, run, state=line.target),), (GateHeld(run.subject_id, run.id, run.gate),))
+    own = audit.Changes((store.changed_run(tx, run, state=line.target),), (GateHeld(run.subject_id, run.id, run.gate),))
     await audit.change(tx, caller, action=line.action, resource=run.subject_id, move=own + alert)
 
 
@@ -87,7 +87,7 @@ async def still_waiting(tx: Tx, caller: Caller, *, run_id: str) -> None:
     run = check.run
     if run.state == GateRunState.HELD:
         line = GATE_RUN.next(run.state, GateRunEvent.RESUME)
-        move = audit.Move((store.changed_run(tx, run, state=line.target),))
+        move = audit.Changes((store.changed_run(tx, run, state=line.target),))
         await audit.change(tx, caller, action=line.action, resource=run.subject_id, move=move)
         await compliance.clear_alert(tx, caller, cause=_held_cause(run.gate), resource=run.subject_id)
     late = tx.at - run.started_at > timedelta(seconds=DELAY_ALERT_SECONDS)
@@ -100,7 +100,7 @@ async def still_waiting(tx: Tx, caller: Caller, *, run_id: str) -> None:
         resource=run.subject_id,
         severity=compliance.Severity.WARNING,
     )
-    own = audit.Move((store.changed_run(tx, run, delay_alerted_at=tx.at),))
+    own = audit.Changes((store.changed_run(tx, run, delay_alerted_at=tx.at),))
     await audit.change(tx, caller, action="KYC_DELAY_ALERT", resource=run.subject_id, move=own + alert)
 
 
@@ -130,7 +130,11 @@ async def conclude(tx: Tx, caller: Caller, *, run_id: str, outcome: Outcome) -> 
     )
     consequences = await _consequences(tx, caller, _Ended(run, file, Gate(run.gate), outcome.verdict))
     await audit.change(
-        tx, caller, action=line.action, resource=run.subject_id, move=audit.Move((ended, *hits)) + times + consequences
+        tx,
+        caller,
+        action=line.action,
+        resource=run.subject_id,
+        move=audit.Changes((ended, *hits)) + times + consequences,
     )
     await _clear_alerts(tx, caller, run)
 
@@ -201,7 +205,7 @@ async def _locked(tx: Tx, caller: Caller, run_id: str) -> Check | None:
     return await check_of(tx, caller, run_id=run_id)
 
 
-async def _consequences(tx: Tx, caller: Caller, ended: _Ended) -> audit.Move:
+async def _consequences(tx: Tx, caller: Caller, ended: _Ended) -> audit.Changes:
     run, file = ended.run, ended.file
     if file.mlro_decided_at is not None:
         return await renewing.consequences(tx, caller, file, run, ended.verdict)
@@ -216,7 +220,7 @@ async def _consequences(tx: Tx, caller: Caller, ended: _Ended) -> audit.Move:
             declines_subject=True,
         )
         fact = GateNotCleared(run.subject_id, run.id, run.gate, ended.verdict)
-        return move + case + audit.Move(facts=(fact,))
+        return move + case + audit.Changes(facts=(fact,))
     review = await review_when_due(
         tx,
         caller,
@@ -224,10 +228,10 @@ async def _consequences(tx: Tx, caller: Caller, ended: _Ended) -> audit.Move:
         after={ended.gate: ended.verdict},
         start=GateRunEvent.START_ON_RESULT,
     )
-    return move + review + audit.Move(facts=(GateCleared(run.subject_id, run.id, run.gate),))
+    return move + review + audit.Changes(facts=(GateCleared(run.subject_id, run.id, run.gate),))
 
 
-async def _subject_moves_on(tx: Tx, caller: Caller, ended: _Ended) -> audit.Move:
+async def _subject_moves_on(tx: Tx, caller: Caller, ended: _Ended) -> audit.Changes:
     """Gate 1 CLEAR starts gate 2; gate 2 with an answer, even with hits, goes to people. A gate that is run again
     later moves nobody."""
     subject = await auth.subject(tx, ended.run.subject_id)
@@ -236,4 +240,4 @@ async def _subject_moves_on(tx: Tx, caller: Caller, ended: _Ended) -> audit.Move
         return move + await started(tx, ended.file, Gate.SCREENING, GateRunEvent.START_ON_RESULT)
     if ended.gate is Gate.SCREENING and ended.verdict != FAIL and subject.state == auth.SubjectState.SCREENING:
         return await auth.advance(tx, caller, subject_id=subject.id, event=auth.SubjectEvent.GATE_2_DONE)
-    return audit.Move()
+    return audit.Changes()

@@ -132,14 +132,14 @@ async def _open(tx: Tx, caller: Caller, subject: auth.Subject, form: Form) -> On
         rows.append(store.superseded_account(tx, account[0]))
     rows.append(store.new_account(tx, file, form.account))
     move = await auth.advance(tx, caller, subject_id=subject.id, event=auth.SubjectEvent.OPEN_ONBOARDING)
-    await audit.change(tx, caller, action=line.action, resource=subject.id, move=audit.Move(tuple(rows)) + move)
+    await audit.change(tx, caller, action=line.action, resource=subject.id, move=audit.Changes(tuple(rows)) + move)
     return file
 
 
 async def _submit(tx: Tx, caller: Caller, file: OnboardingFile) -> OnboardingFile:
     line = FILE.next(file.state, FileEvent.SUBMIT)
     submitted = replace(file, state=line.target, submitted_at=tx.at)
-    own = audit.Move((store.changed_file(tx, file, state=line.target, submitted_at=tx.at),))
+    own = audit.Changes((store.changed_file(tx, file, state=line.target, submitted_at=tx.at),))
     move = await auth.advance(tx, caller, subject_id=file.subject_id, event=auth.SubjectEvent.SUBMIT)
     run = await started(tx, file, Gate.IDENTITY, GateRunEvent.START_ON_SUBMIT)
     await audit.change(tx, caller, action=line.action, resource=file.subject_id, move=own + move + run)

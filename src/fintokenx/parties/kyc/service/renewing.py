@@ -53,7 +53,7 @@ async def renew(tx: Tx, caller: Caller, *, subject_id: str) -> None:
     if not is_renewal_due(await auth.subject(tx, subject_id), tx.at):
         return
     runs, checks = await store.newest_runs(tx, file.id), await store.checks_behind(tx, file.id)
-    move = audit.Move()
+    move = audit.Changes()
     for gate in JOBS:
         run = runs.get(gate)
         if run is not None and run.verdict is None:
@@ -82,22 +82,22 @@ async def cleared_at(tx: Tx, file: OnboardingFile, concluded: Mapping[int, Insta
     return min((await store.checks_behind(tx, file.id) | dict(concluded)).values())
 
 
-async def renewed(tx: Tx, caller: Caller, file: OnboardingFile, concluded: Mapping[int, Instant]) -> audit.Move:
+async def renewed(tx: Tx, caller: Caller, file: OnboardingFile, concluded: Mapping[int, Instant]) -> audit.Changes:
     """The clearance rests on the new answers once both gates are clear; till then on the old ones."""
     caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
     checked_at = await cleared_at(tx, file, concluded)
     if checked_at is None:
-        return audit.Move()
+        return audit.Changes()
     times = await auth.gate_ran(tx, caller, subject_id=file.subject_id, cleared_at=checked_at)
-    return times + audit.Move(facts=(ClearanceRenewed(file.subject_id),))
+    return times + audit.Changes(facts=(ClearanceRenewed(file.subject_id),))
 
 
-async def consequences(tx: Tx, caller: Caller, file: OnboardingFile, run: GateRun, verdict: str) -> audit.Move:
+async def consequences(tx: Tx, caller: Caller, file: OnboardingFile, run: GateRun, verdict: str) -> audit.Changes:
     """What follows from a run on an approved file: the clearance is renewed once both gates are clear; a person
     decides on anything else, and declines nobody by it."""
     caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
     if verdict == CLEAR:
-        cleared = audit.Move(facts=(GateCleared(run.subject_id, run.id, run.gate),))
+        cleared = audit.Changes(facts=(GateCleared(run.subject_id, run.id, run.gate),))
         return cleared + await renewed(tx, caller, file, {run.gate: tx.at})
     _, case = await compliance.open_case(
         tx,
@@ -106,4 +106,4 @@ async def consequences(tx: Tx, caller: Caller, file: OnboardingFile, run: GateRu
         resource=file.id,
         reason=f"{RENEWAL}GATE{run.gate}_{verdict}",
     )
-    return case + audit.Move(facts=(GateNotCleared(run.subject_id, run.id, run.gate, verdict),))
+    return case + audit.Changes(facts=(GateNotCleared(run.subject_id, run.id, run.gate, verdict),))

@@ -16,7 +16,7 @@ from fintokenx.parties.kyc.types import CLEAR, PROVIDERS, REVIEW_DUE, Gate, Gate
 JOBS: Final = {Gate.IDENTITY: "kyc.gate1", Gate.SCREENING: "kyc.gate2"}
 
 
-async def started(tx: Tx, file: OnboardingFile, gate: Gate, event: GateRunEvent) -> audit.Move:
+async def started(tx: Tx, file: OnboardingFile, gate: Gate, event: GateRunEvent) -> audit.Changes:
     """A new run of ``gate``; its job exists if and only if the transaction commits. Gate 3 is people: no job."""
     last = (await store.newest_runs(tx, file.id)).get(gate)
     run = GateRun(
@@ -34,12 +34,12 @@ async def started(tx: Tx, file: OnboardingFile, gate: Gate, event: GateRunEvent)
     )
     if gate in JOBS:
         tx.enqueue(JOBS[gate], {"run_id": run.id}, dedupe_key=run.id)
-    return audit.Move((store.new_run(tx, run),))
+    return audit.Changes((store.new_run(tx, run),))
 
 
 async def review_when_due(
     tx: Tx, caller: Caller, file: OnboardingFile, *, after: dict[Gate, str], start: GateRunEvent
-) -> audit.Move:
+) -> audit.Changes:
     """Gate 3 and its case, once gates 1 and 2 are CLEAR. Every file goes to the queue: there is no risk model yet.
 
     ``after`` holds the verdicts that the caller is about to record; ``start`` is the event of the run's
@@ -49,7 +49,7 @@ async def review_when_due(
     runs = await store.newest_runs(tx, file.id)
     verdicts = {gate: run.verdict for gate, run in runs.items()} | after
     if any(verdicts.get(gate) != CLEAR for gate in JOBS):
-        return audit.Move()
+        return audit.Changes()
     _, move = await compliance.open_case(
         tx,
         caller,

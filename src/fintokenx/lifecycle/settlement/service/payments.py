@@ -85,7 +85,7 @@ async def start(tx: Tx, caller: Caller, *, end_to_end_id: str) -> Sending | Wait
     rows = [store.changed_instruction(instruction, state=transition.target, sent_at=tx.at)]
     if instruction.disbursement_id is not None:
         rows.append(_moved(await of_instruction(tx, instruction), DisbursementEvent.SEND))
-    await _record(tx, caller, transition.action, instruction, audit.Move(tuple(rows)))
+    await _record(tx, caller, transition.action, instruction, audit.Changes(tuple(rows)))
     return Sending(replace(instruction, state=transition.target, sent_at=tx.at), resumed=False, at=tx.at)
 
 
@@ -101,7 +101,7 @@ async def conclude(tx: Tx, caller: Caller, *, end_to_end_id: str, outcome: Payme
         case PaymentState.REJECTED:
             await _rejected(tx, caller, instruction, outcome)
         case PaymentState.RETURNED:
-            await _returned(tx, caller, instruction, outcome, audit.Move())
+            await _returned(tx, caller, instruction, outcome, audit.Changes())
         case PaymentState.PENDING:
             return
     if not await store.any_undecided(tx, instruction.invoice_reference):
@@ -109,7 +109,7 @@ async def conclude(tx: Tx, caller: Caller, *, end_to_end_id: str, outcome: Payme
 
 
 async def returned(
-    tx: Tx, caller: Caller, *, end_to_end_id: str, outcome: PaymentOutcome, line: audit.Move | None = None
+    tx: Tx, caller: Caller, *, end_to_end_id: str, outcome: PaymentOutcome, line: audit.Changes | None = None
 ) -> None:
     """A settled payment has come back: contra journal, alert (the debt to the payee stands again).
 
@@ -121,7 +121,7 @@ async def returned(
     if instruction is None:
         return
     if instruction.state in (InstructionState.SENT, InstructionState.SETTLED):
-        await _returned(tx, caller, instruction, outcome, line or audit.Move())
+        await _returned(tx, caller, instruction, outcome, line or audit.Changes())
     elif instruction.state == InstructionState.RETURNED and line is not None:
         await _record(tx, caller, "RECON_LINE", instruction, line)
 
@@ -147,7 +147,7 @@ async def release(tx: Tx, caller: Caller, *, subject_id: str, job_id: str) -> No
     caller.must_be(Role.SYSTEM, tenant_id=tx.tenant_id)
     for held in await store.held_for(tx, subject_id):
         transition = INSTRUCTION.next(held.state, InstructionEvent.RELEASE)
-        move = audit.Move((store.changed_instruction(held, state=transition.target),))
+        move = audit.Changes((store.changed_instruction(held, state=transition.target),))
         if held.collection_id is not None:
             move += await _moved_collection(tx, held.collection_id, CollectionEvent.RELEASE)
         await _record(tx, caller, transition.action, held, move)
@@ -182,34 +182,34 @@ async def _settled(tx: Tx, caller: Caller, paid: Instruction, outcome: PaymentOu
 async def _rejected(tx: Tx, caller: Caller, rejected: Instruction, outcome: PaymentOutcome) -> None:
     """Not paid, for certain: again under a fresh id, or cancelled, or a person's turn (SE-09)."""
     if outcome.retriable and rejected.attempt < ATTEMPTS_MAX:
-        move = audit.Move((funding.concluded(tx, rejected, InstructionEvent.REJECT_FOR_NOW, outcome),))
+        move = audit.Changes((funding.concluded(tx, rejected, InstructionEvent.REJECT_FOR_NOW, outcome),))
         move += instructing.again(tx, rejected)
         if rejected.disbursement_id is not None:
-            move += audit.Move((_moved(await of_instruction(tx, rejected), DisbursementEvent.RETRY),))
+            move += audit.Changes((_moved(await of_instruction(tx, rejected), DisbursementEvent.RETRY),))
         await _record(tx, caller, "FIAT_RETRY", rejected, move)
         return
     if rejected.purpose is Purpose.DISBURSEMENT_IN and not outcome.retriable:
-        last = audit.Move((funding.concluded(tx, rejected, InstructionEvent.REJECT_FUNDING, outcome),))
+        last = audit.Changes((funding.concluded(tx, rejected, InstructionEvent.REJECT_FUNDING, outcome),))
         disbursement = await of_instruction(tx, rejected)
         await funding.cancel(tx, caller, disbursement, reason=f"FIAT_REJECTED: {outcome.reason_code}", payment=last)
         return
     row = funding.concluded(tx, rejected, InstructionEvent.REJECT, outcome)
-    move = audit.Move((row,), (_alert(rejected, outcome),)) + await _owner_moved(
+    move = audit.Changes((row,), (_alert(rejected, outcome),)) + await _owner_moved(
         tx, rejected, DisbursementEvent.ESCALATE, CollectionEvent.ESCALATE
     )
     move += await alerting.payment_escalated(tx, caller, rejected)
     await _record(tx, caller, "FIAT_ESCALATE", rejected, move)
 
 
-async def _returned(tx: Tx, caller: Caller, back: Instruction, outcome: PaymentOutcome, line: audit.Move) -> None:
+async def _returned(tx: Tx, caller: Caller, back: Instruction, outcome: PaymentOutcome, line: audit.Changes) -> None:
     if back.purpose is Purpose.DISBURSEMENT_IN:
-        last = audit.Move((funding.concluded(tx, back, InstructionEvent.RETURN_FUNDING, outcome),)) + line
+        last = audit.Changes((funding.concluded(tx, back, InstructionEvent.RETURN_FUNDING, outcome),)) + line
         disbursement = await of_instruction(tx, back)
         await funding.cancel(tx, caller, disbursement, reason=f"FIAT_RETURNED: {outcome.reason_code}", payment=last)
         return
     row = funding.concluded(tx, back, InstructionEvent.RETURN, outcome)
     move = (
-        audit.Move((row,), (_alert(back, outcome),))
+        audit.Changes((row,), (_alert(back, outcome),))
         + line
         + await _owner_moved(tx, back, DisbursementEvent.RETURN, CollectionEvent.RETURN)
     )
@@ -227,14 +227,14 @@ async def _returned(tx: Tx, caller: Caller, back: Instruction, outcome: PaymentO
 async def _stop(tx: Tx, caller: Caller, instruction: Instruction) -> None:
     if instruction.purpose is Purpose.DISBURSEMENT_IN:
         target = INSTRUCTION.next(instruction.state, InstructionEvent.CANCEL).target
-        last = audit.Move((store.changed_instruction(instruction, state=target),))
+        last = audit.Changes((store.changed_instruction(instruction, state=target),))
         disbursement = await of_instruction(tx, instruction)
         await funding.cancel(tx, caller, disbursement, reason="SUBJECT_NOT_ACTIVE", payment=last)
         return
     transition = INSTRUCTION.next(instruction.state, InstructionEvent.HOLD)
     row = store.changed_instruction(instruction, state=transition.target)
     told = PaymentHeld(instruction.end_to_end_id, instruction.invoice_reference, instruction.subject_id)
-    move = audit.Move((row,), (told,))
+    move = audit.Changes((row,), (told,))
     if instruction.collection_id is not None:
         move += await _moved_collection(tx, instruction.collection_id, CollectionEvent.HOLD)
     await _record(tx, caller, transition.action, instruction, move)
@@ -242,14 +242,14 @@ async def _stop(tx: Tx, caller: Caller, instruction: Instruction) -> None:
 
 async def _owner_moved(
     tx: Tx, payment: Instruction, event: DisbursementEvent, of_collection: CollectionEvent
-) -> audit.Move:
+) -> audit.Changes:
     """What the end of a payment does to its disbursement or collection; nothing where that has ended before."""
     if payment.collection_id is not None:
         return await _moved_collection(tx, payment.collection_id, of_collection)
     disbursement = await of_instruction(tx, payment)
     if disbursement.state in DISBURSEMENT.terminal_states:
-        return audit.Move()
-    return audit.Move((_moved(disbursement, event),))
+        return audit.Changes()
+    return audit.Changes((_moved(disbursement, event),))
 
 
 def _moved(disbursement: Disbursement, event: DisbursementEvent) -> audit.RowChange:
@@ -257,15 +257,15 @@ def _moved(disbursement: Disbursement, event: DisbursementEvent) -> audit.RowCha
     return store.changed_disbursement(disbursement, state=transition.target)
 
 
-async def _moved_collection(tx: Tx, collection_id: str, event: CollectionEvent) -> audit.Move:
+async def _moved_collection(tx: Tx, collection_id: str, event: CollectionEvent) -> audit.Changes:
     """PART_HELD as long as one part is; nothing where another part has moved the collection there before."""
     collection = await store.collection(tx, collection_id)
     if collection is None:
         raise UnknownCollection
     if not _can(collection, event):
-        return audit.Move()
+        return audit.Changes()
     target = COLLECTION.next(collection.state, event).target
-    return audit.Move((store.moved_collection(collection, target),))
+    return audit.Changes((store.moved_collection(collection, target),))
 
 
 def _can(collection: Collection, event: CollectionEvent) -> bool:
@@ -278,5 +278,5 @@ def _alert(payment: Instruction, outcome: PaymentOutcome) -> PaymentEscalated:
     )
 
 
-async def _record(tx: Tx, caller: Caller, action: str, payment: Instruction, move: audit.Move) -> None:
+async def _record(tx: Tx, caller: Caller, action: str, payment: Instruction, move: audit.Changes) -> None:
     await audit.change(tx, caller, action=action, resource=payment.invoice_reference, move=move)

@@ -1,4 +1,5 @@
-"""What the banks' statements say: the seller's credit, and every line on the collections account (SE-07, SE-10)."""
+"""Reconciliation with what the banks' statements say: the seller's credit, and every line on the collections account
+(SE-07, SE-10)."""
 
 from __future__ import annotations
 
@@ -14,10 +15,10 @@ from fintokenx.kernel.db import Tx
 from fintokenx.lifecycle.settlement import store
 from fintokenx.lifecycle.settlement.events import DisbursementClosed, ReconciliationLate
 from fintokenx.lifecycle.settlement.ports import BankCredit, PaymentOutcome, PaymentState
-from fintokenx.lifecycle.settlement.service import alerting, collecting, lines, matching, walking
+from fintokenx.lifecycle.settlement.service import alerting, collecting, lines, matching, payments
 from fintokenx.lifecycle.settlement.service.line_identity import Answer
-from fintokenx.lifecycle.settlement.service.readings import OVERLAP
 from fintokenx.lifecycle.settlement.service.reads import locked
+from fintokenx.lifecycle.settlement.service.statement_window import OVERLAP
 from fintokenx.lifecycle.settlement.store import lines as lines_store
 from fintokenx.lifecycle.settlement.transitions import (
     DISBURSEMENT,
@@ -87,7 +88,7 @@ async def acknowledge(tx: Tx, caller: Caller, *, watch: Watch, credits_seen: lis
         store.changed_disbursement(disbursement, state=transition.target, seller_credit_acked_at=tx.at),
         *lines_store.reconciled(tx, seen, kind="seller_credit", matched_to=payout.end_to_end_id),
     )
-    move = audit.Move(rows, (DisbursementClosed(disbursement.id, disbursement.invoice_reference),))
+    move = audit.Changes(rows, (DisbursementClosed(disbursement.id, disbursement.invoice_reference),))
     await audit.change(tx, caller, action=transition.action, resource=disbursement.invoice_reference, move=move)
     await alerting.credit_seen(tx, caller, disbursement.invoice_reference)
     return True
@@ -116,7 +117,7 @@ async def alert_when_late(tx: Tx, caller: Caller, *, disbursement_id: str) -> No
     if sent_at is None or tx.at - sent_at <= timedelta(seconds=RECONCILED_WITHIN_SECONDS):
         return
     row = store.changed_disbursement(disbursement, recon_alerted_at=tx.at)
-    move = audit.Move((row,), (ReconciliationLate(disbursement.id, disbursement.invoice_reference),))
+    move = audit.Changes((row,), (ReconciliationLate(disbursement.id, disbursement.invoice_reference),))
     move += await alerting.credit_late(tx, caller, disbursement.invoice_reference)
     await audit.change(tx, caller, action="RECON_ALERT", resource=disbursement.invoice_reference, move=move)
 
@@ -178,7 +179,7 @@ async def _book(tx: Tx, caller: Caller, seen: Sighting) -> None:
     else:
         rows = lines_store.reconciled(tx, seen, kind="return", matched_to=ours.end_to_end_id)
         outcome = PaymentOutcome(PaymentState.RETURNED, ours.bank_ref or seen.bank_transaction_id)
-        await walking.returned(tx, caller, end_to_end_id=ours.end_to_end_id, outcome=outcome, line=audit.Move(rows))
+        await payments.returned(tx, caller, end_to_end_id=ours.end_to_end_id, outcome=outcome, line=audit.Changes(rows))
 
 
 def _name(seen: Sighting) -> str:
@@ -189,7 +190,7 @@ async def _keep(
     tx: Tx, caller: Caller, seen: Sighting, *, kind: str, matched_to: str, of: Instruction | None = None
 ) -> None:
     """Keep a line that moves nothing in the books: what it shows has been booked, or it shows nothing."""
-    move = audit.Move(lines_store.reconciled(tx, seen, kind=kind, matched_to=matched_to))
+    move = audit.Changes(lines_store.reconciled(tx, seen, kind=kind, matched_to=matched_to))
     resource = of.invoice_reference if of is not None else matched_to
     await audit.change(tx, caller, action="RECON_LINE", resource=resource, move=move)
 
@@ -206,7 +207,7 @@ async def _payment_of_ours(tx: Tx, credit: BankCredit) -> Instruction | None:
         named = await store.instructions_by_reference(tx, references, credit.amount)
     if len(named) != 1:
         return None
-    ours = await walking.locked(tx, named[0].end_to_end_id)
+    ours = await payments.locked(tx, named[0].end_to_end_id)
     if ours is None or ours.state not in _SHOWN[ours.purpose is Purpose.DISBURSEMENT_IN]:
         return None
     kinds = ("funding", "return")

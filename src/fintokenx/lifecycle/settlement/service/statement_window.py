@@ -56,7 +56,7 @@ async def whole(tx: Tx, caller: Caller, *, account: BankAccount) -> None:
     known = await store.reading(tx, account)
     if known is None or known.gap_since is None:
         return
-    move = audit.Move((store.changed_reading(known, gap_since=None),))
+    move = audit.Changes((store.changed_reading(known, gap_since=None),))
     await audit.change(tx, caller, action="RECON_WHOLE", resource=_number(account), move=move)
     for cause in (UNREADABLE, NOT_TAKEN):
         await compliance.clear_alert(tx, caller, cause=cause, resource=_number(account))
@@ -72,7 +72,7 @@ async def _gap_since(tx: Tx, caller: Caller, account: BankAccount) -> Instant:
         if known is not None
         else store.new_reading(Reading(tx.tenant_id, _number(account), tx.at))
     )
-    await audit.change(tx, caller, action="RECON_GAP", resource=_number(account), move=audit.Move((row,)))
+    await audit.change(tx, caller, action="RECON_GAP", resource=_number(account), move=audit.Changes((row,)))
     return tx.at
 
 

@@ -1,4 +1,4 @@
-"""What a door returns is part of an entry: a Move that nobody takes is a change that is never made (issue 10 D10)."""
+"""What a door returns is part of an entry: Changes that nobody takes are a change that is never made (issue 10 D10)."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ ON_PURPOSE: Final[dict[str, str]] = {}
 
 
 def doors(package: Path) -> set[str]:
-    """Names of functions that return a Move, or one beside something else."""
+    """Names of functions that return Changes, or one beside something else."""
     return {
         node.name
         for _path, tree in sources(package)
         for node in nodes(tree)
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
         and node.returns is not None
-        and "Move" in {getattr(each, "attr", getattr(each, "id", "")) for each in ast.walk(node.returns)}
+        and "Changes" in {getattr(each, "attr", getattr(each, "id", "")) for each in ast.walk(node.returns)}
     }
 
 
@@ -49,16 +49,16 @@ def also_without(package: Path) -> set[str]:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
         and (
             node.returns is None
-            or "Move" not in {getattr(each, "attr", getattr(each, "id", "")) for each in ast.walk(node.returns)}
+            or "Changes" not in {getattr(each, "attr", getattr(each, "id", "")) for each in ast.walk(node.returns)}
         )
     }
 
 
-def test_no_move_is_dropped() -> None:
+def test_no_changes_are_dropped() -> None:
     assert [place for place in dropped(PACKAGE) if place.split(":")[0] not in ON_PURPOSE] == []
 
 
-def test_a_dropped_move_is_caught(copy: Copy) -> None:
+def test_dropped_changes_are_caught(copy: Copy) -> None:
     line = (
         "async def odd(tx, caller):\n"
         "    await invoice.committed(tx, caller, reference='FXI-1')\n"
