@@ -1,10 +1,10 @@
 """Personal data at rest: ciphertext under a key per person, beside a salted commitment that survives the key (AD-14).
 
 Crypto-shredding: whoever erases a person destroys one key. What was written, hashed and anchored stays as it is, and a
-field can still be proved by whoever kept its salt and value. A whole tenant is closed by destroying one key in the vault, which wraps all
-of its data keys: that holds for every backup, too. Limits, told plainly: one person's wrapped key lives on in backups
-of the database for as long as these are kept, any key in another process's memory for :data:`KEY_LIFE_SECONDS`, and a
-ciphertext shows its value's length.
+field can still be proved by whoever kept its salt and value. A whole tenant is closed by destroying one key in the
+vault, which wraps all of its data keys: that holds for every backup, too. Limits, told plainly: one person's wrapped
+key lives on in backups of the database for as long as these are kept, any key in another process's memory for
+:data:`KEY_LIFE_SECONDS`, and a ciphertext shows its value's length.
 """
 
 from __future__ import annotations
