@@ -37,7 +37,7 @@ grant insert,
               checkpoint) on app.merkle_batches to fx_sealer;
 
 -- No foreign keys to the action and the batch: each would lock and rewrite the row that it points to, at every entry, under
--- the chain's lock. fx.change looks the action up and fx.link the open batch, and the triggers below keep both from
+-- the chain's lock. fx.change looks the action up and fx.link the open batch, and the triggers in audit-guards keep both from
 -- disappearing afterwards.
 create table app.audit_entries (
   seq              bigint primary key check (seq > 0),
@@ -63,7 +63,7 @@ alter table app.audit_entries force row level security;
 grant select on app.audit_entries to fx_app, fx_auditor;
 grant select (seq, id, hash, merkle_batch_id) on app.audit_entries to fx_sealer;
 grant select (seq, hash), insert on app.audit_entries to fx_linker;
--- Not even the owner may change what is written; the trigger below stops a superuser who forgets himself.
+-- Not even the owner may change what is written; the trigger in audit-guards stops a superuser who forgets himself.
 revoke update, delete, truncate on app.audit_entries from fx_owner;
 
 create table app.chain_anchors (
