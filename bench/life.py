@@ -43,7 +43,8 @@ from bench.processor_time import seconds_of_tree
 from fintokenx.adapters.documents import IsolatedReader, TextReader
 from fintokenx.app import provision
 from fintokenx.app.api_client import Api, eventually
-from fintokenx.app.demo import TENANT, Paper, Story, seal_in, wallet_of
+from fintokenx.app.demo import TENANT, Story, seal_in, wallet_of
+from fintokenx.app.demo_paper import Paper
 from fintokenx.app.local import DATABASE, LocalSystem
 from fintokenx.sandbox.processes import Child
 

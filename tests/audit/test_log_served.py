@@ -14,7 +14,7 @@ from fintokenx.app import http as app_http
 from fintokenx.audit import http as audit_http
 from fintokenx.audit.jobs import AuditJobs
 from fintokenx.audit.service.open_log import parsed_tile, tile_path
-from fintokenx.audit.types import BadTile
+from fintokenx.audit.types.refusals import BadTile
 from fintokenx.kernel.caller import Caller
 from fintokenx.kernel.db import Pool
 from fintokenx.kernel.merkle import root_of

@@ -13,7 +13,8 @@ import httpx
 import pytest
 
 from fintokenx.app.api_client import Api, eventually
-from fintokenx.app.demo import FUNDED_WITH, Company, Paper, default_invoice, wallet_of
+from fintokenx.app.demo import FUNDED_WITH, Company, default_invoice, wallet_of
+from fintokenx.app.demo_paper import Paper
 from fintokenx.web.edge import IDEMPOTENCY_HEADER, REPLAY_HEADER
 from tests.story.house import Told, count_of, payments, superuser, told
 

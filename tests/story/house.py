@@ -22,7 +22,8 @@ from rich.console import Console
 
 from fintokenx.adapters.chain import Deployment
 from fintokenx.app import provision
-from fintokenx.app.demo import Paper, Story
+from fintokenx.app.demo import Story
+from fintokenx.app.demo_paper import Paper
 from fintokenx.app.local import DATABASE, LocalSystem
 from fintokenx.kernel.clock import Instant
 from fintokenx.sandbox.anvil import ChainControl

@@ -16,7 +16,8 @@ from eth_utils.crypto import keccak
 from fintokenx.adapters.chain import Deployment
 from fintokenx.app import inspect
 from fintokenx.app.api_client import Api, ApiRefused, eventually
-from fintokenx.app.demo import FUNDED_WITH, LENDER, TENANT, Paper, Story, default_invoice
+from fintokenx.app.demo import FUNDED_WITH, LENDER, TENANT, Story, default_invoice
+from fintokenx.app.demo_paper import Paper
 from fintokenx.app.local import LocalSystem
 from fintokenx.app.provision import TENANTS
 from fintokenx.sandbox.anvil import ChainControl

@@ -20,7 +20,8 @@ import pytest
 from fintokenx import audit
 from fintokenx.app import assembly, inspect
 from fintokenx.app.checkpoint_signer import VaultSigner
-from fintokenx.app.demo import FUNDED_WITH, LENDER, TENANT, Paper, default_invoice
+from fintokenx.app.demo import FUNDED_WITH, LENDER, TENANT, default_invoice
+from fintokenx.app.demo_paper import Paper
 from fintokenx.app.local import LocalSystem, project_root
 from fintokenx.app.provision import TENANTS
 from fintokenx.audit import store

@@ -23,7 +23,8 @@ import pytest
 from fintokenx.adapters.blobs import DataKeys, EncryptedBlobs
 from fintokenx.app import base, cast, catalogue, demo, inspect, wiring
 from fintokenx.app.api_client import Api, ApiRefused, eventually
-from fintokenx.app.demo import TENANT, Paper, default_invoice
+from fintokenx.app.demo import TENANT, default_invoice
+from fintokenx.app.demo_paper import Paper
 from fintokenx.kernel.caller import system as system_caller
 from fintokenx.kernel.sealing import SealBroken, Sealer, Shredded
 from fintokenx.parties import compliance

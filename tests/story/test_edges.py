@@ -19,7 +19,8 @@ import pytest
 from fintokenx.adapters.vault import LocalVault
 from fintokenx.app import first_keys
 from fintokenx.app.api_client import eventually
-from fintokenx.app.demo import Paper, Story, default_invoice
+from fintokenx.app.demo import Story, default_invoice
+from fintokenx.app.demo_paper import Paper
 from fintokenx.app.http import BODY_BYTES_MAX
 from fintokenx.app.local import LocalSystem
 from fintokenx.kernel.caller import Role

@@ -9,7 +9,8 @@ import pytest
 
 from fintokenx.adapters.vault import Pkcs11Vault
 from fintokenx.app import providers, provision, vaults
-from fintokenx.app.demo import Paper, default_invoice
+from fintokenx.app.demo import default_invoice
+from fintokenx.app.demo_paper import Paper
 from fintokenx.app.failed import LocalSystemFailed
 from tests.story.house import Told, cli, told
 from tests.support.key_files import files_with, key_files

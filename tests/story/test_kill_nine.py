@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import pytest
 
 from fintokenx.app import inspect
-from fintokenx.app.demo import Paper, StoryFailed, default_invoice
+from fintokenx.app.demo import default_invoice
+from fintokenx.app.demo_paper import Paper, StoryFailed
 from fintokenx.app.local import LocalSystem
 from fintokenx.sandbox.processes import ChildFailed
 from tests.story.house import (

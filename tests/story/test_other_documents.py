@@ -12,7 +12,8 @@ import pytest
 
 from fintokenx.app.api_client import Api, ApiRefused, eventually
 from fintokenx.app.cast import Company
-from fintokenx.app.demo import Outcome, Paper, Story
+from fintokenx.app.demo import Outcome, Story
+from fintokenx.app.demo_paper import Paper
 from tests.story.house import SAMPLES, running, story_of, the_day_after
 from tests.support import ROOT
 

@@ -15,7 +15,7 @@ import pytest
 
 from fintokenx.app import seed as seeding
 from fintokenx.app.cli.systems import SAMPLES_AT
-from fintokenx.app.demo import Paper
+from fintokenx.app.demo_paper import Paper
 from fintokenx.app.local import LocalSystem
 from tests.story.house import SAMPLES, running
 

@@ -34,33 +34,32 @@ from fintokenx.audit.service.verifying import verify
 from fintokenx.audit.types import (
     SEAL_EVERY,
     Anchor,
-    AnchorConflict,
     Batch,
     Behind,
     Bundle,
-    Cell,
     ChangedRow,
     Changes,
-    Comparison,
     Disclosed,
-    Drift,
     Entry,
     LogIdentity,
-    LogInconsistent,
-    NothingRecorded,
-    NotPublished,
     Proof,
-    ProofPending,
     Provable,
     RedteamRun,
-    Replay,
     RowChange,
-    UnknownEntry,
     Verdict,
     delete,
     insert,
     update,
 )
+from fintokenx.audit.types.refusals import (
+    AnchorConflict,
+    LogInconsistent,
+    NothingRecorded,
+    NotPublished,
+    ProofPending,
+    UnknownEntry,
+)
+from fintokenx.audit.types.replaying import Cell, Comparison, Drift, Replay
 from fintokenx.kernel.actions import Action
 from fintokenx.kernel.carries import (
     Carried,

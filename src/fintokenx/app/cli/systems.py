@@ -115,13 +115,14 @@ def demo(
 ) -> None:
     """Play the life of one invoice, from the upload to the burned token, through the public API."""
     from fintokenx.app import demo as story
+    from fintokenx.app.demo_paper import StoryFailed
 
     chosen = invoice or story.default_invoice()
     if not chosen.is_file():
         fail(f"{chosen} is {'a folder' if chosen.is_dir() else 'not there'}; give a PDF or XML invoice")
     try:
         run(story.play(chosen, out))
-    except (story.StoryFailed, LocalSystemFailed) as failed:
+    except (StoryFailed, LocalSystemFailed) as failed:
         fail(str(failed))
 
 

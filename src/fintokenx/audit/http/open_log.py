@@ -11,7 +11,8 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 from fintokenx.audit.http.services import AuditServices
 from fintokenx.audit.http.views import AnchorPage, AnchorView
 from fintokenx.audit.service import open_log
-from fintokenx.audit.types import BadTile, LogIdentity, NotPublished
+from fintokenx.audit.types import LogIdentity
+from fintokenx.audit.types.refusals import BadTile, NotPublished
 from fintokenx.kernel.db import Pool, database_answers
 from fintokenx.web.edge import problems
 from fintokenx.web.inputs import BIGINT_MAX, PageSize, Position

@@ -11,7 +11,8 @@ from fintokenx.audit.http.services import AuditServices
 from fintokenx.audit.http.views import BundleView, EntryPage, EntryView
 from fintokenx.audit.service.proving import provable, provable_of_resource, prove
 from fintokenx.audit.service.trails import entries_of
-from fintokenx.audit.types import BundleTooLarge, NothingRecorded, ProofPending, Provable, UnknownEntry
+from fintokenx.audit.types import Provable
+from fintokenx.audit.types.refusals import BundleTooLarge, NothingRecorded, ProofPending, UnknownEntry
 from fintokenx.kernel.caller import Role, WrongRole
 from fintokenx.kernel.db import database_answers
 from fintokenx.web.edge import Query, problems, query

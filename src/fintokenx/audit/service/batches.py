@@ -9,7 +9,8 @@ import structlog
 
 from fintokenx.audit.ports import AnchorOnChain, AnchorReceipt, Anchors
 from fintokenx.audit.store import batches, tiles
-from fintokenx.audit.types import AnchorConflict, Batch
+from fintokenx.audit.types import Batch
+from fintokenx.audit.types.refusals import AnchorConflict
 from fintokenx.kernel.clock import Instant
 from fintokenx.kernel.db import Pool
 from fintokenx.kernel.errors import Unavailable

@@ -8,7 +8,8 @@ import structlog
 
 from fintokenx.audit.ports import Anchors, CheckpointSigner
 from fintokenx.audit.store import batches, tiles
-from fintokenx.audit.types import AnchorConflict, Batch, LogInconsistent
+from fintokenx.audit.types import Batch
+from fintokenx.audit.types.refusals import AnchorConflict, LogInconsistent
 from fintokenx.kernel.db import Pool
 from fintokenx.kernel.merkle import verify_consistency
 from fintokenx.kernel.notes import Checkpoint, VerifierKey, signed_note

@@ -6,7 +6,8 @@ import re
 from typing import Any, Final
 
 from fintokenx.audit.store import batches, tiles
-from fintokenx.audit.types import Anchor, BadTile, Batch, NotPublished
+from fintokenx.audit.types import Anchor, Batch
+from fintokenx.audit.types.refusals import BadTile, NotPublished
 from fintokenx.kernel.tiles import LEVELS, WIDTH, Tile, width_at
 
 _LEVEL: Final = re.compile(r"0|[1-9]|[1-5][0-9]|6[0-3]")

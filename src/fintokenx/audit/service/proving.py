@@ -14,20 +14,8 @@ from fintokenx.audit.ports import Anchors, Own
 from fintokenx.audit.service.behind import HOLDERS
 from fintokenx.audit.service.trails import READERS, STAFF, entries_of
 from fintokenx.audit.store import batches, tiles
-from fintokenx.audit.types import (
-    SEAL_EVERY,
-    Bundle,
-    BundleTooLarge,
-    Consistency,
-    Disclosed,
-    Entry,
-    LogIdentity,
-    NothingRecorded,
-    Proof,
-    ProofPending,
-    Provable,
-    UnknownEntry,
-)
+from fintokenx.audit.types import SEAL_EVERY, Bundle, Consistency, Disclosed, Entry, LogIdentity, Proof, Provable
+from fintokenx.audit.types.refusals import BundleTooLarge, NothingRecorded, ProofPending, UnknownEntry
 from fintokenx.kernel.caller import Caller
 from fintokenx.kernel.clock import Instant, to_wire
 from fintokenx.kernel.db import Pool, Tx

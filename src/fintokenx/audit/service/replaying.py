@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from fintokenx.audit import store
 from fintokenx.audit.store import replaying as twins
-from fintokenx.audit.types import Comparison, Replay
+from fintokenx.audit.types.replaying import Comparison, Replay
 from fintokenx.kernel.errors import NotFound
 from fintokenx.kernel.sealing import SealedColumn
 

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fintokenx.audit import store
-from fintokenx.audit.types import Entry, UnknownEntry
+from fintokenx.audit.types import Entry
+from fintokenx.audit.types.refusals import UnknownEntry
 from fintokenx.kernel.caller import Caller, Role
 from fintokenx.kernel.db import Tx
 

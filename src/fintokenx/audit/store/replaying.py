@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from fintokenx.audit.types import Cell, Comparison, Drift
+from fintokenx.audit.types.replaying import Cell, Comparison, Drift
 
 
 async def open_shadow(connection: Any) -> list[str]:

@@ -15,13 +15,12 @@ from fintokenx.kernel.machine import IllegalTransition
 from fintokenx.parties import partner
 from fintokenx.parties.auth import service
 from fintokenx.parties.auth.http.sessions import Services
-from fintokenx.parties.auth.types import (
-    AdminSession,
+from fintokenx.parties.auth.types import AdminSession, Purpose
+from fintokenx.parties.auth.types.refusals import (
     AdminSessionOver,
     FourEyes,
     MfaRequired,
     NotACustomer,
-    Purpose,
     UnknownAdminSession,
 )
 from fintokenx.web.edge import Completion, Mutation, Query, Secret, ShownOnce, mutation, problems, query

@@ -11,9 +11,8 @@ from fintokenx.kernel.caller import WrongRole
 from fintokenx.kernel.clock import Instant
 from fintokenx.parties.auth import service
 from fintokenx.parties.auth.http.sessions import NewSessionView, Services
-from fintokenx.parties.auth.types import (
-    Factor,
-    FactorTry,
+from fintokenx.parties.auth.types import Factor, FactorTry
+from fintokenx.parties.auth.types.refusals import (
     MfaRefused,
     MfaRequired,
     SessionEnded,

@@ -12,17 +12,14 @@ from fintokenx.kernel.caller import Caller, Role, WrongRole
 from fintokenx.kernel.clock import Instant
 from fintokenx.kernel.machine import IllegalTransition
 from fintokenx.parties.auth import service
-from fintokenx.parties.auth.types import (
+from fintokenx.parties.auth.types import Erasure, Me, Session, Subject
+from fintokenx.parties.auth.types.refusals import (
     CredentialTwice,
-    Erasure,
     ErasureBlocked,
-    Me,
     NotASubjectRole,
     ScopeMissing,
-    Session,
     SessionEnded,
     SignInRefused,
-    Subject,
     SubjectExists,
     TenantsDiffer,
     TokenRefused,

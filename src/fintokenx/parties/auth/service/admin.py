@@ -15,14 +15,8 @@ from fintokenx.parties.auth import store
 from fintokenx.parties.auth.service.mfa import must_have_mfa
 from fintokenx.parties.auth.service.subjects import find_subject
 from fintokenx.parties.auth.transitions import ADMIN_SESSION, CUSTOMERS, AdminSessionEvent
-from fintokenx.parties.auth.types import (
-    AdminSession,
-    AdminSessionOver,
-    FourEyes,
-    NotACustomer,
-    Purpose,
-    UnknownAdminSession,
-)
+from fintokenx.parties.auth.types import AdminSession, Purpose
+from fintokenx.parties.auth.types.refusals import AdminSessionOver, FourEyes, NotACustomer, UnknownAdminSession
 
 OPEN_LIFE: Final = timedelta(minutes=15)
 REQUEST_LIFE: Final = timedelta(hours=1)

@@ -20,12 +20,11 @@ from fintokenx.parties.auth.service.magic_links import is_magic_link
 from fintokenx.parties.auth.service.page_links import is_page_link
 from fintokenx.parties.auth.service.tokens import Tokens
 from fintokenx.parties.auth.transitions import AdminSessionState, SubjectState
-from fintokenx.parties.auth.types import (
+from fintokenx.parties.auth.types import Claims, Purpose
+from fintokenx.parties.auth.types.refusals import (
     AdminTokenRefused,
     ApiKeyRequired,
-    Claims,
     MagicLinkOutOfScope,
-    Purpose,
     ScopeMissing,
     SessionEnded,
     SessionRequired,

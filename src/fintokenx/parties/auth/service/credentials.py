@@ -7,7 +7,8 @@ from fintokenx.kernel.caller import Caller, Role
 from fintokenx.kernel.db import Tx
 from fintokenx.parties.auth import store
 from fintokenx.parties.auth.transitions import ROLES_OF, SubjectState
-from fintokenx.parties.auth.types import CredentialVersion, NotAnAdministrator, RotatedMeanwhile
+from fintokenx.parties.auth.types import CredentialVersion
+from fintokenx.parties.auth.types.refusals import NotAnAdministrator, RotatedMeanwhile
 
 
 async def rotate_credential(tx: Tx, caller: Caller, *, name: str, version: int, stored_as: str) -> CredentialVersion:

@@ -10,7 +10,8 @@ from fintokenx.kernel.sealing import Sealer
 from fintokenx.parties.auth import store
 from fintokenx.parties.auth.service.subjects import action_of, advance, subject
 from fintokenx.parties.auth.transitions import ROLES_OF, SubjectEvent, SubjectState
-from fintokenx.parties.auth.types import Erasure, ErasureBlocked, UnknownSubject
+from fintokenx.parties.auth.types import Erasure
+from fintokenx.parties.auth.types.refusals import ErasureBlocked, UnknownSubject
 
 _ACTION = action_of(SubjectEvent.ERASE)
 

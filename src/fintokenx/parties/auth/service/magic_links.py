@@ -16,8 +16,8 @@ from fintokenx.parties.auth import store
 from fintokenx.parties.auth.events import MagicLinkIssued, MagicLinkLapsed
 from fintokenx.parties.auth.service.subjects import subject
 from fintokenx.parties.auth.transitions import MAGIC_LINK, MagicLinkEvent, MagicLinkState
-from fintokenx.parties.auth.types import (
-    MagicLink,
+from fintokenx.parties.auth.types import MagicLink
+from fintokenx.parties.auth.types.refusals import (
     MagicLinkExpired,
     MagicLinkOutOfScope,
     MagicLinkRevoked,

@@ -18,12 +18,10 @@ from fintokenx.kernel.machine import NOTHING
 from fintokenx.parties.auth import store
 from fintokenx.parties.auth.service.sign_in import SESSION_LIFE
 from fintokenx.parties.auth.transitions import SESSION, SIGNED_IN, SessionEvent
-from fintokenx.parties.auth.types import (
-    Factor,
-    FactorTry,
+from fintokenx.parties.auth.types import Factor, FactorTry, Session
+from fintokenx.parties.auth.types.refusals import (
     MfaRefused,
     MfaRequired,
-    Session,
     SessionEnded,
     TooManyAttempts,
     TooManyFactors,

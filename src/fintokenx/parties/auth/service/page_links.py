@@ -17,7 +17,7 @@ from fintokenx.kernel.clock import Instant
 from fintokenx.kernel.db import Tx
 from fintokenx.parties.auth import store
 from fintokenx.parties.auth.ports import BlindIndex
-from fintokenx.parties.auth.types import PageLinkOver, SessionRequired, UnknownPageLink
+from fintokenx.parties.auth.types.refusals import PageLinkOver, SessionRequired, UnknownPageLink
 
 LIFE: Final = timedelta(minutes=5)
 _RAW: Final = re.compile(r"(tnt_[a-z0-9_]{1,40})\.(pgl_[0-9a-z]{26})\.([0-9a-f]{64})")

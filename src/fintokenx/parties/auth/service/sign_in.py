@@ -17,17 +17,8 @@ from fintokenx.parties.auth import events, store
 from fintokenx.parties.auth.ports import BlindIndex
 from fintokenx.parties.auth.service.subjects import subject
 from fintokenx.parties.auth.transitions import ROLES_OF, SESSION, SIGNED_IN, SessionEvent
-from fintokenx.parties.auth.types import (
-    Attempt,
-    LoginCode,
-    Me,
-    Session,
-    SessionEnded,
-    SignInRefused,
-    Subject,
-    SubjectFrozen,
-    TooManyAttempts,
-)
+from fintokenx.parties.auth.types import Attempt, LoginCode, Me, Session, Subject
+from fintokenx.parties.auth.types.refusals import SessionEnded, SignInRefused, SubjectFrozen, TooManyAttempts
 
 CODE_DIGITS: Final = 8
 CODE_LIFE: Final = timedelta(minutes=10)

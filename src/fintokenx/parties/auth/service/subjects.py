@@ -24,13 +24,12 @@ from fintokenx.parties.auth.transitions import (
     SubjectEvent,
     SubjectState,
 )
-from fintokenx.parties.auth.types import (
-    SANCTIONS,
+from fintokenx.parties.auth.types import SANCTIONS, Subject
+from fintokenx.parties.auth.types.refusals import (
     NotASubjectRole,
     NotOfThePlatform,
     ReasonRequired,
     StaffExists,
-    Subject,
     SubjectExists,
     UnknownSubject,
 )

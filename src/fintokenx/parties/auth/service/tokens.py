@@ -15,7 +15,8 @@ from fintokenx.kernel.canonical import canonical_json
 from fintokenx.kernel.clock import Clock, Instant
 from fintokenx.kernel.settings import Environment
 from fintokenx.kernel.vault import Vault
-from fintokenx.parties.auth.types import AdminSession, Claims, TokenRefused
+from fintokenx.parties.auth.types import AdminSession, Claims
+from fintokenx.parties.auth.types.refusals import TokenRefused
 
 # RFC 9864 renames the algorithm to "Ed25519"; clients in the field know it as "EdDSA" and it is the same one.
 warnings.filterwarnings("ignore", "EdDSA is deprecated", SecurityWarning)

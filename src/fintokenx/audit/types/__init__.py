@@ -10,7 +10,6 @@ from typing import Any, Final, Literal
 from fintokenx.kernel.bus import Fact
 from fintokenx.kernel.canonical import plain
 from fintokenx.kernel.clock import Instant, to_wire
-from fintokenx.kernel.errors import Refused
 from fintokenx.kernel.merkle import leaf_hash
 from fintokenx.kernel.notes import VerifierKey
 
@@ -59,62 +58,6 @@ class Changes:
 
     def __add__(self, other: Changes) -> Changes:
         return Changes(self.rows + other.rows, self.facts + other.facts)
-
-
-class UnknownEntry(Refused):
-    """There is no such entry that you may see."""
-
-    code = "NOT_FOUND"
-    status = 404
-
-
-class ProofPending(Refused):
-    """The entry stands, but no signed checkpoint covers it yet; ask again after ``pending_until``."""
-
-    code = "PROOF_PENDING"
-    status = 409
-
-
-class NothingRecorded(Refused):
-    """Nothing is recorded about this resource that you may see."""
-
-    code = "NOT_FOUND"
-    status = 404
-
-
-class BundleTooLarge(Refused):
-    """There are too many entries for one answer; `fintokenx audit bundle` takes any number."""
-
-    code = "BUNDLE_TOO_LARGE"
-    status = 422
-
-
-class NotPublished(Refused):
-    """The open log has not published this, or never will."""
-
-    code = "NOT_FOUND"
-    status = 404
-
-
-class BadTile(Refused):
-    """A tile is named <level>/<index>[.p/<width>] as in C2SP tlog-tiles."""
-
-    code = "BAD_TILE"
-    status = 400
-
-
-class LogInconsistent(Refused):
-    """The tree does not continue the one that was signed last: nothing is signed until people know why."""
-
-    code = "LOG_INCONSISTENT"
-    status = 409
-
-
-class AnchorConflict(Refused):
-    """The chain holds other anchors than this database: it was restored, or its record was rewritten."""
-
-    code = "ANCHOR_CONFLICT"
-    status = 409
 
 
 GENESIS_HASH = bytes(32)
@@ -392,76 +335,3 @@ class RedteamRun:
 REDTEAM_COLUMNS = (
     "id", "run_at", "attacks", "broken", "outcome", "report_sha256", "signature", "signed_by_key", "storage_ref",
 )  # fmt: skip
-
-
-DriftKind = Literal["CHANGED", "MISSING", "UNEXPLAINED"]
-
-
-@dataclass(frozen=True, slots=True)
-class Cell:
-    """One column in which a row differs from the record. Values as Postgres spells them, long and sealed ones cut."""
-
-    column: str
-    replayed: str | None
-    live: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Drift:
-    """A live row that is not what the record says. MISSING: the record has it and the table does not; UNEXPLAINED: the
-    table has it and the record does not."""
-
-    table: str
-    tenant_id: str
-    key: str
-    """The row's key as JSON."""
-    kind: DriftKind
-    cells: tuple[Cell, ...]
-
-    def told(self) -> str:
-        """In words."""
-        where = f"{self.table} {self.key}"
-        match self.kind:
-            case "MISSING":
-                return f"{where}: recorded, but not there"
-            case "UNEXPLAINED":
-                return f"{where}: there, but no entry explains it"
-            case _:
-                cells = (f"{cell.column}: recorded {cell.replayed!r}, live {cell.live!r}" for cell in self.cells)
-                return f"{where}: {'; '.join(cells)}"
-
-
-@dataclass(frozen=True, slots=True)
-class Comparison:
-    """One table against its replay. ``drifts`` holds the first differing rows, ``differing`` counts all of them."""
-
-    table: str
-    replayed_rows: int
-    live_rows: int
-    differing: int
-    sealed_under_dead_keys: int
-    """Sealed fields whose key was destroyed: equal on both sides, and for nobody to open (AD-14)."""
-    drifts: tuple[Drift, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Replay:
-    """What carrying out the whole record anew has shown (P-06)."""
-
-    entries: int
-    operations: int
-    tables: tuple[Comparison, ...]
-    faults: tuple[str, ...]
-    """Entries that cannot be carried out, in words. What they did is missing from the replayed rows."""
-    apply_seconds: float
-    seconds: float
-
-    @property
-    def differing(self) -> int:
-        """How many live rows are not what the record says."""
-        return sum(table.differing for table in self.tables)
-
-    @property
-    def equal(self) -> bool:
-        """Whether state is the fold of the record, to the last cell."""
-        return not self.faults and not self.differing
