@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final, Generic, Literal, TypeVar
@@ -110,9 +110,12 @@ def machine(
     states: type[StateEnum],
     events: type[EventEnum],
     lines: Iterable[tuple[str, str, str, str]],
+    *,
+    to_come: Collection[StateEnum] = (),
 ) -> Machine[StateEnum, EventEnum]:
     """A machine of these states and events, from ``(sources separated by |, event, target, action)`` lines. Here alone
     they are written as text: everywhere else as members of the enums, so that a mistyped one is a type error.
+    ``to_come`` are states that the database knows already and that nothing leads to yet.
 
     :raises ValueError: the lines name a state or an event that is none, or not all that there are
     """
@@ -121,6 +124,6 @@ def machine(
         for line in transitions(lines)
     )
     made = Machine(name, read)
-    if odd := sorted({*states} ^ {*made.states}) + sorted({*events} ^ {*made.events}):
+    if odd := sorted({*states} ^ {*made.states, *to_come}) + sorted({*events} ^ {*made.events}):
         raise ValueError(f"{name}: no line has {', '.join(odd)}")
     return made

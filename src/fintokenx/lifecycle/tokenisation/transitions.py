@@ -23,6 +23,8 @@ class TokenState(StrEnum):
     HELD = "HELD"
     BURN_PENDING = "BURN_PENDING"
     BURNED = "BURNED"
+    FRACTIONALISED = "FRACTIONALISED"
+    """In slices; comes with the door that splits."""
 
 
 class TokenEvent(StrEnum):
@@ -53,6 +55,7 @@ TOKEN: Final = machine(
         ("HELD", "recover", "HELD", "TOKEN_RECOVER"),
         ("BURN_PENDING", "recover", "BURN_PENDING", "TOKEN_RECOVER"),
     ],
+    to_come=(TokenState.FRACTIONALISED,),
 )
 
 
